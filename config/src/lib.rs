@@ -1,0 +1,17 @@
+//! What the operator writes, proven: text in, domain values out.
+//!
+//! A configuration is read in two steps. The text becomes a tree of nodes that remember where they
+//! stood; the tree becomes the domain types of [`model`], and whatever is wrong on the way is
+//! collected, so that all problems are told at once, each with its place, the legal values and a
+//! near miss. A [`Configuration`] that exists is valid: nothing downstream checks it again.
+//!
+//! Absent here: clocks, sockets, name resolution, tokio, pingora.
+
+pub mod model;
+pub mod units;
+
+pub use model::{
+    Admin, Affinity, Canary, Configuration, Endpoint, Gate, GateRule, HostName, Listener, Name, PathPrefix, Plan,
+    Service, Step, Tolerance, Version,
+};
+pub use units::{Alpha, Fraction, OutOfRange, Quantile, Weight};

@@ -1,0 +1,244 @@
+//! The proven configuration: what the rest of Tidegate works with.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::units::{Alpha, Fraction, Quantile, Weight};
+
+/// A whole configuration. Service names and routes are unique; every reference resolves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Configuration {
+    /// Where clients connect. Never empty.
+    pub listeners: Vec<Listener>,
+    /// Where operators connect.
+    pub admin: Admin,
+    /// The state directory.
+    pub state: PathBuf,
+    /// The services, in the order of the file.
+    pub services: Vec<Service>,
+    /// Plans that a rollout may name (`rollout start --plan NAME`), beside each service's own.
+    pub plans: Vec<(Name, Plan)>,
+}
+
+/// An address that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The address; port 0 asks the system for one.
+    pub address: SocketAddr,
+}
+
+/// The control API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// The address; loopback by default.
+    pub address: SocketAddr,
+    /// A file that holds the token, alone or one a line; needed where the address is not loopback
+    /// (or `TIDEGATE_TOKEN`).
+    pub tokens: Option<PathBuf>,
+}
+
+/// A name that an operator gave to a service, version, plan or gate: 1 to 63 letters, digits, `.`, `_` and `-`,
+/// beginning with a letter or digit. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// What a name may be, in words.
+    pub const LEGAL: &'static str =
+        "1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit";
+
+    /// A name, where the text is a legal one.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let legal = (1..=63).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            && text.as_bytes()[0].is_ascii_alphanumeric();
+        legal.then(|| Self(text.into()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What clients reach, by host and path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Unique over the configuration.
+    pub name: Name,
+    /// Hosts that lead here, lower case, without port; empty means every host.
+    pub hosts: Vec<HostName>,
+    /// The path prefix that leads here; `/` by default. The longest prefix of all services wins.
+    pub path: PathPrefix,
+    /// What keeps a client on one version.
+    pub affinity: Affinity,
+    /// The version that serves users by the file.
+    pub stable: Name,
+    /// A split that stands until a rollout or a person says otherwise.
+    pub canary: Option<Canary>,
+    /// The versions, in the order of the file; names are unique, `stable` is among them.
+    pub versions: Vec<Version>,
+    /// The plan of a rollout that names none.
+    pub plan: Plan,
+}
+
+/// A static split in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Canary {
+    /// Another version than the stable.
+    pub version: Name,
+    /// Its weight.
+    pub weight: Weight,
+}
+
+/// An exact host name, lower case, without port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HostName(pub(crate) String);
+
+impl HostName {
+    /// The host as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A path prefix that begins with `/` and matches whole segments: `/shop` matches `/shop` and `/shop/x`,
+/// not `/shopping`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PathPrefix(pub(crate) String);
+
+impl PathPrefix {
+    /// The prefix as text, without a trailing `/` unless it is the root.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What keeps a client on one version.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Affinity {
+    /// Nothing: each request draws anew.
+    #[default]
+    Random,
+    /// The value of the application's own cookie of this name; a request without it draws at random.
+    Cookie(String),
+    /// The value of this request header (lower case); a request without it draws at random.
+    Header(String),
+    /// The address of the client's connection.
+    ClientAddress,
+}
+
+/// A named set of endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Unique within the service.
+    pub name: Name,
+    /// Never empty, no two the same.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// A backend address as written: a host name or an IP address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Host name or IP address (without the brackets of IPv6).
+    pub host: String,
+    /// 1 to 65 535.
+    pub port: u16,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+    }
+}
+
+/// How a rollout goes, and what it must satisfy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The chance of a false rollback over the whole rollout; 1 % by default.
+    pub alpha: Alpha,
+    /// First requests that each version must have had since a step began before the step may end; 50 by default.
+    pub min_requests: u64,
+    /// Never empty; weights never fall from one step to the next.
+    pub steps: Vec<Step>,
+    /// The gates; names are unique. Empty only where the operator wrote `gates: []`.
+    pub gates: Vec<Gate>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Give the canary this weight and keep it for at least this long.
+    Weight {
+        /// The canary's weight, above 0.
+        weight: Weight,
+        /// At least this long.
+        hold: Duration,
+    },
+    /// Wait for a person.
+    Approval,
+}
+
+/// A rule that traffic must satisfy while the canary is exposed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gate {
+    /// `errors`, `latency`, `latency-p99`, `errors-limit`, or the operator's own.
+    pub name: Name,
+    /// What is judged.
+    pub rule: GateRule,
+}
+
+/// What a gate judges.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum GateRule {
+    /// The canary's error rate against stable's (T1).
+    Errors {
+        /// The harm that must be established to fail.
+        tolerance: Tolerance,
+    },
+    /// An absolute limit on the canary's error rate (T3, with T1 as its relative half).
+    ErrorLimit {
+        /// The largest error rate allowed; above 0, below 1.
+        limit: Fraction,
+    },
+    /// An absolute limit on a quantile of the canary's latency (T3 on "over the limit or failed").
+    LatencyLimit {
+        /// The quantile; p99 by default.
+        quantile: Quantile,
+        /// The latency that it may not exceed; at least 1 ms, at most 60 s.
+        limit: Duration,
+    },
+    /// The whole shape of the canary's latency against stable's (T2). Among the default gates, where its share of
+    /// the family is kept; not judged yet and not to be written yet.
+    LatencyShape,
+}
+
+/// The harm in errors that must be established to fail: canary rate above `ratio` times stable's plus `points`.
+/// Defaults (statistics, section 3): ratio 1.1, points 0.05 %. Written in points alone the ratio is 1; written as a
+/// ratio alone the points are 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    /// At least 1.
+    pub ratio: f64,
+    /// Added fraction of requests.
+    pub points: Fraction,
+}

@@ -1,0 +1,124 @@
+//! Newtypes for the units of a configuration, each with one fallible constructor.
+
+use std::fmt;
+
+/// A number that its unit does not allow.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("{value} is out of range: legal is {legal}")]
+pub struct OutOfRange {
+    /// What was given.
+    pub value: f64,
+    /// What is legal, in words.
+    pub legal: &'static str,
+}
+
+/// One version's share of a service's traffic, in basis points (0.01 %), 0 to 10 000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// No traffic.
+    pub const ZERO: Self = Self(0);
+    /// All traffic.
+    pub const FULL: Self = Self(10_000);
+
+    /// A weight of `basis_points`; an error above 10 000.
+    pub fn from_basis_points(basis_points: u16) -> Result<Self, OutOfRange> {
+        if basis_points > Self::FULL.0 {
+            return Err(OutOfRange { value: f64::from(basis_points), legal: "0 to 10000 basis points" });
+        }
+        Ok(Self(basis_points))
+    }
+
+    /// The weight in basis points.
+    #[must_use]
+    pub const fn basis_points(self) -> u16 {
+        self.0
+    }
+
+    /// What is left for the other version.
+    #[must_use]
+    pub const fn complement(self) -> Self {
+        Self(Self::FULL.0 - self.0)
+    }
+
+    /// The weight as a fraction, 0 to 1.
+    #[must_use]
+    pub fn fraction(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::FULL.0)
+    }
+}
+
+impl fmt::Display for Weight {
+    /// As the operator writes it: `5%`, `0.25%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", f64::from(self.0) / 100.0)
+    }
+}
+
+/// A fraction of requests, 0 to 1: an error rate, a difference of error rates.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Fraction(f64);
+
+impl Fraction {
+    /// A fraction; an error outside 0 to 1 and for NaN.
+    pub fn new(value: f64) -> Result<Self, OutOfRange> {
+        if (0.0..=1.0).contains(&value) {
+            return Ok(Self(value));
+        }
+        Err(OutOfRange { value, legal: "0% to 100%" })
+    }
+
+    /// The fraction, 0 to 1.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// The chance of a false rollback over a whole rollout: above 0, below 1.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Alpha(f64);
+
+impl Alpha {
+    /// An alpha; an error unless it is between 0.0001 % and 50 %.
+    pub fn new(value: f64) -> Result<Self, OutOfRange> {
+        if (1e-6..=0.5).contains(&value) {
+            return Ok(Self(value));
+        }
+        Err(OutOfRange { value, legal: "0.0001% to 50%" })
+    }
+
+    /// The probability.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// A quantile of a distribution, written `p50`, `p99`, `p99.9`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Quantile(f64);
+
+impl Quantile {
+    /// A quantile by its probability; an error unless it is from 0.01 to 0.9999.
+    pub fn new(value: f64) -> Result<Self, OutOfRange> {
+        if (0.01..=0.9999).contains(&value) {
+            return Ok(Self(value));
+        }
+        Err(OutOfRange { value, legal: "p1 to p99.99" })
+    }
+
+    /// The probability, 0.01 to 0.9999.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Quantile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Rounded to the finest digit that is legal: 0.999 * 100 is not 99.9 in binary.
+        write!(f, "p{}", (self.0 * 1e6).round() / 1e4)
+    }
+}

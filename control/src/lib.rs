@@ -1,0 +1,6 @@
+//! What is decided: statistics, verdicts, rollouts, the journal, the control API.
+
+pub mod command;
+pub mod judge;
+pub mod plane;
+pub mod view;

@@ -1,0 +1,69 @@
+//! Where the two planes meet: what the control plane asks of whatever carries the traffic.
+//!
+//! Two real implementors: the live data plane, wired up by the executable, and the simulated one that tests drive
+//! with a virtual clock.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use config::{Configuration, Endpoint, Name, Weight};
+use meter::{Class, Tally, Window};
+
+/// How a service's traffic is divided. The stable version has what the canary has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// The version that serves users.
+    pub stable: Name,
+    /// The other version, and its weight. It may be listed with weight 0.
+    pub canary: Option<(Name, Weight)>,
+    /// Grows by one with every change of the service's split or configuration.
+    pub generation: u64,
+}
+
+/// A configuration whose endpoints have addresses. Resolving blocks, so it is done before the control loop sees it.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The configuration.
+    pub configuration: Arc<Configuration>,
+    /// An address for every endpoint in it.
+    pub addresses: HashMap<Endpoint, SocketAddr>,
+}
+
+/// How one endpoint does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointState {
+    /// As the operator wrote it.
+    pub endpoint: Endpoint,
+    /// Whether new requests may go there.
+    pub healthy: bool,
+    /// Requests that are there now.
+    pub in_flight: u64,
+}
+
+/// The traffic's carrier. One owner (the control loop) calls it, so splits and configurations are published by one
+/// writer. No method blocks.
+pub trait DataPlane: Send {
+    /// Publishes a configuration with these splits (one a service), in one step. Meters of versions that stay are
+    /// kept. Versions, endpoints and routes that are gone take no new request from here on.
+    fn install(&mut self, resolved: &Resolved, splits: &HashMap<Name, Split>);
+
+    /// Publishes another split of one service. Takes effect for the next request.
+    fn steer(&mut self, service: &Name, split: &Split);
+
+    /// Overwrites `window` with what this version did since the last call, and adds it to the version's tally.
+    fn take(&mut self, service: &Name, version: &Name, window: &mut Window);
+
+    /// Reads a version's tally as of the last [`take`](Self::take).
+    fn tally(&self, service: &Name, version: &Name, read: &mut dyn FnMut(&Tally));
+
+    /// What the service's clients got, by class in the order of [`Class::ALL`]; `None` asks for requests that matched
+    /// no service.
+    fn responses(&self, service: Option<&Name>) -> [u64; Class::ALL.len()];
+
+    /// Requests drawn to this version that are not over.
+    fn in_flight(&self, service: &Name, version: &Name) -> u64;
+
+    /// How the endpoints of a version do, in the order of the file.
+    fn endpoints(&self, service: &Name, version: &Name) -> Vec<EndpointState>;
+}

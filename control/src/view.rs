@@ -1,0 +1,267 @@
+//! What users and programs see: the JSON of the control API, and the snapshot that the control loop publishes for it.
+//!
+//! These names are held on to by scripts and dashboards.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meter::{Class, Tally};
+use serde::{Deserialize, Serialize};
+
+/// Everything that reads need, published by the control loop: at once after a change, and at each tick while a
+/// rollout runs, once a second otherwise.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// The services by name.
+    pub services: BTreeMap<String, Arc<ServiceSnapshot>>,
+    /// What requests that matched no service got, by class in the order of [`Class::ALL`].
+    pub unmatched: [u64; Class::ALL.len()],
+    /// Whether the last reload was taken.
+    pub last_reload_success: bool,
+    /// Why the journal cannot be written, while it cannot.
+    pub journal_problem: Option<String>,
+    /// Whether the journal is replayed and the first configuration installed.
+    pub ready: bool,
+}
+
+/// One service in a [`Snapshot`].
+#[derive(Debug)]
+pub struct ServiceSnapshot {
+    /// As the API shows it.
+    pub view: ServiceView,
+    /// Tallies by version name.
+    pub tallies: BTreeMap<String, Tally>,
+    /// What clients got, by class in the order of [`Class::ALL`].
+    pub responses: [u64; Class::ALL.len()],
+    /// Ended rollouts of this process and the journal, by outcome phase.
+    pub outcomes: BTreeMap<Phase, u64>,
+    /// Ended rollouts, newest first; at most 20.
+    pub history: Vec<RolloutView>,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceView {
+    /// Its name.
+    pub service: String,
+    /// The version that serves users.
+    pub stable: String,
+    /// The other version with a weight, or in a rollout.
+    pub canary: Option<String>,
+    /// The canary's weight in force, in basis points.
+    pub weight: u16,
+    /// Counts changes of this service.
+    pub generation: u64,
+    /// Every version.
+    pub versions: Vec<VersionView>,
+    /// The latest rollout, running or ended.
+    pub rollout: Option<RolloutView>,
+    /// Where the state in force differs from the file, in words.
+    pub differs_from_file: Vec<String>,
+    /// What an operator should know: an unwritable journal, a corrupt record, no gates.
+    pub warnings: Vec<String>,
+}
+
+/// One version of a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VersionView {
+    /// Its name.
+    pub name: String,
+    /// Its weight in force, in basis points.
+    pub weight: u16,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointView>,
+    /// Requests that are there now.
+    pub in_flight: u64,
+    /// First attempts since the process began.
+    pub requests: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// First attempts a second, over the last ten seconds.
+    pub requests_per_second: f64,
+    /// Fraction of first attempts that failed over the last ten seconds; none without traffic.
+    pub error_rate: Option<f64>,
+    /// p50 and p99 of judged latency over the last ten seconds, in milliseconds; none without traffic.
+    pub latency_p50_ms: Option<f64>,
+    /// See `latency_p50_ms`.
+    pub latency_p99_ms: Option<f64>,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointView {
+    /// As written in the configuration.
+    pub address: String,
+    /// Whether new requests may go there.
+    pub healthy: bool,
+    /// Requests that are there now.
+    pub in_flight: u64,
+}
+
+/// A rollout, running or ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RolloutView {
+    /// ULID.
+    pub id: String,
+    /// The service.
+    pub service: String,
+    /// The stable when it began.
+    pub stable: String,
+    /// The version under test.
+    pub canary: String,
+    /// The plan's name.
+    pub plan: String,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Why it is paused or has ended, or what it waits for; the evidence in a sentence where the gates did it.
+    pub reason: Option<String>,
+    /// The present step, counted from 1; 0 before the first.
+    pub step: usize,
+    /// How many steps the plan has.
+    pub steps: usize,
+    /// The canary's weight in force, in basis points: 0 after a rollback, 10 000 after a promotion.
+    pub weight: u16,
+    /// The service's generation.
+    pub generation: u64,
+    /// RFC 3339.
+    pub started_at: String,
+    /// RFC 3339; none while it runs.
+    pub ended_at: Option<String>,
+    /// How long the present step has held, in seconds.
+    pub step_elapsed_s: f64,
+    /// How long it must hold, in seconds; none at an approval.
+    pub step_hold_s: Option<f64>,
+    /// Judged first attempts since the rollout began.
+    pub requests: Arms<u64>,
+    /// How many of them failed.
+    pub failed: Arms<u64>,
+    /// The gates.
+    pub gates: Vec<GateView>,
+}
+
+/// A figure for each version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Arms<T> {
+    /// The stable's.
+    pub stable: T,
+    /// The canary's.
+    pub canary: T,
+}
+
+/// One gate's reading.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GateView {
+    /// Its name.
+    pub name: String,
+    /// What its failing does.
+    pub role: Role,
+    /// What it says now.
+    pub verdict: Verdict,
+    /// Evidence for harm, in nats; grows with it. None before the first batch.
+    pub log_evidence: Option<f64>,
+    /// Where it fails, in nats.
+    pub threshold: f64,
+    /// Evidence over threshold, 0 to 1.
+    pub progress: f64,
+    /// In a sentence.
+    pub explain: String,
+}
+
+/// What a gate's failing does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Rolls back.
+    Guardrail,
+}
+
+/// What a gate says. "Not enough evidence" is a variant and never a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Harm beyond the tolerance is established.
+    Fail,
+    /// It saw no batch in the last 30 s of an exposed step.
+    NoData,
+    /// Not enough evidence yet.
+    Inconclusive,
+    /// Harm beyond the margin is ruled out.
+    Pass,
+}
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Going through its steps.
+    Progressing,
+    /// Held by a person, or because a limit is broken on both versions.
+    Paused,
+    /// At an approval step.
+    AwaitingApproval,
+    /// Its last step is done; the promotion is on its way to the disk.
+    Promoting,
+    /// The canary became the stable.
+    Promoted,
+    /// The gates took it back.
+    RolledBack,
+    /// A person stopped it.
+    Aborted,
+    /// Another rollout took its place.
+    Superseded,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 8] = [
+        Self::Progressing,
+        Self::Paused,
+        Self::AwaitingApproval,
+        Self::Promoting,
+        Self::Promoted,
+        Self::RolledBack,
+        Self::Aborted,
+        Self::Superseded,
+    ];
+
+    /// Whether the rollout is over.
+    #[must_use]
+    pub const fn has_ended(self) -> bool {
+        match self {
+            Self::Progressing | Self::Paused | Self::AwaitingApproval | Self::Promoting => false,
+            Self::Promoted | Self::RolledBack | Self::Aborted | Self::Superseded => true,
+        }
+    }
+
+    /// The word in JSON, metrics and status.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Progressing => "progressing",
+            Self::Paused => "paused",
+            Self::AwaitingApproval => "awaiting-approval",
+            Self::Promoting => "promoting",
+            Self::Promoted => "promoted",
+            Self::RolledBack => "rolled-back",
+            Self::Aborted => "aborted",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// Something that happened, as `/events` streams it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Grows by one; `Last-Event-ID` resumes after it.
+    pub id: u64,
+    /// RFC 3339.
+    pub at: String,
+    /// The service it is about; none for the process (a reload, the journal).
+    pub service: Option<String>,
+    /// What kind: `rollout-started`, `step`, `phase`, `weight`, `reload`, `journal`, `warning`.
+    pub kind: String,
+    /// In a sentence.
+    pub text: String,
+    /// The rollout after it.
+    pub rollout: Option<RolloutView>,
+}

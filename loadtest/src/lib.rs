@@ -1,0 +1,1 @@
+//! Open-loop load and origins with dialled faults: what proves the claims.

@@ -1,0 +1,207 @@
+//! Counts of latencies in fixed log-linear buckets.
+//!
+//! The buckets are those of an HDR histogram of two significant digits: exact below 256 microseconds, then 128
+//! buckets for each doubling, so a bucket is at most 0.8 % wide. The last one ends at 2^26 microseconds (67 s) and
+//! takes everything above. Why not the crate `hdrhistogram`: docs/decisions/0002.
+
+use std::ops::AddAssign;
+
+/// Values below this have a bucket each.
+const EXACT: u64 = 256;
+/// log2 of [`EXACT`].
+const EXACT_BITS: u32 = 8;
+/// Buckets for each doubling above [`EXACT`].
+const PER_DOUBLING: usize = 128;
+/// Values are clamped to below two to this power: 67 s in microseconds.
+const TOP_BITS: u32 = 26;
+/// How many buckets there are.
+pub(crate) const BUCKETS: usize = EXACT as usize + (TOP_BITS - EXACT_BITS) as usize * PER_DOUBLING;
+
+/// The bucket that a latency falls into.
+#[inline]
+pub(crate) fn bucket_of(us: u64) -> usize {
+    let us = us.min((1 << TOP_BITS) - 1);
+    if us < EXACT {
+        return us as usize;
+    }
+    let exponent = 63 - us.leading_zeros();
+    let within = (us >> (exponent - (EXACT_BITS - 1))) as usize - PER_DOUBLING;
+    EXACT as usize + (exponent - EXACT_BITS) as usize * PER_DOUBLING + within
+}
+
+/// The smallest latency of a bucket, in microseconds; one past the last bucket gives the end of the range.
+#[inline]
+fn lower_bound_us(bucket: usize) -> u64 {
+    if bucket < EXACT as usize {
+        return bucket as u64;
+    }
+    let above = bucket - EXACT as usize;
+    let doubling = above / PER_DOUBLING;
+    ((PER_DOUBLING + above % PER_DOUBLING) as u64) << (doubling + 1)
+}
+
+/// The lower bounds of all buckets in microseconds, ascending.
+#[must_use]
+pub fn latency_bounds_us() -> Vec<u64> {
+    (0..BUCKETS).map(lower_bound_us).collect()
+}
+
+/// How many latencies fell into each bucket. Takes no memory until the first one; knows the range it touched, so
+/// that merging and clearing cost what was used.
+#[derive(Debug, Clone)]
+pub struct LatencyCounts<C = u64> {
+    counts: Box<[C]>,
+    low: usize,
+    /// One past the highest touched bucket.
+    high: usize,
+}
+
+impl<C> Default for LatencyCounts<C> {
+    fn default() -> Self {
+        Self { counts: Box::default(), low: usize::MAX, high: 0 }
+    }
+}
+
+impl<C: Copy + Default + PartialEq + AddAssign + From<u8>> LatencyCounts<C> {
+    /// Counts one latency. Allocates at the first.
+    #[inline]
+    pub fn record_us(&mut self, us: u64) {
+        let bucket = bucket_of(us);
+        self.touch(bucket, bucket + 1);
+        self.counts[bucket] += C::from(1);
+    }
+
+    fn touch(&mut self, low: usize, high: usize) {
+        if self.counts.is_empty() {
+            self.counts = vec![C::default(); BUCKETS].into_boxed_slice();
+        }
+        self.low = self.low.min(low);
+        self.high = self.high.max(high);
+    }
+
+    /// Forgets every count and keeps the memory.
+    pub fn clear(&mut self) {
+        if self.low < self.high {
+            self.counts[self.low..self.high].fill(C::default());
+        }
+        self.low = usize::MAX;
+        self.high = 0;
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.low >= self.high
+    }
+
+    /// The buckets that hold something: number and count, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, C)> + '_ {
+        let touched = if self.is_empty() { 0..0 } else { self.low..self.high };
+        touched.map(|bucket| (bucket, self.counts[bucket])).filter(|(_, count)| *count != C::default())
+    }
+}
+
+impl LatencyCounts<u64> {
+    /// Adds the counts of another, of either width.
+    pub fn merge<C: Copy + Into<u64>>(&mut self, other: &LatencyCounts<C>) {
+        if other.low >= other.high {
+            return;
+        }
+        self.touch(other.low, other.high);
+        let range = other.low..other.high;
+        for (mine, theirs) in self.counts[range.clone()].iter_mut().zip(&other.counts[range]) {
+            *mine += (*theirs).into();
+        }
+    }
+
+    /// How many latencies were counted.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.iter().map(|(_, count)| count).sum()
+    }
+
+    /// How many latencies were surely above `us`: those in buckets that begin above it.
+    #[must_use]
+    pub fn above_us(&self, us: u64) -> u64 {
+        self.iter().filter(|(bucket, _)| lower_bound_us(*bucket) > us).map(|(_, count)| count).sum()
+    }
+
+    /// The latency in microseconds that a fraction `q` of the counts is at or below (the upper end of its bucket);
+    /// `None` where nothing was counted.
+    #[must_use]
+    pub fn quantile_us(&self, q: f64) -> Option<u64> {
+        let total = self.total();
+        let rank = ((total as f64) * q.clamp(0.0, 1.0)).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        for (bucket, count) in self.iter() {
+            seen += count;
+            if seen >= rank {
+                return Some(lower_bound_us(bucket + 1) - 1);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hdrhistogram::Histogram;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_bucket_begins_where_the_one_before_it_ends() {
+        let bounds = latency_bounds_us();
+        assert_eq!(bounds.len(), BUCKETS);
+        for (bucket, bound) in bounds.iter().enumerate() {
+            assert_eq!(bucket_of(*bound), bucket);
+            assert_eq!(bucket_of(lower_bound_us(bucket + 1) - 1), bucket);
+        }
+        assert_eq!(lower_bound_us(BUCKETS), 1 << TOP_BITS);
+    }
+
+    #[test]
+    fn a_latency_beyond_the_range_lands_in_the_last_bucket() {
+        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn nothing_counted_has_no_quantile() {
+        assert_eq!(LatencyCounts::<u64>::default().quantile_us(0.5), None);
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_agree_with_an_hdr_histogram(
+            values in prop::collection::vec(1u64..60_000_000, 1..300),
+            q in 0.0..=1.0f64,
+        ) {
+            let mut ours = LatencyCounts::<u64>::default();
+            let mut theirs = Histogram::<u64>::new_with_bounds(1, (1 << TOP_BITS) - 1, 2).unwrap();
+            for value in &values {
+                ours.record_us(*value);
+                theirs.record(*value).unwrap();
+            }
+            prop_assert_eq!(ours.quantile_us(q).unwrap(), theirs.value_at_quantile(q));
+        }
+
+        #[test]
+        fn merging_in_any_order_gives_the_same_counts(
+            a in prop::collection::vec(0u64..100_000_000, 0..50),
+            b in prop::collection::vec(0u64..100_000_000, 0..50),
+        ) {
+            let of = |values: &[u64]| {
+                let mut counts = LatencyCounts::<u32>::default();
+                values.iter().for_each(|v| counts.record_us(*v));
+                counts
+            };
+            let (mut ab, mut ba) = (LatencyCounts::<u64>::default(), LatencyCounts::<u64>::default());
+            ab.merge(&of(&a));
+            ab.merge(&of(&b));
+            ba.merge(&of(&b));
+            ba.merge(&of(&a));
+            prop_assert_eq!(ab.iter().collect::<Vec<_>>(), ba.iter().collect::<Vec<_>>());
+            prop_assert_eq!(ab.total() as usize, a.len() + b.len());
+        }
+    }
+}

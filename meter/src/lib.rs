@@ -1,0 +1,19 @@
+//! What happened: outcomes recorded in the data path, read as monotone tallies.
+//!
+//! Each version of a service owns one [`VersionMeter`] with a shard per core, so that recording never contends.
+//! Once a tick one reader takes the shards' content as a [`Window`] and adds it to the version's [`Tally`]: a window
+//! is a difference of tallies by construction.
+//!
+//! Absent here: clocks (time is an argument), sockets, tokio, pingora.
+
+mod latency;
+mod outcome;
+mod service;
+mod shard;
+mod tally;
+
+pub use latency::{LatencyCounts, latency_bounds_us};
+pub use outcome::{Attempt, Class, GROUPS, Outcome};
+pub use service::ServiceMeter;
+pub use shard::VersionMeter;
+pub use tally::{GroupCounts, Tally, Window};

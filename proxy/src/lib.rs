@@ -1,0 +1,1 @@
+//! The data plane: routes, split, endpoints and the HTTP proxy on pingora.
