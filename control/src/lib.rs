@@ -1,6 +1,8 @@
 //! What is decided: statistics, verdicts, rollouts, the journal, the control API.
 
 pub mod command;
+pub mod events;
+pub mod handle;
 pub mod judge;
 pub mod plane;
 pub mod view;
