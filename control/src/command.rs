@@ -64,6 +64,8 @@ pub enum Command {
         /// Told when everything is on disk.
         reply: oneshot::Sender<()>,
     },
+    /// The journal's answer. Sent by the journal's own thread alone, so that the loop waits on one channel.
+    Journal(crate::journal::Answer),
 }
 
 /// What a person may do to a rollout.

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod events;
 pub mod handle;
+pub mod journal;
 pub mod judge;
 pub mod plane;
 pub mod view;
