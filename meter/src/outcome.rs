@@ -73,12 +73,9 @@ impl Class {
             | Self::Timeout
             | Self::Reset
             | Self::ProtocolError => true,
-            Self::Success
-            | Self::Redirect
-            | Self::ClientError
-            | Self::Upgrade
-            | Self::ClientAbort
-            | Self::Local => false,
+            Self::Success | Self::Redirect | Self::ClientError | Self::Upgrade | Self::ClientAbort | Self::Local => {
+                false
+            }
         }
     }
 

@@ -141,7 +141,8 @@ impl Counts {
         for (theirs, mine) in window.attempts.iter_mut().zip(&mut self.attempts) {
             add(theirs, mine);
         }
-        for (sum, part) in window.groups.iter_mut().zip(&mut self.groups).chain(window.endpoints.iter_mut().zip(&mut self.endpoints))
+        for (sum, part) in
+            window.groups.iter_mut().zip(&mut self.groups).chain(window.endpoints.iter_mut().zip(&mut self.endpoints))
         {
             let (requests, bad) = mem::take(part);
             sum.requests += u64::from(requests);
@@ -169,7 +170,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn outcome(class: Class) -> Outcome {
-        Outcome { attempt: Attempt::First, class, judged: true, endpoint: Some(0), group: 0, route: 0, latency_us: Some(1_000) }
+        Outcome {
+            attempt: Attempt::First,
+            class,
+            judged: true,
+            endpoint: Some(0),
+            group: 0,
+            route: 0,
+            latency_us: Some(1_000),
+        }
     }
 
     fn taken(meter: &VersionMeter) -> Window {

@@ -1,1 +1,26 @@
-//! The data plane: routes, split, endpoints and the HTTP proxy on pingora.
+//! What is served: the data plane. Routes, the split, endpoints and the HTTP proxy, on pingora.
+//!
+//! A request goes through few rooms in one direction: [`client_stream`] reads it, [`routes`] finds its service,
+//! [`ticket`] draws its version, [`endpoint`] picks where it goes, pingora streams both ways, and [`attempt`] says
+//! what became of it. One immutable [`routing::Routing`] snapshot is loaded once a request, so a request never sees
+//! two worlds; [`routing::Publisher`] is its one writer.
+//!
+//! This is the only crate that knows pingora. Absent here: decisions. What the split should be comes from outside.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the data path is a shell: it reads the clock for latencies and deadlines"
+)]
+
+pub mod attempt;
+pub mod client_stream;
+mod edge;
+pub mod endpoint;
+mod request;
+pub mod routes;
+pub mod routing;
+pub mod server;
+pub mod ticket;
+
+pub use routing::Publisher;
+pub use server::{BindError, DataPlane, Limits};

@@ -1,0 +1,102 @@
+//! What became of an attempt: the class of an error, and whose it was.
+
+use meter::Class;
+use pingora_error::{Error, ErrorSource, ErrorType};
+
+/// The class of an attempt that ended in an error. A client that left is not the version's fault; everything that
+/// came from upstream is.
+#[must_use]
+pub fn class_of(error: &Error) -> Class {
+    match error.esource() {
+        ErrorSource::Downstream => Class::ClientAbort,
+        ErrorSource::Internal | ErrorSource::Unset => Class::Local,
+        ErrorSource::Upstream => class_of_upstream(error.etype()),
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "pingora's error types are open: what is not known ended the connection"
+)]
+fn class_of_upstream(kind: &ErrorType) -> Class {
+    match kind {
+        ErrorType::ConnectTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::BindError
+        | ErrorType::SocketError => Class::ConnectError,
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Class::Timeout,
+        ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error | ErrorType::InvalidH2 => {
+            Class::ProtocolError
+        }
+        _ => Class::Reset,
+    }
+}
+
+/// The status that a client gets where its request could not be served.
+#[must_use]
+pub fn status_for(error: &Error) -> u16 {
+    if let ErrorType::HTTPStatus(status) = error.etype() {
+        return *status;
+    }
+    match class_of(error) {
+        Class::Timeout => 504,
+        Class::ConnectError | Class::Reset | Class::ProtocolError => 502,
+        // A client that sent something wrong is still there to hear of it; one that left is not.
+        Class::ClientAbort if is_gone(error) => 0,
+        Class::ClientAbort => 400,
+        Class::Success
+        | Class::Redirect
+        | Class::ClientError
+        | Class::ServerError
+        | Class::GrpcError
+        | Class::Upgrade
+        | Class::Local => 500,
+    }
+}
+
+fn is_gone(error: &Error) -> bool {
+    matches!(
+        error.etype(),
+        ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed | ErrorType::H2Error
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(kind: ErrorType) -> Box<Error> {
+        Error::new_up(kind)
+    }
+
+    #[test]
+    fn every_upstream_error_is_a_failure_of_the_version() {
+        for kind in [
+            ErrorType::ConnectTimedout,
+            ErrorType::ConnectRefused,
+            ErrorType::ReadTimedout,
+            ErrorType::ConnectionClosed,
+            ErrorType::ReadError,
+            ErrorType::WriteError,
+            ErrorType::InvalidHTTPHeader,
+            ErrorType::UnknownError,
+        ] {
+            assert!(class_of(&upstream(kind.clone())).is_bad(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_left_is_no_failure_of_the_version_and_gets_no_answer() {
+        let error = Error::new_down(ErrorType::ConnectionClosed);
+        assert_eq!((class_of(&error), status_for(&error)), (Class::ClientAbort, 0));
+    }
+
+    #[test]
+    fn a_slow_version_is_504_and_a_broken_one_502() {
+        assert_eq!(status_for(&upstream(ErrorType::ReadTimedout)), 504);
+        assert_eq!(status_for(&upstream(ErrorType::ConnectRefused)), 502);
+        assert_eq!(status_for(&upstream(ErrorType::ConnectionClosed)), 502);
+    }
+}

@@ -1,0 +1,360 @@
+//! The request's path through pingora: a table of contents. Each hook calls the room where the work is done.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use config::Affinity;
+use http::{Version as HttpVersion, header};
+use meter::ServiceMeter;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use tokio::net::TcpStream;
+use tracing::debug;
+
+use crate::attempt::{class_of, status_for};
+use crate::client_stream::ClientStream;
+use crate::endpoint::{self, InFlight};
+use crate::request::Request;
+use crate::routing::{Routing, Service, Version};
+use crate::ticket::group_of;
+
+/// How many attempts a request may have: one, another endpoint of the version, and one more that is stable's where
+/// the version is not. (pingora calls this `max_retries` and answers nothing at all where it is 0.)
+pub(crate) const ATTEMPTS: usize = 3;
+/// Where a request asks for a stream of events or a tunnel, silence is no failure for so long.
+const LONG_SILENCE: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// The proxy of one core.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    pub(crate) core: usize,
+    pub(crate) routing: Arc<ArcSwap<Routing>>,
+    pub(crate) unmatched: Arc<ServiceMeter>,
+    pub(crate) keepalive: std::time::Duration,
+}
+
+#[async_trait]
+impl ProxyHttp for Edge {
+    type CTX = Request;
+
+    fn new_ctx(&self) -> Request {
+        Request::new(self.core, Arc::clone(&self.unmatched), Instant::now())
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {
+        // The default brings a compression module that we do not use.
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Request) -> Result<()> {
+        if let Some(stream) = client_stream(session) {
+            stream.begin_request();
+        }
+        if !session.is_process_shutting_down() {
+            session.set_keepalive(Some(self.keepalive.as_secs()));
+        }
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<bool> {
+        if lacks_host(session.req_header()) {
+            return answer(session, 400, "this HTTP/1.1 request has no Host header").await;
+        }
+        let routing = self.routing.load();
+        let Some(service) = routing.find(host_of(session.req_header()), session.req_header().uri.path()) else {
+            return answer(session, 404, "no service here").await;
+        };
+        let client = client_address(session);
+        let key = affinity_key(&service.affinity, session.req_header(), client);
+        let drawn = service.draw(key.as_deref());
+        let group = key.as_deref().map_or_else(|| group_of_address(client), group_of);
+        ctx.matched(Arc::clone(service), Arc::clone(drawn), group);
+        Ok(false)
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Request) -> Result<Box<HttpPeer>> {
+        let (version, at) = self.next_endpoint(ctx, Instant::now())?;
+        let mut peer = at.endpoint().peer();
+        if may_be_silent(session.req_header()) {
+            peer.options.read_timeout = Some(LONG_SILENCE);
+        }
+        ctx.attempt(&version, at);
+        Ok(peer)
+    }
+
+    fn fail_to_connect(&self, _: &mut Session, peer: &HttpPeer, ctx: &mut Request, mut e: Box<Error>) -> Box<Error> {
+        debug!(%peer, error = %e, "no connection");
+        ctx.failed_to_connect(Instant::now());
+        // Nothing was sent, so another endpoint may be tried whatever the method.
+        e.set_retry(true);
+        e
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&pingora_core::protocols::Digest>,
+        ctx: &mut Request,
+    ) -> Result<()> {
+        ctx.connected(Instant::now());
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        _ctx: &mut Request,
+    ) -> Result<()> {
+        // pingora would write an empty last piece as a chunk of size 0, and then the end of the chunks: two ends, of
+        // which the next request on that connection finds the second (pingora #935).
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Request,
+    ) -> Result<()> {
+        if session.is_process_shutting_down() {
+            // Told in the response, so that the client does not try this connection again.
+            session.set_keepalive(None);
+        }
+        let status = response.status.as_u16();
+        if status == 101 || !response.status.is_informational() {
+            ctx.head(status, Instant::now());
+        }
+        Ok(())
+    }
+
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        ctx: &mut Request,
+        client_reused: bool,
+    ) -> Box<Error> {
+        debug!(%peer, error = %e, "attempt failed");
+        let replayable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        if replayable {
+            // pingora marks a pooled connection that was closed before it answered; retry() would panic undecided.
+            e.retry.decide_reuse(client_reused);
+        } else {
+            e.set_retry(false);
+        }
+        if e.retry() && client_reused && !ctx.has_head() && usize::from(ctx.attempts) < ATTEMPTS {
+            ctx.stale_connection();
+        } else {
+            ctx.end_attempt(class_of(&e), Instant::now());
+        }
+        e
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, _ctx: &mut Request) -> FailToProxy {
+        let status = status_for(e);
+        if status > 0 && session.response_written().is_none() {
+            // The client may be gone by now; there is nobody else to tell.
+            let _ = answer(session, status, reason_for(status)).await;
+        }
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Request) {
+        let sent = session.response_written().map(|response| response.status.as_u16());
+        ctx.end(sent, error.map(class_of), Instant::now());
+        if session.as_downstream_mut().is_body_done() {
+            if let Some(stream) = client_stream(session) {
+                stream.end_request();
+            }
+        } else {
+            // What is left of the body would pass for the next head.
+            session.set_keepalive(None);
+        }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Request, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Request, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+}
+
+impl Edge {
+    /// The version and endpoint of the next attempt. The first is on the version drawn. A later one reads the
+    /// snapshot anew: on the same version while that has a share, else (and where it has no live endpoint) on stable.
+    fn next_endpoint(&self, ctx: &mut Request, now: Instant) -> Result<(Arc<Version>, InFlight)> {
+        let Some(matched) = ctx.found() else { return Err(Error::new_in(ErrorType::InternalError)) };
+        let (drawn, service) = (Arc::clone(&matched.drawn), Arc::clone(&matched.service));
+        let is_first = ctx.attempts == 0;
+        let service = if is_first { service } else { self.present(&service) };
+        let may_serve = is_first || service.is_in_use(&drawn.name);
+        if may_serve
+            && let Some(version) = service.version(&drawn.name)
+            && let Some(at) = endpoint::pick(&version.endpoints, None, now)
+        {
+            return Ok((Arc::clone(version), at));
+        }
+        let service = self.present(&service);
+        let stable = service.stable();
+        if may_serve && drawn.name != stable.name {
+            ctx.nowhere_to_go();
+        }
+        // Stable is tried even where all of its endpoints are down: there is nothing better.
+        let at = endpoint::pick(&stable.endpoints, None, now).or_else(|| endpoint::pick_any(&stable.endpoints));
+        match at {
+            Some(at) => Ok((Arc::clone(stable), at)),
+            None => {
+                ctx.nowhere_to_go();
+                Err(Error::new_up(ErrorType::ConnectNoRoute))
+            }
+        }
+    }
+
+    /// The service as it is now.
+    fn present(&self, service: &Arc<Service>) -> Arc<Service> {
+        let routing = self.routing.load();
+        Arc::clone(routing.service(&service.name).unwrap_or(service))
+    }
+}
+
+/// The client's connection, where it carries one request at a time.
+fn client_stream(session: &Session) -> Option<&ClientStream<TcpStream>> {
+    session.as_downstream().stream()?.as_any().downcast_ref()
+}
+
+fn client_address(session: &Session) -> Option<IpAddr> {
+    session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
+}
+
+fn lacks_host(request: &RequestHeader) -> bool {
+    request.version == HttpVersion::HTTP_11
+        && !request.headers.contains_key(header::HOST)
+        && request.uri.authority().is_none()
+}
+
+/// The host that a request names: the authority goes before the header (RFC 9112, section 3.2.2).
+fn host_of(request: &RequestHeader) -> &str {
+    let authority = request.uri.authority().map(http::uri::Authority::as_str);
+    let header = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = authority.or_else(header).unwrap_or_default();
+    host.rsplit_once('@').map_or(host, |(_, host)| host)
+}
+
+fn affinity_key<'a>(
+    affinity: &Affinity,
+    request: &'a RequestHeader,
+    client: Option<IpAddr>,
+) -> Option<std::borrow::Cow<'a, [u8]>> {
+    match affinity {
+        Affinity::Random => None,
+        Affinity::Header(name) => request.headers.get(name.as_str()).map(|value| value.as_bytes().into()),
+        Affinity::Cookie(name) => cookie(request, name).map(Into::into),
+        Affinity::ClientAddress => client.map(|address| address_bytes(address).to_vec().into()),
+    }
+}
+
+/// The value of a cookie (RFC 6265, section 5.4).
+fn cookie<'a>(request: &'a RequestHeader, name: &str) -> Option<&'a [u8]> {
+    let pairs = request.headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
+    pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+fn address_bytes(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+fn group_of_address(address: Option<IpAddr>) -> u8 {
+    address.map_or(0, |address| group_of(&address_bytes(address)))
+}
+
+/// Whether a request asks for something that may be silent for long: a tunnel, a stream of events.
+fn may_be_silent(request: &RequestHeader) -> bool {
+    request.headers.contains_key(header::UPGRADE)
+        || request.headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
+}
+
+fn reason_for(status: u16) -> &'static str {
+    match status {
+        502 => "the service could not be reached",
+        504 => "the service did not answer in time",
+        400..=499 => "this request is not valid",
+        _ => "something went wrong",
+    }
+}
+
+/// Answers in the proxy's own name.
+async fn answer(session: &mut Session, status: u16, why: &str) -> Result<bool> {
+    let body = Bytes::from(format!("{status}: {why}\n"));
+    let mut response = ResponseHeader::build(status, Some(4))?;
+    response.insert_header(header::CONTENT_LENGTH, body.len())?;
+    response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
+    response.insert_header(header::CACHE_CONTROL, "no-store")?;
+    session.write_error_response(response, body).await.map_err(as_downstream)?;
+    Ok(true)
+}
+
+fn as_downstream(mut error: Box<Error>) -> Box<Error> {
+    if *error.esource() == ErrorSource::Unset {
+        error.as_down();
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&'static str, &str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in headers {
+            request.append_header(*name, *value).unwrap();
+        }
+        request
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name_in_any_header() {
+        let request = request(&[("cookie", "xid=1; id=abc; other=2"), ("cookie", "last=9")]);
+        assert_eq!(cookie(&request, "id"), Some(&b"abc"[..]));
+        assert_eq!(cookie(&request, "last"), Some(&b"9"[..]));
+        assert_eq!(cookie(&request, "i"), None);
+    }
+
+    #[test]
+    fn without_the_key_a_request_draws_at_random() {
+        let key = |affinity| affinity_key(&affinity, &request(&[("x-user", "7")]), None).map(|key| key.to_vec());
+        assert_eq!(key(Affinity::Header("x-user".into())), Some(b"7".to_vec()));
+        assert_eq!(key(Affinity::Header("x-other".into())), None);
+        assert_eq!(key(Affinity::Cookie("id".into())), None);
+        assert_eq!(key(Affinity::Random), None);
+    }
+
+    #[test]
+    fn a_host_header_is_wanted_of_http_1_1_alone() {
+        let mut bare = request(&[]);
+        assert!(lacks_host(&bare));
+        bare.set_version(HttpVersion::HTTP_10);
+        assert!(!lacks_host(&bare));
+        assert!(!lacks_host(&request(&[("host", "a")])));
+    }
+}

@@ -1,0 +1,208 @@
+//! One request on its way: what it drew, which attempt is under way, and what each attempt came to.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use meter::{Attempt, Class, Outcome, ServiceMeter, VersionMeter};
+
+use crate::endpoint::InFlight;
+use crate::routing::{Service, Version};
+
+/// The context of a request, from its head to its last byte.
+#[derive(Debug)]
+pub(crate) struct Request {
+    core: usize,
+    began: Instant,
+    matched: Option<Matched>,
+    unmatched: Arc<ServiceMeter>,
+    attempt: Option<Underway>,
+    /// How many attempts began.
+    pub(crate) attempts: u8,
+    /// The first attempt was recorded.
+    first_is_recorded: bool,
+    /// What the last attempt that failed came to: what the proxy's own answer stands for.
+    failed_with: Option<Class>,
+}
+
+/// What a request matched and drew.
+#[derive(Debug)]
+pub(crate) struct Matched {
+    pub(crate) service: Arc<Service>,
+    /// The version drawn; its meter is told when the request is over.
+    pub(crate) drawn: Arc<Version>,
+    /// The group of the affinity key or client address.
+    group: u8,
+    drawn_meter: Drawn,
+}
+
+/// Counts a request as in flight on the version drawn, until this is dropped.
+#[derive(Debug)]
+struct Drawn {
+    meter: Arc<VersionMeter>,
+    core: usize,
+    duration_us: Option<u64>,
+}
+
+impl Drop for Drawn {
+    fn drop(&mut self) {
+        self.meter.end(self.core, self.duration_us);
+    }
+}
+
+/// An attempt that has an endpoint and has not ended.
+#[derive(Debug)]
+struct Underway {
+    kind: Attempt,
+    version: Arc<Version>,
+    at: InFlight,
+    /// When its connection was ready; none before.
+    ready: Option<Instant>,
+    /// Status and latency in microseconds, once the response head came.
+    head: Option<(u16, u64)>,
+}
+
+impl Request {
+    pub(crate) fn new(core: usize, unmatched: Arc<ServiceMeter>, now: Instant) -> Self {
+        Self {
+            core,
+            began: now,
+            matched: None,
+            unmatched,
+            attempt: None,
+            attempts: 0,
+            first_is_recorded: false,
+            failed_with: None,
+        }
+    }
+
+    /// The request is for `service` and drew `drawn`.
+    pub(crate) fn matched(&mut self, service: Arc<Service>, drawn: Arc<Version>, group: u8) {
+        drawn.meter.begin(self.core);
+        let drawn_meter = Drawn { meter: Arc::clone(&drawn.meter), core: self.core, duration_us: None };
+        self.matched = Some(Matched { service, drawn, group, drawn_meter });
+    }
+
+    /// What it matched; `None` where no service did.
+    pub(crate) fn found(&self) -> Option<&Matched> {
+        self.matched.as_ref()
+    }
+
+    /// The drawn version has no live endpoint: its first attempt failed before it began.
+    pub(crate) fn nowhere_to_go(&mut self) {
+        if let Some(matched) = &self.matched
+            && !self.first_is_recorded
+        {
+            self.first_is_recorded = true;
+            let outcome = self.outcome(matched, Attempt::First, Class::ConnectError, None, None);
+            matched.drawn.meter.record(self.core, &outcome);
+        }
+        self.failed_with = Some(Class::ConnectError);
+    }
+
+    /// An attempt on `version` begins at an endpoint.
+    pub(crate) fn attempt(&mut self, version: &Arc<Version>, at: InFlight) {
+        let same = self.matched.as_ref().is_some_and(|matched| matched.drawn.name == version.name);
+        let kind = match (same, self.first_is_recorded) {
+            (true, false) => Attempt::First,
+            (true, true) => Attempt::Retry,
+            (false, _) => Attempt::Shield,
+        };
+        self.attempts = self.attempts.saturating_add(1);
+        self.attempt = Some(Underway { kind, version: Arc::clone(version), at, ready: None, head: None });
+    }
+
+    /// Its connection is ready.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.at.endpoint().connected();
+            attempt.ready = Some(now);
+        }
+    }
+
+    /// No connection could be made. The endpoint remembers it.
+    pub(crate) fn failed_to_connect(&mut self, now: Instant) {
+        if let Some(attempt) = &self.attempt {
+            attempt.at.endpoint().failed_to_connect(now);
+        }
+        self.end_attempt(Class::ConnectError, now);
+    }
+
+    /// The response head came.
+    pub(crate) fn head(&mut self, status: u16, now: Instant) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.head = Some((status, micros(attempt.ready.unwrap_or(now), now)));
+        }
+    }
+
+    /// Whether the response head of the present attempt came.
+    pub(crate) fn has_head(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.head.is_some())
+    }
+
+    /// A pooled connection turned out to be closed before anything was answered. That is nobody's failure: the
+    /// attempt is counted, not judged, and the next one is judged in its place.
+    pub(crate) fn stale_connection(&mut self) {
+        if let (Some(attempt), Some(matched)) = (self.attempt.take(), &self.matched) {
+            let endpoint = Some(attempt.at.endpoint().place);
+            let outcome =
+                Outcome { judged: false, ..self.outcome(matched, attempt.kind, Class::Reset, endpoint, None) };
+            attempt.version.meter.record(self.core, &outcome);
+        }
+    }
+
+    /// The present attempt is over. Does nothing where there is none.
+    pub(crate) fn end_attempt(&mut self, class: Class, now: Instant) {
+        let (Some(attempt), Some(matched)) = (self.attempt.take(), &self.matched) else { return };
+        let latency_us = match (class, attempt.head, attempt.ready) {
+            (Class::Upgrade, ..) | (_, None, None) => None,
+            (_, Some((_, latency_us)), _) => Some(latency_us),
+            (_, None, Some(ready)) => Some(micros(ready, now)),
+        };
+        let outcome = self.outcome(matched, attempt.kind, class, Some(attempt.at.endpoint().place), latency_us);
+        attempt.version.meter.record(self.core, &outcome);
+        self.first_is_recorded = true;
+        self.failed_with = class.is_bad().then_some(class);
+    }
+
+    /// The request is over: its last attempt and the response to the client are counted. `sent` is the status that
+    /// the client got, `error` what ended it early.
+    pub(crate) fn end(&mut self, sent: Option<u16>, error: Option<Class>, now: Instant) {
+        let answered_by_version = self.attempt.is_some() && error.is_none();
+        let class = match (error, self.attempt.as_ref().and_then(|attempt| attempt.head)) {
+            (Some(class), _) => class,
+            (None, Some((status, _))) => Class::of_status(status),
+            (None, None) => Class::Local,
+        };
+        self.end_attempt(class, now);
+        let response = match (error, sent) {
+            (Some(Class::ClientAbort), None) => Class::ClientAbort,
+            // Cut short after its head, or answered by the proxy in a version's stead.
+            (Some(error), Some(_)) if error.is_bad() || error == Class::ClientAbort => error,
+            _ if answered_by_version => class,
+            _ => self.failed_with.unwrap_or(Class::Local),
+        };
+        if let Some(matched) = &mut self.matched {
+            matched.service.meter.count(self.core, response);
+            if class != Class::Upgrade {
+                matched.drawn_meter.duration_us = Some(micros(self.began, now));
+            }
+        } else {
+            self.unmatched.count(self.core, response);
+        }
+    }
+
+    fn outcome(
+        &self,
+        matched: &Matched,
+        attempt: Attempt,
+        class: Class,
+        endpoint: Option<u16>,
+        latency_us: Option<u64>,
+    ) -> Outcome {
+        Outcome { attempt, class, judged: class != Class::Local, endpoint, group: matched.group, route: 0, latency_us }
+    }
+}
+
+fn micros(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX)
+}

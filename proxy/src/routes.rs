@@ -1,0 +1,129 @@
+//! Which service a request is for: by host, then by the longest path prefix.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use config::Service;
+
+/// Finds services by host and path. Built once a configuration; a lookup allocates nothing for a lower-case host.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    by_host: HashMap<String, PathTable>,
+    any_host: PathTable,
+}
+
+/// Prefixes without a trailing slash (the root is empty), to the service's place in its configuration.
+type PathTable = HashMap<String, usize>;
+
+impl RouteTable {
+    /// The table of these services; the result of [`find`](Self::find) is a place in this slice.
+    #[must_use]
+    pub fn new(services: &[Service]) -> Self {
+        let mut table = Self::default();
+        for (place, service) in services.iter().enumerate() {
+            let prefix = service.path.as_str().trim_end_matches('/').to_owned();
+            for host in &service.hosts {
+                table.by_host.entry(host.as_str().to_owned()).or_default().insert(prefix.clone(), place);
+            }
+            if service.hosts.is_empty() {
+                table.any_host.insert(prefix, place);
+            }
+        }
+        table
+    }
+
+    /// The service for a host (with or without port, in any case) and a path (without query). A service that names
+    /// the host goes before one that takes every host; among those the longest prefix wins.
+    #[must_use]
+    pub fn find(&self, host: &str, path: &str) -> Option<usize> {
+        let host = without_port(host);
+        let named = if self.by_host.is_empty() { None } else { self.by_host.get(lower_case(host).as_ref()) };
+        named.and_then(|paths| longest_prefix(paths, path)).or_else(|| longest_prefix(&self.any_host, path))
+    }
+}
+
+/// Cuts the path at one slash after the other from its end: the first prefix that is known is the longest.
+fn longest_prefix(paths: &PathTable, path: &str) -> Option<usize> {
+    if paths.is_empty() {
+        return None;
+    }
+    let mut prefix = path.trim_end_matches('/');
+    loop {
+        if let Some(place) = paths.get(prefix) {
+            return Some(*place);
+        }
+        prefix = &prefix[..prefix.rfind('/')?];
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        // In an IPv6 address the colon of a port follows the bracket.
+        Some(colon) if host[colon + 1..].bytes().all(|b| b.is_ascii_digit()) && !host[..colon].ends_with(':') => {
+            if host.starts_with('[') && !host[..colon].ends_with(']') { host } else { &host[..colon] }
+        }
+        _ => host,
+    }
+}
+
+fn lower_case(host: &str) -> Cow<'_, str> {
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of services by their hosts and path.
+    fn table(routes: &[(&[&str], &str)]) -> RouteTable {
+        let text: String = routes
+            .iter()
+            .enumerate()
+            .map(|(i, (hosts, path))| {
+                format!("  s{i}: {{ hosts: {hosts:?}, path: {path}, stable: v1, versions: {{ v1: {{ endpoints: ['127.0.0.1:1'] }} }} }}\n")
+            })
+            .collect();
+        RouteTable::new(&config::parse(&format!("services:\n{text}"), "test.yaml").unwrap().configuration.services)
+    }
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let table = table(&[(&[], "/"), (&[], "/shop"), (&[], "/shop/cart")]);
+        assert_eq!(table.find("a", "/"), Some(0));
+        assert_eq!(table.find("a", "/shop"), Some(1));
+        assert_eq!(table.find("a", "/shop/"), Some(1));
+        assert_eq!(table.find("a", "/shop/cart/7"), Some(2));
+        assert_eq!(table.find("a", "/other"), Some(0));
+    }
+
+    #[test]
+    fn a_prefix_matches_whole_segments() {
+        let table = table(&[(&[], "/shop")]);
+        assert_eq!(table.find("a", "/shopping"), None);
+        assert_eq!(table.find("a", "/"), None);
+        assert_eq!(table.find("a", ""), None);
+        assert_eq!(table.find("a", "*"), None);
+    }
+
+    #[test]
+    fn a_named_host_goes_before_every_host_whatever_its_case_and_port() {
+        let table = table(&[(&[], "/"), (&["shop.example.com"], "/cart")]);
+        assert_eq!(table.find("Shop.Example.COM:8080", "/cart"), Some(1));
+        assert_eq!(table.find("shop.example.com", "/"), Some(0));
+        assert_eq!(table.find("other.example.com", "/cart"), Some(0));
+    }
+
+    #[test]
+    fn ports_are_cut_and_addresses_are_left_whole() {
+        assert_eq!(without_port("a:80"), "a");
+        assert_eq!(without_port("a"), "a");
+        assert_eq!(without_port("[::1]:80"), "[::1]");
+        assert_eq!(without_port("[::1]"), "[::1]");
+        assert_eq!(without_port(""), "");
+        assert_eq!(without_port(":80"), "");
+    }
+}

@@ -1,0 +1,345 @@
+//! The listeners and the cores: one thread accepts, one thread a core serves, each core with a proxy of its own.
+//!
+//! Connections go to the core that has the fewest. There is one listening socket an address, so a port that is in use
+//! is an error and no connection can wait in a queue that is about to close (docs/decisions/0004).
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use meter::ServiceMeter;
+use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
+use pingora_core::protocols::SocketDigest;
+use pingora_core::protocols::http::v2::server::default_h2_options;
+use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddress;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::{HttpProxy, http_proxy};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use crate::client_stream::{ClientStream, ClientTimeouts, Unmatched};
+use crate::edge::{ATTEMPTS, Edge};
+use crate::routing::{Publisher, Routing};
+
+/// What the data plane may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// How many cores serve; at least 1.
+    pub cores: usize,
+    /// How many client connections are open at most; more are closed as they come.
+    pub connections: u64,
+    /// How long clients may take.
+    pub client: ClientTimeouts,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self { cores, connections: 100_000, client: ClientTimeouts::default() }
+    }
+}
+
+/// A listener that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {reason}")]
+pub struct BindError {
+    /// The address wanted.
+    pub address: SocketAddr,
+    /// Why not, and what to do.
+    pub reason: String,
+}
+
+/// The running data plane. Dropping it ends it at once; [`drain`](Self::drain) ends it gently.
+#[derive(Debug)]
+pub struct DataPlane {
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<Stop>,
+    open: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Stop {
+    /// Not at all.
+    Serve,
+    /// Accept no more, end idle connections, ask the others to end.
+    Drain,
+    /// End now.
+    Now,
+}
+
+impl DataPlane {
+    /// Opens the listeners and starts serving what `publisher` has published and will publish.
+    pub fn start(listeners: &[SocketAddr], limits: &Limits, publisher: &Publisher) -> Result<Self, BindError> {
+        let sockets = listeners.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, _>>()?;
+        let addresses = sockets.iter().map(|(_, address)| *address).collect();
+        let (stop, stopped) = watch::channel(Stop::Serve);
+        let open = Arc::new(AtomicU64::new(0));
+        let mut threads = Vec::new();
+        let mut cores = Vec::new();
+        let failed = |address: SocketAddr, error: &io::Error| BindError { address, reason: error.to_string() };
+        let first = listeners.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+        for core in 0..limits.cores.max(1) {
+            let (hand_over, connections) = mpsc::channel(1024);
+            let load = Arc::new(AtomicU64::new(0));
+            let worker = Worker {
+                core,
+                routing: publisher.shared(),
+                unmatched: publisher.unmatched(),
+                client: limits.client,
+                load: Arc::clone(&load),
+                open: Arc::clone(&open),
+            };
+            let stopped = stopped.clone();
+            let name = format!("tidegate-core-{core}");
+            threads.push(spawn(name, move || worker.serve(connections, stopped)).map_err(|e| failed(first, &e))?);
+            cores.push(Core { hand_over, load });
+        }
+        let cores = Arc::new(cores);
+        let most = limits.connections;
+        let (accepted, accepting) = (Arc::clone(&open), stopped);
+        threads.push(
+            spawn("tidegate-accept".into(), move || accept_all(sockets, cores, most, &accepted, accepting))
+                .map_err(|e| failed(first, &e))?,
+        );
+        Ok(Self { addresses, stop, open, threads })
+    }
+
+    /// The addresses that it listens on, in the order given; port 0 has become a real one.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Client connections that are open.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Stops accepting, ends idle connections, lets requests in flight end (HTTP/2 gets a GOAWAY), and returns how
+    /// many connections were still open at the deadline: 0 where all ended.
+    pub fn drain(mut self, deadline: Duration) -> u64 {
+        // No receiver means that every thread has ended already.
+        let _ = self.stop.send(Stop::Drain);
+        let until = Instant::now() + deadline;
+        while self.connections() > 0 && Instant::now() < until {
+            #[expect(clippy::disallowed_methods, reason = "a bounded poll: pingora offers nothing to wait for")]
+            thread::sleep(Duration::from_millis(5));
+        }
+        let left = self.connections();
+        self.end();
+        left
+    }
+
+    fn end(&mut self) {
+        let _ = self.stop.send(Stop::Now);
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so; there is nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name).spawn(run)
+}
+
+fn bind(address: SocketAddr) -> Result<(StdListener, SocketAddr), BindError> {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // A restart may take the address while old connections linger. Not SO_REUSEPORT: see the module's head.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        let listener = StdListener::from(socket);
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    open().map_err(|error: io::Error| BindError { address, reason: why_not_bound(&error) })
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the standard library's kinds of errors are open")]
+fn why_not_bound(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the port is in use by another process; stop that one (ss -ltnp shows it) or choose another port".into()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address; 0.0.0.0 means all that it has".into(),
+        io::ErrorKind::PermissionDenied => {
+            "not permitted; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE".into()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// A core as the acceptor sees it.
+#[derive(Debug)]
+struct Core {
+    hand_over: mpsc::Sender<(StdStream, SocketAddr)>,
+    load: Arc<AtomicU64>,
+}
+
+fn accept_all(
+    sockets: Vec<(StdListener, SocketAddr)>,
+    cores: Arc<Vec<Core>>,
+    most: u64,
+    open: &Arc<AtomicU64>,
+    mut stopped: watch::Receiver<Stop>,
+) {
+    let Some(runtime) = runtime() else { return };
+    runtime.block_on(async {
+        for (socket, address) in sockets {
+            match TcpListener::from_std(socket) {
+                Ok(listener) => drop(tokio::spawn(accept(listener, Arc::clone(&cores), most, Arc::clone(open)))),
+                Err(error) => warn!(%address, %error, "cannot accept"),
+            }
+        }
+        // An error means that the data plane was dropped.
+        let _ = stopped.wait_for(|stop| *stop > Stop::Serve).await;
+    });
+}
+
+async fn accept(listener: TcpListener, cores: Arc<Vec<Core>>, most: u64, open: Arc<AtomicU64>) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: wait for some to be given back, and do not spin.
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if open.load(Ordering::Relaxed) >= most {
+            debug!(%peer, most, "connection refused: too many are open");
+            continue;
+        }
+        let Ok(stream) = stream.into_std() else { continue };
+        let Some(core) = cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed)) else { return };
+        core.load.fetch_add(1, Ordering::Relaxed);
+        open.fetch_add(1, Ordering::Relaxed);
+        if core.hand_over.send((stream, peer)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// One core: a thread with a runtime, a proxy and a pool of its own.
+struct Worker {
+    core: usize,
+    routing: Arc<ArcSwap<Routing>>,
+    unmatched: Arc<ServiceMeter>,
+    client: ClientTimeouts,
+    load: Arc<AtomicU64>,
+    open: Arc<AtomicU64>,
+}
+
+/// Counts a connection until it ends, however it ends.
+struct Counted(Arc<AtomicU64>, Arc<AtomicU64>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    fn serve(self, mut connections: mpsc::Receiver<(StdStream, SocketAddr)>, mut stopped: watch::Receiver<Stop>) {
+        let Some(runtime) = runtime() else { return };
+        runtime.block_on(async {
+            let proxy = Arc::new(self.proxy());
+            let (draining, shutdown) = watch::channel(false);
+            loop {
+                tokio::select! {
+                    connection = connections.recv() => match connection {
+                        Some((stream, peer)) => self.begin(stream, peer, &proxy, &shutdown),
+                        // The acceptor has ended; what is open goes on.
+                        None => break,
+                    },
+                    _ = stopped.wait_for(|stop| *stop > Stop::Serve) => break,
+                }
+            }
+            let _ = draining.send(true);
+            proxy.http_cleanup().await;
+            // Connections that were accepted and not begun yet are served too: no client is reset.
+            while let Some((stream, peer)) = connections.recv().await {
+                self.begin(stream, peer, &proxy, &shutdown);
+            }
+            let _ = stopped.wait_for(|stop| *stop == Stop::Now).await;
+        });
+    }
+
+    fn proxy(&self) -> HttpProxy<Edge> {
+        let conf = ServerConf {
+            threads: 1,
+            max_retries: ATTEMPTS,
+            // For all endpoints of this core together.
+            upstream_keepalive_pool_size: 1024,
+            ..ServerConf::default()
+        };
+        let edge = Edge {
+            core: self.core,
+            routing: Arc::clone(&self.routing),
+            unmatched: Arc::clone(&self.unmatched),
+            keepalive: self.client.idle,
+        };
+        let mut proxy = http_proxy(&Arc::new(conf), edge);
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        options.h2_idle_timeout = Some(Duration::from_secs(300));
+        proxy.server_options = Some(options);
+        proxy.h2_options = Some(default_h2_options());
+        proxy
+    }
+
+    fn begin(
+        &self,
+        stream: StdStream,
+        peer: SocketAddr,
+        proxy: &Arc<HttpProxy<Edge>>,
+        shutdown: &watch::Receiver<bool>,
+    ) {
+        let counted = Counted(Arc::clone(&self.load), Arc::clone(&self.open));
+        // Without a delay a response leaves when it is written; it is gathered by the stream itself.
+        let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
+            Ok(stream) => stream,
+            Err(error) => {
+                debug!(%peer, %error, "connection lost before it began");
+                return;
+            }
+        };
+        let id = stream.as_raw_fd();
+        let digest = SocketDigest::from_raw_fd(id);
+        // Known already: pingora need not ask the system.
+        let _ = digest.peer_addr.set(Some(PingoraAddress::Inet(peer)));
+        let unmatched = Unmatched { meter: Arc::clone(&self.unmatched), core: self.core };
+        let stream = ClientStream::new(stream, id, peer, Some(Arc::new(digest)), self.client, unmatched);
+        let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
+        drop(tokio::spawn(async move {
+            let _counted = counted;
+            proxy.process_new(Box::new(stream), &shutdown).await;
+        }));
+    }
+}
+
+fn runtime() -> Option<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.inspect_err(|error| warn!(%error, "cannot start a runtime")).ok()
+}
