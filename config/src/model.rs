@@ -1,7 +1,7 @@
 //! The proven configuration: what the rest of Tidegate works with.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +23,21 @@ pub struct Configuration {
     pub plans: Vec<(Name, Plan)>,
 }
 
+impl Configuration {
+    /// The state directory where none is written.
+    pub const DEFAULT_STATE: &'static str = "./tidegate-state";
+}
+
 /// An address that clients connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// The address; port 0 asks the system for one.
     pub address: SocketAddr,
+}
+
+impl Listener {
+    /// Every IPv4 address, port 8080: the listener where none is written.
+    pub const DEFAULT: Self = Self { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080) };
 }
 
 /// The control API.
@@ -40,6 +50,13 @@ pub struct Admin {
     pub tokens: Option<PathBuf>,
 }
 
+impl Default for Admin {
+    /// Loopback, port 9900, without tokens.
+    fn default() -> Self {
+        Self { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9900), tokens: None }
+    }
+}
+
 /// A name that an operator gave to a service, version, plan or gate: 1 to 63 letters, digits, `.`, `_` and `-`,
 /// beginning with a letter or digit. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,8 +64,7 @@ pub struct Name(Arc<str>);
 
 impl Name {
     /// What a name may be, in words.
-    pub const LEGAL: &'static str =
-        "1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit";
+    pub const LEGAL: &'static str = "1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit";
 
     /// A name, where the text is a legal one.
     #[must_use]
@@ -57,6 +73,12 @@ impl Name {
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
             && text.as_bytes()[0].is_ascii_alphanumeric();
         legal.then(|| Self(text.into()))
+    }
+
+    /// A name that the program itself gives, and that is legal.
+    pub(crate) fn given(text: &str) -> Self {
+        debug_assert!(Self::new(text).is_some(), "{text} is no legal name");
+        Self(text.into())
     }
 
     /// The name as text.
@@ -126,6 +148,11 @@ impl HostName {
 pub struct PathPrefix(pub(crate) String);
 
 impl PathPrefix {
+    /// The prefix of every path.
+    pub(crate) fn root() -> Self {
+        Self("/".to_owned())
+    }
+
     /// The prefix as text, without a trailing `/` unless it is the root.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -167,7 +194,11 @@ pub struct Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -184,6 +215,22 @@ pub struct Plan {
     pub gates: Vec<Gate>,
 }
 
+impl Plan {
+    /// First requests that each version must have had since a step began, where nothing is written.
+    pub const MIN_REQUESTS: u64 = 50;
+
+    /// The plan where none is written: 1 %, 5 %, 25 % and 50 % for 2, 5, 10 and 10 minutes, under the default gates.
+    #[must_use]
+    pub fn built_in() -> Self {
+        Self {
+            alpha: Alpha::DEFAULT,
+            min_requests: Self::MIN_REQUESTS,
+            steps: Step::built_in(),
+            gates: Gate::defaults(),
+        }
+    }
+}
+
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -198,6 +245,21 @@ pub enum Step {
     Approval,
 }
 
+impl Step {
+    /// How long a step holds where nothing is written.
+    pub const HOLD: Duration = Duration::from_secs(5 * 60);
+
+    /// The steps where none are written.
+    pub(crate) fn built_in() -> Vec<Self> {
+        [(1, 2), (5, 5), (25, 10), (50, 10)]
+            .map(|(percent, minutes)| Self::Weight {
+                weight: Weight::whole_percent(percent),
+                hold: Duration::from_secs(minutes * 60),
+            })
+            .to_vec()
+    }
+}
+
 /// A rule that traffic must satisfy while the canary is exposed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
@@ -205,6 +267,16 @@ pub struct Gate {
     pub name: Name,
     /// What is judged.
     pub rule: GateRule,
+}
+
+impl Gate {
+    /// The gates where none are written: errors against stable, and the shape of latency.
+    pub(crate) fn defaults() -> Vec<Self> {
+        vec![
+            Self { name: Name::given("errors"), rule: GateRule::Errors { tolerance: Tolerance::DEFAULT } },
+            Self { name: Name::given("latency"), rule: GateRule::LatencyShape },
+        ]
+    }
 }
 
 /// What a gate judges.
@@ -241,4 +313,9 @@ pub struct Tolerance {
     pub ratio: f64,
     /// Added fraction of requests.
     pub points: Fraction,
+}
+
+impl Tolerance {
+    /// The tolerance where none is written: a tenth more than stable's rate, and 0.05 %.
+    pub const DEFAULT: Self = Self { ratio: 1.1, points: Fraction::TOLERATED };
 }

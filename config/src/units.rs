@@ -30,6 +30,11 @@ impl Weight {
         Ok(Self(basis_points))
     }
 
+    /// A weight of whole percents, for weights known when the program is built; above 100 is all traffic.
+    pub(crate) const fn whole_percent(percent: u16) -> Self {
+        Self(if percent < 100 { percent * 100 } else { 10_000 })
+    }
+
     /// The weight in basis points.
     #[must_use]
     pub const fn basis_points(self) -> u16 {
@@ -61,6 +66,11 @@ impl fmt::Display for Weight {
 pub struct Fraction(f64);
 
 impl Fraction {
+    /// Nothing.
+    pub const ZERO: Self = Self(0.0);
+    /// 0.05 %: what the error gate tolerates in points where nothing is written.
+    pub(crate) const TOLERATED: Self = Self(0.0005);
+
     /// A fraction; an error outside 0 to 1 and for NaN.
     pub fn new(value: f64) -> Result<Self, OutOfRange> {
         if (0.0..=1.0).contains(&value) {
@@ -81,6 +91,9 @@ impl Fraction {
 pub struct Alpha(f64);
 
 impl Alpha {
+    /// 1 %: the alpha where none is written.
+    pub const DEFAULT: Self = Self(0.01);
+
     /// An alpha; an error unless it is between 0.0001 % and 50 %.
     pub fn new(value: f64) -> Result<Self, OutOfRange> {
         if (1e-6..=0.5).contains(&value) {
@@ -101,6 +114,9 @@ impl Alpha {
 pub struct Quantile(f64);
 
 impl Quantile {
+    /// p99: the quantile where none is written.
+    pub const P99: Self = Self(0.99);
+
     /// A quantile by its probability; an error unless it is from 0.01 to 0.9999.
     pub fn new(value: f64) -> Result<Self, OutOfRange> {
         if (0.01..=0.9999).contains(&value) {

@@ -1,0 +1,162 @@
+//! From text to a proven [`Configuration`].
+
+mod gate;
+mod place;
+mod plan;
+mod routes;
+mod service;
+
+use std::path::{Path, PathBuf};
+
+use crate::cursor::{Cursor, Entry, Report};
+use crate::keys;
+use crate::model::{Configuration, Name, Plan, Service};
+use crate::problem::{self, Problem, Problems, quoted};
+use crate::tree::{Place, grow};
+
+use routes::Routes;
+
+/// A configuration that was read, and what its author should know about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Read {
+    /// The configuration.
+    pub configuration: Configuration,
+    /// Legal, and perhaps not meant. In the order of the text.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads a configuration from `text`. `file` is the name that problems carry.
+///
+/// # Errors
+/// Everything that is wrong, at once; where the text is no YAML, the first thing that makes it none.
+pub fn parse(text: &str, file: &str) -> Result<Read, Problems> {
+    let mut report = Report::new(file);
+    let configuration = match grow(text) {
+        Ok(Some(root)) => configuration(&Cursor::root(&root), &mut report),
+        Ok(None) => {
+            let message = "nothing is written here; a configuration needs at least `services`";
+            report.problem(Place { line: 1, column: 1 }, "", message);
+            None
+        }
+        Err(broken) => {
+            report.problem(broken.place, "", broken.message);
+            None
+        }
+    };
+    let Report { problems, mut warnings, .. } = report;
+    match (Problems::new(problems), configuration) {
+        (None, Some(configuration)) => {
+            problem::sort(&mut warnings);
+            Ok(Read { configuration, warnings })
+        }
+        (Some(problems), _) => Err(problems),
+        // Never reached: each decoder that gives nothing has said why. Should one forget, nothing is accepted.
+        (None, None) => Err(Problem::without_place(file, "cannot be read").into()),
+    }
+}
+
+/// Reads the configuration in the file at `path`.
+///
+/// # Errors
+/// As [`parse`]; a file that cannot be read is a problem with the reason in words.
+pub fn read_file(path: &Path) -> Result<Read, Problems> {
+    let file = path.display().to_string();
+    let wrong = |message: String| Problems::from(Problem::without_place(&file, message));
+    // A directory opens like a file and fails at the first read, with words that do not help.
+    if path.is_dir() {
+        return Err(wrong("is a directory; name the configuration file in it".to_owned()));
+    }
+    let bytes = std::fs::read(path).map_err(|error| {
+        wrong(match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such file; name an existing one".to_owned(),
+            std::io::ErrorKind::PermissionDenied => "may not be read by this user; allow it (chmod, chown)".to_owned(),
+            _ => format!("cannot be read: {error}"),
+        })
+    })?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => parse(text, &file),
+        Err(error) => {
+            let before = bytes.split_at(error.valid_up_to()).0;
+            let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+            Err(Problem {
+                line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+                column: String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
+                ..Problem::without_place(&file, "not UTF-8; save the file as UTF-8")
+            }
+            .into())
+        }
+    }
+}
+
+fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration> {
+    let fields = root.fields(report, &keys::TOP)?;
+    let mut taken = place::Taken::default();
+    let listeners = place::listeners(fields.get("listeners"), &mut taken, report);
+    let admin = place::admin(fields.get("admin"), &mut taken, report);
+    let state = match fields.get("state") {
+        Some(state) => file_path(state, "the path of a directory", report),
+        None => Some(PathBuf::from(Configuration::DEFAULT_STATE)),
+    };
+    let plans = match fields.get("plans") {
+        Some(plans) => named_plans(plans, report),
+        None => Some(Vec::new()),
+    };
+    let services = fields
+        .need(report, "services", "at least one service")
+        .cloned()
+        .and_then(|services| all_services(&services, report));
+    Some(Configuration { listeners: listeners?, admin: admin?, state: state?, services: services?, plans: plans? })
+}
+
+fn all_services(services: &Cursor<'_>, report: &mut Report) -> Option<Vec<Service>> {
+    let entries = services.entries(report, "a mapping from each service's name to the service")?;
+    if entries.is_empty() {
+        services.wrong(report, "no service is written here; write at least one");
+        return None;
+    }
+    let mut routes = Routes::default();
+    let read: Vec<_> = entries.iter().map(|entry| service::service(entry, &mut routes, report)).collect();
+    read.into_iter().collect()
+}
+
+fn named_plans(plans: &Cursor<'_>, report: &mut Report) -> Option<Vec<(Name, Plan)>> {
+    let entries = plans.entries(report, "a mapping from each plan's name to the plan")?;
+    let read: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let name = own_name(entry, "plan", report);
+            if matches!(entry.key.text.as_str(), "default" | "built-in") {
+                let message = "is a reserved name (a service's own plan, and the built-in one); choose another";
+                report.problem(entry.key.place, &entry.value.path, message);
+            }
+            let plan = plan::plan(&entry.value, report);
+            Some((name?, plan?))
+        })
+        .collect();
+    read.into_iter().collect()
+}
+
+/// The name that the operator chose as a key.
+fn own_name(entry: &Entry<'_>, what: &str, report: &mut Report) -> Option<Name> {
+    let name = Name::new(&entry.key.text);
+    if name.is_none() {
+        let why = if entry.key.text == "-" && what == "service" {
+            " (requests that match no service are counted under `-`)"
+        } else {
+            ""
+        };
+        let message = format!("{} cannot name a {what}{why}; legal is {}", quoted(&entry.key.text), Name::LEGAL);
+        report.problem(entry.key.place, &entry.value.path, message);
+    }
+    name
+}
+
+/// A path in the file system, as written.
+fn file_path(value: &Cursor<'_>, legal: &str, report: &mut Report) -> Option<PathBuf> {
+    let text = value.text(report, legal)?;
+    if text.is_empty() || text.contains('\0') {
+        value.wrong(report, format!("{} is no path; legal is {legal}", quoted(text)));
+        return None;
+    }
+    Some(PathBuf::from(text))
+}
