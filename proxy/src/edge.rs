@@ -198,16 +198,18 @@ impl ProxyHttp for Edge {
 
 impl Edge {
     /// The version and endpoint of the next attempt. The first is on the version drawn. A later one reads the
-    /// snapshot anew: on the same version while that has a share, else (and where it has no live endpoint) on stable.
+    /// snapshot anew: on another endpoint of the same version while that has a share; else, where it has no live
+    /// endpoint, and at last, on stable.
     fn next_endpoint(&self, ctx: &mut Request, now: Instant) -> Result<(Arc<Version>, InFlight)> {
         let Some(matched) = ctx.found() else { return Err(Error::new_in(ErrorType::InternalError)) };
         let (drawn, service) = (Arc::clone(&matched.drawn), Arc::clone(&matched.service));
         let is_first = ctx.attempts == 0;
         let service = if is_first { service } else { self.present(&service) };
-        let may_serve = is_first || service.is_in_use(&drawn.name);
+        let is_last = usize::from(ctx.attempts) + 1 >= ATTEMPTS;
+        let may_serve = is_first || (!is_last && service.is_in_use(&drawn.name));
         if may_serve
             && let Some(version) = service.version(&drawn.name)
-            && let Some(at) = endpoint::pick(&version.endpoints, None, now)
+            && let Some(at) = endpoint::pick(&version.endpoints, ctx.unreachable.as_deref(), now)
         {
             return Ok((Arc::clone(version), at));
         }
@@ -217,7 +219,8 @@ impl Edge {
             ctx.nowhere_to_go();
         }
         // Stable is tried even where all of its endpoints are down: there is nothing better.
-        let at = endpoint::pick(&stable.endpoints, None, now).or_else(|| endpoint::pick_any(&stable.endpoints));
+        let at = endpoint::pick(&stable.endpoints, ctx.unreachable.as_deref(), now)
+            .or_else(|| endpoint::pick_any(&stable.endpoints));
         match at {
             Some(at) => Ok((Arc::clone(stable), at)),
             None => {

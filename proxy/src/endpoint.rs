@@ -47,6 +47,12 @@ impl InFlight {
     pub fn endpoint(&self) -> &Endpoint {
         &self.0
     }
+
+    /// The endpoint, to keep.
+    #[must_use]
+    pub fn shared(&self) -> Arc<Endpoint> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl Drop for InFlight {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use meter::{Attempt, Class, Outcome, ServiceMeter, VersionMeter};
 
-use crate::endpoint::InFlight;
+use crate::endpoint::{Endpoint, InFlight};
 use crate::routing::{Service, Version};
 
 /// The context of a request, from its head to its last byte.
@@ -18,6 +18,8 @@ pub(crate) struct Request {
     attempt: Option<Underway>,
     /// How many attempts began.
     pub(crate) attempts: u8,
+    /// The endpoint that could not be reached last: not the next choice.
+    pub(crate) unreachable: Option<Arc<Endpoint>>,
     /// The first attempt was recorded.
     first_is_recorded: bool,
     /// What the last attempt that failed came to: what the proxy's own answer stands for.
@@ -70,6 +72,7 @@ impl Request {
             unmatched,
             attempt: None,
             attempts: 0,
+            unreachable: None,
             first_is_recorded: false,
             failed_with: None,
         }
@@ -123,6 +126,7 @@ impl Request {
     pub(crate) fn failed_to_connect(&mut self, now: Instant) {
         if let Some(attempt) = &self.attempt {
             attempt.at.endpoint().failed_to_connect(now);
+            self.unreachable = Some(attempt.at.shared());
         }
         self.end_attempt(Class::ConnectError, now);
     }
