@@ -1,9 +1,11 @@
 //! What is decided: statistics, verdicts, rollouts, the journal, the control API.
 
+pub mod api;
 pub mod command;
 pub mod events;
 pub mod handle;
 pub mod journal;
 pub mod judge;
+pub mod metrics;
 pub mod plane;
 pub mod view;

@@ -1,0 +1,161 @@
+//! `/openapi.json`: the API as a document for programs. Written by hand, held to the routes and to the views by tests.
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+
+const DOCUMENT: &str = include_str!("openapi.json");
+
+pub(super) async fn document() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::{Arc, mpsc};
+
+    use arc_swap::ArcSwap;
+    use axum::body::Body;
+    use axum::http::header::{ALLOW, HOST};
+    use axum::http::{Method, Request, StatusCode};
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use serde_json::{Value, json};
+    use tokio::sync::{Mutex, Semaphore, watch};
+
+    use super::super::{Api, ApiOptions, Shared, routes};
+    use super::*;
+    use crate::command::Action;
+    use crate::events::EventLog;
+    use crate::handle::Handle;
+    use crate::view::{
+        Arms, EndpointView, Event, GateView, Phase, Role, RolloutView, ServiceView, Snapshot, Verdict, VersionView,
+    };
+
+    fn read() -> Value {
+        serde_json::from_str(DOCUMENT).unwrap()
+    }
+
+    /// The methods that the document gives to each path, in capitals.
+    fn documented() -> BTreeMap<String, BTreeSet<String>> {
+        let methods = ["get", "put", "post", "delete", "patch"];
+        let of_path = |item: &Value| {
+            methods.iter().filter(|it| item.get(**it).is_some()).map(|it| it.to_uppercase()).collect::<BTreeSet<_>>()
+        };
+        read()["paths"].as_object().unwrap().iter().map(|(path, item)| (path.clone(), of_path(item))).collect()
+    }
+
+    fn api() -> Api {
+        let handle = Handle {
+            commands: mpsc::channel().0,
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+            events: Arc::new(EventLog::default()),
+        };
+        Api(Arc::new(Shared {
+            options: ApiOptions::default(),
+            handle,
+            reload: Arc::new(|| Err(Vec::new())),
+            reloading: Mutex::new(()),
+            readers: Arc::new(Semaphore::new(1)),
+            stopping: watch::channel(false).1,
+        }))
+    }
+
+    #[tokio::test]
+    async fn the_document_has_the_routes_of_the_router_and_no_others() {
+        let router = TowerToHyperService::new(routes::router(api()));
+        let mut routed = BTreeMap::new();
+        for (path, _) in routes::table() {
+            // No route has this method, so the router answers with those that it has.
+            let request =
+                Request::builder().method(Method::TRACE).uri(path.replace(['{', '}'], "")).header(HOST, "localhost");
+            let response = router.call(request.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+            let allowed = response.headers()[ALLOW].to_str().unwrap().split(',').map(str::to_owned);
+            // HEAD goes wherever GET does, and is not listed apart.
+            routed.insert(path.to_owned(), allowed.filter(|method| method != "HEAD").collect::<BTreeSet<_>>());
+        }
+        assert_eq!(documented(), routed);
+    }
+
+    #[test]
+    fn the_document_names_every_action_and_phase() {
+        let document = read();
+        let path = "/api/v1/services/{service}/rollout/{action}";
+        assert_eq!(document["paths"][path]["parameters"][1]["schema"]["enum"], json!(Action::ALL.map(Action::word)));
+        assert_eq!(document["components"]["schemas"]["Phase"]["enum"], json!(Phase::ALL.map(Phase::word)));
+    }
+
+    #[test]
+    fn the_schemas_have_the_fields_that_are_sent_and_no_others() {
+        let gate = GateView {
+            name: "errors".into(),
+            role: Role::Guardrail,
+            verdict: Verdict::NoData,
+            log_evidence: None,
+            threshold: 4.7,
+            progress: 0.0,
+            explain: String::new(),
+        };
+        let rollout = RolloutView {
+            id: String::new(),
+            service: String::new(),
+            stable: String::new(),
+            canary: String::new(),
+            plan: String::new(),
+            phase: Phase::Progressing,
+            reason: None,
+            step: 0,
+            steps: 4,
+            weight: 0,
+            generation: 0,
+            started_at: String::new(),
+            ended_at: None,
+            step_elapsed_s: 0.0,
+            step_hold_s: None,
+            requests: Arms::default(),
+            failed: Arms::default(),
+            gates: vec![gate.clone()],
+        };
+        let endpoint = EndpointView { address: String::new(), healthy: true, in_flight: 0 };
+        let version = VersionView {
+            name: String::new(),
+            weight: 0,
+            endpoints: vec![endpoint.clone()],
+            in_flight: 0,
+            requests: 0,
+            failed: 0,
+            requests_per_second: 0.0,
+            error_rate: None,
+            latency_p50_ms: None,
+            latency_p99_ms: None,
+        };
+        let service = ServiceView {
+            service: String::new(),
+            stable: String::new(),
+            canary: None,
+            weight: 0,
+            generation: 0,
+            versions: Vec::new(),
+            rollout: None,
+            differs_from_file: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let event =
+            Event { id: 1, at: String::new(), service: None, kind: String::new(), text: String::new(), rollout: None };
+        let sent = [
+            ("GateView", json!(gate)),
+            ("RolloutView", json!(rollout)),
+            ("EndpointView", json!(endpoint)),
+            ("VersionView", json!(version)),
+            ("ServiceView", json!(service)),
+            ("Event", json!(event)),
+        ];
+        let schemas = &read()["components"]["schemas"];
+        for (name, value) in sent {
+            let fields: BTreeSet<&String> = value.as_object().unwrap().keys().collect();
+            let described: BTreeSet<&String> = schemas[name]["properties"].as_object().unwrap().keys().collect();
+            assert_eq!(fields, described, "{name}");
+        }
+    }
+}
