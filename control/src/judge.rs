@@ -3,15 +3,47 @@
 //! Pure: time is an argument, and the same windows give the same evidence to the last bit. What is decided from a
 //! [`Judgement`] is the state machine's business.
 
+mod family;
+mod record;
+mod saved;
+mod settings;
+mod sightings;
+mod words;
+
 use config::Plan;
+use libm::log;
 use meter::Window;
 use serde::{Deserialize, Serialize};
 
-use crate::view::{Arms, GateView};
+use self::family::{Family, Reading};
+use self::record::{Established, Record, batch_of, sighting_of};
+use self::saved::Saved;
+use self::settings::{GateSetting, Rule, Settings};
+use self::sightings::FRESH_SECONDS;
+use self::words::Words;
+use crate::statistics::{Batch, Batcher};
+use crate::view::{Arms, GateView, Role, Verdict};
+
+/// The name under which the breaker is shown.
+const BREAKER: &str = "breaker";
+/// So many failures of the canary are needed before the breaker may fire.
+const BREAKER_MIN_EVENTS: u64 = 4;
+/// Evidence of this much, as a factor, holds steps forward back.
+const SUSPICION: f64 = 10.0;
+/// The dispersion of events: 1 is independence.
+const PHI: f64 = 1.0;
 
 /// The tests of one rollout and all that they remember. Its serialised form is what survives a restart.
+///
+/// Reading it from JSON fails where it is of another version or damaged; there is no state half restored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Judge {}
+#[serde(try_from = "Saved", into = "Saved")]
+pub struct Judge {
+    settings: Settings,
+    family: Family,
+    batcher: Batcher,
+    record: Record,
+}
 
 /// What the tests say now.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,36 +77,200 @@ impl Judge {
     /// Begins the tests of a rollout under `plan`. `stable` and `canary` are the versions' names, for the sentences.
     #[must_use]
     pub fn new(plan: &Plan, stable: &str, canary: &str) -> Self {
-        let _ = (plan, stable, canary);
-        Self {}
+        let settings = Settings::new(plan, stable, canary);
+        Self { family: Family::new(&settings), batcher: Batcher::default(), record: Record::new(&settings), settings }
     }
 
     /// Folds in what the two versions did since the last tick. `second` is the wall-clock second (blocks of evidence
     /// end where it changes).
     pub fn tick(&mut self, second: i64, stable: &Window, canary: &Window) {
-        let _ = (second, stable, canary);
+        if self.record.turn_to(second) {
+            self.family.end_block();
+        }
+        let tick = batch_of(&self.settings, stable, canary);
+        self.record.count(&tick);
+        if let Some(batch) = self.batcher.push(tick) {
+            self.judge(&batch);
+        }
     }
 
     /// The canary's weight changed, or a step began: closes the batch and the block, and invests anew.
-    pub fn new_step(&mut self) {}
+    pub fn new_step(&mut self) {
+        if let Some(batch) = self.batcher.flush() {
+            self.judge(&batch);
+        }
+        // Where nothing was judged since the last start there is nothing to start anew from, and the cash is kept.
+        if self.record.judged_in_step {
+            self.family.begin_step();
+        }
+        self.record.judged_in_step = false;
+        self.record.step_requests = Arms::default();
+    }
+
+    fn judge(&mut self, batch: &Batch) {
+        self.family.add(batch, PHI);
+        let second = self.record.seconds;
+        if batch.requests.stable > 0 && batch.requests.canary > 0 {
+            self.record.batch_at = Some(second);
+        }
+        self.record.judged_in_step = true;
+        self.record.bad_run.observe(sighting_of(batch, None));
+        let sightings = latency_limits(&self.settings.gates).map(|limit| sighting_of(batch, limit));
+        for ((rises, reading), sighting) in self.record.rises.iter_mut().zip(self.family.readings()).zip(sightings) {
+            if let Some(reading) = reading {
+                rises.observe(second, sighting, reading);
+            }
+        }
+        if self.record.established.is_none() {
+            self.record.established = self.broken().or_else(|| self.harmful());
+        }
+        self.family.end_batch();
+    }
+
+    /// What the breaker says.
+    fn broken(&self) -> Option<Established> {
+        let log_evidence = self.family.breaker().log_evidence();
+        let fires = log_evidence >= self.breaker_threshold() && self.record.total.bad.canary >= BREAKER_MIN_EVENTS;
+        fires.then(|| Established {
+            gate: None,
+            log_evidence,
+            explain: self.words().broken(self.record.bad_run.seen, log_evidence),
+        })
+    }
+
+    /// What the family of gates says: the gate with the largest part in its evidence speaks for it.
+    fn harmful(&self) -> Option<Established> {
+        let of_family = self.family.log_evidence();
+        if of_family < log(1.0 / self.settings.alpha_family()) {
+            return None;
+        }
+        let parts = self.family.readings().enumerate().filter_map(|(gate, reading)| Some((gate, reading?)));
+        let part = |reading: &Reading| reading.log_share + reading.harm;
+        let (gate, reading) = parts.max_by(|(_, a), (_, b)| part(a).total_cmp(&part(b)))?;
+        let (rule, rise) = (self.settings.gates.get(gate)?.rule, self.record.rises.get(gate)?.harm);
+        let explain = self.words().harm(rule, rise.seen, self.record.seconds_since(rise.since), of_family);
+        Some(Established { gate: Some(gate), log_evidence: reading.harm, explain })
+    }
 
     /// What the tests say now.
     #[must_use]
     pub fn judgement(&self) -> Judgement {
+        let record = &self.record;
         Judgement {
-            harm: None,
-            hold: None,
-            suspicion: false,
-            requests: Arms::default(),
-            failed: Arms::default(),
-            step_requests: Arms::default(),
-            has_data: false,
+            harm: record
+                .established
+                .as_ref()
+                .map(|harm| Harm { gate: self.gate_name(harm.gate).to_owned(), explain: harm.explain.clone() }),
+            hold: self.judged_gates().find_map(|gate| self.over_limit_too(gate)),
+            suspicion: record.established.is_some() || self.family.log_evidence() >= log(SUSPICION),
+            requests: record.total.requests,
+            failed: record.total.bad,
+            step_requests: record.step_requests,
+            has_data: record.has_data(),
         }
     }
 
-    /// The gates as users see them.
+    /// The gates as users see them. The breaker is among them once it fired.
     #[must_use]
     pub fn gates(&self) -> Vec<GateView> {
-        Vec::new()
+        let breaker = self.record.established.as_ref().filter(|harm| harm.gate.is_none()).map(|harm| GateView {
+            name: BREAKER.to_owned(),
+            role: Role::Guardrail,
+            verdict: Verdict::Fail,
+            log_evidence: Some(harm.log_evidence),
+            threshold: self.breaker_threshold(),
+            progress: 1.0,
+            explain: harm.explain.clone(),
+        });
+        self.judged_gates().map(|gate| self.view(gate)).chain(breaker).collect()
+    }
+
+    fn view(&self, gate: JudgedGate<'_>) -> GateView {
+        let JudgedGate { place, setting, reading, .. } = gate;
+        let failed = self.record.established.as_ref().filter(|harm| harm.gate == Some(place));
+        let (verdict, explain) = match failed {
+            Some(harm) => (Verdict::Fail, harm.explain.clone()),
+            None if !self.record.has_data() => (Verdict::NoData, self.no_data()),
+            None => (Verdict::Inconclusive, self.inconclusive(gate)),
+        };
+        let progress = if failed.is_some() { 1.0 } else { (reading.harm / reading.threshold).clamp(0.0, 1.0) };
+        GateView {
+            name: setting.name.clone(),
+            role: Role::Guardrail,
+            verdict,
+            log_evidence: self.record.batch_at.map(|_| reading.harm),
+            threshold: reading.threshold,
+            progress,
+            explain,
+        }
+    }
+
+    fn inconclusive(&self, gate: JudgedGate<'_>) -> String {
+        if let Some(over_limit) = self.over_limit_too(gate) {
+            return over_limit;
+        }
+        let rule = gate.setting.rule;
+        match self.record.rises.get(gate.place) {
+            Some(rises) if gate.reading.harm >= log(SUSPICION) => {
+                self.words().suspicion(rule, rises.harm.seen, self.record.seconds_since(rises.harm.since))
+            }
+            Some(_) | None => self.words().well(rule, sighting_of(&self.record.total, gate.latency_limit)),
+        }
+    }
+
+    /// The sentence where the canary is over this gate's limit and harm is not established.
+    fn over_limit_too(&self, gate: JudgedGate<'_>) -> Option<String> {
+        let over = gate.reading.over_limit? >= gate.reading.threshold;
+        if !over || self.record.established.is_some() {
+            return None;
+        }
+        let rise = self.record.rises.get(gate.place)?.over_limit;
+        Some(self.words().over_limit_too(gate.setting.rule, rise.seen, self.record.seconds_since(rise.since)))
+    }
+
+    fn no_data(&self) -> String {
+        let open = self.batcher.open().map(|open| open.requests).unwrap_or_default();
+        self.words().no_data(self.record.unseen_for(), open, FRESH_SECONDS)
+    }
+
+    fn judged_gates(&self) -> impl Iterator<Item = JudgedGate<'_>> {
+        let gates = self.settings.gates.iter().zip(latency_limits(&self.settings.gates)).zip(self.family.readings());
+        gates.enumerate().filter_map(|(place, ((setting, latency_limit), reading))| {
+            Some(JudgedGate { place, setting, latency_limit, reading: reading? })
+        })
+    }
+
+    fn gate_name(&self, place: Option<usize>) -> &str {
+        place.and_then(|place| self.settings.gates.get(place)).map_or(BREAKER, |gate| &gate.name)
+    }
+
+    fn breaker_threshold(&self) -> f64 {
+        log(1.0 / self.settings.alpha_breaker())
+    }
+
+    fn words(&self) -> Words<'_> {
+        Words::new(&self.settings)
     }
 }
+
+/// A gate with what its test says.
+#[derive(Debug, Clone, Copy)]
+struct JudgedGate<'a> {
+    place: usize,
+    setting: &'a GateSetting,
+    /// Its number among the latency limits, if it is one.
+    latency_limit: Option<usize>,
+    reading: Reading,
+}
+
+/// For each gate, its number among the latency limits, if it is one.
+fn latency_limits(gates: &[GateSetting]) -> impl Iterator<Item = Option<usize>> + '_ {
+    let mut limits = 0..;
+    gates.iter().map(move |gate| match gate.rule {
+        Rule::LatencyLimit { .. } => limits.next(),
+        Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyShape => None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

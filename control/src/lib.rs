@@ -8,4 +8,6 @@ pub mod journal;
 pub mod judge;
 pub mod metrics;
 pub mod plane;
+pub mod rollout;
+pub mod statistics;
 pub mod view;

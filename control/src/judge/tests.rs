@@ -1,0 +1,79 @@
+mod golden;
+mod restart;
+mod sentences;
+mod simulation;
+
+use std::time::Duration;
+
+use config::{Alpha, Fraction, Gate, GateRule, Name, Plan, Quantile, Step, Tolerance, Weight};
+use meter::{Class, Window};
+
+use super::*;
+
+pub(super) const DEFAULT_TOLERANCE: (f64, f64) = (1.1, 0.0005);
+
+pub(super) fn fraction(value: f64) -> Fraction {
+    Fraction::new(value).unwrap()
+}
+
+pub(super) fn errors((ratio, points): (f64, f64)) -> GateRule {
+    GateRule::Errors { tolerance: Tolerance { ratio, points: fraction(points) } }
+}
+
+pub(super) fn error_limit(limit: f64) -> GateRule {
+    GateRule::ErrorLimit { limit: fraction(limit) }
+}
+
+pub(super) fn latency_limit(quantile: f64, ms: u64) -> GateRule {
+    GateRule::LatencyLimit { quantile: Quantile::new(quantile).unwrap(), limit: Duration::from_millis(ms) }
+}
+
+pub(super) fn plan(rules: &[GateRule]) -> Plan {
+    let name = |place: usize, rule: &GateRule| {
+        let kind = match rule {
+            GateRule::Errors { .. } => "errors",
+            GateRule::ErrorLimit { .. } => "errors-limit",
+            GateRule::LatencyLimit { .. } => "latency-limit",
+            GateRule::LatencyShape => "latency",
+        };
+        let nth = rules[..place].iter().filter(|other| std::mem::discriminant(*other) == std::mem::discriminant(rule));
+        let nth = nth.count();
+        Name::new(&if nth == 0 { kind.to_owned() } else { format!("{kind}-{}", nth + 1) }).unwrap()
+    };
+    Plan {
+        alpha: Alpha::new(0.01).unwrap(),
+        min_requests: 50,
+        steps: vec![Step::Weight { weight: Weight::from_basis_points(500).unwrap(), hold: Duration::from_secs(60) }],
+        gates: rules.iter().enumerate().map(|(place, rule)| Gate { name: name(place, rule), rule: *rule }).collect(),
+    }
+}
+
+/// A judge of v2 against v1.
+pub(super) fn judge_of(rules: &[GateRule]) -> Judge {
+    Judge::new(&plan(rules), "v1", "v2")
+}
+
+/// What a plan without gates of its own has.
+pub(super) fn default_gates() -> [GateRule; 2] {
+    [errors(DEFAULT_TOLERANCE), GateRule::LatencyShape]
+}
+
+/// So many requests, so many of them failed, at once.
+pub(super) fn window(requests: u64, bad: u64) -> Window {
+    let mut window = Window::default();
+    window.judged[Class::Success as usize] = requests - bad;
+    window.judged[Class::ServerError as usize] = bad;
+    window
+}
+
+/// So many requests that took this long and ended this way.
+pub(super) fn window_of(requests: u64, class: Class, ms: u64) -> Window {
+    let mut window = Window::default();
+    window.judged[class as usize] = requests;
+    (0..requests).for_each(|_| window.latency_good.record_us(ms * 1_000));
+    window
+}
+
+pub(super) fn gate<'a>(gates: &'a [GateView], name: &str) -> &'a GateView {
+    gates.iter().find(|gate| gate.name == name).unwrap_or_else(|| panic!("no gate {name} in {gates:?}"))
+}

@@ -1,0 +1,2 @@
+//! Simulated rollouts.
+use super::*;

@@ -1,0 +1,63 @@
+//! Sequential tests whose reading may be acted upon at any moment.
+//!
+//! Everything here is one object, the **e-process**: a running product `E` of fair (or losing) bets against a null
+//! hypothesis. While the null is true the chance that `E` ever reaches `1/alpha` is at most `alpha`, however often one
+//! looks (Ville 1939). So a verdict may be read after every batch, over all steps of a rollout, for ever, and costs no
+//! correction for looking.
+//!
+//! | what | null hypothesis | where |
+//! |---|---|---|
+//! | T1, [`Excess`] | the canary's event rate is at most `ratio` times stable's plus `points` | [`excess`] |
+//! | T3, [`OverLimit`] | the canary's event rate is at most a limit | [`limit`] |
+//! | T4, [`Breaker`] | the canary fails at most one request in ten, or no more than stable | [`breaker`] |
+//!
+//! The evidence of one batch is an [`increment`]: a function of the batch's counts alone. It uses the split that was
+//! realised, so a change of weights needs nothing, and it compares traffic of the same moment, so drift and incidents
+//! that both versions share cancel. The size of the harm is not known beforehand: a [`Mixture`] spreads its stake over
+//! a grid of sizes, and keeps part of it as cash for harm that begins late. Averages of e-processes are e-processes
+//! under any dependence (Vovk & Wang, Annals of Statistics 49, 2021), which is how gates share one alpha.
+//!
+//! All logarithms are natural: evidence is in nats. `ln`, `exp` and their kin come from the crate `libm`, so that the
+//! same counts give the same bits on every platform.
+
+pub mod batch;
+pub mod breaker;
+pub mod excess;
+pub mod increment;
+pub mod limit;
+pub mod mixture;
+
+pub use batch::{Batch, Batcher};
+pub use breaker::Breaker;
+pub use excess::Excess;
+pub use limit::OverLimit;
+pub use mixture::{Mixture, Wealth};
+
+use libm::{exp, log, log1p};
+
+/// The part of the stake that is bet from the start; the rest is cash.
+const START_SHARE: f64 = 0.6;
+/// In how many distinct blocks, at the least, a capped test may reach its threshold. Guards against one bad moment.
+const BLOCKS: f64 = 3.0;
+/// The part of the cash that is staked anew at each step.
+pub(crate) const INVEST_AT_STEP: f64 = 0.2;
+/// Divided by `k + 1`: the part of the cash that is staked anew at the `k`-th late epoch of a step.
+pub(crate) const INVEST_LATER: f64 = 0.25;
+
+/// `ln(e^a + e^b)`, without overflow.
+pub(crate) fn log_add_exp(a: f64, b: f64) -> f64 {
+    let (high, low) = if a < b { (b, a) } else { (a, b) };
+    if low == f64::NEG_INFINITY { high } else { high + log1p(exp(low - high)) }
+}
+
+/// `ln(sum e^x)`, without overflow; minus infinity where there is nothing to sum.
+pub(crate) fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
+    let highest = terms.clone().fold(f64::NEG_INFINITY, f64::max);
+    if highest == f64::NEG_INFINITY {
+        return highest;
+    }
+    highest + log(terms.map(|term| exp(term - highest)).sum())
+}
+
+#[cfg(test)]
+pub(crate) mod golden;

@@ -1,0 +1,100 @@
+//! Ticks gathered into batches that can carry evidence.
+
+use serde::{Deserialize, Serialize};
+
+use crate::view::Arms;
+
+/// What both versions did over some ticks, as far as tests need it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Batch {
+    /// Judged requests that ended.
+    pub requests: Arms<u64>,
+    /// How many of them failed.
+    pub bad: Arms<u64>,
+    /// For each latency limit in the order of the gates: how many were over it, or failed.
+    pub over: Vec<Arms<u64>>,
+}
+
+impl Batch {
+    /// Adds another batch with the same latency limits.
+    pub fn merge(&mut self, other: &Self) {
+        add(&mut self.requests, other.requests);
+        add(&mut self.bad, other.bad);
+        self.over.resize(self.over.len().max(other.over.len()), Arms::default());
+        for (mine, theirs) in self.over.iter_mut().zip(&other.over) {
+            add(mine, *theirs);
+        }
+    }
+}
+
+fn add(mine: &mut Arms<u64>, theirs: Arms<u64>) {
+    mine.stable = mine.stable.saturating_add(theirs.stable);
+    mine.canary = mine.canary.saturating_add(theirs.canary);
+}
+
+/// Gathers ticks until a batch has requests of both versions and [`Batcher::MIN_TOTAL`] in all: one version alone
+/// carries no two-sample evidence, however long it goes on. When a batch closes depends on how many requests there
+/// were, never on how they ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Batcher {
+    open: Option<Batch>,
+}
+
+impl Batcher {
+    /// How many requests close a batch.
+    pub const MIN_TOTAL: u64 = 20;
+
+    /// Adds a tick; gives the batch that it closed, if it closed one.
+    pub fn push(&mut self, tick: Batch) -> Option<Batch> {
+        let batch = match self.open.take() {
+            Some(mut open) => {
+                open.merge(&tick);
+                open
+            }
+            None => tick,
+        };
+        let Arms { stable, canary } = batch.requests;
+        if canary >= 1 && stable >= 1 && canary.saturating_add(stable) >= Self::MIN_TOTAL {
+            return Some(batch);
+        }
+        self.open = Some(batch);
+        None
+    }
+
+    /// Gives what there is, whatever there is: for a change of weights.
+    pub fn flush(&mut self) -> Option<Batch> {
+        self.open.take()
+    }
+
+    /// What was gathered since the last batch.
+    #[must_use]
+    pub const fn open(&self) -> Option<&Batch> {
+        self.open.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::golden;
+
+    fn batch([nc, nb, kc, kb]: [u64; 4]) -> Batch {
+        Batch {
+            requests: Arms { stable: nb, canary: nc },
+            bad: Arms { stable: kb, canary: kc },
+            over: vec![Arms { stable: kb, canary: kc }],
+        }
+    }
+
+    #[test]
+    fn batches_close_where_the_golden_vectors_say() {
+        let vectors = golden::batcher();
+        assert_eq!((vectors.min_total, vectors.ticks.len()), (Batcher::MIN_TOTAL, 8));
+        let mut batcher = Batcher::default();
+        for step in vectors.ticks {
+            assert_eq!(batcher.push(batch(step.tick)), step.batch.map(batch), "{step:?}");
+        }
+        assert_eq!(batcher.flush(), vectors.flush.map(batch));
+        assert_eq!(batcher.flush(), None);
+    }
+}

@@ -1,0 +1,88 @@
+//! T1: does an event happen more often on the canary than the tolerance over stable allows?
+
+use libm::log;
+
+use super::increment::ll_count;
+use super::mixture::{Cap, Mixture};
+use super::{BLOCKS, START_SHARE};
+use crate::view::Arms;
+
+/// How many times the tolerated rate the canary's may be: the grid of alternatives.
+pub const RATIOS: [f64; 8] = [1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 150.0];
+/// How the stake is spread over [`RATIOS`].
+pub const PRIOR: [f64; 8] = [0.06, 0.11, 0.16, 0.19, 0.18, 0.14, 0.10, 0.06];
+
+/// The test of "canary rate <= `ratio` x stable's rate + `points`, at all times" (Lindon & Malek 2022, with a
+/// tolerance).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Excess {
+    ratio: f64,
+    points: f64,
+    mixture: Mixture,
+}
+
+impl Excess {
+    /// A test with this tolerance (`ratio` at least 1, `points` a fraction of requests) that, alone, would act at
+    /// level `alpha`.
+    #[must_use]
+    pub fn new(ratio: f64, points: f64, alpha: f64) -> Self {
+        let cap = Cap { alpha, blocks: BLOCKS };
+        Self { ratio, points, mixture: Mixture::new(&PRIOR, &RATIOS.map(log), START_SHARE, Some(cap)) }
+    }
+
+    /// Adds one batch's events. `phi` (at least 1) is their dispersion.
+    pub fn add(&mut self, events: Arms<u64>, requests: Arms<u64>, phi: f64) {
+        let Self { ratio, points, mixture } = self;
+        mixture.add(RATIOS.iter().map(|r| ll_count(events, requests, *ratio, *points, *ratio * r)), phi);
+    }
+
+    /// The stake behind the test.
+    #[must_use]
+    pub const fn mixture(&self) -> &Mixture {
+        &self.mixture
+    }
+
+    /// The stake behind the test, to end blocks and invest.
+    pub const fn mixture_mut(&mut self) -> &mut Mixture {
+        &mut self.mixture
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn arms(stable: u64, canary: u64) -> Arms<u64> {
+        Arms { stable, canary }
+    }
+
+    fn evidence_after(batches: &[(Arms<u64>, Arms<u64>)]) -> f64 {
+        let mut test = Excess::new(1.1, 0.0005, 0.005);
+        for (events, requests) in batches {
+            test.add(*events, *requests, 1.0);
+            test.mixture_mut().end_block();
+        }
+        test.mixture().log_evidence()
+    }
+
+    proptest! {
+        #[test]
+        fn one_more_failure_of_the_canary_never_helps_it_and_one_more_of_stable_never_hurts_it(
+            rows in prop::collection::vec((0u64..40, 0u64..400, 0u64..40, 0u64..40), 1..12),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let batches: Vec<_> = rows
+                .iter()
+                .map(|(nc, nb, kc, kb)| (arms(*kb.min(nb), *kc.min(nc)), arms(nb + 1, nc + 1)))
+                .collect();
+            let base = evidence_after(&batches);
+            let at = at.index(batches.len());
+            let (mut canary_worse, mut stable_worse) = (batches.clone(), batches);
+            canary_worse[at].0.canary += 1;
+            stable_worse[at].0.stable += 1;
+            prop_assert!(evidence_after(&canary_worse) >= base - 1e-12);
+            prop_assert!(evidence_after(&stable_worse) <= base + 1e-12);
+        }
+    }
+}
