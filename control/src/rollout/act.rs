@@ -1,0 +1,324 @@
+//! What people ask for: rollouts, actions on them, weights by hand.
+
+use config::{Name, Step, Weight};
+
+use super::release::{By, News, Release};
+use super::state::{Reading, Rollout, State};
+use super::view::allowed_words;
+use super::{Change, Moment, Start};
+use crate::command::{Action, Refused};
+use crate::view::Phase;
+
+impl Release {
+    pub(super) fn start(&mut self, moment: &Moment, start: Start) -> Result<Change, Refused> {
+        self.must_be_canary(&start.canary)?;
+        self.may_propose(moment)?;
+        let mut change = Change::default();
+        if let Some(running) = self.state.running() {
+            if running.canary == start.canary {
+                let detail = format!(
+                    "{}: a rollout of {} is running already (phase {}); another version would supersede it",
+                    self.service.name,
+                    start.canary,
+                    self.phase().map_or("none", Phase::word)
+                );
+                return Err(Refused::Conflict { detail, present: None });
+            }
+            let text = format!("{} superseded by {}", running.canary, start.canary);
+            let next = self.ended(Phase::Superseded, format!("superseded by a rollout of {}", start.canary));
+            change = self.at_once(moment, next, vec![News { kind: "phase", text }]);
+        }
+        let why = start.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+        let next = self.begun(moment, start);
+        let text = match next.running() {
+            Some(rollout) => {
+                format!("rollout of {} under plan {} begins{why}", rollout.canary, rollout.plan_name)
+            }
+            None => String::new(),
+        };
+        let forward = self.propose(moment, By::Person, next, vec![News { kind: "rollout-started", text }])?;
+        Ok(change.then(forward))
+    }
+
+    fn must_be_canary(&self, version: &Name) -> Result<(), Refused> {
+        if *version == self.state.stable {
+            return Err(Refused::Invalid(format!(
+                "{}: {version} is the stable version; {}",
+                self.service.name,
+                self.others_in_words()
+            )));
+        }
+        if self.knows(version) {
+            return Ok(());
+        }
+        let others = self.others_in_words();
+        Err(Refused::Invalid(format!("{}: there is no version {version}; {others}", self.service.name)))
+    }
+
+    pub(super) fn knows(&self, version: &Name) -> bool {
+        self.service.versions.iter().any(|known| known.name == *version)
+    }
+
+    fn others(&self) -> Vec<&Name> {
+        self.service.versions.iter().map(|version| &version.name).filter(|name| **name != self.state.stable).collect()
+    }
+
+    fn others_in_words(&self) -> String {
+        let others = self.others();
+        if others.is_empty() {
+            return "it has no other version: add one to the configuration".to_owned();
+        }
+        let names = others.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+        format!("legal here: {names}")
+    }
+
+    /// The state at the first step of a rollout. A weight that the canary has already is kept where it is the lower.
+    fn begun(&self, moment: &Moment, start: Start) -> State {
+        let mut rollout = Rollout {
+            id: start.id,
+            stable: self.state.stable.clone(),
+            canary: start.canary,
+            plan_name: start.plan_name,
+            plan: start.plan,
+            phase: Phase::Progressing,
+            reason: None,
+            step: 0,
+            started_at: moment.wall,
+            ended_at: None,
+            idempotency_key: start.idempotency_key,
+            reading: Reading::default(),
+        };
+        rollout.phase = rollout.phase_of_step();
+        let present = self.state.weight_of(&rollout.canary);
+        let weight = match rollout.planned_weight() {
+            Some(planned) if present == Weight::ZERO => planned,
+            Some(planned) => planned.min(present),
+            None => present,
+        };
+        let mut next = self.state.clone();
+        next.expose(&rollout.canary, weight);
+        next.rollout = Some(rollout);
+        next
+    }
+
+    pub(super) fn act(
+        &mut self,
+        moment: &Moment,
+        action: Action,
+        reason: Option<&str>,
+        id: String,
+    ) -> Result<Change, Refused> {
+        if action == Action::Abort && self.state.running().is_none() {
+            if let Some(change) = self.abort_what_waits(moment, reason) {
+                return Ok(change);
+            }
+        }
+        let (Some(phase), Some(rollout)) = (self.phase(), &self.state.rollout) else {
+            let name = &self.service.name;
+            return Err(Refused::Unknown(format!("{name}: there was no rollout yet; start one first")));
+        };
+        if !self.allowed().contains(&action) {
+            let detail = format!(
+                "{}: {} is not possible while the rollout of {} is {}; possible: {}",
+                self.service.name,
+                action.word(),
+                rollout.canary,
+                phase.word(),
+                allowed_words(self.allowed())
+            );
+            return Err(Refused::Conflict { detail, present: None });
+        }
+        let canary = rollout.canary.clone();
+        let by_hand = |what: &str| match reason {
+            Some(reason) => format!("{what} by hand: {reason}"),
+            None => format!("{what} by hand"),
+        };
+        let news = |kind, what: &str| vec![News { kind, text: format!("{canary} {}", by_hand(what)) }];
+        match action {
+            Action::Pause => Ok(self.at_once(moment, self.paused(by_hand("paused")), news("phase", "paused"))),
+            Action::Resume => self.resume(moment, news("phase", "resumed")),
+            Action::Approve | Action::Skip => {
+                let (next, news) = self.advanced(&by_hand(if action == Action::Skip { "skipped" } else { "approved" }));
+                self.propose(moment, By::Person, next, news)
+            }
+            Action::Promote => {
+                let next = self.ended(Phase::Promoted, by_hand("promoted"));
+                self.propose(moment, By::Person, next, news("phase", "promoted"))
+            }
+            Action::Abort => {
+                let next = self.ended(Phase::Aborted, by_hand("aborted"));
+                Ok(self.at_once(moment, next, news("phase", "aborted")))
+            }
+            Action::Retry => self.retry(moment, reason, id),
+            Action::Undo => self.undo(moment, by_hand("undone"), news("phase", "undone")),
+        }
+    }
+
+    /// A start that waits for the disk is no rollout yet, but it can be aborted.
+    fn abort_what_waits(&mut self, moment: &Moment, reason: Option<&str>) -> Option<Change> {
+        let mut rollout = self.proposed().and_then(State::running)?.clone();
+        let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        rollout.phase = Phase::Aborted;
+        rollout.reason = Some(format!("aborted by hand before it began{why}"));
+        let text = format!("{} aborted by hand before it began{why}", rollout.canary);
+        let mut next = self.state.clone();
+        next.canary = None;
+        next.rollout = Some(rollout);
+        Some(self.at_once(moment, next, vec![News { kind: "phase", text }]))
+    }
+
+    fn resume(&mut self, moment: &Moment, news: Vec<News>) -> Result<Change, Refused> {
+        let mut next = self.state.clone();
+        let Some(rollout) = &mut next.rollout else { return Ok(Change::default()) };
+        rollout.phase = rollout.phase_of_step();
+        rollout.reason = None;
+        let present = self.state.weight_of(&rollout.canary);
+        let weight = rollout.planned_weight().map_or(present, |planned| planned.min(present));
+        let canary = rollout.canary.clone();
+        next.expose(&canary, weight);
+        // The lower of the two weights is kept, so this never raises; but it lets the plan raise later, and that
+        // permission must outlive a restart before it is given.
+        let change = self.propose(moment, By::Person, next, news)?;
+        self.hold_acknowledged = true;
+        Ok(change)
+    }
+
+    fn retry(&mut self, moment: &Moment, reason: Option<&str>, id: String) -> Result<Change, Refused> {
+        let Some(rollout) = self.state.rollout.clone() else { return Ok(Change::default()) };
+        let start = Start {
+            id,
+            canary: rollout.canary,
+            plan_name: rollout.plan_name,
+            plan: rollout.plan,
+            reason: reason.map(ToOwned::to_owned),
+            idempotency_key: None,
+        };
+        self.start(moment, start)
+    }
+
+    fn undo(&mut self, moment: &Moment, reason: String, news: Vec<News>) -> Result<Change, Refused> {
+        let mut next = self.state.clone();
+        let Some(rollout) = &mut next.rollout else { return Ok(Change::default()) };
+        if !self.knows(&rollout.stable) {
+            let detail = format!(
+                "{}: the previous stable, {}, is no longer in the configuration; put it back and reload first",
+                self.service.name, rollout.stable
+            );
+            return Err(Refused::Conflict { detail, present: None });
+        }
+        rollout.reason = Some(reason);
+        next.stable = rollout.stable.clone();
+        next.canary = None;
+        Ok(self.at_once(moment, next, news))
+    }
+
+    pub(super) fn set_weight(
+        &mut self,
+        moment: &Moment,
+        version: Option<Name>,
+        weight: Weight,
+        if_generation: Option<u64>,
+        reason: Option<&str>,
+    ) -> Result<Change, Refused> {
+        if let Some(expected) = if_generation.filter(|expected| *expected != self.state.generation) {
+            let detail = format!(
+                "{}: the service is at generation {}, not {expected}: look at its present state and ask again",
+                self.service.name, self.state.generation
+            );
+            return Err(Refused::Conflict { detail, present: None });
+        }
+        let version = self.version_for_weight(version)?;
+        let present = self.state.weight_of(&version);
+        let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let text = format!("weight of {version} set by hand to {weight}{why}");
+        let mut next = match self.state.running() {
+            Some(rollout) if rollout.phase == Phase::Paused && present == weight => return Ok(Change::default()),
+            Some(_) => self.paused(format!("paused: {text}")),
+            None if present == weight => return Ok(Change::default()),
+            None => self.state.clone(),
+        };
+        next.expose(&version, weight);
+        let news = vec![News { kind: "weight", text }];
+        if weight > present { self.propose(moment, By::Person, next, news) } else { Ok(self.at_once(moment, next, news)) }
+    }
+
+    fn version_for_weight(&self, version: Option<Name>) -> Result<Name, Refused> {
+        let version = match (version, self.others().as_slice()) {
+            (Some(version), _) => version,
+            (None, [only]) => (*only).clone(),
+            (None, _) => {
+                let text = format!("{}: say which version's weight; {}", self.service.name, self.others_in_words());
+                return Err(Refused::Invalid(text));
+            }
+        };
+        if version == self.state.stable {
+            return Err(Refused::Invalid(format!(
+                "{}: {version} is the stable version and has what the other leaves: set the other's weight; {}",
+                self.service.name,
+                self.others_in_words()
+            )));
+        }
+        self.must_be_canary(&version)?;
+        match self.state.running() {
+            Some(rollout) if rollout.canary != version => Err(Refused::Conflict {
+                detail: format!(
+                    "{}: a rollout of {} is running, so only its weight can be set; abort it first",
+                    self.service.name, rollout.canary
+                ),
+                present: None,
+            }),
+            Some(_) | None => Ok(version),
+        }
+    }
+
+    /// The state with the rollout paused. The split stays.
+    pub(super) fn paused(&self, reason: String) -> State {
+        let mut next = self.state.clone();
+        if let Some(rollout) = &mut next.rollout {
+            rollout.phase = Phase::Paused;
+            rollout.reason = Some(reason);
+        }
+        next
+    }
+
+    /// The state with the rollout over: all traffic on one version.
+    pub(super) fn ended(&self, phase: Phase, reason: String) -> State {
+        let mut next = self.state.clone();
+        next.canary = None;
+        if let Some(rollout) = &mut next.rollout {
+            if phase == Phase::Promoted {
+                next.stable = rollout.canary.clone();
+            }
+            rollout.phase = phase;
+            rollout.reason = Some(reason);
+        }
+        next
+    }
+
+    /// The state one step further: the next step, or the promotion after the last.
+    pub(super) fn advanced(&self, why: &str) -> (State, Vec<News>) {
+        let mut next = self.state.clone();
+        let Some(rollout) = &mut next.rollout else { return (next, Vec::new()) };
+        rollout.step += 1;
+        let steps = rollout.plan.steps.len();
+        let (number, canary) = (rollout.step + 1, rollout.canary.clone());
+        match rollout.plan.steps.get(rollout.step) {
+            Some(Step::Weight { weight, .. }) => {
+                let weight = *weight;
+                rollout.phase = Phase::Progressing;
+                rollout.reason = None;
+                next.expose(&canary, weight);
+                (next, vec![News { kind: "step", text: format!("{canary} at step {number} of {steps}: {weight}; {why}") }])
+            }
+            Some(Step::Approval) => {
+                rollout.phase = Phase::AwaitingApproval;
+                rollout.reason = None;
+                (next, vec![News { kind: "step", text: format!("{canary} at step {number} of {steps}: awaits approval") }])
+            }
+            None => {
+                let next = self.ended(Phase::Promoted, why.to_owned());
+                (next, vec![News { kind: "phase", text: format!("{canary} promoted: {why}") }])
+            }
+        }
+    }
+}

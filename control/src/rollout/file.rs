@@ -1,0 +1,198 @@
+//! The file against the state in force: a promotion or a weight by hand outlives restart and reload, and wins until
+//! the file's own value changes.
+
+use std::sync::Arc;
+
+use config::{Name, Service, Weight};
+
+use super::release::{By, News, Release};
+use super::state::{FileValues, Reading, State};
+use super::{Change, Moment};
+use crate::view::Phase;
+
+/// How far a replayed state can be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distrust {
+    /// Added to the generation: how many changes may have been lost with what never reached the disk. Keeps a
+    /// generation that somebody saw from coming back with another meaning.
+    pub generation_leap: u64,
+    /// Why a running rollout is paused: part of the journal was unreadable.
+    pub pause: Option<String>,
+}
+
+impl Release {
+    /// The release of a service that the journal does not know.
+    #[must_use]
+    pub fn begin(service: Arc<Service>, moment: &Moment) -> (Self, Change) {
+        let mut release = Self::with_state(State::from_file(&service), service, moment);
+        let next = release.state.clone();
+        let text = format!("{} is new: what the file says is in force", release.service.name);
+        let mut change = release.at_once(moment, next, vec![News { kind: "reload", text }]);
+        // Nobody asked for this, and the installation of the configuration tells it.
+        change.effects.retain(|effect| matches!(effect, super::Effect::Journal { .. }));
+        (release, change)
+    }
+
+    /// The release of a service as the journal left it. A running rollout goes on where it stood, its step's hold
+    /// begun anew. Where the file has changed meanwhile, its new values are taken over.
+    #[must_use]
+    pub fn restore(service: Arc<Service>, state: State, distrust: Distrust, moment: &Moment) -> (Self, Change) {
+        let mut release = Self::with_state(state, service, moment);
+        release.state.generation += distrust.generation_leap;
+        let mut change = release.drop_what_is_gone(moment);
+        if let (Some(reason), Some(_)) = (distrust.pause, release.state.running()) {
+            let text = format!("paused: {reason}");
+            let next = release.paused(reason);
+            change = change.then(release.at_once(moment, next, vec![News { kind: "warning", text }]));
+        }
+        let file = FileValues::of(&release.service);
+        if release.state.file != file {
+            change = change.then(release.take_over(moment, file, false));
+        }
+        (release, change)
+    }
+
+    fn with_state(state: State, service: Arc<Service>, moment: &Moment) -> Self {
+        Self {
+            service,
+            last_revision: state.revision,
+            state,
+            proposal: None,
+            step_began: moment.elapsed,
+            waits_for: None,
+            hold_acknowledged: false,
+            reading: Reading::default(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The configuration may have lost versions while no process watched. Fail towards stable.
+    fn drop_what_is_gone(&mut self, moment: &Moment) -> Change {
+        let mut change = Change::default();
+        let gone = |name: &Name| !self.service.versions.iter().any(|version| version.name == *name);
+        let rollout_gone = self.state.running().is_some_and(|rollout| gone(&rollout.canary) || gone(&rollout.stable));
+        let canary_gone = self.state.canary.as_ref().is_some_and(|(canary, _)| gone(canary));
+        let stable_gone = gone(&self.state.stable);
+        if rollout_gone {
+            let reason = "a version of it is no longer in the configuration".to_owned();
+            let text = format!("the rollout was aborted: {reason}");
+            self.warnings.push(text.clone());
+            let next = self.ended(Phase::Aborted, reason);
+            change = self.at_once(moment, next, vec![News { kind: "warning", text }]);
+        }
+        if stable_gone || canary_gone {
+            let mut next = self.state.clone();
+            next.canary = next.canary.filter(|_| !canary_gone && !stable_gone);
+            if stable_gone {
+                next.stable = self.service.stable.clone();
+            }
+            let text = format!(
+                "a version that had traffic is no longer in the configuration: {} has all of it now",
+                next.stable
+            );
+            self.warnings.push(text.clone());
+            change = change.then(self.at_once(moment, next, vec![News { kind: "warning", text }]));
+        }
+        change
+    }
+
+    /// Why this service may not be configured like that now; `None` for a service that the file drops.
+    #[must_use]
+    pub fn objection(&self, new: Option<&Service>) -> Option<String> {
+        let name = &self.service.name;
+        let Some(new) = new else {
+            let rollout = self.state.running()?;
+            return Some(format!(
+                "{name}: a rollout of {} is running, so the service cannot be removed: abort or promote it first",
+                rollout.canary
+            ));
+        };
+        let missing = |version: &Name| !new.versions.iter().any(|known| known.name == *version);
+        if let Some(rollout) = self.state.running() {
+            if let Some(version) = [&rollout.canary, &rollout.stable].into_iter().find(|version| missing(version)) {
+                return Some(format!(
+                    "{name}: version {version} is part of a running rollout and cannot be removed: \
+                     abort or promote it first"
+                ));
+            }
+            if new.stable != self.state.file.stable {
+                return Some(format!(
+                    "{name}: the stable cannot be changed to {} while a rollout of {} is running: \
+                     abort or promote it first",
+                    new.stable, rollout.canary
+                ));
+            }
+        }
+        if new.stable == self.state.file.stable && missing(&self.state.stable) {
+            return Some(format!(
+                "{name}: version {} is the stable in force and cannot be removed: \
+                 make another the stable first (change 'stable', or undo)",
+                self.state.stable
+            ));
+        }
+        None
+    }
+
+    /// Takes over a configuration that [`objection`](Self::objection) had nothing against.
+    pub(super) fn file_changed(&mut self, moment: &Moment, service: Arc<Service>) -> Result<Change, crate::command::Refused> {
+        let file = FileValues::of(&service);
+        if let (Some((_, weight)), true) = (file.exposed(), self.state.file != file && self.state.running().is_none()) {
+            let present = file.canary.as_ref().map_or(Weight::ZERO, |(version, _)| self.state.weight_of(version));
+            if weight > present && file.stable == self.state.file.stable {
+                self.may_propose(moment)?;
+            }
+        }
+        let reconfigured = *self.service != *service;
+        self.service = service;
+        let mut change = Change::default();
+        let lost = self.state.canary.as_ref().is_some_and(|(canary, _)| !self.knows(canary));
+        let stable_lost = !self.knows(&self.state.stable);
+        if reconfigured {
+            let mut next = self.state.clone();
+            next.canary = next.canary.filter(|_| !lost && !stable_lost);
+            if stable_lost {
+                next.stable = self.service.stable.clone();
+            }
+            let text = format!("{} has a new configuration", self.service.name);
+            change = self.at_once_with(moment, next, vec![News { kind: "reload", text }], true);
+        }
+        if self.state.file != file {
+            change = change.then(self.take_over(moment, file, true));
+        }
+        Ok(change)
+    }
+
+    /// Puts the file's new values in force: at once, except that more canary waits for the disk. A running rollout
+    /// is in charge of the split until it ends; the values are only remembered then.
+    fn take_over(&mut self, moment: &Moment, file: FileValues, _reload: bool) -> Change {
+        let mut next = self.state.clone();
+        let (stable_changed, canary_changed) = (next.file.stable != file.stable, next.file.canary != file.canary);
+        next.file = file;
+        if let Some(rollout) = self.state.running() {
+            let text = format!("the rollout of {} stays in charge of the split; the file's new values wait", rollout.canary);
+            return self.at_once(moment, next, vec![News { kind: "warning", text }]);
+        }
+        let present = next.canary.clone();
+        if stable_changed {
+            next.stable = next.file.stable.clone();
+        }
+        if stable_changed || canary_changed {
+            next.canary = next.file.exposed().filter(|(canary, _)| *canary != next.stable);
+        }
+        let text = match &next.canary {
+            Some((canary, weight)) => format!("the file's split is in force: {} and {weight} for {canary}", next.stable),
+            None => format!("the file's split is in force: {} has all traffic", next.stable),
+        };
+        let news = vec![News { kind: "weight", text }];
+        let raises = match (&next.canary, &present) {
+            (Some((canary, weight)), Some((before, had))) => canary != before || weight > had,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if !raises || stable_changed {
+            return self.at_once(moment, next, news);
+        }
+        // Refused only while the disk refuses; the values then stay "new" and the next reload takes them over.
+        self.propose(moment, By::File, next, news).unwrap_or_default()
+    }
+}

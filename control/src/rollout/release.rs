@@ -1,0 +1,294 @@
+//! What is in force, what waits for the disk, and how one becomes the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{Service, Step, Weight};
+
+use super::state::{HISTORY, Reading, State};
+use super::{Change, Effect, Moment};
+use crate::command::Refused;
+use crate::judge::Judgement;
+use crate::view::{GateView, Phase};
+
+/// The release of one service: the state in force, and the one that waits for the disk.
+#[derive(Debug, Clone)]
+pub struct Release {
+    pub(super) service: Arc<Service>,
+    pub(super) state: State,
+    pub(super) proposal: Option<Proposal>,
+    /// The highest revision given out, in force or not.
+    pub(super) last_revision: u64,
+    /// When the present step's hold began.
+    pub(super) step_began: Duration,
+    /// What a rollout that could advance waits for.
+    pub(super) waits_for: Option<String>,
+    /// A person resumed although a limit is broken on both versions; cleared when it no longer is.
+    pub(super) hold_acknowledged: bool,
+    /// What the tests of the running rollout say.
+    pub(super) reading: Reading,
+    /// What an operator should know of this release until the process ends.
+    pub(super) warnings: Vec<String>,
+}
+
+/// A step forward that waits for its journal entry.
+#[derive(Debug, Clone)]
+pub(super) struct Proposal {
+    pub(super) next: State,
+    news: Vec<News>,
+    by: By,
+}
+
+/// Something to announce once it is in force.
+#[derive(Debug, Clone)]
+pub(super) struct News {
+    pub(super) kind: &'static str,
+    pub(super) text: String,
+}
+
+/// Who proposes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The plan: what it proposes may be replaced by anything.
+    Plan,
+    /// A person, who waits for an answer.
+    Person,
+    /// The file.
+    File,
+}
+
+impl Release {
+    /// The state in force.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The service's configuration in force.
+    #[must_use]
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// The state that waits for the disk.
+    #[must_use]
+    pub fn proposed(&self) -> Option<&State> {
+        self.proposal.as_ref().map(|proposal| &proposal.next)
+    }
+
+    /// What an operator should know of this release.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Proposes a step forward: it comes into force when it is on disk.
+    pub(super) fn propose(&mut self, moment: &Moment, by: By, next: State, news: Vec<News>) -> Result<Change, Refused> {
+        self.may_propose(moment)?;
+        let mut effects = Vec::new();
+        self.cancel("another step took its place before it was on disk", &mut effects);
+        let next = self.numbered(next, moment, false);
+        let revision = next.revision;
+        effects.push(Effect::Journal { state: Box::new(next.clone()), cause: cause_of(&news) });
+        self.proposal = Some(Proposal { next, news, by });
+        Ok(Change { effects, waits_for: Some(revision) })
+    }
+
+    /// Whether a step forward would be taken at all.
+    pub(super) fn may_propose(&self, moment: &Moment) -> Result<(), Refused> {
+        if let Some(problem) = &moment.journal_problem {
+            return Err(Refused::JournalUnwritable(format!(
+                "{}: no step forward is taken while the journal cannot be written: {problem}; \
+                 steps back (abort, a lower weight) work",
+                self.service.name
+            )));
+        }
+        match &self.proposal {
+            Some(waiting) if waiting.by == By::Person => Err(Refused::Conflict {
+                detail: format!(
+                    "{}: a step forward is on its way to the disk; ask again when it is in force, or abort it",
+                    self.service.name
+                ),
+                present: None,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Puts a step that is not forward into force now; it is journalled after.
+    pub(super) fn at_once(&mut self, moment: &Moment, next: State, news: Vec<News>) -> Change {
+        self.at_once_with(moment, next, news, false)
+    }
+
+    /// As [`at_once`](Self::at_once), for a change that counts as one of the service's even if the split stays.
+    pub(super) fn at_once_with(&mut self, moment: &Moment, next: State, news: Vec<News>, reconfigured: bool) -> Change {
+        let mut effects = Vec::new();
+        let mut cancelled = Vec::new();
+        self.cancel("it was cancelled before it was on disk", &mut cancelled);
+        let next = self.numbered(next, moment, reconfigured);
+        let record = Effect::Journal { state: Box::new(next.clone()), cause: cause_of(&news) };
+        self.put_in_force(moment, next, news, &mut effects);
+        // The traffic first, the disk after it, and talk last.
+        let after_steering = usize::from(effects.first() == Some(&Effect::Steer));
+        effects.insert(after_steering, record);
+        effects.extend(cancelled);
+        Change { effects, waits_for: None }
+    }
+
+    /// Drops what waits for the disk. Its journal entry may still arrive and finds nothing.
+    pub(super) fn cancel(&mut self, why: &str, effects: &mut Vec<Effect>) {
+        if let Some(waiting) = self.proposal.take() {
+            let detail = format!("{}: {why}", self.service.name);
+            effects.push(Effect::Settle {
+                revision: waiting.next.revision,
+                result: Err(Refused::Conflict { detail, present: None }),
+            });
+        }
+    }
+
+    /// Gives a next state its numbers, and an ended rollout its place in the history.
+    fn numbered(&mut self, mut next: State, moment: &Moment, reconfigured: bool) -> State {
+        self.last_revision += 1;
+        next.revision = self.last_revision;
+        let steers = next.stable != self.state.stable || next.canary != self.state.canary;
+        next.generation = self.state.generation + u64::from(steers || reconfigured);
+        let Some(rollout) = &mut next.rollout else { return next };
+        let had_ended = self.state.rollout.as_ref().is_some_and(|old| old.id == rollout.id && old.phase.has_ended());
+        if rollout.phase.has_ended() && !had_ended {
+            rollout.ended_at = Some(moment.wall);
+            if self.state.running().is_some_and(|old| old.id == rollout.id) {
+                rollout.reading = self.reading.clone();
+            }
+            *next.outcomes.entry(rollout.phase).or_default() += 1;
+            let rollout = rollout.clone();
+            let ended = self.view_of(&rollout, &next, moment);
+            next.history.insert(0, Arc::new(ended));
+            next.history.truncate(HISTORY);
+        }
+        next
+    }
+
+    /// The one place where what is in force changes. What follows from it is read off the difference.
+    fn put_in_force(&mut self, moment: &Moment, next: State, news: Vec<News>, effects: &mut Vec<Effect>) {
+        let old = std::mem::replace(&mut self.state, next);
+        let steers = old.stable != self.state.stable || old.canary != self.state.canary;
+        if steers {
+            effects.push(Effect::Steer);
+        }
+        match (old.running(), self.state.running()) {
+            (None, None) => {}
+            (Some(_), None) => {
+                effects.push(Effect::EndJudge);
+                self.waits_for = None;
+            }
+            (Some(before), Some(now)) if before.id == now.id => {
+                let resumed = before.phase == Phase::Paused && now.phase != Phase::Paused;
+                if steers || resumed || before.step != now.step {
+                    effects.push(Effect::NewStep);
+                    self.begin_hold(moment);
+                }
+            }
+            (_, Some(_)) => {
+                effects.push(Effect::BeginJudge);
+                self.reading = Reading::default();
+                self.hold_acknowledged = false;
+                self.begin_hold(moment);
+            }
+        }
+        effects.extend(news.into_iter().map(|News { kind, text }| Effect::Announce { kind, text }));
+    }
+
+    fn begin_hold(&mut self, moment: &Moment) {
+        self.step_began = moment.elapsed;
+        self.waits_for = None;
+    }
+
+    pub(super) fn journalled(&mut self, moment: &Moment, revision: u64) -> Change {
+        let Some(waiting) = self.proposal.take_if(|waiting| waiting.next.revision == revision) else {
+            return Change::default();
+        };
+        let mut effects = Vec::new();
+        self.put_in_force(moment, waiting.next, waiting.news, &mut effects);
+        effects.push(Effect::Settle { revision, result: Ok(()) });
+        Change { effects, waits_for: None }
+    }
+
+    pub(super) fn journal_failed(&mut self, revision: u64, problem: String) -> Change {
+        if self.proposal.take_if(|waiting| waiting.next.revision == revision).is_none() {
+            return Change::default();
+        }
+        let text = format!("{}: the step was not taken: the journal cannot be written: {problem}", self.service.name);
+        Change {
+            effects: vec![Effect::Settle { revision, result: Err(Refused::JournalUnwritable(text)) }],
+            waits_for: None,
+        }
+    }
+
+    /// Time has passed and the tests have spoken.
+    pub(super) fn judged(&mut self, moment: &Moment, judgement: &Judgement, gates: Vec<GateView>) -> Change {
+        let Some(rollout) = self.state.running() else { return Change::default() };
+        self.reading = Reading { requests: judgement.requests, failed: judgement.failed, gates };
+        if let Some(harm) = &judgement.harm {
+            let reason = format!("{}: {}", harm.gate, harm.explain);
+            let text = format!("{} rolled back: {reason}", rollout.canary);
+            let next = self.ended(Phase::RolledBack, reason);
+            return self.at_once(moment, next, vec![News { kind: "phase", text }]);
+        }
+        match &judgement.hold {
+            Some(hold) if rollout.phase != Phase::Paused && !self.hold_acknowledged => {
+                let reason = format!("{hold}; resume to go on all the same, or abort");
+                let text = format!("{} paused: {hold}", rollout.canary);
+                let next = self.paused(reason);
+                return self.at_once(moment, next, vec![News { kind: "warning", text }]);
+            }
+            Some(_) => {}
+            None => self.hold_acknowledged = false,
+        }
+        self.advance_when_due(moment, judgement)
+    }
+
+    fn advance_when_due(&mut self, moment: &Moment, judgement: &Judgement) -> Change {
+        let Some(rollout) = self.state.running() else { return Change::default() };
+        let Some(Step::Weight { hold, .. }) = rollout.plan.steps.get(rollout.step) else { return Change::default() };
+        let held = moment.elapsed.saturating_sub(self.step_began) >= *hold;
+        if rollout.phase != Phase::Progressing || self.proposal.is_some() || !held {
+            return Change::default();
+        }
+        self.waits_for = self.obstacle(moment, judgement);
+        if self.waits_for.is_some() {
+            return Change::default();
+        }
+        let (next, news) = self.advanced("every step has held");
+        self.propose(moment, By::Plan, next, news).unwrap_or_default()
+    }
+
+    /// What stands against the next step, although the hold is over.
+    fn obstacle(&self, moment: &Moment, judgement: &Judgement) -> Option<String> {
+        let rollout = self.state.running()?;
+        if self.state.weight_of(&rollout.canary) == Weight::ZERO {
+            return Some(format!(
+                "{} has weight 0 and nothing to judge: set a weight, or skip to the next step",
+                rollout.canary
+            ));
+        }
+        if !judgement.has_data {
+            return Some("waiting for traffic: nothing to judge in the last 30 s".to_owned());
+        }
+        let (needed, had) = (rollout.plan.min_requests, judgement.step_requests);
+        if had.stable < needed || had.canary < needed {
+            return Some(format!(
+                "waiting for {needed} requests of each version in this step: {} had {}, {} had {}",
+                self.state.stable, had.stable, rollout.canary, had.canary
+            ));
+        }
+        if judgement.suspicion {
+            return Some("waiting for the suspicion of harm to settle: see the gates".to_owned());
+        }
+        let problem = moment.journal_problem.as_ref()?;
+        Some(format!("waiting for the journal, which cannot be written: {problem}"))
+    }
+}
+
+fn cause_of(news: &[News]) -> String {
+    news.iter().map(|news| news.text.as_str()).collect::<Vec<_>>().join("; ")
+}
