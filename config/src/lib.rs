@@ -8,18 +8,23 @@
 //! Absent here: clocks, sockets, name resolution, tokio, pingora.
 
 mod cursor;
+mod flags;
 mod keys;
 pub mod literal;
 pub mod model;
 mod problem;
 mod read;
+mod restart;
+mod schema;
 mod tree;
 pub mod units;
 
+pub use flags::without_file;
 pub use model::{
     Admin, Affinity, Canary, Configuration, Endpoint, Gate, GateRule, HostName, Listener, Name, PathPrefix, Plan,
     Service, Step, Tolerance, Version,
 };
 pub use problem::{Problem, Problems};
 pub use read::{Read, parse, read_file};
+pub use schema::json_schema;
 pub use units::{Alpha, Fraction, OutOfRange, Quantile, Weight};

@@ -14,6 +14,7 @@ use crate::model::{Configuration, Name, Plan, Service};
 use crate::problem::{self, Problem, Problems, quoted};
 use crate::tree::{Place, grow};
 
+pub(crate) use place::{clash, without_token};
 use routes::Routes;
 
 /// A configuration that was read, and what its author should know about it.

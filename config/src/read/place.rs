@@ -14,16 +14,26 @@ use crate::tree::Place;
 pub(super) struct Taken(Vec<(SocketAddr, Place)>);
 
 impl Taken {
-    /// Whom an address cannot be bound beside: the same, or every address of its family on the same port.
+    /// Whom an address cannot be bound beside.
     fn by(&self, address: SocketAddr) -> Option<(SocketAddr, Place)> {
-        let clash = |(other, _): &&(SocketAddr, Place)| {
-            address.port() != 0
-                && other.port() == address.port()
-                && other.is_ipv4() == address.is_ipv4()
-                && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
-        };
-        self.0.iter().find(clash).copied()
+        self.0.iter().find(|(other, _)| clash(*other, address)).copied()
     }
+}
+
+/// Whether two addresses cannot both be bound: the same one, or one that takes the port on every address of its family.
+pub(crate) fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() != 0
+        && one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
+}
+
+/// What to know of an admin address that is not loopback and has no token in the configuration.
+pub(crate) fn without_token(address: SocketAddr) -> String {
+    format!(
+        "`{address}` is not loopback and no `tokens` file is named; `tidegate run` refuses to start unless \
+         TIDEGATE_TOKEN holds the token"
+    )
 }
 
 const LISTENER: &str = "an address to listen on, like \"0.0.0.0:8080\"";
@@ -69,11 +79,7 @@ pub(super) fn admin(written: Option<&Cursor<'_>>, taken: &mut Taken, report: &mu
         written.wrong(report, format!("`{address}` is taken by listener `{other}` at {first}; write another port"));
     }
     if !address.ip().is_loopback() && tokens.is_none() {
-        let message = format!(
-            "`{address}` is not loopback and no `tokens` file is named; `tidegate run` refuses to start unless \
-             TIDEGATE_TOKEN holds the token"
-        );
-        report.warning(written.place, &written.path, message);
+        report.warning(written.place, &written.path, without_token(address));
     }
     Some(Admin { address, tokens })
 }

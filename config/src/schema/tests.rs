@@ -1,0 +1,168 @@
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::json_schema;
+use crate::keys::{self, Keys};
+use crate::tree::{self, Node};
+
+/// A schema with its reference followed.
+fn resolved<'a>(whole: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => whole.pointer(reference.trim_start_matches('#')).unwrap_or(&Value::Null),
+        None => schema,
+    }
+}
+
+/// The alternatives of a schema: itself where it has none.
+fn branches<'a>(whole: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
+    let schema = resolved(whole, schema);
+    let alternatives = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array());
+    alternatives.map_or_else(|| vec![schema], |all| all.iter().flat_map(|one| branches(whole, one)).collect())
+}
+
+/// Whether a value fits a schema: types, keys, required keys, constants, the least lengths.
+fn fits(whole: &Value, schema: &Value, value: &Value) -> bool {
+    branches(whole, schema).into_iter().any(|schema| {
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_u64() => "integer",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let types: Vec<&str> = match &schema["type"] {
+            Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
+            one => one.as_str().into_iter().collect(),
+        };
+        let constant = schema.get("const").is_none_or(|constant| constant == value);
+        let chosen = schema["enum"].as_array().is_none_or(|words| words.contains(value));
+        let typed = types.contains(&kind) || (kind == "integer" && types.contains(&"number"));
+        let inner = match value {
+            Value::Array(items) => items.iter().all(|item| fits(whole, &schema["items"], item)),
+            Value::Object(entries) => {
+                let required = schema["required"].as_array();
+                required.is_none_or(|keys| keys.iter().all(|key| entries.contains_key(key.as_str().unwrap())))
+                    && entries.iter().all(|(key, value)| match schema["properties"].get(key) {
+                        Some(property) => fits(whole, property, value),
+                        None => {
+                            schema["additionalProperties"].is_object()
+                                && fits(whole, &schema["additionalProperties"], value)
+                        }
+                    })
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        };
+        typed && constant && chosen && inner
+    })
+}
+
+fn json_of(node: &Node) -> Value {
+    match &node.value {
+        tree::Value::Scalar { text, plain: true } => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+        tree::Value::Scalar { text, plain: false } => json!(text),
+        tree::Value::List(items) => items.iter().map(|item| json_of(item)).collect(),
+        tree::Value::Map(entries) => entries.iter().map(|(key, value)| (key.text.clone(), json_of(value))).collect(),
+    }
+}
+
+fn read(text: &str) -> Value {
+    json_of(&tree::grow(text).unwrap().unwrap())
+}
+
+#[test]
+fn the_schema_knows_the_keys_that_the_decoder_reads_and_no_others() {
+    let schema = json_schema();
+    let keys_of = |pointer: &str| -> BTreeSet<String> {
+        let at = schema.pointer(pointer).unwrap_or_else(|| panic!("the schema has no {pointer}: {schema:#}"));
+        let objects = branches(&schema, at).into_iter().filter_map(|branch| branch["properties"].as_object());
+        objects.flat_map(|properties| properties.keys().cloned()).collect()
+    };
+    let pairs: [(&str, &Keys); 12] = [
+        ("", &keys::TOP),
+        ("/$defs/Listener", &keys::LISTENER),
+        ("/$defs/Admin", &keys::ADMIN),
+        ("/$defs/Service", &keys::SERVICE),
+        ("/$defs/Affinity", &keys::AFFINITY),
+        ("/$defs/Version", &keys::VERSION),
+        ("/$defs/Plan", &keys::PLAN),
+        ("/$defs/Step", &keys::STEP),
+        ("/$defs/Gate", &keys::GATE),
+        ("/$defs/Errors", &keys::ERRORS),
+        ("/$defs/Tolerance", &keys::TOLERANCE),
+        ("/$defs/Latency", &keys::LATENCY),
+    ];
+    for (pointer, keys) in pairs {
+        let known: BTreeSet<String> = keys.known.iter().map(|key| (*key).to_owned()).collect();
+        assert_eq!(keys_of(pointer), known, "keys of {}", keys.of);
+    }
+}
+
+#[test]
+fn no_key_is_both_read_and_not_built_yet() {
+    let all = [
+        &keys::TOP,
+        &keys::LISTENER,
+        &keys::ADMIN,
+        &keys::SERVICE,
+        &keys::AFFINITY,
+        &keys::VERSION,
+        &keys::PLAN,
+        &keys::STEP,
+        &keys::GATE,
+        &keys::ERRORS,
+        &keys::TOLERANCE,
+        &keys::LATENCY,
+    ];
+    for keys in all {
+        let both: Vec<_> = keys.known.iter().filter(|key| keys.later.contains(key)).collect();
+        assert!(both.is_empty(), "{both:?} of {}", keys.of);
+    }
+}
+
+#[test]
+fn every_example_fits_the_schema() {
+    let schema = json_schema();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut found = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            found += 1;
+            let value = read(&std::fs::read_to_string(&path).unwrap());
+            assert!(fits(&schema, &schema, &value), "{} does not fit", path.display());
+        }
+    }
+    assert!(found >= 3, "found {found} examples");
+}
+
+#[test]
+fn what_the_decoder_refuses_by_its_keys_does_not_fit_the_schema() {
+    let schema = json_schema();
+    let broken = [
+        "{}",
+        "services: []",
+        "{ services: { a: { versions: { v: { endpoints: ['a:1'] } } } }, tls: {} }",
+        "services: { a: { versions: { v: {} } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, affinity: { cookie: x, header: y } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { steps: [{ weight: 1%, approval: true }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { gates: [{ errors: { tolerence: 1% } }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, weight: 10 } }",
+    ];
+    for text in broken {
+        assert!(!fits(&schema, &schema, &read(text)), "{text} fits");
+        assert!(crate::parse(text, "f").is_err(), "{text} is read");
+    }
+}
+
+#[test]
+fn the_schema_describes_itself() {
+    let schema = json_schema();
+    assert_eq!(schema["title"], "Tidegate configuration");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    for (key, property) in schema["$defs"]["Plan"]["properties"].as_object().unwrap() {
+        assert!(property["description"].is_string(), "`{key}` of a plan has no description");
+    }
+}
