@@ -1,4 +1,64 @@
-//! The journal.
+//! The journal: what must outlive the process, on disk before it is acted on.
+//!
+//! A file of lines, appended to and synced in groups. Each record holds the whole state of one service, so replay is
+//! "the last record of a service wins". After any error the file is not trusted again: records are refused until a
+//! fresh file, written from the live state, has taken its place. What is written where is behind [`Storage`], so that
+//! simulations can crash it at any moment.
+
+mod files;
+mod record;
+mod replay;
+
+use std::io;
+
+pub use self::files::Files;
+pub use self::record::Record;
+pub use self::replay::Replayed;
+use self::replay::{Ending, replay};
+
+/// Where the journal and the evidence are kept.
+pub trait Storage: Send {
+    /// The journal's bytes; empty where there is none yet.
+    fn load(&mut self) -> io::Result<Vec<u8>>;
+
+    /// Appends to the journal. After an error any part of the bytes may be there.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns when everything appended is on disk.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Cuts the journal off after `length` bytes.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
+
+    /// Puts a fresh journal in the place of the old one, whole or not at all, and on disk on return. After an error
+    /// either may be there.
+    fn rewrite(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Keeps a copy of the journal for whoever looks into what happened to it, and names it.
+    fn set_aside(&mut self, bytes: &[u8]) -> io::Result<String>;
+
+    /// The evidence's bytes; empty where there is none.
+    fn load_evidence(&mut self) -> io::Result<Vec<u8>>;
+
+    /// Replaces the evidence; on disk on return only where `synced`.
+    fn write_evidence(&mut self, bytes: &[u8], synced: bool) -> io::Result<()>;
+}
+
+/// What the journal is asked.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// Write a record.
+    Append(Box<Record>),
+    /// Put a fresh journal of these records in the place of the old one.
+    Rewrite(Vec<Record>),
+    /// Replace the evidence, when there is time.
+    Evidence(Vec<u8>),
+    /// Write this evidence, sync everything and end.
+    Close {
+        /// The evidence.
+        evidence: Vec<u8>,
+    },
+}
 
 /// What the journal answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +87,203 @@ pub enum Answer {
         /// Why, in words.
         problem: String,
     },
-    /// Everything is on disk and the journal has ended.
+    /// Everything that could be written is on disk, and the journal has ended.
     Closed,
 }
+
+/// Why a journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its bytes cannot be read.
+    #[error("the journal cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// It is something else.
+    #[error("the journal cannot be used: {what}; move it away to begin without it")]
+    Foreign {
+        /// In words.
+        what: String,
+    },
+}
+
+/// A journal that was opened and replayed.
+#[derive(Debug)]
+pub struct Journal<S> {
+    storage: S,
+    size: u64,
+    /// Why the file may not be appended to; cleared by a rewrite that succeeds.
+    distrusted: Option<String>,
+    /// A damaged journal that is still to be kept aside before anything replaces it.
+    damaged: Option<Vec<u8>>,
+}
+
+impl<S: Storage> Journal<S> {
+    /// Reads what is there and repairs what a crash left. A journal that can be read but not written opens, and says
+    /// so in [`Replayed::problem`].
+    pub fn open(mut storage: S) -> Result<(Self, Replayed), OpenError> {
+        let bytes = storage.load()?;
+        let (mut replayed, ending) = replay(&bytes);
+        let mut journal = Self { storage, size: bytes.len() as u64, distrusted: None, damaged: None };
+        let repaired = match ending {
+            Ending::Foreign { what } => return Err(OpenError::Foreign { what }),
+            // What was read may be in the system's memory alone: nothing is built on it before it is on disk.
+            Ending::Whole if !bytes.is_empty() => journal.storage.sync(),
+            Ending::Whole => journal.begin(),
+            Ending::Torn { good, torn } => {
+                replayed.warnings.push(format!(
+                    "the journal's last record was not written to its end ({torn} bytes); it was cut off"
+                ));
+                journal.cut(good)
+            }
+            Ending::Corrupt { line } => journal.keep_good_prefix(&bytes, line, &mut replayed),
+        };
+        replayed.size = journal.size;
+        if let Err(error) = repaired {
+            journal.distrusted = Some(in_words(&error));
+            replayed.problem.clone_from(&journal.distrusted);
+        }
+        Ok((journal, replayed))
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        let header = record::header();
+        self.storage.rewrite(&header)?;
+        self.size = header.len() as u64;
+        Ok(())
+    }
+
+    fn cut(&mut self, good: usize) -> io::Result<()> {
+        if good == 0 {
+            return self.begin();
+        }
+        self.storage.truncate(good as u64)?;
+        self.size = good as u64;
+        self.storage.sync()
+    }
+
+    fn keep_good_prefix(&mut self, bytes: &[u8], line: usize, replayed: &mut Replayed) -> io::Result<()> {
+        let reason = format!("line {line} of the journal is damaged, and what came after it is not known");
+        replayed.corrupt = Some(reason.clone());
+        self.damaged = Some(bytes.to_vec());
+        replayed.warnings.push(format!(
+            "{reason}: the records before it are used, running rollouts are paused, and the damaged journal is kept \
+             beside it as journal.corrupt-N"
+        ));
+        self.replace(replayed.records.values())
+    }
+
+    fn replace<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) -> io::Result<()> {
+        if let Some(damaged) = &self.damaged {
+            let name = self.storage.set_aside(damaged)?;
+            tracing::warn!(name, "damaged journal kept aside");
+            self.damaged = None;
+        }
+        let mut bytes = record::header();
+        records.into_iter().for_each(|record| bytes.extend(record::encode(record)));
+        self.storage.rewrite(&bytes)?;
+        self.size = bytes.len() as u64;
+        self.distrusted = None;
+        Ok(())
+    }
+
+    /// Does what is asked, in order: one write and one sync for records that follow each other. Evidence is written
+    /// once, the latest. Nothing after a [`Request::Close`] is done.
+    pub fn commit(&mut self, requests: Vec<Request>) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let mut group: Vec<Record> = Vec::new();
+        let mut evidence = None;
+        for request in requests {
+            match request {
+                Request::Append(record) => group.push(*record),
+                Request::Evidence(bytes) => evidence = Some(bytes),
+                Request::Rewrite(records) => {
+                    answers.extend(self.append(&group));
+                    group.clear();
+                    answers.push(self.rewrite(&records));
+                }
+                Request::Close { evidence } => {
+                    answers.extend(self.append(&group));
+                    self.close(&evidence);
+                    answers.push(Answer::Closed);
+                    return answers;
+                }
+            }
+        }
+        answers.extend(self.append(&group));
+        if let Some(evidence) = evidence {
+            // Lost evidence costs a second of it, or a rollout's tests begun anew; the next second tries again.
+            if let Err(error) = self.storage.write_evidence(&evidence, false) {
+                tracing::debug!(%error, "evidence not saved");
+            }
+        }
+        answers
+    }
+
+    fn append(&mut self, group: &[Record]) -> Option<Answer> {
+        let through = group.last()?.seq;
+        if let Some(problem) = self.distrusted.clone() {
+            return Some(Answer::Failed { through, problem });
+        }
+        let bytes: Vec<u8> = group.iter().flat_map(record::encode).collect();
+        let written = self.storage.append(&bytes).and_then(|()| self.storage.sync());
+        if let Err(error) = written {
+            // What was refused should not be found by a replay. If the disk refuses this too, the rewrite that
+            // follows sees to it.
+            let _ = self.storage.truncate(self.size);
+            return Some(Answer::Failed { through, problem: self.distrust(&error) });
+        }
+        self.size += bytes.len() as u64;
+        Some(Answer::Journalled { through, size: self.size })
+    }
+
+    fn rewrite(&mut self, records: &[Record]) -> Answer {
+        match self.replace(records) {
+            Ok(()) => Answer::Rewritten { size: self.size },
+            Err(error) => Answer::NotRewritten { problem: self.distrust(&error) },
+        }
+    }
+
+    fn distrust(&mut self, error: &io::Error) -> String {
+        let problem = in_words(error);
+        self.distrusted = Some(problem.clone());
+        problem
+    }
+
+    fn close(&mut self, evidence: &[u8]) {
+        if self.distrusted.is_none() {
+            let ended = self.storage.append(&record::end()).and_then(|()| self.storage.sync());
+            if let Err(error) = ended {
+                tracing::warn!(%error, "the journal could not be ended in good order");
+            }
+        }
+        if let Err(error) = self.storage.write_evidence(evidence, true) {
+            tracing::warn!(%error, "evidence not saved");
+        }
+    }
+
+    /// The evidence that an earlier process saved; empty where there is none.
+    pub fn load_evidence(&mut self) -> io::Result<Vec<u8>> {
+        self.storage.load_evidence()
+    }
+
+    /// Gives the storage back, as a crash would leave it.
+    pub fn into_storage(self) -> S {
+        self.storage
+    }
+}
+
+/// An error of the disk as an operator understands it, with what to do.
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("no space is left in the state directory ({error}); free some")
+        }
+        io::ErrorKind::ReadOnlyFilesystem => format!("the state directory is read-only ({error}); mount it writable"),
+        io::ErrorKind::PermissionDenied => {
+            format!("permission to write the state directory is missing ({error}); grant it")
+        }
+        _ => format!("writing to the state directory failed ({error})"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ pub enum Event {
         problem: String,
     },
     /// The file gives the service another configuration. Whether it may is asked before, with
-    /// [`Release::objection`].
+    /// [`Release::may_become`].
     FileChanged(Arc<Service>),
 }
 
@@ -171,7 +171,7 @@ impl Release {
             Event::Judged { judgement, gates } => Ok(self.judged(moment, &judgement, gates)),
             Event::Journalled { revision } => Ok(self.journalled(moment, revision)),
             Event::JournalFailed { revision, problem } => Ok(self.journal_failed(revision, problem)),
-            Event::FileChanged(service) => self.file_changed(moment, service),
+            Event::FileChanged(service) => Ok(self.file_changed(moment, service)),
         }
     }
 }

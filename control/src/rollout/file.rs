@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use config::{Name, Service, Weight};
+use config::{Name, Service};
 
 use super::release::{By, News, Release};
 use super::state::{FileValues, Reading, State};
 use super::{Change, Moment};
+use crate::command::Refused;
 use crate::view::Phase;
 
 /// How far a replayed state can be trusted.
@@ -45,11 +46,8 @@ impl Release {
             let next = release.paused(reason);
             change = change.then(release.at_once(moment, next, vec![News { kind: "warning", text }]));
         }
-        let file = FileValues::of(&release.service);
-        if release.state.file != file {
-            change = change.then(release.take_over(moment, file, false));
-        }
-        (release, change)
+        let taken_over = release.take_over_file(moment);
+        (release, change.then(taken_over))
     }
 
     fn with_state(state: State, service: Arc<Service>, moment: &Moment) -> Self {
@@ -96,27 +94,30 @@ impl Release {
         change
     }
 
-    /// Why this service may not be configured like that now; `None` for a service that the file drops.
-    #[must_use]
-    pub fn objection(&self, new: Option<&Service>) -> Option<String> {
+    /// Whether this service may be configured like that now; `None` asks whether it may be removed. Asked of every
+    /// service before any of them changes.
+    pub fn may_become(&self, moment: &Moment, new: Option<&Service>) -> Result<(), Refused> {
+        let conflict = |detail| Err(Refused::Conflict { detail, present: None });
         let name = &self.service.name;
         let Some(new) = new else {
-            let rollout = self.state.running()?;
-            return Some(format!(
-                "{name}: a rollout of {} is running, so the service cannot be removed: abort or promote it first",
-                rollout.canary
-            ));
+            return match self.state.running() {
+                None => Ok(()),
+                Some(rollout) => conflict(format!(
+                    "{name}: a rollout of {} is running, so the service cannot be removed: abort or promote it first",
+                    rollout.canary
+                )),
+            };
         };
         let missing = |version: &Name| !new.versions.iter().any(|known| known.name == *version);
-        if let Some(rollout) = self.state.running() {
+        if let Some(rollout) = self.state.running().or_else(|| self.proposed().and_then(State::running)) {
             if let Some(version) = [&rollout.canary, &rollout.stable].into_iter().find(|version| missing(version)) {
-                return Some(format!(
+                return conflict(format!(
                     "{name}: version {version} is part of a running rollout and cannot be removed: \
                      abort or promote it first"
                 ));
             }
             if new.stable != self.state.file.stable {
-                return Some(format!(
+                return conflict(format!(
                     "{name}: the stable cannot be changed to {} while a rollout of {} is running: \
                      abort or promote it first",
                     new.stable, rollout.canary
@@ -124,75 +125,82 @@ impl Release {
             }
         }
         if new.stable == self.state.file.stable && missing(&self.state.stable) {
-            return Some(format!(
+            return conflict(format!(
                 "{name}: version {} is the stable in force and cannot be removed: \
                  make another the stable first (change 'stable', or undo)",
                 self.state.stable
             ));
         }
-        None
+        let next = self.with_values_of(FileValues::of(new));
+        if self.raises_alone(&next) { self.may_propose(moment) } else { Ok(()) }
     }
 
-    /// Takes over a configuration that [`objection`](Self::objection) had nothing against.
-    pub(super) fn file_changed(&mut self, moment: &Moment, service: Arc<Service>) -> Result<Change, crate::command::Refused> {
-        let file = FileValues::of(&service);
-        if let (Some((_, weight)), true) = (file.exposed(), self.state.file != file && self.state.running().is_none()) {
-            let present = file.canary.as_ref().map_or(Weight::ZERO, |(version, _)| self.state.weight_of(version));
-            if weight > present && file.stable == self.state.file.stable {
-                self.may_propose(moment)?;
-            }
-        }
+    /// Takes over a configuration that [`may_become`](Self::may_become) allowed.
+    pub(super) fn file_changed(&mut self, moment: &Moment, service: Arc<Service>) -> Change {
         let reconfigured = *self.service != *service;
         self.service = service;
         let mut change = Change::default();
-        let lost = self.state.canary.as_ref().is_some_and(|(canary, _)| !self.knows(canary));
-        let stable_lost = !self.knows(&self.state.stable);
         if reconfigured {
             let mut next = self.state.clone();
-            next.canary = next.canary.filter(|_| !lost && !stable_lost);
-            if stable_lost {
+            next.canary = next.canary.filter(|(canary, _)| self.knows(canary));
+            if !self.knows(&next.stable) {
                 next.stable = self.service.stable.clone();
+                next.canary = None;
             }
             let text = format!("{} has a new configuration", self.service.name);
-            change = self.at_once_with(moment, next, vec![News { kind: "reload", text }], true);
+            let cause = vec![News { kind: "reload", text }];
+            change = self.at_once_with(moment, next, cause, true);
         }
-        if self.state.file != file {
-            change = change.then(self.take_over(moment, file, true));
-        }
-        Ok(change)
+        change.then(self.take_over_file(moment))
     }
 
-    /// Puts the file's new values in force: at once, except that more canary waits for the disk. A running rollout
-    /// is in charge of the split until it ends; the values are only remembered then.
-    fn take_over(&mut self, moment: &Moment, file: FileValues, _reload: bool) -> Change {
+    /// The state with the file's new values in it. A running rollout is in charge of the split until it ends.
+    fn with_values_of(&self, file: FileValues) -> State {
         let mut next = self.state.clone();
-        let (stable_changed, canary_changed) = (next.file.stable != file.stable, next.file.canary != file.canary);
+        let stable_changed = next.file.stable != file.stable;
+        let changed = next.file != file;
         next.file = file;
-        if let Some(rollout) = self.state.running() {
-            let text = format!("the rollout of {} stays in charge of the split; the file's new values wait", rollout.canary);
-            return self.at_once(moment, next, vec![News { kind: "warning", text }]);
+        if !changed || self.state.running().is_some() {
+            return next;
         }
-        let present = next.canary.clone();
         if stable_changed {
             next.stable = next.file.stable.clone();
         }
-        if stable_changed || canary_changed {
-            next.canary = next.file.exposed().filter(|(canary, _)| *canary != next.stable);
-        }
-        let text = match &next.canary {
-            Some((canary, weight)) => format!("the file's split is in force: {} and {weight} for {canary}", next.stable),
-            None => format!("the file's split is in force: {} has all traffic", next.stable),
-        };
-        let news = vec![News { kind: "weight", text }];
-        let raises = match (&next.canary, &present) {
+        next.canary = next.file.exposed().filter(|(canary, _)| *canary != next.stable);
+        next
+    }
+
+    /// Whether the next state is the present one with more canary: the one change of the file that waits for the disk.
+    fn raises_alone(&self, next: &State) -> bool {
+        let raises = match (&next.canary, &self.state.canary) {
             (Some((canary, weight)), Some((before, had))) => canary != before || weight > had,
             (Some(_), None) => true,
             (None, _) => false,
         };
-        if !raises || stable_changed {
+        raises && next.stable == self.state.stable
+    }
+
+    fn take_over_file(&mut self, moment: &Moment) -> Change {
+        let file = FileValues::of(&self.service);
+        if self.state.file == file {
+            return Change::default();
+        }
+        let next = self.with_values_of(file);
+        if let Some(rollout) = self.state.running() {
+            let text =
+                format!("the rollout of {} stays in charge of the split; the file's new values wait", rollout.canary);
+            return self.at_once(moment, next, vec![News { kind: "warning", text }]);
+        }
+        let text = match &next.canary {
+            Some((canary, weight)) => format!("the file's split is in force: {weight} for {canary}"),
+            None => format!("the file's split is in force: {} has all traffic", next.stable),
+        };
+        let news = vec![News { kind: "weight", text }];
+        if !self.raises_alone(&next) {
             return self.at_once(moment, next, news);
         }
-        // Refused only while the disk refuses; the values then stay "new" and the next reload takes them over.
+        // Refused while the disk refuses. The values are then not remembered, and the next reload or start finds
+        // them new again.
         self.propose(moment, By::File, next, news).unwrap_or_default()
     }
 }
