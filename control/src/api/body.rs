@@ -147,9 +147,10 @@ impl Fields {
 
     /// A field of text.
     pub(super) fn text(&mut self, field: &str) -> Option<String> {
-        match self.take(field)? {
-            Value::String(text) => Some(text),
-            other => self.wrong(field, format!("{field} is {}; text is wanted", kind(&other))),
+        let value = self.take(field)?;
+        match value.as_str() {
+            Some(text) => Some(text.to_owned()),
+            None => self.wrong(field, format!("{field} is {}; text is wanted", kind(&value))),
         }
     }
 

@@ -1,0 +1,262 @@
+//! Reads the page back with a strict parser.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use meter::Tally;
+
+use super::*;
+use crate::view::{Arms, EndpointView, GateView, Role, RolloutView, ServiceView, Verdict, VersionView};
+
+/// A sample's labels and value.
+type Sample = (BTreeMap<String, String>, f64);
+
+/// A page as a strict reader takes it: families by name, each with its type and its samples by full name.
+#[derive(Debug, Default)]
+struct Parsed {
+    kinds: BTreeMap<String, String>,
+    samples: BTreeMap<String, Vec<Sample>>,
+}
+
+impl Parsed {
+    fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let wanted: BTreeMap<String, String> = labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        let found: Vec<f64> = self.samples.get(name)?.iter().filter(|(l, _)| *l == wanted).map(|(_, v)| *v).collect();
+        assert!(found.len() <= 1, "{name}{labels:?} is there twice");
+        found.first().copied()
+    }
+}
+
+fn parse(text: &str) -> Parsed {
+    assert!(text.ends_with('\n'));
+    let mut parsed = Parsed::default();
+    let (mut helped, mut current) = (BTreeSet::new(), String::new());
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(helped.insert(name.to_owned()), "{name} has HELP twice");
+            assert!(!help.is_empty());
+            current = name.to_owned();
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert_eq!(name, current, "TYPE follows HELP of its family");
+            assert!(["counter", "gauge", "histogram"].contains(&kind));
+            assert!(parsed.kinds.insert(name.into(), kind.into()).is_none(), "{name} has TYPE twice");
+        } else {
+            let (name, labels, value) = sample(line);
+            let histogram = parsed.kinds[&current] == "histogram";
+            let of_family = name == current
+                || (histogram && ["_bucket", "_sum", "_count"].iter().any(|s| name == format!("{current}{s}")));
+            assert!(of_family, "{line} is not within its family");
+            let others = parsed.samples.entry(name).or_default();
+            assert!(others.iter().all(|(other, _)| *other != labels), "{line} is there twice");
+            others.push((labels, value));
+        }
+    }
+    parsed
+}
+
+fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
+    let is_name = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let Some((name, rest)) = line.split_once('{') else {
+        let (name, value) = line.split_once(' ').unwrap();
+        assert!(is_name(name), "{line}");
+        return (name.into(), BTreeMap::new(), value.parse().unwrap());
+    };
+    assert!(is_name(name), "{line}");
+    let (mut labels, mut rest) = (BTreeMap::new(), rest);
+    loop {
+        let (label, after) = rest.split_once("=\"").unwrap();
+        assert!(is_name(label), "{line}");
+        let (mut value, mut chars) = (String::new(), after.chars());
+        loop {
+            match chars.next().unwrap() {
+                '"' => break,
+                '\\' => value.push(match chars.next().unwrap() {
+                    'n' => '\n',
+                    plain @ ('\\' | '"') => plain,
+                    other => panic!("\\{other} is no escape"),
+                }),
+                plain => value.push(plain),
+            }
+        }
+        assert!(labels.insert(label.to_owned(), value).is_none(), "{line}");
+        rest = chars.as_str();
+        match rest.split_at(1) {
+            (",", after) => rest = after,
+            ("}", after) => return (name.into(), labels, after.strip_prefix(' ').unwrap().parse().unwrap()),
+            _ => panic!("{line}"),
+        }
+    }
+}
+
+fn tally() -> Tally {
+    let mut tally = Tally::default();
+    tally.judged[Class::Success as usize] = 90;
+    tally.judged[Class::Timeout as usize] = 3;
+    tally.attempts[Attempt::First as usize][Class::Success as usize] = 91;
+    tally.attempts[Attempt::Retry as usize][Class::Reset as usize] = 2;
+    [800, 900, 40_000, 90_000_000].iter().for_each(|us| tally.latency_good.record_us(*us));
+    tally.latency_bad.record_us(1_900_000);
+    tally.duration.record_us(7_000);
+    tally
+}
+
+fn version(name: &str, weight: u16) -> VersionView {
+    VersionView {
+        name: name.into(),
+        weight,
+        endpoints: vec![EndpointView { address: "127.0.0.1:9001".into(), healthy: name == "v1", in_flight: 0 }],
+        in_flight: 0,
+        requests: 0,
+        failed: 0,
+        requests_per_second: 0.0,
+        error_rate: None,
+        latency_p50_ms: None,
+        latency_p99_ms: None,
+    }
+}
+
+fn rollout() -> RolloutView {
+    let gate = |name: &str, log_evidence| GateView {
+        name: name.into(),
+        role: Role::Guardrail,
+        verdict: Verdict::Inconclusive,
+        log_evidence,
+        threshold: 4.7,
+        progress: 0.0,
+        explain: String::new(),
+    };
+    RolloutView {
+        id: "01J".into(),
+        service: "shop".into(),
+        stable: "v1".into(),
+        canary: "v2".into(),
+        plan: "default".into(),
+        phase: Phase::Paused,
+        reason: None,
+        step: 1,
+        steps: 4,
+        weight: 500,
+        generation: 42,
+        started_at: String::new(),
+        ended_at: None,
+        step_elapsed_s: 0.0,
+        step_hold_s: None,
+        requests: Arms::default(),
+        failed: Arms::default(),
+        gates: vec![gate("errors", Some(-0.25)), gate("latency", None)],
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let view = ServiceView {
+        service: "shop".into(),
+        stable: "v1".into(),
+        canary: Some("v2".into()),
+        weight: 500,
+        generation: 42,
+        versions: vec![version("v1", 9_500), version("v2", 500)],
+        rollout: Some(rollout()),
+        differs_from_file: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let mut responses = [0; Class::ALL.len()];
+    responses[Class::Local as usize] = 5;
+    let service = ServiceSnapshot {
+        view,
+        tallies: [("v1".to_owned(), tally()), ("v2".to_owned(), Tally::default())].into(),
+        responses,
+        outcomes: [(Phase::RolledBack, 2)].into(),
+        history: Vec::new(),
+    };
+    Snapshot {
+        services: [("shop".to_owned(), Arc::new(service))].into(),
+        last_reload_success: true,
+        ..Snapshot::default()
+    }
+}
+
+#[test]
+fn every_family_of_a_service_is_there_with_its_figures() {
+    let page = parse(&render(&snapshot()));
+    let v1 = [("service", "shop"), ("version", "v1")];
+    let of_class = |class| [v1[0], v1[1], ("class", class)];
+    let of_attempt = |kind, class| [v1[0], v1[1], ("kind", kind), ("class", class)];
+    let values = [
+        (page.value("tidegate_requests_total", &of_class("2xx")), Some(90.0)),
+        (page.value("tidegate_requests_total", &of_class("timeout")), Some(3.0)),
+        (page.value("tidegate_requests_total", &of_class("5xx")), Some(0.0)),
+        (page.value("tidegate_requests_total", &of_class("4xx")), None),
+        (page.value("tidegate_attempts_total", &of_attempt("first", "2xx")), Some(91.0)),
+        (page.value("tidegate_attempts_total", &of_attempt("retry", "reset")), Some(2.0)),
+        (page.value("tidegate_responses_total", &[("service", "shop"), ("class", "local")]), Some(5.0)),
+        (page.value("tidegate_responses_total", &[("service", "-"), ("class", "5xx")]), Some(0.0)),
+        (page.value("tidegate_weight_basis_points", &v1), Some(9_500.0)),
+        (page.value("tidegate_generation", &v1[..1]), Some(42.0)),
+        (page.value("tidegate_rollout_phase", &[v1[0], ("phase", "paused")]), Some(1.0)),
+        (page.value("tidegate_rollout_phase", &[v1[0], ("phase", "progressing")]), Some(0.0)),
+        (page.value("tidegate_gate_log_evidence", &[v1[0], ("gate", "errors")]), Some(-0.25)),
+        (page.value("tidegate_gate_log_evidence", &[v1[0], ("gate", "latency")]), None),
+        (page.value("tidegate_rollouts_total", &[v1[0], ("outcome", "rolled-back")]), Some(2.0)),
+        (page.value("tidegate_rollouts_total", &[v1[0], ("outcome", "promoted")]), Some(0.0)),
+        (page.value("tidegate_endpoint_healthy", &[v1[0], v1[1], ("endpoint", "127.0.0.1:9001")]), Some(1.0)),
+        (page.value("tidegate_config_last_reload_success", &[]), Some(1.0)),
+    ];
+    for (place, (found, wanted)) in values.iter().enumerate() {
+        assert_eq!(found, wanted, "figure {place}");
+    }
+    assert_eq!(page.kinds["tidegate_requests_total"], "counter");
+    assert_eq!(page.kinds["tidegate_time_to_first_byte_seconds"], "histogram");
+}
+
+#[test]
+fn histograms_are_cumulative_and_end_at_their_count() {
+    let page = parse(&render(&snapshot()));
+    let mut seen = 0;
+    for family in ["tidegate_time_to_first_byte_seconds", "tidegate_request_duration_seconds"] {
+        for (version, count) in [("v1", if family.contains("first_byte") { 5.0 } else { 1.0 }), ("v2", 0.0)] {
+            let of = [("service", "shop"), ("version", version)];
+            let buckets: Vec<(f64, f64)> = page.samples[&format!("{family}_bucket")]
+                .iter()
+                .filter(|(labels, _)| labels["version"] == version)
+                .map(|(labels, value)| (labels["le"].parse().unwrap(), *value))
+                .collect();
+            assert!(buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1), "{buckets:?}");
+            assert_eq!(buckets.last(), Some(&(f64::INFINITY, count)));
+            assert_eq!(page.value(&format!("{family}_count"), &of), Some(count));
+            seen += buckets.len();
+        }
+    }
+    assert_eq!(seen, 4 * 16);
+}
+
+#[test]
+fn a_latency_lands_in_its_bucket_and_in_the_sum() {
+    let page = parse(&render(&snapshot()));
+    let below = |le: &str| {
+        page.value("tidegate_time_to_first_byte_seconds_bucket", &[("service", "shop"), ("version", "v1"), ("le", le)])
+    };
+    assert_eq!(
+        ["0.001", "0.025", "0.05", "1", "2.5", "60", "+Inf"].map(below),
+        [2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 5.0].map(Some)
+    );
+    let sum = page.value("tidegate_time_to_first_byte_seconds_sum", &[("service", "shop"), ("version", "v1")]).unwrap();
+    let exact = 0.000_8 + 0.000_9 + 0.04 + 67.1 + 1.9;
+    assert!((sum / exact - 1.0).abs() < 0.01, "{sum} is not near {exact}");
+}
+
+#[test]
+fn labels_are_escaped() {
+    let mut page = Page::default();
+    page.family("f", Kind::Gauge, "Help.");
+    page.sample("", &[("service", "a\"b\\c\nd")], 1);
+    let parsed = parse(&page.finish());
+    assert_eq!(parsed.value("f", &[("service", "a\"b\\c\nd")]), Some(1.0));
+}
+
+#[test]
+fn an_empty_snapshot_is_a_legal_page() {
+    let page = parse(&render(&Snapshot::default()));
+    assert_eq!(page.value("tidegate_config_last_reload_success", &[]), Some(0.0));
+}
