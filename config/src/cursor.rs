@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::keys::Keys;
 use crate::literal::Illegal;
-use crate::problem::{Problem, did_you_mean, listed, quoted, shown};
+use crate::problem::{Problem, did_you_mean, listed, nearest, quoted, shown};
 use crate::tree::{Key, Node, Place, Value};
 
 /// Where problems and warnings are collected while the tree is read.
@@ -171,26 +171,57 @@ impl<'a> Cursor<'a> {
     pub(crate) fn fields(&self, report: &mut Report, keys: &Keys) -> Option<Fields<'a>> {
         let legal = format!("a mapping with {}", listed(keys.known.iter().copied()));
         let entries = self.entries(report, &legal)?;
+        let mut meant = Vec::new();
         for Entry { key, value } in &entries {
             let name = key.text.as_str();
             if !keys.known.contains(&name) {
                 report.problem(key.place, &value.path, unknown_key(name, keys));
+                meant.push(Meant::by(name, keys));
             }
         }
-        Some(Fields { place: self.key.unwrap_or(self.place), path: self.path.clone(), entries })
+        Some(Fields { place: self.key.unwrap_or(self.place), path: self.path.clone(), entries, meant })
     }
 }
 
 fn unknown_key(name: &str, keys: &Keys) -> String {
+    let quoted = quoted(name);
     if keys.later.contains(&name) {
-        return format!("{} is known and not built yet; leave it out for now", quoted(name));
+        return format!("{quoted} is known and not built yet; leave it out for now");
+    }
+    if keys.outside.contains(&name) {
+        return format!("{quoted} is no key of {}; write it beside, in the mapping around this one", keys.of);
     }
     if name == "<<" {
         return "merge keys are not read; write the keys here, or use an alias for the whole value".to_owned();
     }
     let legal = listed(keys.known.iter().copied());
     let near = did_you_mean(name, keys.known.iter().chain(keys.later).copied());
-    format!("{} is no key of {}; legal keys are {legal}{near}", quoted(name), keys.of)
+    format!("{quoted} is no key of {}; legal keys are {legal}{near}", keys.of)
+}
+
+/// What an unknown key was perhaps meant to be, so that one slip is not told twice.
+#[derive(Debug, PartialEq)]
+enum Meant {
+    /// A near miss of this key.
+    Key(&'static str),
+    /// A part that is not built yet.
+    Later,
+    /// Any key, from another mapping.
+    Merged,
+    /// Nothing near.
+    Nothing,
+}
+
+impl Meant {
+    fn by(name: &str, keys: &Keys) -> Self {
+        if name == "<<" {
+            return Self::Merged;
+        }
+        if keys.later.contains(&name) {
+            return Self::Later;
+        }
+        nearest(name, keys.known.iter().copied()).map_or(Self::Nothing, Self::Key)
+    }
 }
 
 /// A mapping whose keys have been checked.
@@ -200,6 +231,7 @@ pub(crate) struct Fields<'a> {
     place: Place,
     path: String,
     entries: Vec<Entry<'a>>,
+    meant: Vec<Meant>,
 }
 
 impl<'a> Fields<'a> {
@@ -213,13 +245,25 @@ impl<'a> Fields<'a> {
         self.get(key).is_some()
     }
 
-    /// The value under a key that must be written; without it, a problem at the mapping.
+    /// The value under a key that must be written. Without it a problem, unless it is one already that the key is
+    /// misspelt.
     pub(crate) fn need(&self, report: &mut Report, key: &str, legal: &str) -> Option<&Cursor<'a>> {
         let value = self.get(key);
-        if value.is_none() {
+        let told = || {
+            self.meant.iter().any(|meant| *meant == Meant::Merged || matches!(meant, Meant::Key(near) if *near == key))
+        };
+        if value.is_none() && !told() {
             self.wrong(report, format!("{} is missing; write {legal}", quoted(key)));
         }
         value
+    }
+
+    /// Reports that none of several keys is written, unless it is a problem already that one of them is misspelt or not
+    /// built yet.
+    pub(crate) fn chooses_none(&self, report: &mut Report, message: impl Into<String>) {
+        if self.meant.iter().all(|meant| *meant == Meant::Nothing) {
+            self.wrong(report, message);
+        }
     }
 
     /// Reports a problem with the mapping.

@@ -116,19 +116,29 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("`{}`", shown(text))
 }
 
-/// `; did you mean ...?` where one of the candidates is near enough to be a slip of the pen; else nothing.
-pub(crate) fn did_you_mean<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+/// The one candidate that is near enough for the text to be a slip of the pen; none where two are as near.
+pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Long texts are no slip, and the distance costs the product of the lengths.
     if text.len() > 100 {
-        return String::new();
+        return None;
     }
     let text = text.to_lowercase();
-    candidates
+    let mut near: Vec<(usize, &str)> = candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&text, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().div_ceil(3))
-        .min_by_key(|(distance, _)| *distance)
-        .map_or_else(String::new, |(_, candidate)| format!("; did you mean {}?", quoted(candidate)))
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count() / 3)
+        .collect();
+    near.sort_by_key(|(distance, _)| *distance);
+    match near.as_slice() {
+        [(first, _), (second, _), ..] if first == second => None,
+        [(_, nearest), ..] => Some(nearest),
+        [] => None,
+    }
+}
+
+/// `; did you mean ...?` where one of the candidates is near; else nothing.
+pub(crate) fn did_you_mean<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(text, candidates).map_or_else(String::new, |nearest| format!("; did you mean {}?", quoted(nearest)))
 }
 
 /// `a, b and c`, each in backquotes.
@@ -167,6 +177,7 @@ mod tests {
     fn a_slip_of_the_pen_is_met_with_the_word_meant() {
         assert_eq!(did_you_mean("stabel", ["stable", "canary"]), "; did you mean `stable`?");
         assert_eq!(did_you_mean("V1", ["v1", "v2"]), "; did you mean `v1`?");
+        assert_eq!(did_you_mean("web3", ["web1", "web2"]), "");
         assert_eq!(did_you_mean("something", ["stable", "canary"]), "");
     }
 }

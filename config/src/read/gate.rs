@@ -62,7 +62,7 @@ fn gate(item: &Cursor<'_>, report: &mut Report) -> Option<Gate> {
             None
         }
         (None, None) => {
-            fields.wrong(report, format!("judges nothing; legal is {LEGAL}"));
+            fields.chooses_none(report, format!("judges nothing; legal is {LEGAL}"));
             None
         }
     };
@@ -103,7 +103,7 @@ fn role(written: &Cursor<'_>, report: &mut Report) -> Option<()> {
     None
 }
 
-/// The fields of a rule. The keys that belong beside it are a slip of their own.
+/// The fields of a rule. `errors:` without a value may be a rule that was never finished, so it is none.
 fn rule_fields<'a>(written: &Cursor<'a>, keys: &keys::Keys, report: &mut Report) -> Option<Fields<'a>> {
     if written.is_empty() {
         written.expected(report, &format!("a mapping, like {LEGAL}"));
@@ -145,7 +145,7 @@ fn tolerance(written: &Cursor<'_>, report: &mut Report) -> Option<Tolerance> {
     }
     let fields = written.fields(report, &keys::TOLERANCE)?;
     if !fields.has("ratio") && !fields.has("points") {
-        fields.wrong(
+        fields.chooses_none(
             report,
             "tolerates nothing in particular; legal is 0.1%, { ratio: 1.5 } or { ratio: 1.5, points: 0.1% }",
         );
@@ -183,11 +183,8 @@ fn latency_rule(written: &Cursor<'_>, report: &mut Report) -> Option<GateRule> {
         None => Some(Quantile::P99),
     };
     let Some(limit) = fields.get("limit") else {
-        // With `tolerance` it is said there already.
-        if !fields.has("tolerance") {
-            let message = "latency against stable is known and not built yet; write a `limit`, like { limit: 300ms }";
-            fields.wrong(report, message);
-        }
+        let message = "latency against stable is known and not built yet; write a `limit`, like { limit: 300ms }";
+        fields.chooses_none(report, message);
         return None;
     };
     let limit = limit.literal(report, "a time, like 300ms", latency_limit);

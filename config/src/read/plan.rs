@@ -98,7 +98,7 @@ fn step(item: &Cursor<'_>, highest: &mut Option<(Weight, Place)>, report: &mut R
             None
         }
         (None, None) => {
-            fields.wrong(report, format!("is no step; legal is {LEGAL}"));
+            fields.chooses_none(report, format!("is no step; legal is {LEGAL}"));
             None
         }
     }

@@ -119,7 +119,7 @@ fn affinity(written: &Cursor<'_>, report: &mut Report) -> Option<Affinity> {
             None
         }
         (None, None) => {
-            fields.wrong(report, format!("names neither cookie nor header; legal is {LEGAL}"));
+            fields.chooses_none(report, format!("names neither cookie nor header; legal is {LEGAL}"));
             None
         }
     }
