@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 mod client;
 mod exchange;
 mod pacer;
+mod passage;
 mod request;
 mod running;
 mod schedule;

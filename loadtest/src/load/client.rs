@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::Protocol;
-use super::tallies::{Ending, Failure};
+use super::passage::{Ending, Failure};
 
 type Body = Full<Bytes>;
 

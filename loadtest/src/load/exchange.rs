@@ -6,8 +6,8 @@ use http_body_util::BodyExt;
 use tokio::time;
 
 use super::client::{Client, Lease, failure};
+use super::passage::{Ending, Passage};
 use super::request::Template;
-use super::tallies::{Ending, Passage};
 
 /// What every request of a load needs.
 #[derive(Debug)]

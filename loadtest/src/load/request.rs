@@ -8,6 +8,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
 
 use super::{ClientKey, Load, Protocol};
+use crate::figures::count;
+
+/// Clients that a load may have: who was hurt is noted for each of them.
+const CLIENTS: u32 = 10_000_000;
 
 /// What every request of a load has in common.
 #[derive(Debug)]
@@ -46,6 +50,10 @@ impl Template {
                 Uri::from_parts(parts)?
             }
         };
+        if let Some(clients) = load.clients.as_ref().filter(|clients| clients.population.get() > CLIENTS) {
+            let (asked, most) = (count(clients.population.get().into()), count(CLIENTS.into()));
+            return Err(anyhow!("{asked} clients are too many: a load may have {most}"));
+        }
         let client = match load.clients.as_ref().map(|clients| &clients.key) {
             None => None,
             Some(ClientKey::Header(name)) => Some((name.clone(), "client-".to_owned())),
@@ -118,7 +126,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sent_is_refused_in_words() {
+        let many = Clients { population: NonZeroU32::MAX, key: ClientKey::Cookie("id".into()) };
         for (load, words) in [
+            (Load { clients: Some(many), ..load() }, "4 294 967 295 clients are too many: a load may have 10 000 000"),
             (Load { host: "a\nb".into(), ..load() }, "the host \"a\\nb\" cannot be sent"),
             (Load { path: "/a b".into(), ..load() }, "the path \"/a b\" cannot be sent"),
             (Load { path: "a".into(), ..load() }, "the path \"a\" cannot be sent: it must begin with /"),

@@ -13,9 +13,10 @@ use super::Load;
 use super::client::Client;
 use super::exchange::Exchange;
 use super::pacer::Pacer;
+use super::passage::Passage;
 use super::request::Template;
 use super::schedule::{Rate, Schedule};
-use super::tallies::{LiveCounts, Passage, Tallies};
+use super::tallies::{LiveCounts, Tallies};
 use crate::background::{Background, Stop};
 use crate::report::LoadReport;
 
@@ -53,7 +54,7 @@ impl RunningLoad {
         let (pace, count) = (Arc::clone(&pacer), Arc::clone(&tallies));
         let pacing = thread::Builder::new().name("load-pacer".to_owned()).spawn(move || {
             pace.run(schedule, begin, clients.unwrap_or(1), rng, |due| {
-                if let Some(passage) = count.admit(due, bound, &alive) {
+                if let Some(passage) = Passage::admit(&count, due, bound, &alive) {
                     // Where nobody receives any more, the request is dropped and so counted as unfinished.
                     drop(departures.send(passage));
                 }
