@@ -193,14 +193,15 @@ impl Judge {
             None if !self.record.has_data() => (Verdict::NoData, self.no_data()),
             None => (Verdict::Inconclusive, self.inconclusive(gate)),
         };
-        let progress = if failed.is_some() { 1.0 } else { (reading.harm / reading.threshold).clamp(0.0, 1.0) };
+        let log_evidence = self.record.batch_at.map(|_| reading.harm);
+        let way = log_evidence.map_or(0.0, |nats| (nats / reading.threshold).clamp(0.0, 1.0));
         GateView {
             name: setting.name.clone(),
             role: Role::Guardrail,
             verdict,
-            log_evidence: self.record.batch_at.map(|_| reading.harm),
+            log_evidence,
             threshold: reading.threshold,
-            progress,
+            progress: if failed.is_some() { 1.0 } else { way },
             explain,
         }
     }

@@ -52,8 +52,8 @@ impl<'a> Words<'a> {
     pub(super) fn over_limit_too(self, rule: Rule, seen: Sighting, seconds: u64) -> String {
         let (rates, counts) = (self.rates(rule, seen), counts(seen));
         format!(
-            "{rates} ({}, {counts}): {} is over the limit, and nothing shows that it is worse than {}, so taking it back \
-             is not called for; look at what both depend on",
+            "{rates} ({}, {counts}): {} is over the limit, but it is not established that it is worse than {}, so it is \
+             not taken back; look at what both depend on",
             span(seconds),
             self.canary,
             self.stable

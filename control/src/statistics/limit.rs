@@ -8,6 +8,8 @@ use super::{BLOCKS, START_SHARE};
 
 /// How many times the limit's odds the canary's may be: the grid of alternatives, all of one weight.
 const ODDS: [f64; 6] = [1.3, 1.7, 2.5, 4.0, 8.0, 30.0];
+/// How near to 0 and 1 a limit may come.
+const NEAREST: f64 = 1e-9;
 
 /// The test of "canary rate <= limit, at all times": Wald's likelihood ratio, mixed over a grid of odds.
 ///
@@ -21,9 +23,11 @@ pub struct OverLimit {
 }
 
 impl OverLimit {
-    /// A test of this limit (a rate, strictly between 0 and 1) that, alone, would act at level `alpha`.
+    /// A test of this limit (a rate, strictly between 0 and 1) that, alone, would act at level `alpha`. There is no bet
+    /// against 0 or 1: the nearest rate that has odds stands in for them.
     #[must_use]
     pub fn new(limit: f64, alpha: f64) -> Self {
+        let limit = limit.clamp(NEAREST, 1.0 - NEAREST);
         let odds = limit / (1.0 - limit);
         let rates = ODDS.map(|times| odds * times / (1.0 + odds * times));
         let scores = rates.map(|rate| log(rate / limit));
