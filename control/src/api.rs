@@ -37,23 +37,17 @@ pub type Reload = Arc<dyn Fn() -> Result<Resolved, Vec<String>> + Send + Sync>;
 /// How the control API is served.
 #[derive(Clone, Default)]
 pub struct ApiOptions {
-    /// Any of these opens the API as `Authorization: Bearer TOKEN`. Empty: no token is needed, which is fit for a
-    /// loopback address alone. Tokens themselves are never empty.
-    pub tokens: Vec<String>,
-    /// Host names beside `localhost` and IP addresses that requests without a token may name.
-    pub hosts: Vec<String>,
+    /// What opens the API as `Authorization: Bearer TOKEN`; never empty. None: no token is needed, which is fit for a
+    /// loopback address alone.
+    pub token: Option<String>,
     /// Set when the process drains: `/readyz` turns 503.
     pub draining: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for ApiOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Tokens are secrets: a log shows how many there are.
-        f.debug_struct("ApiOptions")
-            .field("tokens", &self.tokens.len())
-            .field("hosts", &self.hosts)
-            .field("draining", &self.draining)
-            .finish()
+        // The token is a secret: a log shows whether there is one.
+        f.debug_struct("ApiOptions").field("token", &self.token.is_some()).field("draining", &self.draining).finish()
     }
 }
 
@@ -94,7 +88,7 @@ pub struct ApiServer {
 /// # Errors
 /// Where a token is empty, the listener is not usable, or the system gives no thread or runtime.
 pub fn start(options: ApiOptions, listener: TcpListener, handle: Handle, reload: Reload) -> io::Result<ApiServer> {
-    if options.tokens.iter().any(String::is_empty) {
+    if options.token.as_deref() == Some("") {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the token of the control API is empty"));
     }
     let address = listener.local_addr()?;

@@ -21,7 +21,7 @@ use super::nearest::{did_you_mean, quoted};
 use super::problem::{Kind, Problem};
 use super::routes::{ActionWord, Named};
 use crate::command::{Action, Command, Refused};
-use crate::view::{RolloutView, ServiceView};
+use crate::view::{Phase, RolloutView, ServiceView};
 
 /// The control loop answers within milliseconds; after this long something is wrong with it.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -97,7 +97,11 @@ pub(super) async fn act(
     let reason = fields.reason();
     fields.finish()?;
     let answer = ask(&api, |reply| Command::Act { service: service.clone(), action, reason, reply });
-    answer.await?.map(Json).map_err(|refused| refusal(&api, &service, refused, Unknown::InPath))
+    answer.await?.map(Json).map_err(|refused| {
+        let forbidden = matches!(refused, Refused::Conflict { .. });
+        let problem = refusal(&api, &service, refused, Unknown::InPath);
+        if forbidden { allowing(&api, &service, problem) } else { problem }
+    })
 }
 
 /// `POST /reload`.
@@ -180,6 +184,17 @@ fn refusal(api: &Api, service: &Name, refused: Refused, unknown: Unknown) -> Pro
         }
         refused @ (Refused::Invalid(_) | Refused::Conflict { .. } | Refused::JournalUnwritable(_)) => plain(refused),
     }
+}
+
+/// Adds the phase that forbids an action, and the actions that it allows.
+fn allowing(api: &Api, service: &Name, problem: Problem) -> Problem {
+    let Ok(present) = api.service(service.as_str()) else { return problem };
+    let Some(rollout) = &present.view.rollout else { return problem };
+    // What was promoted can be undone only while it is still the stable.
+    let passed = rollout.phase == Phase::Promoted && present.view.stable != rollout.canary;
+    let allowed = if passed { &[] } else { crate::rollout::allowed(rollout.phase) };
+    let words: Vec<&str> = allowed.iter().map(|action| action.word()).collect();
+    problem.with("phase", json!(rollout.phase)).with("allowed", json!(words))
 }
 
 /// A refusal as a problem, where it stands by itself.
