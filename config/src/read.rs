@@ -6,13 +6,14 @@ mod plan;
 mod routes;
 mod service;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::cursor::{Cursor, Entry, Report};
 use crate::keys;
 use crate::model::{Configuration, Name, Plan, Service};
 use crate::problem::{self, Problem, Problems, quoted};
-use crate::tree::{Place, grow};
+use crate::tree::{LONGEST, Place, grow};
 
 pub(crate) use place::{clash, without_token};
 use routes::Routes;
@@ -67,13 +68,7 @@ pub fn read_file(path: &Path) -> Result<Read, Problems> {
     if path.is_dir() {
         return Err(wrong("is a directory; name the configuration file in it".to_owned()));
     }
-    let bytes = std::fs::read(path).map_err(|error| {
-        wrong(match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such file; name an existing one".to_owned(),
-            std::io::ErrorKind::PermissionDenied => "may not be read by this user; allow it (chmod, chown)".to_owned(),
-            _ => format!("cannot be read: {error}"),
-        })
-    })?;
+    let bytes = bytes_of(path).map_err(|error| wrong(unreadable(&error)))?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => parse(text, &file),
         Err(error) => {
@@ -86,6 +81,24 @@ pub fn read_file(path: &Path) -> Result<Read, Problems> {
             }
             .into())
         }
+    }
+}
+
+/// The content of a file, up to the first byte too many: it may be a pipe, or a device without an end.
+fn bytes_of(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn unreadable(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        "there is no such file; name an existing one".to_owned()
+    } else if error.kind() == std::io::ErrorKind::PermissionDenied {
+        "may not be read by this user; allow it (chmod, chown)".to_owned()
+    } else {
+        format!("cannot be read: {error}")
     }
 }
 

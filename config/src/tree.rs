@@ -13,7 +13,7 @@ const DEEPEST: usize = 32;
 /// How many nodes aliases may stand for.
 const MOST_ALIASED: usize = 100_000;
 /// How long a text may be, in bytes.
-const LONGEST: usize = 16 << 20;
+pub(crate) const LONGEST: usize = 16 << 20;
 
 /// A place in the text, counted from 1; columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +65,7 @@ pub(crate) struct Broken {
 /// Reads one YAML document; `None` where the text holds none.
 pub(crate) fn grow(text: &str) -> Result<Option<Rc<Node>>, Broken> {
     if text.len() > LONGEST {
-        let message = format!("the file has {} bytes; a configuration has at most {LONGEST}", text.len());
+        let message = format!("the file is too long; a configuration has at most {LONGEST} bytes");
         return Err(Broken { place: Place { line: 1, column: 1 }, message });
     }
     let mut options = granit_parser::options! { flow_nesting_limit: DEEPEST, block_nesting_limit: DEEPEST };
@@ -316,6 +316,6 @@ mod tests {
     #[test]
     fn a_text_that_is_too_long_is_not_even_scanned() {
         let text = "#".repeat(LONGEST + 1);
-        assert_eq!(broken(&text).2, "the file has 16777217 bytes; a configuration has at most 16777216");
+        assert_eq!(broken(&text).2, "the file is too long; a configuration has at most 16777216 bytes");
     }
 }

@@ -1,6 +1,8 @@
 //! What holds for every text and every configuration: no panic, places inside the text, and a configuration that is
 //! written out reads as the same one, as YAML and as JSON.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 use std::path::Path;
 
 use config::{Affinity, Configuration, GateRule, Plan, Step, Tolerance};

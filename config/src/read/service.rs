@@ -205,10 +205,8 @@ fn endpoints<'a>(
 /// Which version is stable, and the split that the file asks for.
 fn split(fields: &Fields<'_>, versions: &Versions, report: &mut Report) -> Option<(Name, Option<Canary>)> {
     let stable = stable(fields, versions, report);
-    let weight = match fields.get("weight") {
-        Some(written) => Some(written.literal::<Weight>(report, "a weight, like 10%", str::parse)),
-        None => None,
-    };
+    let weight =
+        fields.get("weight").map(|written| written.literal::<Weight>(report, "a weight, like 10%", str::parse));
     let canary = match (fields.get("canary"), fields.get("weight")) {
         (None, None) => return Some((stable?, None)),
         (Some(canary), None) => {

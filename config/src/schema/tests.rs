@@ -33,10 +33,9 @@ fn fits(whole: &Value, schema: &Value, value: &Value) -> bool {
             Value::Array(_) => "array",
             Value::Object(_) => "object",
         };
-        let types: Vec<&str> = match &schema["type"] {
-            Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
-            one => one.as_str().into_iter().collect(),
-        };
+        let one_type = std::slice::from_ref(&schema["type"]);
+        let types = schema["type"].as_array().map_or(one_type, Vec::as_slice);
+        let types: Vec<&str> = types.iter().filter_map(Value::as_str).collect();
         let constant = schema.get("const").is_none_or(|constant| constant == value);
         let chosen = schema["enum"].as_array().is_none_or(|words| words.contains(value));
         let typed = types.contains(&kind) || (kind == "integer" && types.contains(&"number"));
