@@ -56,7 +56,8 @@ impl ProxyHttp for Edge {
         if let Some(stream) = client_stream(session) {
             stream.begin_request();
         }
-        if !session.is_process_shutting_down() {
+        // Off already for a client that asked for it, for HTTP/1.0, and while the process ends.
+        if session.get_keepalive().is_some() {
             session.set_keepalive(Some(self.keepalive.as_secs()));
         }
         Ok(())

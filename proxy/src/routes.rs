@@ -84,7 +84,8 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(i, (hosts, path))| {
-                format!("  s{i}: {{ hosts: {hosts:?}, path: {path}, stable: v1, versions: {{ v1: {{ endpoints: ['127.0.0.1:1'] }} }} }}\n")
+                let hosts = if hosts.is_empty() { String::new() } else { format!("hosts: {hosts:?}, ") };
+                format!("  s{i}: {{ {hosts}path: {path}, versions: {{ v1: {{ endpoints: ['127.0.0.1:1'] }} }} }}\n")
             })
             .collect();
         RouteTable::new(&config::parse(&format!("services:\n{text}"), "test.yaml").unwrap().configuration.services)

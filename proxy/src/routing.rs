@@ -124,6 +124,13 @@ pub struct Wanted<'a> {
     pub generation: u64,
 }
 
+/// What a data plane reads: the latest snapshot, and where it counts what no service matched.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pub(crate) routing: Arc<ArcSwap<Routing>>,
+    pub(crate) unmatched: Arc<ServiceMeter>,
+}
+
 /// The one writer of snapshots. Readers take them from [`shared`](Self::shared).
 #[derive(Debug)]
 pub struct Publisher {
@@ -144,6 +151,12 @@ impl Publisher {
     #[must_use]
     pub fn shared(&self) -> Arc<ArcSwap<Routing>> {
         Arc::clone(&self.shared)
+    }
+
+    /// What a data plane needs to serve what is published here.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { routing: self.shared(), unmatched: self.unmatched() }
     }
 
     /// What requests that match no service get.

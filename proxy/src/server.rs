@@ -11,8 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use meter::ServiceMeter;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora_core::protocols::SocketDigest;
 use pingora_core::protocols::http::v2::server::default_h2_options;
@@ -26,7 +24,7 @@ use tracing::{debug, warn};
 
 use crate::client_stream::{ClientStream, ClientTimeouts, Unmatched};
 use crate::edge::{ATTEMPTS, Edge};
-use crate::routing::{Publisher, Routing};
+use crate::routing::Reader;
 
 /// What the data plane may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,8 +75,8 @@ enum Stop {
 }
 
 impl DataPlane {
-    /// Opens the listeners and starts serving what `publisher` has published and will publish.
-    pub fn start(listeners: &[SocketAddr], limits: &Limits, publisher: &Publisher) -> Result<Self, BindError> {
+    /// Opens the listeners and starts serving what is published to `reader`, now and later.
+    pub fn start(listeners: &[SocketAddr], limits: &Limits, reader: &Reader) -> Result<Self, BindError> {
         let sockets = listeners.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, _>>()?;
         let addresses = sockets.iter().map(|(_, address)| *address).collect();
         let (stop, stopped) = watch::channel(Stop::Serve);
@@ -92,8 +90,7 @@ impl DataPlane {
             let load = Arc::new(AtomicU64::new(0));
             let worker = Worker {
                 core,
-                routing: publisher.shared(),
-                unmatched: publisher.unmatched(),
+                reader: reader.clone(),
                 client: limits.client,
                 load: Arc::clone(&load),
                 open: Arc::clone(&open),
@@ -243,8 +240,7 @@ async fn accept(listener: TcpListener, cores: Arc<Vec<Core>>, most: u64, open: A
 /// One core: a thread with a runtime, a proxy and a pool of its own.
 struct Worker {
     core: usize,
-    routing: Arc<ArcSwap<Routing>>,
-    unmatched: Arc<ServiceMeter>,
+    reader: Reader,
     client: ClientTimeouts,
     load: Arc<AtomicU64>,
     open: Arc<AtomicU64>,
@@ -296,8 +292,8 @@ impl Worker {
         };
         let edge = Edge {
             core: self.core,
-            routing: Arc::clone(&self.routing),
-            unmatched: Arc::clone(&self.unmatched),
+            routing: Arc::clone(&self.reader.routing),
+            unmatched: Arc::clone(&self.reader.unmatched),
             keepalive: self.client.idle,
         };
         let mut proxy = http_proxy(&Arc::new(conf), edge);
@@ -329,7 +325,7 @@ impl Worker {
         let digest = SocketDigest::from_raw_fd(id);
         // Known already: pingora need not ask the system.
         let _ = digest.peer_addr.set(Some(PingoraAddress::Inet(peer)));
-        let unmatched = Unmatched { meter: Arc::clone(&self.unmatched), core: self.core };
+        let unmatched = Unmatched { meter: Arc::clone(&self.reader.unmatched), core: self.core };
         let stream = ClientStream::new(stream, id, peer, Some(Arc::new(digest)), self.client, unmatched);
         let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
         drop(tokio::spawn(async move {

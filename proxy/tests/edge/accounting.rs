@@ -1,0 +1,158 @@
+//! What is judged and what is counted, as an origin that misbehaves sees to it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use loadtest::{Behaviour, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
+use meter::{Attempt, Class};
+use proxy::client_stream::ClientTimeouts;
+use proxy::endpoint::UpstreamTimeouts;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fixture::{Shop, exchange, get, judged, nobody, status};
+
+async fn origin(name: &str, behaviour: Behaviour) -> Origin {
+    let origin = Origin::start(name, OriginOptions::default()).await.unwrap();
+    origin.dial().set_behaviour(behaviour);
+    origin
+}
+
+/// All traffic on a v2 that behaves so; waits 200 ms for a first byte.
+async fn canary(behaviour: Behaviour) -> (Shop, Origin, Origin) {
+    let (v1, v2) = (origin("v1", Behaviour::Serve).await, origin("v2", behaviour).await);
+    let upstream = UpstreamTimeouts { first_byte: Duration::from_millis(200), ..UpstreamTimeouts::default() };
+    let shop = Shop::open_with(&[v1.address()], &[v2.address()], 100, "", upstream, ClientTimeouts::default());
+    (shop, v1, v2)
+}
+
+#[tokio::test]
+async fn a_success_is_judged_once_with_its_latency() {
+    let (shop, _v1, _v2) = canary(Behaviour::Serve).await;
+    assert_eq!(status(&get(shop.address()).await), 200);
+    let tally = shop.tally_until("v2", |tally| tally.requests() == 1 && tally.duration.total() == 1).await;
+    assert_eq!(judged(&tally, Class::Success), 1);
+    assert_eq!(tally.latency_good.total(), 1);
+    assert_eq!(tally.attempts.iter().flatten().sum::<u64>(), 1);
+    assert_eq!(shop.responses(Class::Success), 1);
+    shop.idle("v2").await;
+    assert_eq!(shop.tally("v1").requests(), 0);
+}
+
+#[tokio::test]
+async fn each_way_to_fail_has_its_class_and_its_status() {
+    for (behaviour, class, wanted) in [
+        (Behaviour::Hang, Class::Timeout, 504),
+        (Behaviour::Reset, Class::Reset, 502),
+        (Behaviour::Garbage, Class::ProtocolError, 502),
+    ] {
+        let (shop, _v1, _v2) = canary(behaviour).await;
+        let answer = get(shop.address()).await;
+        assert_eq!(status(&answer), wanted, "{behaviour:?}: {answer}");
+        let tally = shop.tally_until("v2", |tally| tally.requests() == 1).await;
+        assert_eq!((judged(&tally, class), tally.bad()), (1, 1), "{behaviour:?}: {tally:?}");
+        assert_eq!(shop.responses(class), 1, "{behaviour:?}");
+        shop.idle("v2").await;
+    }
+}
+
+#[tokio::test]
+async fn a_reset_outranks_the_status_that_it_followed() {
+    let (shop, _v1, _v2) = canary(Behaviour::Cut).await;
+    let answer = get(shop.address()).await;
+    assert_eq!(status(&answer), 200, "the head was sent before the cut");
+    let tally = shop.tally_until("v2", |tally| tally.requests() == 1).await;
+    assert_eq!((judged(&tally, Class::Reset), judged(&tally, Class::Success)), (1, 0));
+    assert_eq!(shop.responses(Class::Reset), 1);
+}
+
+#[tokio::test]
+async fn a_canary_that_nobody_can_reach_is_charged_and_no_user_is_hurt() {
+    let v1 = origin("v1", Behaviour::Serve).await;
+    let shop = Shop::open(&[v1.address()], &[nobody()], 100);
+    for _ in 0..20 {
+        assert_eq!(status(&get(shop.address()).await), 200);
+    }
+    let canary = shop.tally_until("v2", |tally| tally.requests() == 20).await;
+    assert_eq!(judged(&canary, Class::ConnectError), 20);
+    let stable = shop.tally_until("v1", |t| t.attempts[Attempt::Shield as usize][Class::Success as usize] == 20).await;
+    assert_eq!(stable.requests(), 0, "what stable answered in the canary's stead is not judged");
+    // After three failures in a row the endpoint is left alone, so most requests did not even try.
+    assert!(canary.attempts.iter().flatten().sum::<u64>() <= 21, "{:?}", canary.attempts);
+}
+
+#[tokio::test]
+async fn of_two_canary_endpoints_the_live_one_serves_and_the_dead_one_is_charged() {
+    let (v1, v2) = (origin("v1", Behaviour::Serve).await, origin("v2", Behaviour::Serve).await);
+    let shop = Shop::open(&[v1.address()], &[nobody(), v2.address()], 100);
+    for _ in 0..40 {
+        let answer = get(shop.address()).await;
+        assert!(answer.ends_with("v2\n"), "{answer}");
+    }
+    let tally = shop.tally_until("v2", |tally| tally.requests() == 40).await;
+    let failed = judged(&tally, Class::ConnectError);
+    assert!((1..=4).contains(&failed), "down after three failures in a row, tried again a second later: {failed}");
+    assert_eq!(tally.attempts[Attempt::Retry as usize][Class::Success as usize], failed);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_hanging_version_is_a_latency_and_no_error() {
+    let (v1, v2) = (origin("v1", Behaviour::Serve).await, origin("v2", Behaviour::Hang).await);
+    let shop = Shop::open(&[v1.address()], &[v2.address()], 100);
+    let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(stream);
+    let tally = shop.tally_until("v2", |tally| tally.requests() == 1).await;
+    assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0));
+    assert!(tally.latency_good.quantile_us(0.5).unwrap() >= 50_000, "it counts at its age");
+    assert_eq!(shop.responses(Class::ClientAbort), 1);
+    shop.idle("v2").await;
+}
+
+#[tokio::test]
+async fn a_pooled_connection_that_was_closed_is_nobodys_failure() {
+    // Each connection serves one request and is closed a moment later, as if its keep-alive had run out.
+    let answer = RawAnswer { then: Then::Close, ..RawAnswer::new("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n") };
+    let v1 = RawOrigin::start(vec![answer]).await.unwrap();
+    let shop = Shop::open(&[v1.address()], &[nobody()], 0);
+    for _ in 0..50 {
+        assert_eq!(status(&get(shop.address()).await), 200);
+    }
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 50).await;
+    assert_eq!(judged(&tally, Class::Success), 50, "{tally:?}");
+}
+
+#[tokio::test]
+async fn a_tunnel_is_counted_and_its_length_is_no_latency() {
+    let upgrade = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello";
+    let v1 = RawOrigin::start(vec![RawAnswer { then: Then::Close, ..RawAnswer::new(upgrade) }]).await.unwrap();
+    let shop = Shop::open(&[v1.address()], &[nobody()], 0);
+    let request = b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
+    let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let mut buffer = [0u8; 1024];
+    while !answer.ends_with(b"hello") {
+        let count = stream.read(&mut buffer).await.unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&buffer[..count]);
+    }
+    drop(stream);
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!(judged(&tally, Class::Upgrade), 1, "{tally:?}");
+    assert!(tally.latency_good.is_empty() && tally.duration.is_empty());
+}
+
+#[tokio::test]
+async fn what_matches_no_service_is_counted_apart() {
+    let v1 = origin("v1", Behaviour::Serve).await;
+    let more = "    path: /shop";
+    let shop =
+        Shop::open_with(&[v1.address()], &[nobody()], 0, more, UpstreamTimeouts::default(), ClientTimeouts::default());
+    assert_eq!(status(&get(shop.address()).await), 404);
+    let found: SocketAddr = shop.address();
+    assert_eq!(status(&exchange(found, b"GET /shop HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await), 200);
+    assert_eq!(shop.publisher.unmatched().responses()[Class::Local as usize], 1);
+    assert_eq!(shop.responses(Class::Local), 0);
+}

@@ -1,0 +1,75 @@
+//! How the data plane begins and ends.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use loadtest::{Latency, Origin, OriginOptions};
+use proxy::endpoint::UpstreamTimeouts;
+use proxy::{DataPlane, Limits, Publisher};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fixture::{LONG, Shop, get, nobody, status};
+
+#[test]
+fn a_port_in_use_is_said_with_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let publisher = Publisher::new(1, UpstreamTimeouts::default());
+    let address = taken.local_addr().unwrap();
+    let error = DataPlane::start(&[address], &Limits::default(), &publisher.reader()).unwrap_err().to_string();
+    assert!(error.contains(&address.to_string()) && error.contains("in use") && error.contains("ss -ltnp"), "{error}");
+}
+
+#[test]
+fn a_second_data_plane_on_the_same_port_is_refused() {
+    let publisher = Publisher::new(1, UpstreamTimeouts::default());
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let first = DataPlane::start(&[any], &Limits::default(), &publisher.reader()).unwrap();
+    assert!(DataPlane::start(first.addresses(), &Limits::default(), &publisher.reader()).is_err());
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_requests_in_flight_and_ends_idle_connections() {
+    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    let shop = Shop::open(&[origin.address()], &[nobody()], 0);
+    let address = shop.address();
+    // An idle connection that has served a request.
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    let mut buffer = [0u8; 4096];
+    assert!(idle.read(&mut buffer).await.unwrap() > 0);
+    // Ten requests that take a while.
+    origin.dial().set_latency(Latency::fixed(Duration::from_millis(300)));
+    let slow: Vec<_> = (0..10).map(|_| tokio::spawn(get(address))).collect();
+    origin_has(&origin, 11).await;
+
+    let cut = tokio::task::spawn_blocking(move || shop.data.drain(LONG)).await.unwrap();
+
+    assert_eq!(cut, 0);
+    for answer in slow {
+        assert_eq!(status(&answer.await.unwrap()), 200);
+    }
+    assert_eq!(idle.read(&mut buffer).await.unwrap_or(0), 0, "an idle connection is closed");
+    assert!(TcpStream::connect(address).await.is_err(), "nothing listens any more");
+}
+
+#[tokio::test]
+async fn a_drain_says_how_many_connections_it_had_to_cut() {
+    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    origin.dial().set_behaviour(loadtest::Behaviour::Hang);
+    let shop = Shop::open(&[origin.address()], &[nobody()], 0);
+    let address = shop.address();
+    let hanging = tokio::spawn(get(address));
+    origin_has(&origin, 1).await;
+    let cut = tokio::task::spawn_blocking(move || shop.data.drain(Duration::from_millis(100))).await.unwrap();
+    assert_eq!(cut, 1);
+    assert_eq!(status(&hanging.await.unwrap()), 0);
+}
+
+async fn origin_has(origin: &Origin, requests: u64) {
+    let until = std::time::Instant::now() + LONG;
+    while origin.arrivals().requests < requests {
+        assert!(std::time::Instant::now() < until, "requests never arrived");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

@@ -1,0 +1,152 @@
+//! A running data plane, and clients for it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use config::{Name, Weight};
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use meter::{Class, Tally, Window};
+use proxy::client_stream::ClientTimeouts;
+use proxy::endpoint::UpstreamTimeouts;
+use proxy::routing::Wanted;
+use proxy::{DataPlane, Limits, Publisher};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Longer than anything here takes; a test that waits so long has failed.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// A service `shop` with the versions v1 (stable) and v2, served by a real data plane.
+pub(crate) struct Shop {
+    pub(crate) publisher: Publisher,
+    pub(crate) data: DataPlane,
+}
+
+impl Shop {
+    /// Serves with v2 at this weight in per cent.
+    pub(crate) fn open(v1: &[SocketAddr], v2: &[SocketAddr], percent: u16) -> Self {
+        Self::open_with(v1, v2, percent, "", UpstreamTimeouts::default(), ClientTimeouts::default())
+    }
+
+    /// The same, with further lines for the service and times of the caller's choice.
+    pub(crate) fn open_with(
+        v1: &[SocketAddr],
+        v2: &[SocketAddr],
+        percent: u16,
+        more: &str,
+        upstream: UpstreamTimeouts,
+        client: ClientTimeouts,
+    ) -> Self {
+        let list = |addresses: &[SocketAddr]| addresses.iter().map(|a| format!("'{a}'")).collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "services:\n  shop:\n    stable: v1\n    versions:\n      v1: {{ endpoints: [{}] }}\n      v2: {{ endpoints: [{}] }}\n{more}\n",
+            list(v1),
+            list(v2),
+        );
+        let configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
+        let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
+        let addresses: HashMap<_, _> = endpoints.map(|e| (e.clone(), e.to_string().parse().unwrap())).collect();
+        let mut publisher = Publisher::new(2, upstream);
+        publisher.install(&configuration, &addresses, |_| None, Instant::now());
+        let limits = Limits { cores: 2, client, ..Limits::default() };
+        let data = DataPlane::start(&["127.0.0.1:0".parse().unwrap()], &limits, &publisher.reader()).unwrap();
+        let mut shop = Self { publisher, data };
+        shop.split(percent);
+        shop
+    }
+
+    /// Gives v2 this weight in per cent.
+    pub(crate) fn split(&mut self, percent: u16) {
+        let (v1, v2) = (name("v1"), name("v2"));
+        let weight = Weight::from_basis_points(percent * 100).unwrap();
+        self.publisher.steer(&name("shop"), &Wanted { stable: &v1, canary: Some((&v2, weight)), generation: 1 });
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.data.addresses()[0]
+    }
+
+    /// What a version did so far.
+    pub(crate) fn tally(&self, version: &str) -> Tally {
+        let routing = self.publisher.shared().load_full();
+        let meter = &routing.service(&name("shop")).unwrap().version(&name(version)).unwrap().meter;
+        meter.take(&mut Window::default());
+        meter.with_tally(Tally::clone)
+    }
+
+    /// Waits until a version's tally is as wanted: an attempt may be recorded a moment after its last byte is read.
+    pub(crate) async fn tally_until(&self, version: &str, wanted: impl Fn(&Tally) -> bool) -> Tally {
+        let until = Instant::now() + LONG;
+        loop {
+            let tally = self.tally(version);
+            if wanted(&tally) {
+                return tally;
+            }
+            assert!(Instant::now() < until, "{version} never got there: {tally:?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    pub(crate) fn responses(&self, class: Class) -> u64 {
+        let routing = self.publisher.shared().load_full();
+        routing.service(&name("shop")).unwrap().meter.responses()[class as usize]
+    }
+
+    /// Waits until nothing is in flight on a version: a request is over a moment after its last byte is read.
+    pub(crate) async fn idle(&self, version: &str) {
+        let until = Instant::now() + LONG;
+        let routing = self.publisher.shared().load_full();
+        let version = routing.service(&name("shop")).unwrap().version(&name(version)).unwrap();
+        while version.meter.in_flight() + version.endpoints.iter().map(|e| e.in_flight()).sum::<u64>() > 0 {
+            assert!(Instant::now() < until, "a request never ended");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// Judged attempts of a class.
+pub(crate) fn judged(tally: &Tally, class: Class) -> u64 {
+    tally.judged[class as usize]
+}
+
+/// Sends bytes on a connection of their own and reads until the other side closes.
+pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset after the answer is no concern of these tests.
+    let _ = tokio::time::timeout(LONG, stream.read_to_end(&mut answer)).await.expect("an answer in time");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A GET on a connection of its own.
+pub(crate) async fn get(address: SocketAddr) -> String {
+    exchange(address, b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n").await
+}
+
+/// The status of an answer; 0 where there is none.
+pub(crate) fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+/// An HTTP/2 connection with prior knowledge.
+pub(crate) async fn http2(address: SocketAddr) -> http2::SendRequest<Full<Bytes>> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    drop(tokio::spawn(connection));
+    sender
+}
+
+/// An address where nobody listens.
+pub(crate) fn nobody() -> SocketAddr {
+    // Bound and closed again: the system does not give the port to anybody else soon.
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}

@@ -1,0 +1,207 @@
+//! Starting up and ending: both planes, wired together. The executable, the demo and the tests all start here.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use config::Configuration;
+use control::api::{self, ApiOptions, ApiServer};
+use control::command::Command;
+use control::control_loop::{self, Options};
+use control::handle::Handle;
+use control::plane::Resolved;
+use proxy::endpoint::UpstreamTimeouts;
+use proxy::{DataPlane, Limits, Publisher};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::plane::LivePlane;
+use crate::resolve::resolve;
+
+/// How a reload comes by the new configuration, or by the problems with it.
+pub type Source = Arc<dyn Fn() -> Result<Configuration, Vec<String>> + Send + Sync>;
+
+/// What a process serves, and how it ends.
+pub struct Settings {
+    /// What to serve.
+    pub configuration: Configuration,
+    /// Where a reload reads.
+    pub source: Source,
+    /// The token of the environment; goes before the file's.
+    pub token: Option<String>,
+    /// What the data plane may use.
+    pub limits: Limits,
+    /// How it ends.
+    pub drain: Drain,
+}
+
+/// The times of a drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// For so long after `/readyz` says no, connections are still accepted: whoever sends them may not have looked yet.
+    pub grace: Duration,
+    /// After so long what is still in flight is cut.
+    pub deadline: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(1), deadline: Duration::from_secs(30) }
+    }
+}
+
+/// A process that serves.
+#[derive(Debug)]
+pub struct Tidegate {
+    handle: Handle,
+    control: Option<JoinHandle<()>>,
+    api: ApiServer,
+    data: Option<DataPlane>,
+    draining: Arc<AtomicBool>,
+    drain: Drain,
+    source: Reload,
+}
+
+/// Reads the configuration again and resolves it.
+#[derive(Clone)]
+struct Reload(Arc<dyn Fn() -> Result<Resolved, Vec<String>> + Send + Sync>);
+
+impl std::fmt::Debug for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reload")
+    }
+}
+
+impl Tidegate {
+    /// Takes the state directory, replays its journal, opens every address and serves. An error means that nothing
+    /// is left open.
+    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+        let Settings { configuration, source, token, limits, drain } = settings;
+        let admin = configuration.admin.clone();
+        let token = admin_token(&configuration, token)?;
+        let listeners: Vec<SocketAddr> = configuration.listeners.iter().map(|listener| listener.address).collect();
+        let state_directory = configuration.state.clone();
+        let resolved = resolve(configuration).map_err(|problems| anyhow!(problems.join("\n")))?;
+        let admin_listener = TcpListener::bind(admin.address)
+            .map_err(|error| anyhow!("cannot listen on the admin address {}: {error}", admin.address))?;
+
+        let publisher = Publisher::new(limits.cores, UpstreamTimeouts::default());
+        let reader = publisher.reader();
+        let options = Options { state_directory, ..Options::default() };
+        let (handle, control) = control_loop::start(options, LivePlane::new(publisher), resolved)?;
+
+        // Opened last: the journal is replayed and the split in force is published before the first connection.
+        let data = DataPlane::start(&listeners, &limits, &reader)?;
+        let draining = Arc::new(AtomicBool::new(false));
+        let reload = Reload(Arc::new(move || source().and_then(resolve)));
+        let api_options = ApiOptions { token, draining: Arc::clone(&draining) };
+        let api = api::start(api_options, admin_listener, handle.clone(), Arc::clone(&reload.0))
+            .context("cannot start the control API")?;
+        for address in data.addresses() {
+            info!(%address, "serving");
+        }
+        info!(address = %api.address(), "control API");
+        Ok(Self { handle, control: Some(control), api, data: Some(data), draining, drain, source: reload })
+    }
+
+    /// Where clients connect, in the order of the configuration.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.data.as_ref().map_or(&[], DataPlane::addresses)
+    }
+
+    /// Where operators connect.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.api.address()
+    }
+
+    /// The control loop.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Reads the configuration again, as `HUP` asks. A bad one changes nothing; what came of it is logged.
+    pub fn reload(&self) {
+        let outcome = (self.source.0)().and_then(|resolved| {
+            let (reply, answer) = oneshot::channel();
+            let gone = |_| vec!["the control loop has ended".to_owned()];
+            self.handle.commands.send(Command::Reload { resolved, reply }).map_err(|_| gone(()))?;
+            answer.blocking_recv().map_err(|_| gone(()))?.map_err(|refused| vec![refused.to_string()])
+        });
+        match outcome {
+            Ok(needs_restart) => {
+                info!("configuration reloaded");
+                for what in needs_restart {
+                    warn!("needs a restart: {what}");
+                }
+            }
+            Err(problems) => {
+                warn!("configuration not reloaded, the last good one stays in force");
+                for problem in problems {
+                    warn!("{problem}");
+                }
+            }
+        }
+    }
+
+    /// Ends gently: `/readyz` says no, connections are accepted for the grace period, then no more, requests in flight
+    /// end, the journal is closed. Returns how many connections were cut at the deadline.
+    pub fn stop(mut self) -> u64 {
+        self.draining.store(true, Ordering::Release);
+        info!(grace = ?self.drain.grace, deadline = ?self.drain.deadline, "draining");
+        #[expect(clippy::disallowed_methods, reason = "the grace period is a length of time, not an event")]
+        std::thread::sleep(self.drain.grace);
+        let cut = self.data.take().map_or(0, |data| data.drain(self.drain.deadline));
+        self.end_control();
+        cut
+    }
+
+    fn end_control(&mut self) {
+        let (reply, done) = oneshot::channel();
+        if self.handle.commands.send(Command::Stop { reply }).is_ok() {
+            // An error means that the loop has ended: that is what was wanted.
+            let _ = done.blocking_recv();
+        }
+        if let Some(control) = self.control.take() {
+            // A panic there has been reported by the thread itself.
+            let _ = control.join();
+        }
+    }
+}
+
+impl Drop for Tidegate {
+    fn drop(&mut self) {
+        drop(self.data.take());
+        self.end_control();
+    }
+}
+
+/// The token that the control API wants. An address that others can reach must have one.
+fn admin_token(configuration: &Configuration, environment: Option<String>) -> anyhow::Result<Option<String>> {
+    let token = match (environment, &configuration.admin.tokens) {
+        (Some(token), _) => Some(token),
+        (None, Some(file)) => Some(token_in(file)?),
+        (None, None) => None,
+    };
+    if token.is_none() && !configuration.admin.address.ip().is_loopback() {
+        bail!(
+            "the admin address {} can be reached by others and has no token: set TIDEGATE_TOKEN, or admin.tokens to a \
+             file that holds one, or use a loopback address (127.0.0.1:9900)",
+            configuration.admin.address
+        );
+    }
+    Ok(token)
+}
+
+fn token_in(file: &PathBuf) -> anyhow::Result<String> {
+    let text = fs::read_to_string(file).with_context(|| format!("admin.tokens: cannot read {}", file.display()))?;
+    let token = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    token.map(str::to_owned).ok_or_else(|| anyhow!("admin.tokens: {} holds no token", file.display()))
+}
