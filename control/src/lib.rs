@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod command;
+pub mod control_loop;
 pub mod events;
 pub mod handle;
 pub mod journal;
@@ -9,5 +10,6 @@ pub mod judge;
 pub mod metrics;
 pub mod plane;
 pub mod rollout;
+pub mod state_directory;
 pub mod statistics;
 pub mod view;

@@ -1,0 +1,201 @@
+//! The control loop: ticks, commands and the journal's answers, one after the other on one thread.
+//!
+//! The deciding part is [`ControlCore`]: no threads, no clock, no disk. This file is its shell: a thread that ticks it,
+//! and one that does the journal's writing. If the loop's thread ends, whatever the reason, the data plane keeps its
+//! last split, and senders of commands get an error.
+
+mod core;
+mod evidence;
+mod figures;
+mod link;
+mod queue;
+mod reload;
+mod request;
+mod served;
+mod snapshot;
+
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+pub use self::core::ControlCore;
+pub use self::evidence::Evidence;
+use self::queue::Queue;
+use crate::command::Command;
+use crate::handle::Handle;
+use crate::journal::{Files, Journal, OpenError, Request, Storage};
+use crate::plane::{DataPlane, Resolved};
+use crate::state_directory::{StateDirectory, UnusableStateDirectory};
+
+/// How often the loop looks at the traffic.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// A moment, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Time since the process began; never goes back.
+    pub elapsed: Duration,
+    /// The wall clock.
+    pub wall: Timestamp,
+}
+
+/// Tells the time.
+pub trait Clock: Send {
+    /// The present moment.
+    fn now(&self) -> Now;
+}
+
+/// The clock of the machine.
+#[derive(Debug)]
+pub struct SystemClock {
+    began: Instant,
+}
+
+impl SystemClock {
+    /// A clock that begins now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the shell's clock: everything below takes time as an argument")]
+    pub fn new() -> Self {
+        Self { began: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the shell's clock: everything below takes time as an argument")]
+    fn now(&self) -> Now {
+        Now { elapsed: self.began.elapsed(), wall: Timestamp::now() }
+    }
+}
+
+/// How a control loop is started.
+pub struct Options {
+    /// Where the journal and the evidence are kept.
+    pub state_directory: PathBuf,
+    /// Tells the time.
+    pub clock: Box<dyn Clock>,
+}
+
+impl Options {
+    /// With the clock of the machine.
+    #[must_use]
+    pub fn new(state_directory: PathBuf) -> Self {
+        Self { state_directory, clock: Box::new(SystemClock::new()) }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("state_directory", &self.state_directory).finish_non_exhaustive()
+    }
+}
+
+/// Why a control loop does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    StateDirectory(#[from] UnusableStateDirectory),
+    /// The journal in it cannot be used.
+    #[error("{path}: {error}", path = path.display())]
+    Journal {
+        /// The state directory.
+        path: PathBuf,
+        /// Why.
+        error: OpenError,
+    },
+    /// The system gives no thread.
+    #[error("the control loop's threads cannot be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Starts the control loop. On return the journal is replayed, the configuration is installed in the data plane with
+/// the splits in force, and the snapshot is ready. The thread ends after [`Command::Stop`]; join it then, so that the
+/// state directory's lock is free.
+pub fn start(
+    options: Options,
+    plane: impl DataPlane + 'static,
+    resolved: Resolved,
+) -> Result<(Handle, JoinHandle<()>), StartError> {
+    let Options { state_directory, clock } = options;
+    let (directory, mut warnings) = StateDirectory::open(&state_directory)?;
+    let files = Files::new(directory.path().to_owned());
+    let (mut journal, mut replayed) =
+        Journal::open(files).map_err(|error| StartError::Journal { path: state_directory, error })?;
+    warnings.append(&mut replayed.warnings);
+    replayed.warnings = warnings;
+    let evidence = Evidence::load(&mut journal, &mut replayed.warnings);
+
+    let mut core = ControlCore::new(Box::new(plane), resolved, replayed, evidence, fastrand::u64(..), clock.now());
+    let (commands, received) = mpsc::channel();
+    let handle =
+        Handle { commands: commands.clone(), snapshot: Arc::clone(core.snapshot()), events: Arc::clone(core.events()) };
+    let queue = Arc::new(Queue::default());
+    let writer = spawn("tidegate-journal", {
+        let queue = Arc::clone(&queue);
+        move || write_journal(journal, &directory, &queue, &commands)
+    })?;
+    let looping = spawn("tidegate-control", move || {
+        run(&mut core, clock.as_ref(), &received, &queue);
+        queue.close();
+        if core.closed() && writer.join().is_err() {
+            tracing::error!("the journal's thread panicked");
+        }
+    })?;
+    Ok((handle, looping))
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(StartError::Thread)
+}
+
+fn run(core: &mut ControlCore, clock: &dyn Clock, received: &mpsc::Receiver<Command>, queue: &Queue) {
+    let mut next_tick = clock.now().elapsed + TICK;
+    loop {
+        queue.push(core.take_requests());
+        if core.has_stopped() {
+            return;
+        }
+        let now = clock.now();
+        if now.elapsed >= next_tick {
+            core.tick(now);
+            // A tick that came late is not made up for: its window is longer, that is all.
+            next_tick = (next_tick + TICK).max(clock.now().elapsed);
+            continue;
+        }
+        match received.recv_timeout(next_tick - now.elapsed) {
+            Ok(command) => core.handle(clock.now(), command),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            // The journal's thread holds a sender for as long as it lives, and tells when it ends.
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// The journal's thread. `_directory` is held for its lock: it is free when everything is on disk.
+fn write_journal<S: Storage>(
+    mut journal: Journal<S>,
+    _directory: &StateDirectory,
+    queue: &Queue,
+    answers: &mpsc::Sender<Command>,
+) {
+    while let Some(requests) = queue.take() {
+        let closes = requests.iter().any(|request| matches!(request, Request::Close { .. }));
+        for answer in journal.commit(requests) {
+            if answers.send(Command::Journal(answer)).is_err() {
+                return;
+            }
+        }
+        if closes {
+            return;
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! The control loop without its threads, clock and disk: what simulations drive with a virtual clock.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::Name;
+use meter::{Window, latency_bounds_us};
+use tokio::sync::oneshot;
+use ulid::Ulid;
+
+use super::evidence::Evidence;
+use super::link::{Link, Told};
+use super::reload::Reloading;
+use super::request::Remembered;
+use super::served::{Reply, Served};
+use super::{Now, snapshot};
+use crate::command::{Command, Refused};
+use crate::events::EventLog;
+use crate::journal::{Answer, Replayed, Request};
+use crate::judge::Judge;
+use crate::plane::{DataPlane, Resolved};
+use crate::rollout::{Change, Distrust, Effect, Event, Moment, Release, State};
+use crate::view::{self, ServiceSnapshot, Snapshot};
+
+/// How many changes may have been lost with a process that did not end in good order: steps back and reloads come
+/// into force before they are on disk.
+const GENERATION_LEAP: u64 = 1_000;
+/// How long an orderly end waits for the disk.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The deciding part of the control loop. It owns the data plane and is the only one to publish splits.
+pub struct ControlCore {
+    pub(super) plane: Box<dyn DataPlane>,
+    pub(super) resolved: Resolved,
+    pub(super) services: BTreeMap<Name, Served>,
+    /// Services that the file no longer has, as they were: a service that comes back is where it was.
+    pub(super) retired: BTreeMap<Name, State>,
+    pub(super) link: Link,
+    pub(super) remembered: VecDeque<Remembered>,
+    pub(super) reloads: HashMap<u64, Reloading>,
+    pub(super) last_reload_success: bool,
+    pub(super) warnings: Vec<String>,
+    pub(super) cached: BTreeMap<String, Arc<ServiceSnapshot>>,
+    pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
+    /// While a configuration is being installed, its splits are published with it and not one by one.
+    pub(super) installing: bool,
+    events: Arc<EventLog>,
+    first_event: u64,
+    random: fastrand::Rng,
+    last_second: Duration,
+    bounds_us: Vec<u64>,
+    windows: (Window, Window),
+    stopping: Option<Stopping>,
+}
+
+#[derive(Debug)]
+struct Stopping {
+    replies: Vec<oneshot::Sender<()>>,
+    since: Duration,
+    closed: bool,
+    over: bool,
+}
+
+impl std::fmt::Debug for ControlCore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ControlCore").field("services", &self.services).field("link", &self.link).finish_non_exhaustive()
+    }
+}
+
+impl ControlCore {
+    /// Continues where the journal stands, and installs the configuration with the splits in force. `seed` is for the
+    /// identifiers of rollouts alone.
+    #[must_use]
+    pub fn new(
+        plane: Box<dyn DataPlane>,
+        resolved: Resolved,
+        replayed: Replayed,
+        mut evidence: Evidence,
+        seed: u64,
+        now: Now,
+    ) -> Self {
+        let link = Link::new(replayed.last_seq, replayed.size, replayed.problem);
+        let mut core = Self {
+            plane,
+            resolved,
+            services: BTreeMap::new(),
+            retired: replayed.records.into_iter().map(|(name, record)| (name, record.state)).collect(),
+            link,
+            remembered: VecDeque::new(),
+            reloads: HashMap::new(),
+            last_reload_success: true,
+            warnings: replayed.warnings,
+            cached: BTreeMap::new(),
+            snapshot: Arc::default(),
+            installing: true,
+            events: Arc::default(),
+            // Identifiers of events grow over restarts, so that a reader who resumes misses nothing.
+            first_event: u64::try_from(now.wall.as_microsecond()).unwrap_or(1),
+            random: fastrand::Rng::with_seed(seed),
+            last_second: now.elapsed,
+            bounds_us: latency_bounds_us(),
+            windows: Default::default(),
+            stopping: None,
+        };
+        for warning in core.warnings.clone() {
+            tracing::warn!(warning, "state replayed");
+            core.tell(now, None, "warning", warning);
+        }
+        let leap = if replayed.ended_well { 0 } else { GENERATION_LEAP };
+        let distrust = Distrust { generation_leap: leap, pause: replayed.corrupt };
+        for service in core.resolved.configuration.services.clone() {
+            core.admit(now, Arc::new(service), &distrust, &mut evidence);
+        }
+        core.install(now);
+        core.publish(now, true);
+        core
+    }
+
+    /// Begins to serve a service, from where the journal or an earlier configuration left it.
+    pub(super) fn admit(
+        &mut self,
+        now: Now,
+        service: Arc<config::Service>,
+        distrust: &Distrust,
+        evidence: &mut Evidence,
+    ) {
+        let (name, moment) = (service.name.clone(), self.moment(now));
+        let (release, change) = match self.retired.remove(&name) {
+            Some(state) => Release::restore(service, state, distrust.clone(), &moment),
+            None => Release::begin(service, &moment),
+        };
+        let judge = release.state().running().map(|rollout| {
+            let mut judge = evidence.take(&rollout.id).unwrap_or_else(|| {
+                let text = format!(
+                    "{name}: the evidence for the rollout of {} did not survive: its tests begin anew, and its alpha is \
+                     spent again",
+                    rollout.canary
+                );
+                tracing::warn!(service = %name, "evidence lost");
+                self.warnings.push(text);
+                Judge::new(&rollout.plan, rollout.stable.as_str(), rollout.canary.as_str())
+            });
+            // The present step begins anew: time without evidence never counts.
+            judge.new_step();
+            judge
+        });
+        self.services.insert(name.clone(), Served { judge, ..Served::new(release) });
+        self.perform(now, &name, change);
+    }
+
+    /// Publishes the configuration with all splits in force, in one step.
+    pub(super) fn install(&mut self, now: Now) {
+        let splits =
+            self.services.iter().map(|(name, served)| (name.clone(), served.release.state().split())).collect();
+        self.plane.install(&self.resolved, &splits);
+        self.installing = false;
+        tracing::info!(services = splits.len(), at = %now.wall, "configuration installed");
+    }
+
+    /// What reads see; the same for as long as the core lives.
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<ArcSwap<Snapshot>> {
+        &self.snapshot
+    }
+
+    /// What happened; the same for as long as the core lives.
+    #[must_use]
+    pub fn events(&self) -> &Arc<EventLog> {
+        &self.events
+    }
+
+    /// What the journal is to do, in order. To be asked for after each call.
+    #[must_use]
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        self.link.take_requests()
+    }
+
+    /// Whether the loop is over: a stop was asked for, and the journal has ended or did not in time.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.stopping.as_ref().is_some_and(|stopping| stopping.over)
+    }
+
+    /// Whether the journal has ended in good order.
+    #[must_use]
+    pub fn closed(&self) -> bool {
+        self.stopping.as_ref().is_some_and(|stopping| stopping.closed)
+    }
+
+    /// The release of a service.
+    #[must_use]
+    pub fn release(&self, service: &str) -> Option<&Release> {
+        self.services.get(service).map(|served| &served.release)
+    }
+
+    pub(super) fn moment(&self, now: Now) -> Moment {
+        Moment { elapsed: now.elapsed, wall: now.wall, journal_problem: self.link.problem().cloned() }
+    }
+
+    pub(super) fn fresh_id(&mut self, now: Now) -> String {
+        let milliseconds = u64::try_from(now.wall.as_millisecond()).unwrap_or(0);
+        Ulid::from_parts(milliseconds, self.random.u128(..)).to_string()
+    }
+
+    /// Takes a command, or an answer of the journal.
+    pub fn handle(&mut self, now: Now, command: Command) {
+        match command {
+            Command::Journal(answer) => self.journal_answered(now, answer),
+            Command::Stop { reply } => self.stop(now, reply),
+            // A loop that ends takes nothing more; the dropped reply says so.
+            _ if self.stopping.is_some() => {}
+            command @ Command::Start { .. } => self.start(now, command),
+            Command::Act { service, action, reason, reply } => self.act(now, &service, action, reason, reply),
+            command @ Command::SetWeight { .. } => self.set_weight(now, command),
+            Command::Reload { resolved, reply } => self.reload(now, resolved, reply),
+        }
+        self.publish(now, false);
+    }
+
+    /// Looks at the traffic, and at the time.
+    pub fn tick(&mut self, now: Now) {
+        let second_over = now.elapsed.saturating_sub(self.last_second) >= SECOND;
+        if let Some(told) = self.link.notice_stall(now.elapsed) {
+            self.told(now, told);
+        }
+        let names: Vec<Name> = self.services.keys().cloned().collect();
+        for name in &names {
+            self.judge(now, name);
+            if second_over {
+                self.look_at_the_others(name);
+            }
+        }
+        if second_over {
+            self.last_second = now.elapsed;
+            self.save_evidence();
+        }
+        if self.link.wants_rewrite(now.elapsed) {
+            let live = self.services.iter().map(|(name, served)| (name, served.release.state())).chain(&self.retired);
+            self.link.rewrite(now.elapsed, now.wall, live);
+        }
+        if let Some(stopping) = &mut self.stopping
+            && now.elapsed.saturating_sub(stopping.since) >= STOP_PATIENCE
+            && !stopping.over
+        {
+            tracing::warn!("the journal did not end in time");
+            stopping.over = true;
+            stopping.replies.drain(..).for_each(|reply| _ = reply.send(()));
+        }
+        self.publish(now, second_over);
+        self.refresh_running(now);
+    }
+
+    /// Feeds the tests of a running rollout, and does what follows: judge, steer, then write.
+    fn judge(&mut self, now: Now, name: &Name) {
+        let moment = self.moment(now);
+        let Some(served) = self.services.get_mut(name) else { return };
+        let Some((stable, canary)) = served.judged() else { return };
+        let (of_stable, of_canary) = &mut self.windows;
+        served.take(self.plane.as_mut(), &stable, of_stable);
+        served.take(self.plane.as_mut(), &canary, of_canary);
+        let Some(judge) = &mut served.judge else { return };
+        judge.tick(now.wall.as_second(), of_stable, of_canary);
+        let event = Event::Judged { judgement: judge.judgement(), gates: judge.gates() };
+        if let Ok(change) = served.release.transition(&moment, event) {
+            self.perform(now, name, change);
+        }
+    }
+
+    /// Takes the windows of the versions that no rollout compares, once a second.
+    fn look_at_the_others(&mut self, name: &Name) {
+        let Some(served) = self.services.get_mut(name) else { return };
+        let judged = served.judged();
+        let service = Arc::clone(served.release.service());
+        for version in &service.versions {
+            let is_judged =
+                judged.as_ref().is_some_and(|(stable, canary)| version.name == *stable || version.name == *canary);
+            if !is_judged {
+                served.take(self.plane.as_mut(), &version.name, &mut self.windows.0);
+            }
+        }
+        served.figures.retain(|name, _| service.versions.iter().any(|version| version.name == *name));
+        for figures in served.figures.values_mut() {
+            figures.turn(&self.bounds_us);
+        }
+    }
+
+    fn evidence(&self) -> Vec<u8> {
+        let judges = self.services.values().filter_map(|served| {
+            Some((served.release.state().running()?.id.as_str(), served.judge.as_ref()?))
+        });
+        Evidence::encode(judges)
+    }
+
+    fn save_evidence(&mut self) {
+        let runs = self.services.values().any(|served| served.judge.is_some());
+        if runs && self.stopping.is_none() {
+            let bytes = self.evidence();
+            self.link.save_evidence(bytes);
+        }
+    }
+
+    /// Does what a change of a release asks for.
+    pub(super) fn perform(&mut self, now: Now, name: &Name, change: Change) {
+        for effect in change.effects {
+            let Some(served) = self.services.get_mut(name) else { return };
+            served.changed = true;
+            match effect {
+                Effect::Steer if self.installing => {}
+                Effect::Steer => self.plane.steer(name, &served.release.state().split()),
+                Effect::Journal { state, cause } => self.link.append(name, *state, cause, now.elapsed, now.wall),
+                Effect::BeginJudge => self.begin_judge(name),
+                Effect::NewStep => served.judge.iter_mut().for_each(Judge::new_step),
+                Effect::EndJudge => served.judge = None,
+                Effect::Announce { kind, text } => self.tell(now, Some(name), kind, text),
+                Effect::Settle { revision, result } => self.settle(now, name, revision, &result),
+            }
+        }
+    }
+
+    fn begin_judge(&mut self, name: &Name) {
+        let Some(served) = self.services.get_mut(name) else { return };
+        let Some((stable, canary)) = served.judged() else { return };
+        // What came before the rollout is not part of it.
+        served.take(self.plane.as_mut(), &stable, &mut self.windows.0);
+        served.take(self.plane.as_mut(), &canary, &mut self.windows.0);
+        served.judge = served
+            .release
+            .state()
+            .running()
+            .map(|rollout| Judge::new(&rollout.plan, rollout.stable.as_str(), rollout.canary.as_str()));
+    }
+
+    fn settle(&mut self, now: Now, name: &Name, revision: u64, result: &Result<(), Refused>) {
+        let Some(served) = self.services.get_mut(name) else { return };
+        let settled: Vec<_> = served.waiting.extract_if(.., |(waited, _)| *waited == revision).collect();
+        for (_, reply) in settled {
+            self.answer(now, name, reply, result.clone());
+        }
+    }
+
+    /// Answers whoever asked. Nobody may be there any more.
+    pub(super) fn answer(&mut self, now: Now, name: &Name, reply: Reply, result: Result<(), Refused>) {
+        match reply {
+            Reply::Rollout(reply) => drop(reply.send(result.and_then(|()| self.rollout_view(now, name)))),
+            Reply::Service(reply) => {
+                let present = self.service_view(now, name);
+                let answer = match (result, present) {
+                    (Ok(()), present) => present,
+                    (Err(Refused::Conflict { detail, .. }), present) => {
+                        Err(Refused::Conflict { detail, present: present.ok().map(Box::new) })
+                    }
+                    (Err(refused), _) => Err(refused),
+                };
+                drop(reply.send(answer));
+            }
+            Reply::Reload(number) => self.reload_settled(number, result),
+        }
+    }
+
+    pub(super) fn rollout_view(&self, now: Now, name: &Name) -> Result<view::RolloutView, Refused> {
+        let release = self.services.get(name).map(|served| &served.release);
+        let view = release.and_then(|release| release.rollout_view(&self.moment(now)));
+        view.ok_or_else(|| Refused::Unknown(format!("{name}: there was no rollout yet")))
+    }
+
+    /// Tells people.
+    pub(super) fn tell(&self, now: Now, name: Option<&Name>, kind: &'static str, text: String) {
+        let rollout = name.and_then(|name| self.rollout_view(now, name).ok());
+        tracing::info!(service = name.map(Name::as_str), kind, text, "event");
+        let (service, at) = (name.map(ToString::to_string), now.wall.to_string());
+        self.events.append(view::Event { id: self.first_event, at, service, kind: kind.to_owned(), text, rollout });
+    }
+
+    fn journal_answered(&mut self, now: Now, answer: Answer) {
+        if answer == Answer::Closed
+            && let Some(stopping) = &mut self.stopping
+        {
+            stopping.closed = true;
+            stopping.over = true;
+            stopping.replies.drain(..).for_each(|reply| _ = reply.send(()));
+        }
+        for told in self.link.answered(answer) {
+            self.told(now, told);
+        }
+    }
+
+    fn told(&mut self, now: Now, told: Told) {
+        let (name, event) = match told {
+            Told::Journalled(name, revision) => (name, Event::Journalled { revision }),
+            Told::Failed(name, revision, problem) => (name, Event::JournalFailed { revision, problem }),
+            Told::Lost(problem) => {
+                let text = format!("the journal cannot be written, so no step forward is taken: {problem}");
+                self.tell(now, None, "journal", text);
+                return self.all_changed();
+            }
+            Told::Regained => {
+                self.tell(now, None, "journal", "the journal can be written again".to_owned());
+                return self.all_changed();
+            }
+        };
+        let moment = self.moment(now);
+        let Some(served) = self.services.get_mut(&name) else { return };
+        if let Ok(change) = served.release.transition(&moment, event) {
+            self.perform(now, &name, change);
+        }
+    }
+
+    fn all_changed(&mut self) {
+        self.services.values_mut().for_each(|served| served.changed = true);
+    }
+
+    fn stop(&mut self, now: Now, reply: oneshot::Sender<()>) {
+        match &mut self.stopping {
+            Some(stopping) => stopping.replies.push(reply),
+            None => {
+                let evidence = self.evidence();
+                self.link.close(evidence);
+                self.stopping =
+                    Some(Stopping { replies: vec![reply], since: now.elapsed, closed: false, over: false });
+                tracing::info!("control loop stops");
+            }
+        }
+    }
+
+    /// Publishes what changed; everything, where a second is over.
+    fn publish(&mut self, now: Now, all: bool) {
+        let due: Vec<Name> =
+            self.services.iter().filter(|(_, served)| all || served.changed).map(|(name, _)| name.clone()).collect();
+        if due.is_empty() && self.cached.len() == self.services.len() && self.snapshot_is_current() {
+            return;
+        }
+        for name in due {
+            self.rebuild(now, &name);
+        }
+        self.publish_cached();
+    }
+
+    /// The figures of running rollouts change at every tick.
+    fn refresh_running(&mut self, now: Now) {
+        let running: Vec<Name> =
+            self.services.iter().filter(|(_, served)| served.judge.is_some()).map(|(name, _)| name.clone()).collect();
+        if running.is_empty() {
+            return;
+        }
+        for name in running {
+            self.rebuild(now, &name);
+        }
+        self.publish_cached();
+    }
+
+    fn rebuild(&mut self, now: Now, name: &Name) {
+        if let Some(built) = snapshot::of_service(self, now, name) {
+            self.cached.insert(name.to_string(), Arc::new(built));
+        }
+        if let Some(served) = self.services.get_mut(name) {
+            served.changed = false;
+        }
+    }
+
+    fn snapshot_is_current(&self) -> bool {
+        let current = self.snapshot.load();
+        current.last_reload_success == self.last_reload_success
+            && current.journal_problem.as_deref() == self.link.problem().map(|problem| &**problem)
+    }
+
+    fn publish_cached(&mut self) {
+        self.snapshot.store(Arc::new(Snapshot {
+            services: self.cached.clone(),
+            unmatched: self.plane.responses(None),
+            last_reload_success: self.last_reload_success,
+            journal_problem: self.link.problem().map(ToString::to_string),
+            ready: true,
+        }));
+    }
+}

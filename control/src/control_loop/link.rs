@@ -1,0 +1,206 @@
+//! What the core knows of its journal: what waits there, and whether the disk can be trusted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::Name;
+use jiff::Timestamp;
+
+use crate::journal::{Answer, Record, Request};
+use crate::rollout::State;
+
+/// A journal longer than this is written anew.
+const COMPACT_AT: u64 = 8 << 20;
+/// How often a fresh journal is tried after an error.
+const RETRY: Duration = Duration::from_secs(1);
+/// A disk that has not answered for so long is taken for one that refuses.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The core's end of the journal.
+#[derive(Debug)]
+pub(super) struct Link {
+    last_seq: u64,
+    size: u64,
+    size_when_fresh: u64,
+    unanswered: VecDeque<Unanswered>,
+    problem: Option<Problem>,
+    /// A rewrite is on its way.
+    rewriting: bool,
+    rewrite_tried: Option<Duration>,
+    outbox: Vec<Request>,
+}
+
+/// A record that was sent and not answered.
+#[derive(Debug)]
+struct Unanswered {
+    seq: u64,
+    service: Name,
+    revision: u64,
+    since: Duration,
+}
+
+#[derive(Debug)]
+struct Problem {
+    text: Arc<str>,
+    /// The journal lacks something of the live state, or cannot be trusted: only a rewrite ends the problem.
+    needs_rewrite: bool,
+}
+
+/// What an answer means for a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
+    /// This revision of the service is on disk.
+    Journalled(Name, u64),
+    /// It is not.
+    Failed(Name, u64, String),
+    /// Tell people: the journal cannot be written.
+    Lost(String),
+    /// Tell people: it can again.
+    Regained,
+}
+
+impl Link {
+    pub(super) fn new(last_seq: u64, size: u64, problem: Option<String>) -> Self {
+        Self {
+            last_seq,
+            size,
+            size_when_fresh: 0,
+            unanswered: VecDeque::new(),
+            problem: problem.map(|text| Problem { text: text.into(), needs_rewrite: true }),
+            rewriting: false,
+            rewrite_tried: None,
+            outbox: Vec::new(),
+        }
+    }
+
+    /// Why the journal cannot be written, while it cannot.
+    pub(super) fn problem(&self) -> Option<&Arc<str>> {
+        self.problem.as_ref().map(|problem| &problem.text)
+    }
+
+    pub(super) fn take_requests(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// Sends a record. While the journal cannot be written only steps back arrive here; the next rewrite holds them.
+    pub(super) fn append(&mut self, service: &Name, state: State, cause: String, elapsed: Duration, wall: Timestamp) {
+        if let Some(problem) = &mut self.problem {
+            problem.needs_rewrite = true;
+            return;
+        }
+        let record = self.record(service, state, cause, wall);
+        self.unanswered.push_back(Unanswered {
+            seq: record.seq,
+            service: service.clone(),
+            revision: record.state.revision,
+            since: elapsed,
+        });
+        self.outbox.push(Request::Append(Box::new(record)));
+    }
+
+    fn record(&mut self, service: &Name, state: State, cause: String, at: Timestamp) -> Record {
+        self.last_seq += 1;
+        Record { seq: self.last_seq, at, service: service.clone(), cause, state }
+    }
+
+    pub(super) fn save_evidence(&mut self, bytes: Vec<u8>) {
+        self.outbox.push(Request::Evidence(bytes));
+    }
+
+    pub(super) fn close(&mut self, evidence: Vec<u8>) {
+        self.outbox.push(Request::Close { evidence });
+    }
+
+    /// What an answer of the journal means.
+    pub(super) fn answered(&mut self, answer: Answer) -> Vec<Told> {
+        match answer {
+            Answer::Journalled { through, size } => {
+                self.size = size;
+                let mut told: Vec<Told> =
+                    self.settle(through).map(|waited| Told::Journalled(waited.service, waited.revision)).collect();
+                let stall_is_over =
+                    !self.rewriting && self.unanswered.is_empty() && self.problem.as_ref().is_some_and(|problem| !problem.needs_rewrite);
+                if stall_is_over {
+                    self.problem = None;
+                    told.push(Told::Regained);
+                }
+                told
+            }
+            Answer::Failed { through, problem } => {
+                let failed = |waited: Unanswered| Told::Failed(waited.service, waited.revision, problem.clone());
+                let mut told: Vec<Told> = self.settle(through).map(failed).collect();
+                told.extend(self.lose(problem.clone()));
+                told
+            }
+            Answer::Rewritten { size } => {
+                self.rewriting = false;
+                self.size = size;
+                self.size_when_fresh = size;
+                match self.problem.take_if(|problem| !problem.needs_rewrite) {
+                    Some(_) => vec![Told::Regained],
+                    None => Vec::new(),
+                }
+            }
+            Answer::NotRewritten { problem } => {
+                self.rewriting = false;
+                self.lose(problem).into_iter().collect()
+            }
+            Answer::Closed => Vec::new(),
+        }
+    }
+
+    fn settle(&mut self, through: u64) -> std::vec::IntoIter<Unanswered> {
+        let settled = self.unanswered.iter().take_while(|waited| waited.seq <= through).count();
+        self.unanswered.drain(..settled).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Marks the journal as one that cannot be trusted. Told once as long as the reason stays the same.
+    fn lose(&mut self, text: String) -> Option<Told> {
+        let known = self.problem.as_ref().is_some_and(|problem| *problem.text == *text);
+        self.problem = Some(Problem { text: text.as_str().into(), needs_rewrite: true });
+        (!known).then_some(Told::Lost(text))
+    }
+
+    /// A disk that hangs answers neither yes nor no.
+    pub(super) fn notice_stall(&mut self, elapsed: Duration) -> Option<Told> {
+        let oldest = self.unanswered.front()?;
+        if self.problem.is_some() || elapsed.saturating_sub(oldest.since) < PATIENCE {
+            return None;
+        }
+        let text = format!("the disk of the state directory has not answered for {} s", PATIENCE.as_secs());
+        self.problem = Some(Problem { text: text.as_str().into(), needs_rewrite: false });
+        Some(Told::Lost(text))
+    }
+
+    /// Whether a fresh journal should be written now: after an error, or because it has grown long. Never while a
+    /// record is unanswered, so that the live state and what the journal was asked cannot disagree.
+    pub(super) fn wants_rewrite(&self, elapsed: Duration) -> bool {
+        if self.rewriting || !self.unanswered.is_empty() {
+            return false;
+        }
+        let recovers = self.problem.as_ref().is_some_and(|problem| problem.needs_rewrite);
+        let due = self.rewrite_tried.is_none_or(|tried| elapsed.saturating_sub(tried) >= RETRY);
+        let compacts = self.problem.is_none() && self.size > COMPACT_AT.max(2 * self.size_when_fresh);
+        (recovers && due) || compacts
+    }
+
+    /// Asks for a fresh journal of the live state.
+    pub(super) fn rewrite<'a>(
+        &mut self,
+        elapsed: Duration,
+        wall: Timestamp,
+        live: impl Iterator<Item = (&'a Name, &'a State)>,
+    ) {
+        let records =
+            live.map(|(service, state)| self.record(service, state.clone(), "the journal was written anew".to_owned(), wall));
+        let records = records.collect();
+        self.outbox.push(Request::Rewrite(records));
+        self.rewriting = true;
+        self.rewrite_tried = Some(elapsed);
+        if let Some(problem) = &mut self.problem {
+            // A step back from here on is not in these records, and needs the next rewrite.
+            problem.needs_rewrite = false;
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A new configuration, taken whole or not at all.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use config::{Configuration, Name};
+use tokio::sync::oneshot;
+
+use super::Now;
+use super::core::ControlCore;
+use super::evidence::Evidence;
+use super::served::Reply;
+use crate::command::Refused;
+use crate::plane::Resolved;
+use crate::rollout::{Distrust, Event, State};
+
+/// How many services that the file no longer has are remembered.
+const RETIRED: usize = 64;
+
+/// A reload whose raised weights wait for the disk.
+#[derive(Debug)]
+pub(super) struct Reloading {
+    waits: usize,
+    refused: Option<Refused>,
+    notes: Vec<String>,
+    reply: oneshot::Sender<Result<Vec<String>, Refused>>,
+}
+
+impl ControlCore {
+    pub(super) fn reload(
+        &mut self,
+        now: Now,
+        resolved: Resolved,
+        reply: oneshot::Sender<Result<Vec<String>, Refused>>,
+    ) {
+        if let Err(refused) = self.may_reload(now, &resolved.configuration) {
+            self.last_reload_success = false;
+            self.tell(now, None, "reload", format!("the reload changed nothing: {refused}"));
+            return drop(reply.send(Err(refused)));
+        }
+        let mut notes = restart_needed(&self.resolved.configuration, &resolved.configuration);
+        let number = self.reloads.keys().max().map_or(0, |last| last + 1);
+        let waits = self.take_configuration(now, resolved, number, &mut notes);
+        self.last_reload_success = true;
+        self.tell(now, None, "reload", "the configuration was taken over".to_owned());
+        if waits == 0 {
+            return drop(reply.send(Ok(notes)));
+        }
+        self.reloads.insert(number, Reloading { waits, refused: None, notes, reply });
+    }
+
+    /// Asks every service before any of them changes.
+    fn may_reload(&self, now: Now, configuration: &Configuration) -> Result<(), Refused> {
+        let moment = self.moment(now);
+        let refusals: Vec<Refused> = self
+            .services
+            .iter()
+            .filter_map(|(name, served)| {
+                let new = configuration.services.iter().find(|service| service.name == *name);
+                served.release.may_become(&moment, new).err()
+            })
+            .collect();
+        match refusals.as_slice() {
+            [] => Ok(()),
+            [only] => Err(only.clone()),
+            several => {
+                let detail = several.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                Err(Refused::Conflict { detail, present: None })
+            }
+        }
+    }
+
+    /// How many services wait for the disk with a raised weight.
+    fn take_configuration(&mut self, now: Now, resolved: Resolved, number: u64, notes: &mut Vec<String>) -> usize {
+        self.resolved = resolved;
+        self.installing = true;
+        let services = self.resolved.configuration.services.clone();
+        let kept: BTreeSet<&Name> = services.iter().map(|service| &service.name).collect();
+        let gone: Vec<Name> = self.services.keys().filter(|name| !kept.contains(name)).cloned().collect();
+        for name in gone {
+            self.retire(now, &name);
+        }
+        let mut waits = 0;
+        for service in services {
+            let name = service.name.clone();
+            if !self.services.contains_key(&name) {
+                // Nothing was lost since this process itself retired it.
+                let trust = Distrust { generation_leap: 0, pause: None };
+                self.admit(now, Arc::new(service), &trust, &mut Evidence::default());
+                continue;
+            }
+            let moment = self.moment(now);
+            let Some(served) = self.services.get_mut(&name) else { continue };
+            if let Some(rollout) = served.release.state().running()
+                && served.release.service().plan != service.plan
+            {
+                notes.push(format!("{name}: the running rollout of {} keeps the plan it began with", rollout.canary));
+            }
+            let Ok(change) = served.release.transition(&moment, Event::FileChanged(Arc::new(service))) else {
+                continue;
+            };
+            if let Some(revision) = change.waits_for {
+                served.waiting.push((revision, Reply::Reload(number)));
+                waits += 1;
+            }
+            self.perform(now, &name, change);
+        }
+        self.install(now);
+        waits
+    }
+
+    /// The file no longer has this service. What it was is kept, should it come back.
+    fn retire(&mut self, now: Now, name: &Name) {
+        let Some(mut served) = self.services.remove(name) else { return };
+        for (_, reply) in std::mem::take(&mut served.waiting) {
+            let detail = format!("{name}: the service was removed from the configuration");
+            self.answer(now, name, reply, Err(Refused::Conflict { detail, present: None }));
+        }
+        self.cached.remove(name.as_str());
+        if self.retired.len() >= RETIRED {
+            self.retired.pop_first();
+        }
+        let state: State = served.release.state().clone();
+        self.retired.insert(name.clone(), state);
+    }
+
+    /// One of the services that a reload waits for is settled.
+    pub(super) fn reload_settled(&mut self, number: u64, result: Result<(), Refused>) {
+        let Some(reloading) = self.reloads.get_mut(&number) else { return };
+        reloading.waits -= 1;
+        reloading.refused = result.err().or(reloading.refused.take());
+        if reloading.waits > 0 {
+            return;
+        }
+        if let Some(done) = self.reloads.remove(&number) {
+            let answer = done.refused.map_or(Ok(done.notes), Err);
+            drop(done.reply.send(answer));
+        }
+    }
+}
+
+/// What changed in the file and is not taken over while the process lives.
+fn restart_needed(old: &Configuration, new: &Configuration) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut note = |changed: bool, what: &str| {
+        if changed {
+            notes.push(format!("{what} changed: this needs a restart, until then the old holds"));
+        }
+    };
+    note(old.listeners != new.listeners, "the listeners");
+    note(old.admin != new.admin, "the admin address or its tokens");
+    note(old.state != new.state, "the state directory");
+    notes
+}

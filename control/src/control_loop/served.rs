@@ -1,0 +1,59 @@
+//! One service as the control loop keeps it: its release, the tests of its rollout, and who waits for it.
+
+use std::collections::HashMap;
+
+use config::Name;
+use meter::Window;
+use tokio::sync::oneshot;
+
+use super::figures::Figures;
+use crate::command::Refused;
+use crate::judge::Judge;
+use crate::plane::DataPlane;
+use crate::rollout::Release;
+use crate::view::{RolloutView, ServiceView};
+
+/// One service.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) release: Release,
+    /// The tests of the running rollout.
+    pub(super) judge: Option<Judge>,
+    /// Who waits for which revision.
+    pub(super) waiting: Vec<(u64, Reply)>,
+    pub(super) figures: HashMap<Name, Figures>,
+    /// Whether people have not seen the latest state yet.
+    pub(super) changed: bool,
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// To whoever asked something of a rollout.
+    Rollout(oneshot::Sender<Result<RolloutView, Refused>>),
+    /// To whoever asked something of a service.
+    Service(oneshot::Sender<Result<ServiceView, Refused>>),
+    /// To the reload of this number.
+    Reload(u64),
+}
+
+impl Served {
+    pub(super) fn new(release: Release) -> Self {
+        Self { release, judge: None, waiting: Vec::new(), figures: HashMap::new(), changed: true }
+    }
+
+    /// Takes what a version did since the last time.
+    pub(super) fn take(&mut self, plane: &mut dyn DataPlane, version: &Name, window: &mut Window) {
+        plane.take(&self.release.service().name, version, window);
+        match self.figures.get_mut(version) {
+            Some(figures) => figures.add(window),
+            None => self.figures.entry(version.clone()).or_default().add(window),
+        }
+    }
+
+    /// The versions that the running rollout compares.
+    pub(super) fn judged(&self) -> Option<(Name, Name)> {
+        let rollout = self.release.state().running()?;
+        Some((rollout.stable.clone(), rollout.canary.clone()))
+    }
+}

@@ -1,0 +1,101 @@
+//! Builds what people see of a service.
+
+use std::collections::BTreeMap;
+
+use config::{Name, Service, Weight};
+use meter::Tally;
+
+use super::Now;
+use super::core::ControlCore;
+use super::figures::Shown;
+use super::served::Served;
+use crate::plane::DataPlane;
+use crate::view::{EndpointView, ServiceSnapshot, ServiceView, VersionView};
+
+/// A service's part of the snapshot; none where there is no such service.
+pub(super) fn of_service(core: &ControlCore, now: Now, name: &Name) -> Option<ServiceSnapshot> {
+    let served = core.services.get(name)?;
+    let view = view_of(core, now, name)?;
+    let mut tallies = BTreeMap::new();
+    for version in &served.release.service().versions {
+        core.plane.tally(name, &version.name, &mut |tally: &Tally| {
+            tallies.insert(version.name.to_string(), tally.clone());
+        });
+    }
+    let state = served.release.state();
+    Some(ServiceSnapshot {
+        view,
+        tallies,
+        responses: core.plane.responses(Some(name)),
+        outcomes: state.outcomes.clone(),
+        history: state.history.iter().map(|ended| (**ended).clone()).collect(),
+    })
+}
+
+/// A service as people see it; none where there is no such service.
+pub(super) fn view_of(core: &ControlCore, now: Now, name: &Name) -> Option<ServiceView> {
+    let served = core.services.get(name)?;
+    let (release, state) = (&served.release, served.release.state());
+    let rollout = release.rollout_view(&core.moment(now));
+    let canary = state.running().map(|rollout| &rollout.canary).or(state.canary.as_ref().map(|(canary, _)| canary));
+    let weight = canary.map_or(Weight::ZERO, |canary| state.weight_of(canary));
+    let plane = core.plane.as_ref();
+    let version = |version: &config::Version| {
+        let weight = if version.name == state.stable {
+            state.canary.as_ref().map_or(Weight::FULL, |(_, weight)| weight.complement())
+        } else {
+            state.weight_of(&version.name)
+        };
+        version_view(plane, served, &version.name, weight)
+    };
+    let mut warnings = core.warnings.clone();
+    warnings.extend(release.warnings().iter().cloned());
+    warnings.extend(warnings_now(core, served, release.service()));
+    Some(ServiceView {
+        service: name.to_string(),
+        stable: state.stable.to_string(),
+        canary: canary.map(ToString::to_string),
+        weight: weight.basis_points(),
+        generation: state.generation,
+        versions: release.service().versions.iter().map(version).collect(),
+        rollout,
+        differs_from_file: release.differs_from_file(),
+        warnings,
+    })
+}
+
+fn warnings_now(core: &ControlCore, served: &Served, service: &Service) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(problem) = core.link.problem() {
+        warnings.push(format!("the journal cannot be written, so no step forward is taken: {problem}"));
+    }
+    let plan = served.release.state().running().map_or(&service.plan, |rollout| &rollout.plan);
+    if plan.gates.is_empty() {
+        warnings.push("the plan has no gates: only the circuit breaker watches a rollout".to_owned());
+    }
+    warnings
+}
+
+fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: Weight) -> VersionView {
+    let service = &served.release.service().name;
+    let (mut requests, mut failed) = (0, 0);
+    plane.tally(service, version, &mut |tally| (requests, failed) = (tally.requests(), tally.bad()));
+    let shown = served.figures.get(version).map_or(Shown::default(), super::figures::Figures::shown);
+    let endpoint = |endpoint: crate::plane::EndpointState| EndpointView {
+        address: endpoint.endpoint.to_string(),
+        healthy: endpoint.healthy,
+        in_flight: endpoint.in_flight,
+    };
+    VersionView {
+        name: version.to_string(),
+        weight: weight.basis_points(),
+        endpoints: plane.endpoints(service, version).into_iter().map(endpoint).collect(),
+        in_flight: plane.in_flight(service, version),
+        requests,
+        failed,
+        requests_per_second: shown.requests_per_second,
+        error_rate: shown.error_rate,
+        latency_p50_ms: shown.p50_ms,
+        latency_p99_ms: shown.p99_ms,
+    }
+}
