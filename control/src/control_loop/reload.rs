@@ -38,7 +38,7 @@ impl ControlCore {
             self.tell(now, None, "reload", format!("the reload changed nothing: {refused}"));
             return drop(reply.send(Err(refused)));
         }
-        let mut notes = restart_needed(&self.resolved.configuration, &resolved.configuration);
+        let mut notes = self.resolved.configuration.restart_needed(&resolved.configuration);
         let number = self.reloads.keys().max().map_or(0, |last| last + 1);
         let waits = self.take_configuration(now, resolved, number, &mut notes);
         self.last_reload_success = true;
@@ -137,18 +137,4 @@ impl ControlCore {
             drop(done.reply.send(answer));
         }
     }
-}
-
-/// What changed in the file and is not taken over while the process lives.
-fn restart_needed(old: &Configuration, new: &Configuration) -> Vec<String> {
-    let mut notes = Vec::new();
-    let mut note = |changed: bool, what: &str| {
-        if changed {
-            notes.push(format!("{what} changed: this needs a restart, until then the old holds"));
-        }
-    };
-    note(old.listeners != new.listeners, "the listeners");
-    note(old.admin != new.admin, "the admin address or its tokens");
-    note(old.state != new.state, "the state directory");
-    notes
 }

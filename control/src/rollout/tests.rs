@@ -1,0 +1,643 @@
+use std::collections::BTreeMap;
+
+use config::Configuration;
+
+use super::*;
+use crate::judge::Harm;
+use crate::view::{Arms, Phase};
+
+const VERSIONS: &str = "versions: { v1: { endpoints: ['a:1'] }, v2: { endpoints: ['b:1'] }, v3: { endpoints: ['c:1'] } }";
+const PLAN: &str = "plan: { steps: [{ weight: 1%, hold: 10s }, { weight: 10%, hold: 10s }, { approval: true }, \
+                    { weight: 50%, hold: 10s }] }";
+
+fn configuration(shop: &str) -> Configuration {
+    config::parse(&format!("services: {{ shop: {{ {shop} }} }}"), "test.yaml").unwrap().configuration
+}
+
+fn service(split: &str) -> Arc<Service> {
+    let shop = format!("{split}, {VERSIONS}, {PLAN}");
+    Arc::new(configuration(&shop).services.remove(0))
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn weight(basis_points: u16) -> Weight {
+    Weight::from_basis_points(basis_points).unwrap()
+}
+
+/// One release and the disk under it, which is as quick or as slow as a test wants.
+struct World {
+    release: Release,
+    seconds: u64,
+    problem: Option<Arc<str>>,
+    /// Every state that was sent to the journal, oldest first.
+    journal: Vec<State>,
+    effects: Vec<Effect>,
+    ids: u32,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with("stable: v1")
+    }
+
+    fn with(split: &str) -> Self {
+        let (release, _) = Release::begin(service(split), &moment(0, None));
+        Self { release, seconds: 0, problem: None, journal: Vec::new(), effects: Vec::new(), ids: 0 }
+    }
+
+    fn event(&mut self, event: Event) -> Result<Option<u64>, Refused> {
+        let change = self.release.transition(&moment(self.seconds, self.problem.clone()), event)?;
+        self.note(change.effects);
+        Ok(change.waits_for)
+    }
+
+    fn note(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            if let Effect::Journal { state, .. } = &effect {
+                self.journal.push((**state).clone());
+            }
+            self.effects.push(effect);
+        }
+    }
+
+    /// The disk takes everything that was sent.
+    fn sync(&mut self) {
+        let revisions: Vec<u64> = self.journal.iter().map(|state| state.revision).collect();
+        for revision in revisions {
+            self.event(Event::Journalled { revision }).unwrap();
+        }
+    }
+
+    fn start(&mut self, canary: &str) -> Result<Option<u64>, Refused> {
+        self.ids += 1;
+        let plan = self.release.service().plan.clone();
+        let start = Start {
+            id: format!("rollout-{}", self.ids),
+            canary: name(canary),
+            plan_name: "default".into(),
+            plan,
+            reason: None,
+            idempotency_key: None,
+        };
+        self.event(Event::Start(Box::new(start)))
+    }
+
+    fn act(&mut self, action: Action) -> Result<Option<u64>, Refused> {
+        self.ids += 1;
+        self.event(Event::Act { action, reason: None, id: format!("rollout-{}", self.ids) })
+    }
+
+    fn set_weight(&mut self, version: &str, basis_points: u16) -> Result<Option<u64>, Refused> {
+        let (version, weight) = (Some(name(version)), weight(basis_points));
+        self.event(Event::SetWeight { version, weight, if_generation: None, reason: None })
+    }
+
+    fn judged(&mut self, judgement: Judgement) {
+        self.event(Event::Judged { judgement, gates: Vec::new() }).unwrap();
+    }
+
+    /// So many seconds of good traffic pass.
+    fn pass(&mut self, seconds: u64) {
+        self.seconds += seconds;
+        self.judged(good());
+    }
+
+    /// A rollout of v2 in the phase.
+    fn in_phase(phase: Phase) -> Self {
+        let mut world = Self::new();
+        world.start("v2").unwrap();
+        world.sync();
+        match phase {
+            Phase::Progressing => {}
+            Phase::Paused => _ = world.act(Action::Pause).unwrap(),
+            Phase::AwaitingApproval => {
+                world.act(Action::Skip).unwrap();
+                world.sync();
+                world.act(Action::Skip).unwrap();
+            }
+            Phase::Promoting | Phase::Promoted => _ = world.act(Action::Promote).unwrap(),
+            Phase::RolledBack => world.judged(bad()),
+            Phase::Aborted => _ = world.act(Action::Abort).unwrap(),
+            Phase::Superseded => {
+                world.start("v3").unwrap();
+                let revision = world.release.proposed().unwrap().revision;
+                world.event(Event::JournalFailed { revision, problem: "full".into() }).unwrap();
+            }
+        }
+        if phase != Phase::Promoting {
+            world.sync();
+        }
+        assert_eq!(world.release.phase(), Some(phase));
+        world
+    }
+
+    fn weight(&self, version: &str) -> u16 {
+        self.release.state().weight_of(&name(version)).basis_points()
+    }
+
+    fn phase(&self) -> Phase {
+        self.release.phase().unwrap()
+    }
+
+    fn reason(&self) -> String {
+        self.release.rollout_view(&moment(self.seconds, None)).and_then(|view| view.reason).unwrap_or_default()
+    }
+
+    fn restart(&self, journalled: &State, split: &str) -> Self {
+        let trust = Distrust { generation_leap: 0, pause: None };
+        let (release, change) =
+            Release::restore(service(split), journalled.clone(), trust, &moment(self.seconds, None));
+        let mut world =
+            Self { release, seconds: self.seconds, problem: None, journal: Vec::new(), effects: Vec::new(), ids: 100 };
+        world.note(change.effects);
+        world
+    }
+}
+
+fn moment(seconds: u64, journal_problem: Option<Arc<str>>) -> Moment {
+    let elapsed = Duration::from_secs(seconds);
+    let wall = Timestamp::from_second(1_795_310_400 + i64::try_from(seconds).unwrap()).unwrap();
+    Moment { elapsed, wall, journal_problem }
+}
+
+fn good() -> Judgement {
+    let enough = Arms { stable: 1_000, canary: 1_000 };
+    Judgement {
+        harm: None,
+        hold: None,
+        suspicion: false,
+        requests: enough,
+        failed: Arms::default(),
+        step_requests: enough,
+        has_data: true,
+    }
+}
+
+fn bad() -> Judgement {
+    Judgement { harm: Some(Harm { gate: "errors".into(), explain: "v2 fails 9 %".into() }), ..good() }
+}
+
+fn is_conflict(result: &Result<Option<u64>, Refused>) -> bool {
+    matches!(result, Err(Refused::Conflict { .. }))
+}
+
+#[test]
+fn every_action_in_every_phase_does_what_the_table_says() {
+    use Action::{Abort, Approve, Pause, Promote, Resume, Retry, Skip, Undo};
+    let table: BTreeMap<Phase, &[(Action, Phase)]> = BTreeMap::from([
+        (
+            Phase::Progressing,
+            &[
+                (Pause, Phase::Paused),
+                (Skip, Phase::Progressing),
+                (Promote, Phase::Promoted),
+                (Abort, Phase::Aborted),
+            ] as &[_],
+        ),
+        (Phase::Paused, &[(Resume, Phase::Progressing), (Promote, Phase::Promoted), (Abort, Phase::Aborted)]),
+        (
+            Phase::AwaitingApproval,
+            &[(Approve, Phase::Progressing), (Promote, Phase::Promoted), (Abort, Phase::Aborted)],
+        ),
+        (Phase::Promoting, &[(Abort, Phase::Aborted)]),
+        (Phase::Promoted, &[(Undo, Phase::Promoted)]),
+        (Phase::RolledBack, &[(Retry, Phase::Progressing)]),
+        (Phase::Aborted, &[(Retry, Phase::Progressing)]),
+        (Phase::Superseded, &[(Retry, Phase::Progressing)]),
+    ]);
+    for phase in Phase::ALL {
+        for action in Action::ALL {
+            let mut world = World::in_phase(phase);
+            let before = world.release.state().clone();
+            let expected = table[&phase].iter().find(|(legal, _)| *legal == action);
+            let result = world.act(action);
+            let case = format!("{} in {}", action.word(), phase.word());
+            let Some((_, then)) = expected else {
+                let Err(Refused::Conflict { detail, .. }) = result else { panic!("{case}: {result:?}") };
+                assert_eq!(world.release.state(), &before, "{case} changed something");
+                for (legal, _) in table[&phase] {
+                    assert!(detail.contains(legal.word()), "{case} does not name {}: {detail}", legal.word());
+                }
+                continue;
+            };
+            assert!(result.is_ok(), "{case}: {result:?}");
+            world.sync();
+            assert_eq!(world.phase(), *then, "{case}");
+        }
+    }
+}
+
+#[test]
+fn no_action_is_possible_before_the_first_rollout() {
+    for action in Action::ALL {
+        let result = World::new().act(action);
+        assert!(matches!(result, Err(Refused::Unknown(_))), "{action:?}: {result:?}");
+    }
+}
+
+#[test]
+fn a_good_canary_goes_through_its_steps_and_becomes_the_stable() {
+    let mut world = World::new();
+    world.start("v2").unwrap();
+    world.sync();
+    let mut weights = vec![world.weight("v2")];
+    while world.phase() == Phase::Progressing {
+        world.pass(10);
+        world.sync();
+        weights.push(world.weight("v2"));
+    }
+    assert_eq!((weights, world.phase()), (vec![100, 1000, 1000], Phase::AwaitingApproval));
+    world.pass(1_000);
+    assert_eq!(world.phase(), Phase::AwaitingApproval, "nobody approved");
+
+    world.act(Action::Approve).unwrap();
+    world.sync();
+    assert_eq!(world.weight("v2"), 5_000);
+    world.pass(10);
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::Promoting, 5_000));
+    world.sync();
+
+    assert_eq!(world.phase(), Phase::Promoted);
+    let state = world.release.state();
+    assert_eq!((&state.stable, &state.canary), (&name("v2"), &None));
+    let view = world.release.rollout_view(&moment(0, None)).unwrap();
+    assert_eq!((view.weight, view.stable.as_str()), (10_000, "v1"));
+}
+
+#[test]
+fn a_step_forward_steers_only_when_it_is_on_disk() {
+    let mut world = World::new();
+    let revision = world.start("v2").unwrap().unwrap();
+    assert_eq!(world.weight("v2"), 0);
+    assert!(!world.effects.contains(&Effect::Steer));
+    world.event(Event::Journalled { revision }).unwrap();
+    assert_eq!(world.weight("v2"), 100);
+    assert!(world.effects.contains(&Effect::Steer) && world.effects.contains(&Effect::BeginJudge));
+}
+
+#[test]
+fn a_rollback_steers_first_and_is_journalled_after() {
+    let mut world = World::in_phase(Phase::Progressing);
+    world.effects.clear();
+    world.judged(bad());
+    assert_eq!((world.weight("v2"), world.phase()), (0, Phase::RolledBack));
+    let place = |wanted: fn(&Effect) -> bool| world.effects.iter().position(wanted).unwrap();
+    assert_eq!(place(|effect| *effect == Effect::Steer), 0);
+    assert_eq!(place(|effect| matches!(effect, Effect::Journal { .. })), 1);
+    assert!(world.reason().contains("v2 fails 9 %"));
+}
+
+#[test]
+fn a_rollback_works_while_the_disk_refuses_and_steps_forward_do_not() {
+    let mut world = World::in_phase(Phase::Progressing);
+    world.problem = Some("no space".into());
+    let refused = |result: Result<Option<u64>, Refused>| matches!(result, Err(Refused::JournalUnwritable(text)) if text.contains("no space"));
+    assert!(refused(world.act(Action::Skip)) && refused(world.act(Action::Promote)));
+    assert!(refused(world.set_weight("v2", 2_000)));
+    world.pass(10);
+    assert_eq!(world.weight("v2"), 100);
+    assert!(world.reason().contains("no space"), "{}", world.reason());
+    world.set_weight("v2", 50).unwrap();
+    assert_eq!(world.weight("v2"), 50);
+    world.judged(bad());
+    assert_eq!(world.phase(), Phase::RolledBack);
+    assert!(refused(world.start("v2")) && refused(world.act(Action::Retry)));
+}
+
+#[test]
+fn a_start_that_the_disk_refuses_supersedes_nothing() {
+    let mut world = World::in_phase(Phase::Progressing);
+    world.problem = Some("no space".into());
+    world.start("v3").unwrap_err();
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::Progressing, 100));
+}
+
+#[test]
+fn a_step_that_reaches_the_disk_after_a_rollback_does_not_steer() {
+    let mut world = World::in_phase(Phase::Progressing);
+    world.pass(10);
+    let late = world.release.proposed().unwrap().revision;
+    world.judged(bad());
+    world.effects.clear();
+    world.event(Event::Journalled { revision: late }).unwrap();
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::RolledBack, 0));
+    assert_eq!(world.effects, []);
+}
+
+#[test]
+fn an_abort_cancels_a_promotion_that_waits_for_the_disk_and_its_asker_is_told() {
+    let mut world = World::in_phase(Phase::Progressing);
+    let waits = world.act(Action::Promote).unwrap().unwrap();
+    world.act(Action::Abort).unwrap();
+    world.sync();
+    assert_eq!((world.phase(), &world.release.state().stable), (Phase::Aborted, &name("v1")));
+    let told = world.effects.iter().any(
+        |effect| matches!(effect, Effect::Settle { revision, result: Err(Refused::Conflict { .. }) } if *revision == waits),
+    );
+    assert!(told, "{:?}", world.effects);
+}
+
+#[test]
+fn an_abort_cancels_a_start_that_waits_for_the_disk() {
+    let mut world = World::new();
+    world.start("v2").unwrap();
+    world.act(Action::Abort).unwrap();
+    world.sync();
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::Aborted, 0));
+}
+
+#[test]
+fn a_promotion_that_the_disk_refuses_goes_back_to_the_last_step() {
+    let mut world = World::in_phase(Phase::Promoting);
+    let revision = world.release.proposed().unwrap().revision;
+    world.event(Event::JournalFailed { revision, problem: "full".into() }).unwrap();
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::Progressing, 100));
+}
+
+#[test]
+fn nothing_advances_before_the_hold_is_over() {
+    let mut world = World::in_phase(Phase::Progressing);
+    world.pass(9);
+    assert!(world.release.proposed().is_none());
+    world.pass(1);
+    assert!(world.release.proposed().is_some());
+}
+
+#[test]
+fn a_step_that_could_end_waits_and_says_for_what() {
+    let few = Arms { stable: 1_000, canary: 49 };
+    let cases = [
+        (Judgement { has_data: false, ..good() }, "traffic"),
+        (Judgement { step_requests: few, ..good() }, "v2 had 49"),
+        (Judgement { suspicion: true, ..good() }, "suspicion"),
+    ];
+    for (judgement, word) in cases {
+        let mut world = World::in_phase(Phase::Progressing);
+        world.seconds += 1_000;
+        world.judged(judgement);
+        assert!(world.release.proposed().is_none(), "{word}");
+        assert!(world.reason().contains(word), "{} does not say {word}", world.reason());
+        world.judged(good());
+        assert!(world.release.proposed().is_some(), "{word}");
+    }
+}
+
+#[test]
+fn a_limit_broken_on_both_versions_pauses_and_a_resume_acknowledges_it() {
+    let broken = Judgement { hold: Some("both are over the limit".into()), ..good() };
+    let mut world = World::in_phase(Phase::Progressing);
+    world.judged(broken.clone());
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::Paused, 100));
+    assert!(world.reason().contains("both are over the limit"));
+    let warned = |effect: &Effect| matches!(effect, Effect::Announce { kind: "warning", .. });
+    assert_eq!(world.effects.iter().filter(|effect| warned(effect)).count(), 1);
+
+    world.act(Action::Resume).unwrap();
+    world.sync();
+    world.judged(broken.clone());
+    assert_eq!(world.phase(), Phase::Progressing);
+
+    world.judged(good());
+    world.judged(broken);
+    assert_eq!(world.phase(), Phase::Paused, "a limit that breaks again pauses again");
+}
+
+#[test]
+fn a_bad_canary_is_rolled_back_in_every_phase_that_runs() {
+    for phase in [Phase::Progressing, Phase::Paused, Phase::AwaitingApproval, Phase::Promoting] {
+        let mut world = World::in_phase(phase);
+        world.judged(bad());
+        world.sync();
+        assert_eq!((world.phase(), world.weight("v2")), (Phase::RolledBack, 0), "{}", phase.word());
+        assert_eq!(world.release.state().stable, name("v1"));
+    }
+}
+
+#[test]
+fn a_weight_by_hand_pauses_the_plan_and_a_resume_keeps_the_lower_weight() {
+    for (by_hand, kept) in [(50, 50), (3_000, 100)] {
+        let mut world = World::in_phase(Phase::Progressing);
+        world.set_weight("v2", by_hand).unwrap();
+        world.sync();
+        assert_eq!((world.phase(), world.weight("v2")), (Phase::Paused, by_hand));
+        assert!(world.reason().contains("by hand"));
+        world.act(Action::Resume).unwrap();
+        world.sync();
+        assert_eq!((world.phase(), world.weight("v2")), (Phase::Progressing, kept));
+        world.pass(10);
+        world.sync();
+        assert_eq!(world.weight("v2"), 1_000, "the next step is as planned");
+    }
+}
+
+#[test]
+fn a_start_keeps_the_lower_of_the_weight_by_hand_and_the_first_step() {
+    for (by_hand, kept) in [(50, 50), (3_000, 100)] {
+        let mut world = World::new();
+        world.set_weight("v2", by_hand).unwrap();
+        world.sync();
+        world.start("v2").unwrap();
+        world.sync();
+        assert_eq!(world.weight("v2"), kept);
+    }
+}
+
+#[test]
+fn a_raised_weight_waits_for_the_disk_and_a_lowered_one_does_not() {
+    let mut world = World::new();
+    assert!(world.set_weight("v2", 1_000).unwrap().is_some());
+    assert_eq!(world.weight("v2"), 0);
+    world.sync();
+    assert_eq!(world.set_weight("v2", 400).unwrap(), None);
+    assert_eq!(world.weight("v2"), 400);
+}
+
+#[test]
+fn weights_that_make_no_sense_are_refused() {
+    let mut world = World::in_phase(Phase::Progressing);
+    let Err(Refused::Invalid(text)) = world.set_weight("v1", 100) else { panic!("the stable took a weight") };
+    assert!(text.contains("stable") && text.contains("v2"), "{text}");
+    let Err(Refused::Invalid(text)) = world.set_weight("v9", 100) else { panic!("an unknown version took a weight") };
+    assert!(text.contains("v2, v3"), "{text}");
+    assert!(is_conflict(&world.set_weight("v3", 100)), "another version than the rollout's");
+    let several = Event::SetWeight { version: None, weight: weight(1), if_generation: None, reason: None };
+    assert!(matches!(world.event(several), Err(Refused::Invalid(_))));
+}
+
+#[test]
+fn compare_and_set_refuses_a_weight_for_another_generation() {
+    let mut world = World::new();
+    let generation = world.release.state().generation;
+    let set = |generation| Event::SetWeight {
+        version: Some(name("v2")),
+        weight: weight(100),
+        if_generation: Some(generation),
+        reason: None,
+    };
+    assert!(is_conflict(&world.event(set(generation + 1))));
+    world.event(set(generation)).unwrap();
+    world.sync();
+    assert_eq!(world.release.state().generation, generation + 1);
+}
+
+#[test]
+fn the_generation_grows_by_one_with_every_change_of_the_split_and_no_other() {
+    let mut world = World::in_phase(Phase::Progressing);
+    let generation = world.release.state().generation;
+    world.act(Action::Pause).unwrap();
+    assert_eq!(world.release.state().generation, generation);
+    world.act(Action::Abort).unwrap();
+    assert_eq!(world.release.state().generation, generation + 1);
+}
+
+#[test]
+fn starts_that_make_no_sense_are_refused() {
+    let mut world = World::in_phase(Phase::Progressing);
+    assert!(matches!(world.start("v1"), Err(Refused::Invalid(_))), "the stable");
+    assert!(matches!(world.start("v9"), Err(Refused::Invalid(_))), "unknown");
+    assert!(is_conflict(&world.start("v2")), "running already");
+}
+
+#[test]
+fn another_canary_supersedes_the_running_rollout_at_once() {
+    let mut world = World::in_phase(Phase::Progressing);
+    world.start("v3").unwrap();
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::Superseded, 0));
+    world.sync();
+    assert_eq!((world.phase(), world.weight("v3")), (Phase::Progressing, 100));
+    assert_eq!(world.release.state().history[0].phase, Phase::Superseded);
+}
+
+#[test]
+fn a_retry_is_a_new_rollout_of_the_same_canary_under_the_same_plan() {
+    let mut world = World::in_phase(Phase::RolledBack);
+    let old = world.release.state().rollout.clone().unwrap();
+    world.act(Action::Retry).unwrap();
+    world.sync();
+    let new = world.release.state().rollout.clone().unwrap();
+    assert_ne!(new.id, old.id);
+    assert_eq!((new.canary, new.plan, new.step), (old.canary, old.plan, 0));
+}
+
+#[test]
+fn an_undo_returns_to_the_previous_stable_at_once_and_only_once() {
+    let mut world = World::in_phase(Phase::Promoted);
+    world.problem = Some("no space".into());
+    world.act(Action::Undo).unwrap();
+    assert_eq!(world.release.state().stable, name("v1"));
+    world.problem = None;
+    assert!(is_conflict(&world.act(Action::Undo)));
+}
+
+#[test]
+fn a_restart_goes_on_at_the_journalled_step_with_its_hold_begun_anew() {
+    let mut world = World::in_phase(Phase::Progressing);
+    world.pass(10);
+    world.sync();
+    world.pass(9);
+    let journalled = world.journal.last().unwrap().clone();
+    let mut world = world.restart(&journalled, "stable: v1");
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::Progressing, 1_000));
+    world.pass(9);
+    assert!(world.release.proposed().is_none(), "time before the restart counted");
+    world.pass(1);
+    assert!(world.release.proposed().is_some());
+}
+
+#[test]
+fn a_promotion_outlives_restart_and_wins_until_the_files_own_stable_changes() {
+    let world = World::in_phase(Phase::Promoted);
+    let journalled = world.journal.last().unwrap().clone();
+    let again = world.restart(&journalled, "stable: v1");
+    assert_eq!(again.release.state().stable, name("v2"));
+    assert!(again.release.differs_from_file()[0].contains("the file says v1"));
+
+    let mut changed = world.restart(&journalled, "stable: v3");
+    changed.sync();
+    assert_eq!(changed.release.state().stable, name("v3"));
+    assert_eq!(changed.release.differs_from_file(), Vec::<String>::new());
+    assert!(is_conflict(&changed.act(Action::Undo)), "v2 is not the stable any more");
+}
+
+#[test]
+fn a_weight_by_hand_outlives_a_reload_and_wins_until_the_files_own_weight_changes() {
+    let mut world = World::with("stable: v1, canary: v2, weight: 10%");
+    world.set_weight("v2", 500).unwrap();
+    world.event(Event::FileChanged(service("stable: v1, canary: v2, weight: 10%"))).unwrap();
+    assert_eq!(world.weight("v2"), 500);
+    assert_eq!(world.release.differs_from_file().len(), 1);
+
+    let waits = world.event(Event::FileChanged(service("stable: v1, canary: v2, weight: 20%"))).unwrap();
+    assert_eq!((waits.is_some(), world.weight("v2")), (true, 500), "more canary waits for the disk");
+    world.sync();
+    assert_eq!(world.weight("v2"), 2_000);
+    world.event(Event::FileChanged(service("stable: v1"))).unwrap();
+    assert_eq!(world.weight("v2"), 0, "less canary does not wait");
+}
+
+#[test]
+fn a_reload_may_not_take_away_what_is_in_use() {
+    let without = |version: &str| {
+        let versions = VERSIONS.replace(&format!("{version}:"), "v9:");
+        let stable = if version == "v1" { "v9" } else { "v1" };
+        Arc::new(configuration(&format!("stable: {stable}, {versions}, {PLAN}")).services.remove(0))
+    };
+    let world = World::in_phase(Phase::Progressing);
+    let refused = |world: &World, new: Option<&Service>, word: &str| match world.release.may_become(&moment(0, None), new) {
+        Err(Refused::Conflict { detail, .. }) => assert!(detail.contains("shop") && detail.contains(word), "{detail}"),
+        other => panic!("{other:?}"),
+    };
+    refused(&world, Some(&without("v2")), "v2");
+    refused(&world, Some(&without("v1")), "v1");
+    refused(&world, None, "v2");
+    refused(&World::in_phase(Phase::Promoted), Some(&without("v2")), "v2");
+    let free = World::in_phase(Phase::RolledBack);
+    assert_eq!(free.release.may_become(&moment(0, None), Some(&without("v2"))), Ok(()));
+}
+
+#[test]
+fn a_running_rollout_keeps_the_plan_it_began_with() {
+    let mut world = World::in_phase(Phase::Progressing);
+    let other = format!("stable: v1, {VERSIONS}, plan: {{ steps: [{{ weight: 90%, hold: 1s }}] }}");
+    let other = configuration(&other).services.remove(0);
+    world.event(Event::FileChanged(Arc::new(other))).unwrap();
+    assert_eq!(world.release.state().running().unwrap().plan.steps.len(), 4);
+    assert_eq!(world.weight("v2"), 100);
+}
+
+#[test]
+fn a_rollout_whose_canary_left_the_file_while_nothing_ran_is_aborted() {
+    let world = World::in_phase(Phase::Progressing);
+    let journalled = world.journal.last().unwrap().clone();
+    let text = "stable: v1, versions: { v1: { endpoints: ['a:1'] } }";
+    let trust = Distrust { generation_leap: 0, pause: None };
+    let gone = Arc::new(configuration(text).services.remove(0));
+    let (release, _) = Release::restore(gone, journalled, trust, &moment(0, None));
+    assert_eq!((release.phase(), release.state().split().canary), (Some(Phase::Aborted), None));
+    assert_eq!(release.warnings().len(), 2);
+}
+
+#[test]
+fn history_keeps_the_last_twenty_and_outcomes_count_them_all() {
+    let mut world = World::new();
+    for _ in 0..25 {
+        world.start("v2").unwrap();
+        world.sync();
+        world.act(Action::Abort).unwrap();
+    }
+    let state = world.release.state();
+    assert_eq!((state.history.len(), state.outcomes[&Phase::Aborted]), (HISTORY, 25));
+    assert_eq!(state.history[0].id, "rollout-49", "the newest comes first");
+}
+
+#[test]
+fn of_two_askers_the_second_is_told_that_a_step_is_on_its_way() {
+    let mut world = World::in_phase(Phase::Progressing);
+    world.act(Action::Skip).unwrap();
+    assert!(is_conflict(&world.act(Action::Skip)));
+    world.sync();
+    assert_eq!(world.weight("v2"), 1_000);
+}
