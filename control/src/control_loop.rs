@@ -14,6 +14,9 @@ mod request;
 mod served;
 mod snapshot;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};

@@ -66,7 +66,10 @@ struct Stopping {
 
 impl std::fmt::Debug for ControlCore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ControlCore").field("services", &self.services).field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("ControlCore")
+            .field("services", &self.services)
+            .field("link", &self.link)
+            .finish_non_exhaustive()
     }
 }
 
@@ -288,9 +291,10 @@ impl ControlCore {
     }
 
     fn evidence(&self) -> Vec<u8> {
-        let judges = self.services.values().filter_map(|served| {
-            Some((served.release.state().running()?.id.as_str(), served.judge.as_ref()?))
-        });
+        let judges = self
+            .services
+            .values()
+            .filter_map(|served| Some((served.release.state().running()?.id.as_str(), served.judge.as_ref()?)));
         Evidence::encode(judges)
     }
 
@@ -418,8 +422,7 @@ impl ControlCore {
             None => {
                 let evidence = self.evidence();
                 self.link.close(evidence);
-                self.stopping =
-                    Some(Stopping { replies: vec![reply], since: now.elapsed, closed: false, over: false });
+                self.stopping = Some(Stopping { replies: vec![reply], since: now.elapsed, closed: false, over: false });
                 tracing::info!("control loop stops");
             }
         }

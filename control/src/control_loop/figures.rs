@@ -61,7 +61,8 @@ impl Figures {
     fn sum(&self, bounds_us: &[u64]) -> Shown {
         let requests: u64 = self.past.iter().map(|second| second.requests).sum();
         let failed: u64 = self.past.iter().map(|second| second.failed).sum();
-        let mut counts: Vec<(usize, u64)> = self.past.iter().flat_map(|second| second.latencies.iter().copied()).collect();
+        let mut counts: Vec<(usize, u64)> =
+            self.past.iter().flat_map(|second| second.latencies.iter().copied()).collect();
         counts.sort_unstable_by_key(|(bucket, _)| *bucket);
         Shown {
             requests_per_second: requests as f64 / self.past.len().max(1) as f64,

@@ -119,8 +119,9 @@ impl Link {
                 self.size = size;
                 let mut told: Vec<Told> =
                     self.settle(through).map(|waited| Told::Journalled(waited.service, waited.revision)).collect();
-                let stall_is_over =
-                    !self.rewriting && self.unanswered.is_empty() && self.problem.as_ref().is_some_and(|problem| !problem.needs_rewrite);
+                let stall_is_over = !self.rewriting
+                    && self.unanswered.is_empty()
+                    && self.problem.as_ref().is_some_and(|problem| !problem.needs_rewrite);
                 if stall_is_over {
                     self.problem = None;
                     told.push(Told::Regained);
@@ -192,8 +193,9 @@ impl Link {
         wall: Timestamp,
         live: impl Iterator<Item = (&'a Name, &'a State)>,
     ) {
-        let records =
-            live.map(|(service, state)| self.record(service, state.clone(), "the journal was written anew".to_owned(), wall));
+        let records = live.map(|(service, state)| {
+            self.record(service, state.clone(), "the journal was written anew".to_owned(), wall)
+        });
         let records = records.collect();
         self.outbox.push(Request::Rewrite(records));
         self.rewriting = true;

@@ -75,9 +75,8 @@ impl ControlCore {
 
     pub(super) fn set_weight(&mut self, now: Now, command: Command) {
         let Command::SetWeight { service, version, weight, if_generation, reason, reply } = command else { return };
-        let changed = reason_is_short(reason.as_deref()).and_then(|()| {
-            self.transition(now, &service, Event::SetWeight { version, weight, if_generation, reason })
-        });
+        let changed = reason_is_short(reason.as_deref())
+            .and_then(|()| self.transition(now, &service, Event::SetWeight { version, weight, if_generation, reason }));
         self.changed(now, &service, Reply::Service(reply), changed);
     }
 
@@ -183,9 +182,9 @@ enum Repeated {
 
 fn reason_is_short(reason: Option<&str>) -> Result<(), Refused> {
     match reason.map(|reason| reason.chars().count()) {
-        Some(length) if length > LONGEST_REASON => Err(Refused::Invalid(format!(
-            "the reason is {length} characters long; legal are at most {LONGEST_REASON}"
-        ))),
+        Some(length) if length > LONGEST_REASON => {
+            Err(Refused::Invalid(format!("the reason is {length} characters long; legal are at most {LONGEST_REASON}")))
+        }
         Some(_) | None => Ok(()),
     }
 }

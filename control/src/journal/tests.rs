@@ -1,0 +1,303 @@
+use std::collections::VecDeque;
+
+use config::{Name, Service};
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::rollout::{Reading, Rollout, State};
+use crate::view::{Arms, GateView, Phase, Role, Verdict};
+
+/// A journal in memory whose next calls fail as told.
+#[derive(Debug, Default)]
+struct Memory {
+    journal: Vec<u8>,
+    aside: Vec<Vec<u8>>,
+    evidence: Vec<u8>,
+    /// What the next calls that write do: none means that they succeed.
+    faults: VecDeque<Option<io::ErrorKind>>,
+    syncs: usize,
+}
+
+impl Memory {
+    fn fault(&mut self) -> io::Result<()> {
+        self.faults.pop_front().flatten().map_or(Ok(()), |kind| Err(kind.into()))
+    }
+}
+
+impl Storage for Memory {
+    fn load(&mut self) -> io::Result<Vec<u8>> {
+        Ok(self.journal.clone())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.fault() {
+            self.journal.extend(&bytes[..bytes.len() / 2]);
+            return Err(error);
+        }
+        self.journal.extend(bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.syncs += 1;
+        self.fault()
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.journal.truncate(usize::try_from(length).unwrap());
+        Ok(())
+    }
+
+    fn rewrite(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.fault()?;
+        self.journal = bytes.to_vec();
+        Ok(())
+    }
+
+    fn set_aside(&mut self, bytes: &[u8]) -> io::Result<String> {
+        self.fault()?;
+        self.aside.push(bytes.to_vec());
+        Ok(format!("journal.corrupt-{}", self.aside.len()))
+    }
+
+    fn load_evidence(&mut self) -> io::Result<Vec<u8>> {
+        Ok(self.evidence.clone())
+    }
+
+    fn write_evidence(&mut self, bytes: &[u8], _synced: bool) -> io::Result<()> {
+        self.evidence = bytes.to_vec();
+        Ok(())
+    }
+}
+
+const FULL: &str = "services: { shop: { stable: v1, canary: v2, weight: 0.07%, \
+    versions: { v1: { endpoints: ['a:1'] }, v2: { endpoints: ['b:1'] } }, \
+    plan: { alpha: 0.3%, min_requests: 7, steps: [{ weight: 0.01%, hold: 1500ms }, { approval: true }, { weight: 33.33%, hold: 2h }], \
+            gates: [{ errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, \
+                    { latency: { quantile: p99.9, limit: 300ms } }] } } }";
+
+fn service() -> Service {
+    config::parse(FULL, "test.yaml").unwrap().configuration.services.remove(0)
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::new(1_795_310_400 + seconds, 123_456_789).unwrap()
+}
+
+/// A state that uses every part of a record.
+fn full_state(revision: u64) -> State {
+    let service = service();
+    let mut state = State::from_file(&service);
+    state.revision = revision;
+    state.generation = revision * 3;
+    let gate = GateView {
+        name: "errors".into(),
+        role: Role::Guardrail,
+        verdict: Verdict::Inconclusive,
+        log_evidence: Some(0.1 + 0.2),
+        threshold: 4.71,
+        progress: 0.063,
+        explain: "\"v2\" fails\n0.13 % of requests".into(),
+    };
+    let mut plan = service.plan;
+    plan.gates.push(config::Gate { name: Name::new("latency").unwrap(), rule: config::GateRule::LatencyShape });
+    state.rollout = Some(Rollout {
+        id: "01J".into(),
+        stable: state.stable.clone(),
+        canary: Name::new("v2").unwrap(),
+        plan_name: "default".into(),
+        plan,
+        phase: Phase::Paused,
+        reason: Some("ünpaused 一".into()),
+        step: 2,
+        started_at: at(1),
+        ended_at: Some(at(2)),
+        idempotency_key: Some("key".into()),
+        reading: Reading {
+            requests: Arms { stable: 5, canary: 6 },
+            failed: Arms { stable: 1, canary: 2 },
+            gates: vec![gate],
+        },
+    });
+    state.outcomes.insert(Phase::RolledBack, 3);
+    state
+}
+
+fn record(service: &str, seq: u64) -> Record {
+    let (service, cause) = (Name::new(service).unwrap(), format!("change {seq}"));
+    Record { seq, at: at(0), service, cause, state: full_state(seq) }
+}
+
+fn append(record: &Record) -> Request {
+    Request::Append(Box::new(record.clone()))
+}
+
+fn opened(bytes: &[u8]) -> (Journal<Memory>, Replayed) {
+    Journal::open(Memory { journal: bytes.to_vec(), ..Memory::default() }).unwrap()
+}
+
+/// The bytes of a journal with these records.
+fn written(records: &[Record]) -> Vec<u8> {
+    let (mut journal, _) = opened(&[]);
+    journal.commit(records.iter().map(append).collect());
+    journal.into_storage().journal
+}
+
+#[test]
+fn a_record_comes_back_as_it_was_written() {
+    let record = record("shop", 4);
+    let (_, replayed) = opened(&written(std::slice::from_ref(&record)));
+    assert_eq!(replayed.records.into_values().collect::<Vec<_>>(), [record]);
+    assert_eq!((replayed.last_seq, replayed.warnings, replayed.corrupt), (4, Vec::<String>::new(), None));
+}
+
+#[test]
+fn the_last_record_of_a_service_wins() {
+    let records = [record("shop", 1), record("cart", 2), record("shop", 3)];
+    let (_, replayed) = opened(&written(&records));
+    let found: Vec<_> = replayed.records.values().map(|record| (record.service.as_str(), record.seq)).collect();
+    assert_eq!(found, [("cart", 2), ("shop", 3)]);
+}
+
+#[test]
+fn records_that_come_together_are_synced_together() {
+    let (mut journal, _) = opened(&[]);
+    let answers = journal.commit(vec![append(&record("shop", 1)), append(&record("shop", 2))]);
+    let size = journal.storage.journal.len() as u64;
+    assert_eq!(answers, [Answer::Journalled { through: 2, size }]);
+    assert_eq!(journal.storage.syncs, 1);
+}
+
+#[test]
+fn a_journal_cut_off_anywhere_gives_a_prefix_of_its_records_and_takes_more() {
+    let records = [record("shop", 1), record("cart", 2), record("shop", 3)];
+    let bytes = written(&records);
+    let ends: Vec<usize> = (0..bytes.len()).filter(|end| bytes[*end] == b'\n').map(|end| end + 1).collect();
+    let at_ends = ends.iter().flat_map(|end| [end - 1, *end]);
+    for cut in (0..bytes.len()).step_by(23).chain(at_ends) {
+        let (mut journal, replayed) = opened(&bytes[..cut]);
+        let whole = ends.iter().filter(|end| **end <= cut).count().saturating_sub(1);
+        assert_eq!(replayed.last_seq, whole as u64, "cut at {cut}");
+        assert_eq!(replayed.corrupt, None, "cut at {cut}");
+        let torn = cut != 0 && !ends.contains(&cut);
+        assert_eq!(replayed.warnings.len(), usize::from(torn), "cut at {cut}");
+
+        journal.commit(vec![append(&record("shop", 9))]);
+        let (_, again) = opened(&journal.into_storage().journal);
+        assert_eq!((again.last_seq, again.warnings.len()), (9, 0), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_record_damaged_before_the_end_keeps_the_prefix_pauses_and_is_kept_aside() {
+    let mut bytes = written(&[record("shop", 1), record("cart", 2), record("shop", 3)]);
+    let second = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0 + 20;
+    bytes[second] ^= 1;
+    let (journal, replayed) = opened(&bytes);
+    assert_eq!(replayed.last_seq, 1);
+    assert!(replayed.corrupt.is_some_and(|reason| reason.contains("line 3")));
+    assert!(replayed.warnings[0].contains("paused"));
+    let storage = journal.into_storage();
+    assert_eq!(storage.aside, [bytes]);
+    assert_eq!(opened(&storage.journal).1.last_seq, 1);
+}
+
+#[test]
+fn something_that_is_no_journal_is_not_touched() {
+    for foreign in [&b"hello\nworld\n"[..], b"00000000 {}\n"] {
+        let opened = Journal::open(Memory { journal: foreign.to_vec(), ..Memory::default() });
+        let Err(OpenError::Foreign { what }) = opened else { panic!("{opened:?}") };
+        assert!(what.contains("no journal"), "{what}");
+    }
+}
+
+#[test]
+fn a_journal_of_a_later_format_is_refused_by_its_number() {
+    let json = r#"{"journal":"tidegate-journal","version":7}"#;
+    let line = format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()));
+    let opened = Journal::open(Memory { journal: line.into_bytes(), ..Memory::default() });
+    let Err(OpenError::Foreign { what }) = opened else { panic!("{opened:?}") };
+    assert!(what.contains("format 7"), "{what}");
+}
+
+#[test]
+fn after_an_error_nothing_is_taken_until_a_rewrite_succeeded() {
+    for at_sync in [false, true] {
+        let (mut journal, _) = opened(&[]);
+        let full = Some(io::ErrorKind::StorageFull);
+        journal.storage.faults = if at_sync { [None, full].into() } else { [full].into() };
+        let [Answer::Failed { through: 1, problem }] = &journal.commit(vec![append(&record("shop", 1))])[..] else {
+            panic!("the error was not told")
+        };
+        assert!(problem.contains("no space"), "{problem}");
+        let refused = journal.commit(vec![append(&record("shop", 2))]);
+        assert!(matches!(refused[..], [Answer::Failed { through: 2, .. }]), "{refused:?}");
+
+        journal.storage.faults = [full].into();
+        let refused = journal.commit(vec![Request::Rewrite(vec![record("shop", 3)])]);
+        assert!(matches!(refused[..], [Answer::NotRewritten { .. }]), "{refused:?}");
+        let taken = journal.commit(vec![Request::Rewrite(vec![record("shop", 4)]), append(&record("cart", 5))]);
+        assert!(matches!(taken[..], [Answer::Rewritten { .. }, Answer::Journalled { through: 5, .. }]), "{taken:?}");
+        let (_, replayed) = opened(&journal.into_storage().journal);
+        assert_eq!(replayed.records.values().map(|record| record.seq).collect::<Vec<_>>(), [5, 4]);
+    }
+}
+
+#[test]
+fn a_record_that_was_refused_is_not_found_by_a_replay() {
+    let (mut journal, _) = opened(&[]);
+    journal.storage.faults = [None, Some(io::ErrorKind::Other)].into();
+    journal.commit(vec![append(&record("shop", 1))]);
+    let (_, replayed) = opened(&journal.into_storage().journal);
+    assert_eq!((replayed.records.len(), replayed.warnings.len()), (0, 0));
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_still_opens_and_says_why() {
+    let bytes = written(&[record("shop", 1)]);
+    let faults = [Some(io::ErrorKind::ReadOnlyFilesystem)].into();
+    let (_, replayed) = Journal::open(Memory { journal: bytes, faults, ..Memory::default() }).unwrap();
+    assert_eq!(replayed.last_seq, 1);
+    assert!(replayed.problem.is_some_and(|problem| problem.contains("read-only")));
+}
+
+#[test]
+fn only_a_journal_that_was_closed_ended_well() {
+    let (mut journal, replayed) = opened(&[]);
+    assert!(replayed.ended_well, "nothing can be lost from an empty one");
+    journal.commit(vec![append(&record("shop", 1))]);
+    assert!(!opened(&journal.storage.journal).1.ended_well);
+    let answers = journal.commit(vec![Request::Close { evidence: b"{}".to_vec() }]);
+    assert_eq!((answers, &journal.storage.evidence[..]), (vec![Answer::Closed], &b"{}"[..]));
+    let closed = journal.into_storage().journal;
+    let (mut journal, replayed) = opened(&closed);
+    assert!(replayed.ended_well && replayed.last_seq == 1);
+    journal.commit(vec![append(&record("shop", 2))]);
+    assert!(!opened(&journal.storage.journal).1.ended_well, "the end was that of an earlier process");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_replay_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), at in 0usize..10_000) {
+        let mut damaged = written(&[record("shop", 1), record("cart", 2)]);
+        let at = at % damaged.len();
+        damaged.splice(at..(at + bytes.len()).min(damaged.len()), bytes.clone());
+        let _ = Journal::open(Memory { journal: bytes, ..Memory::default() });
+        if let Ok((_, replayed)) = Journal::open(Memory { journal: damaged, ..Memory::default() }) {
+            prop_assert!(replayed.last_seq <= 2);
+        }
+    }
+
+    #[test]
+    fn one_flipped_bit_never_changes_a_record(at in 0usize..100_000, bit in 0u32..8) {
+        let records = [record("shop", 1), record("cart", 2)];
+        let mut bytes = written(&records);
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        let Ok((_, replayed)) = Journal::open(Memory { journal: bytes, ..Memory::default() }) else { return Ok(()) };
+        for found in replayed.records.values() {
+            prop_assert!(records.contains(found));
+        }
+    }
+}

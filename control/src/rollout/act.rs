@@ -239,7 +239,11 @@ impl Release {
         };
         next.expose(&version, weight);
         let news = vec![News { kind: "weight", text }];
-        if weight > present { self.propose(moment, By::Person, next, news) } else { Ok(self.at_once(moment, next, news)) }
+        if weight > present {
+            self.propose(moment, By::Person, next, news)
+        } else {
+            Ok(self.at_once(moment, next, news))
+        }
     }
 
     fn version_for_weight(&self, version: Option<Name>) -> Result<Name, Refused> {
@@ -308,12 +312,18 @@ impl Release {
                 rollout.phase = Phase::Progressing;
                 rollout.reason = None;
                 next.expose(&canary, weight);
-                (next, vec![News { kind: "step", text: format!("{canary} at step {number} of {steps}: {weight}; {why}") }])
+                (
+                    next,
+                    vec![News { kind: "step", text: format!("{canary} at step {number} of {steps}: {weight}; {why}") }],
+                )
             }
             Some(Step::Approval) => {
                 rollout.phase = Phase::AwaitingApproval;
                 rollout.reason = None;
-                (next, vec![News { kind: "step", text: format!("{canary} at step {number} of {steps}: awaits approval") }])
+                (
+                    next,
+                    vec![News { kind: "step", text: format!("{canary} at step {number} of {steps}: awaits approval") }],
+                )
             }
             None => {
                 let next = self.ended(Phase::Promoted, why.to_owned());

@@ -6,7 +6,8 @@ use super::*;
 use crate::judge::Harm;
 use crate::view::{Arms, Phase};
 
-const VERSIONS: &str = "versions: { v1: { endpoints: ['a:1'] }, v2: { endpoints: ['b:1'] }, v3: { endpoints: ['c:1'] } }";
+const VERSIONS: &str =
+    "versions: { v1: { endpoints: ['a:1'] }, v2: { endpoints: ['b:1'] }, v3: { endpoints: ['c:1'] } }";
 const PLAN: &str = "plan: { steps: [{ weight: 1%, hold: 10s }, { weight: 10%, hold: 10s }, { approval: true }, \
                     { weight: 50%, hold: 10s }] }";
 
@@ -190,12 +191,8 @@ fn every_action_in_every_phase_does_what_the_table_says() {
     let table: BTreeMap<Phase, &[(Action, Phase)]> = BTreeMap::from([
         (
             Phase::Progressing,
-            &[
-                (Pause, Phase::Paused),
-                (Skip, Phase::Progressing),
-                (Promote, Phase::Promoted),
-                (Abort, Phase::Aborted),
-            ] as &[_],
+            &[(Pause, Phase::Paused), (Skip, Phase::Progressing), (Promote, Phase::Promoted), (Abort, Phase::Aborted)]
+                as &[_],
         ),
         (Phase::Paused, &[(Resume, Phase::Progressing), (Promote, Phase::Promoted), (Abort, Phase::Aborted)]),
         (
@@ -586,7 +583,10 @@ fn a_reload_may_not_take_away_what_is_in_use() {
         Arc::new(configuration(&format!("stable: {stable}, {versions}, {PLAN}")).services.remove(0))
     };
     let world = World::in_phase(Phase::Progressing);
-    let refused = |world: &World, new: Option<&Service>, word: &str| match world.release.may_become(&moment(0, None), new) {
+    let refused = |world: &World, new: Option<&Service>, word: &str| match world
+        .release
+        .may_become(&moment(0, None), new)
+    {
         Err(Refused::Conflict { detail, .. }) => assert!(detail.contains("shop") && detail.contains(word), "{detail}"),
         other => panic!("{other:?}"),
     };

@@ -2,9 +2,9 @@
 
 use config::{Step, Weight};
 
+use super::Moment;
 use super::release::Release;
 use super::state::{Rollout, State};
-use super::Moment;
 use crate::command::Action;
 use crate::view::{Phase, RolloutView};
 
@@ -64,8 +64,7 @@ impl Release {
     pub(super) fn view_of(&self, rollout: &Rollout, state: &State, moment: &Moment) -> RolloutView {
         let ended = rollout.phase.has_ended();
         let reading = if ended { &rollout.reading } else { &self.reading };
-        let weight =
-            if state.stable == rollout.canary { Weight::FULL } else { state.weight_of(&rollout.canary) };
+        let weight = if state.stable == rollout.canary { Weight::FULL } else { state.weight_of(&rollout.canary) };
         let hold = match rollout.plan.steps.get(rollout.step) {
             Some(Step::Weight { hold, .. }) => Some(hold.as_secs_f64()),
             Some(Step::Approval) | None => None,

@@ -1,0 +1,246 @@
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use config::{Endpoint, Name, Weight};
+use meter::{Class, Tally, Window};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::command::{Action, Refused};
+use crate::plane::{EndpointState, Split};
+use crate::view::{Phase, RolloutView, ServiceView};
+
+const TWO_VERSIONS: &str = "services: { shop: { stable: v1, \
+    versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] } } } }";
+
+/// A data plane without traffic, that remembers its splits.
+#[derive(Debug, Clone, Default)]
+struct Quiet {
+    splits: Arc<Mutex<HashMap<Name, Split>>>,
+}
+
+impl DataPlane for Quiet {
+    fn install(&mut self, _resolved: &Resolved, splits: &HashMap<Name, Split>) {
+        self.splits.lock().clone_from(splits);
+    }
+
+    fn steer(&mut self, service: &Name, split: &Split) {
+        self.splits.lock().insert(service.clone(), split.clone());
+    }
+
+    fn take(&mut self, _service: &Name, _version: &Name, window: &mut Window) {
+        window.clear();
+    }
+
+    fn tally(&self, _service: &Name, _version: &Name, read: &mut dyn FnMut(&Tally)) {
+        read(&Tally::default());
+    }
+
+    fn responses(&self, _service: Option<&Name>) -> [u64; Class::ALL.len()] {
+        Default::default()
+    }
+
+    fn in_flight(&self, _service: &Name, _version: &Name) -> u64 {
+        0
+    }
+
+    fn endpoints(&self, _service: &Name, _version: &Name) -> Vec<EndpointState> {
+        Vec::new()
+    }
+}
+
+/// A running loop on real files.
+struct Running {
+    handle: Handle,
+    thread: JoinHandle<()>,
+    plane: Quiet,
+}
+
+impl Running {
+    fn start(directory: &Path) -> Self {
+        Self::try_start(directory).unwrap()
+    }
+
+    fn try_start(directory: &Path) -> Result<Self, StartError> {
+        let configuration = config::parse(TWO_VERSIONS, "test.yaml").unwrap().configuration;
+        let addresses: HashMap<Endpoint, SocketAddr> = HashMap::new();
+        let resolved = Resolved { configuration: Arc::new(configuration), addresses };
+        let plane = Quiet::default();
+        let (handle, thread) = start(Options::new(directory.to_owned()), plane.clone(), resolved)?;
+        Ok(Self { handle, thread, plane })
+    }
+
+    fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> T {
+        let (reply, answer) = oneshot::channel();
+        self.handle.commands.send(command(reply)).unwrap();
+        answer.blocking_recv().unwrap()
+    }
+
+    fn start_rollout(&self, key: Option<&str>) -> Result<RolloutView, Refused> {
+        self.ask(|reply| Command::Start {
+            service: name("shop"),
+            canary: name("v2"),
+            plan: None,
+            reason: None,
+            idempotency_key: key.map(ToOwned::to_owned),
+            reply,
+        })
+    }
+
+    fn act(&self, action: Action) -> Result<RolloutView, Refused> {
+        self.ask(|reply| Command::Act { service: name("shop"), action, reason: None, reply })
+    }
+
+    fn set_weight(&self, basis_points: u16) -> Result<ServiceView, Refused> {
+        self.ask(|reply| Command::SetWeight {
+            service: name("shop"),
+            version: None,
+            weight: Weight::from_basis_points(basis_points).unwrap(),
+            if_generation: None,
+            reason: None,
+            reply,
+        })
+    }
+
+    fn stop(self) {
+        self.ask(|reply| Command::Stop { reply });
+        self.thread.join().unwrap();
+    }
+
+    fn split(&self) -> Split {
+        self.plane.splits.lock()[&name("shop")].clone()
+    }
+
+    fn view(&self) -> ServiceView {
+        self.handle.snapshot.load().services["shop"].view.clone()
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn canary(basis_points: u16) -> Option<(Name, Weight)> {
+    Some((name("v2"), Weight::from_basis_points(basis_points).unwrap()))
+}
+
+#[test]
+fn what_is_answered_is_in_force_and_visible() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    assert!(running.handle.snapshot.load().ready);
+    assert_eq!(running.split().canary, None);
+
+    let rollout = running.start_rollout(None).unwrap();
+    assert_eq!((rollout.phase, rollout.weight, rollout.step), (Phase::Progressing, 100, 1));
+    assert_eq!(running.split().canary, canary(100));
+    assert_eq!(running.view().rollout.map(|rollout| rollout.weight), Some(100));
+
+    let promoted = running.act(Action::Promote).unwrap();
+    assert_eq!((promoted.phase, promoted.weight), (Phase::Promoted, 10_000));
+    assert_eq!((running.split().stable, running.view().stable), (name("v2"), "v2".to_owned()));
+    let (told, _) = running.handle.events.follow(None);
+    let kinds: Vec<_> = told.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["rollout-started", "phase"]);
+    running.stop();
+}
+
+#[test]
+fn a_rollout_and_its_generation_survive_an_orderly_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let before = running.start_rollout(None).unwrap();
+    running.stop();
+
+    let again = Running::start(directory.path());
+    let rollout = again.view().rollout.unwrap();
+    assert_eq!((rollout.id, rollout.phase, rollout.weight), (before.id, Phase::Progressing, 100));
+    assert_eq!((again.view().generation, again.split().canary), (before.generation, canary(100)));
+    assert_eq!(again.view().warnings, Vec::<String>::new(), "its evidence survived too");
+    again.stop();
+}
+
+#[test]
+fn a_promotion_survives_a_process_that_was_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    running.start_rollout(None).unwrap();
+    let before = running.act(Action::Promote).unwrap();
+    // What a kill leaves is what is in the files now.
+    std::fs::copy(directory.path().join("journal"), copy.path().join("journal")).unwrap();
+    running.stop();
+
+    let again = Running::start(copy.path());
+    assert_eq!(again.split().stable, name("v2"));
+    assert!(again.view().generation > before.generation, "a generation that somebody saw never means another state");
+    assert_eq!(again.view().differs_from_file.len(), 1);
+    again.stop();
+}
+
+#[test]
+fn the_same_key_gives_the_same_rollout_and_no_key_is_a_conflict() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let first = running.start_rollout(Some("k")).unwrap();
+    assert_eq!(running.start_rollout(Some("k")).unwrap().id, first.id);
+    assert!(matches!(running.start_rollout(None), Err(Refused::Conflict { .. })));
+    running.stop();
+    let again = Running::start(directory.path());
+    assert_eq!(again.start_rollout(Some("k")).unwrap().id, first.id, "after a restart too");
+    again.stop();
+}
+
+#[test]
+fn a_second_process_on_the_same_directory_is_refused_with_the_holders_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let Err(error) = Running::try_start(directory.path()) else { panic!("both run") };
+    let text = error.to_string();
+    assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+    running.stop();
+    Running::start(directory.path()).stop();
+}
+
+#[test]
+fn a_state_directory_that_cannot_be_used_is_named_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let Err(error) = Running::try_start(&file.join("state")) else { panic!("it runs") };
+    assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+
+    std::fs::create_dir(directory.path().join("journal")).unwrap();
+    let Err(error) = Running::try_start(directory.path()) else { panic!("it runs") };
+    assert!(error.to_string().contains("journal cannot be read"), "{error}");
+}
+
+#[test]
+fn a_disk_that_refuses_stops_steps_forward_and_recovers() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    running.set_weight(1_000).unwrap();
+    running.stop();
+    // A directory in the way of a fresh journal: root, who may run this test, is not stopped by modes.
+    let obstacle = directory.path().join("journal.new");
+    std::fs::create_dir(&obstacle).unwrap();
+    std::fs::remove_file(directory.path().join("journal")).unwrap();
+
+    let running = Running::start(directory.path());
+    assert!(running.handle.snapshot.load().journal_problem.is_some());
+    assert!(matches!(running.set_weight(2_000), Err(Refused::JournalUnwritable(_))));
+    assert!(running.view().warnings[0].contains("journal cannot be written"));
+
+    std::fs::remove_dir(&obstacle).unwrap();
+    let (kept, mut live) = running.handle.events.follow(None);
+    let again = |text: &str| text.contains("can be written again");
+    while !kept.iter().any(|event| again(&event.text)) {
+        if again(&live.blocking_recv().unwrap().text) {
+            break;
+        }
+    }
+    assert_eq!(running.set_weight(2_000).unwrap().weight, 2_000);
+    running.stop();
+}
