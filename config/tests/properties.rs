@@ -221,6 +221,29 @@ fn gates_have_the_names_and_figures_that_they_default_to() {
 }
 
 #[test]
+fn a_tolerance_in_points_has_the_ratio_1_and_one_as_a_ratio_has_no_points() {
+    let tolerance = |text: &str| {
+        let plan = format!("{{ gates: [{{ errors: {{ tolerance: {text} }} }}] }}");
+        let service = format!("services: {{ shop: {{ versions: {{ v1: {{ endpoints: ['a:1'] }} }}, plan: {plan} }} }}");
+        let rule = read(&service).services[0].plan.gates[0].rule;
+        let GateRule::Errors { tolerance } = rule else { panic!("{text} became {rule:?}") };
+        (tolerance.ratio, tolerance.points.get())
+    };
+    assert_eq!(tolerance("0.1%"), (1.0, 0.001));
+    assert_eq!(tolerance("{ points: 0.1% }"), (1.0, 0.001));
+    assert_eq!(tolerance("{ ratio: 1.5 }"), (1.5, 0.0));
+    assert_eq!(tolerance("{ ratio: 1.5, points: 0.2% }"), (1.5, 0.002));
+}
+
+#[test]
+fn the_system_may_choose_every_port() {
+    let any = "listeners: [{ address: '127.0.0.1:0' }, { address: '127.0.0.1:0' }]\nadmin: { address: '127.0.0.1:0' }";
+    let configuration =
+        read(&format!("{any}\nservices: {{ shop: {{ versions: {{ v1: {{ endpoints: ['a:1'] }} }} }} }}"));
+    assert_eq!(configuration.listeners.len(), 2);
+}
+
+#[test]
 fn json_indented_with_tabs_is_read_like_any_other() {
     let text = "{\n\t\"services\": {\n\t\t\"shop\": {\n\t\t\t\"versions\": {\"v1\": {\"endpoints\": [\"a:1\"]}}\n\t\t}\n\t}\n}\n";
     assert_eq!(read(text).services.len(), 1);

@@ -150,6 +150,7 @@ fn what_the_decoder_refuses_by_its_keys_does_not_fit_the_schema() {
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, affinity: { cookie: x, header: y } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { steps: [{ weight: 1%, approval: true }] } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { gates: [{ errors: { tolerence: 1% } }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { gates: [{ latency: {} }] } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, weight: 10 } }",
     ];
     for text in broken {
