@@ -1,0 +1,152 @@
+//! `tidegate status`, for people.
+
+use std::io;
+
+use config::Weight;
+use control::view::{GateView, Phase, RolloutView, ServiceView, Verdict, VersionView};
+
+use super::screen::{Screen, Tone, plain};
+
+/// The columns of a service's versions.
+const COLUMNS: [&str; 9] = ["VERSION", "ROLE", "WEIGHT", "REQ/S", "ERRORS", "P50", "P99", "HEALTHY", "IN FLIGHT"];
+/// How many characters a progress bar has.
+const BAR: usize = 20;
+
+/// Prints a service: its versions, its rollout, and what an operator should know.
+pub(super) fn service(service: &ServiceView, screen: &mut Screen<'_>) -> io::Result<()> {
+    let name = screen.toned(Tone::Strong, &plain(&service.service));
+    screen.line(&format!("{name}  (generation {})", service.generation))?;
+    let mut rows = vec![COLUMNS.map(str::to_owned)];
+    rows.extend(service.versions.iter().map(|version| row(service, version)));
+    let widths: [usize; COLUMNS.len()] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default());
+    for row in &rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .enumerate()
+            // Words stand to the left, figures to the right.
+            .map(
+                |(column, (cell, width))| {
+                    if column < 2 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                },
+            )
+            .collect();
+        screen.line(&format!("  {}", cells.join("  ")))?;
+    }
+    if let Some(it) = &service.rollout {
+        rollout(it, "  ", screen)?;
+    }
+    for difference in &service.differs_from_file {
+        let label = screen.toned(Tone::Heed, "differs from the file:");
+        screen.line(&format!("  {label} {}", plain(difference)))?;
+    }
+    for warning in &service.warnings {
+        let label = screen.toned(Tone::Heed, "warning:");
+        screen.line(&format!("  {label} {}", plain(warning)))?;
+    }
+    Ok(())
+}
+
+fn row(service: &ServiceView, version: &VersionView) -> [String; COLUMNS.len()] {
+    let role = if version.name == service.stable {
+        "stable"
+    } else if service.canary.as_ref() == Some(&version.name) {
+        "canary"
+    } else {
+        "-"
+    };
+    let healthy = version.endpoints.iter().filter(|endpoint| endpoint.healthy).count();
+    [
+        plain(&version.name),
+        role.to_owned(),
+        weight(version.weight),
+        format!("{:.1}", version.requests_per_second),
+        version.error_rate.map_or_else(|| "-".to_owned(), |rate| format!("{:.2}%", rate * 100.0)),
+        milliseconds(version.latency_p50_ms),
+        milliseconds(version.latency_p99_ms),
+        format!("{healthy}/{}", version.endpoints.len()),
+        version.in_flight.to_string(),
+    ]
+}
+
+/// Prints a rollout, each line behind `indent`.
+pub(super) fn rollout(rollout: &RolloutView, indent: &str, screen: &mut Screen<'_>) -> io::Result<()> {
+    let phase = screen.toned(tone(rollout.phase), rollout.phase.word());
+    let canary = plain(&rollout.canary);
+    let stands = if rollout.phase.has_ended() {
+        format!("canary {}", weight(rollout.weight))
+    } else {
+        let held = match rollout.step_hold_s {
+            Some(hold) => format!("held {} of {}", seconds(rollout.step_elapsed_s), seconds(hold)),
+            None => format!("for {}", seconds(rollout.step_elapsed_s)),
+        };
+        format!("step {} of {}, canary {}, {held}", rollout.step, rollout.steps, weight(rollout.weight))
+    };
+    screen.line(&format!("{indent}rollout of {canary} (plan {}): {phase}, {stands}", plain(&rollout.plan)))?;
+    if let Some(reason) = &rollout.reason {
+        screen.line(&format!("{indent}  {}", plain(reason)))?;
+    }
+    let (requests, failed) = (rollout.requests, rollout.failed);
+    screen.line(&format!(
+        "{indent}  judged: {} requests on stable ({} failed), {} on {canary} ({} failed)",
+        requests.stable, failed.stable, requests.canary, failed.canary
+    ))?;
+    let longest = rollout.gates.iter().map(|gate| gate.name.chars().count()).max().unwrap_or_default();
+    for gate in &rollout.gates {
+        screen.line(&format!("{indent}  {}", gate_line(gate, longest, screen)))?;
+    }
+    Ok(())
+}
+
+fn gate_line(gate: &GateView, width: usize, screen: &Screen<'_>) -> String {
+    let progress = gate.progress.clamp(0.0, 1.0);
+    // Rounded down: a full bar is harm established and nothing less.
+    let full = (progress * BAR as f64).floor() as usize;
+    let bar = format!("[{}{}]", "#".repeat(full), "-".repeat(BAR - full));
+    let (word, tone) = match gate.verdict {
+        Verdict::Fail => ("fail", Tone::Bad),
+        Verdict::NoData => ("no-data", Tone::Heed),
+        Verdict::Inconclusive => ("inconclusive", Tone::Heed),
+        Verdict::Pass => ("pass", Tone::Good),
+    };
+    let verdict = screen.toned(tone, &format!("{word:<12}"));
+    let name = plain(&gate.name);
+    format!("{name:<width$}  {bar} {:>3.0}% of harm  {verdict}  {}", (progress * 100.0).floor(), plain(&gate.explain))
+}
+
+/// The tone that a phase is told in.
+pub(super) const fn tone(phase: Phase) -> Tone {
+    match phase {
+        Phase::Progressing | Phase::Promoting => Tone::Strong,
+        Phase::Promoted => Tone::Good,
+        Phase::Paused | Phase::AwaitingApproval | Phase::Superseded => Tone::Heed,
+        Phase::RolledBack | Phase::Aborted => Tone::Bad,
+    }
+}
+
+/// A weight as the operator writes it.
+pub(super) fn weight(basis_points: u16) -> String {
+    Weight::from_basis_points(basis_points).map_or_else(|_| format!("{basis_points} bp"), |weight| weight.to_string())
+}
+
+fn milliseconds(latency: Option<f64>) -> String {
+    match latency {
+        None => "-".to_owned(),
+        Some(ms) if ms < 10.0 => format!("{ms:.1} ms"),
+        Some(ms) if ms < 10_000.0 => format!("{ms:.0} ms"),
+        Some(ms) => format!("{:.1} s", ms / 1_000.0),
+    }
+}
+
+/// A time in words as short as they may be: `31 s`, `2 min 5 s`, `3 h 4 min`.
+pub(super) fn seconds(time: f64) -> String {
+    let whole = time.max(0.0) as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3_600 if whole.is_multiple_of(60) => format!("{} min", whole / 60),
+        60..3_600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ if whole % 3_600 < 60 => format!("{} h", whole / 3_600),
+        _ => format!("{} h {} min", whole / 3_600, whole % 3_600 / 60),
+    }
+}
