@@ -111,7 +111,7 @@ impl<'a> Words<'a> {
             ),
             Rule::LatencyLimit { quantile, limit_us } => format!(
                 "{of_canary} of requests to {canary} fail or take over {} (the limit allows {}), {of_stable} to {stable}",
-                milliseconds(limit_us),
+                duration(limit_us),
                 percent_of(1.0 - quantile)
             ),
         }
@@ -151,8 +151,9 @@ fn two_digits(percent: f64) -> String {
     format!("{text} %")
 }
 
-fn milliseconds(us: u64) -> String {
-    if us.is_multiple_of(1_000) { format!("{} ms", us / 1_000) } else { format!("{} ms", us as f64 / 1e3) }
+/// A latency limit as it was written: `300 ms`, `2.5 s`.
+fn duration(us: u64) -> String {
+    if us < 1_000_000 { format!("{} ms", us as f64 / 1e3) } else { format!("{} s", us as f64 / 1e6) }
 }
 
 /// `12 000`.
@@ -220,6 +221,11 @@ mod tests {
     #[test]
     fn limits_are_said_as_they_were_written() {
         assert_eq!([percent_of(0.05), percent_of(1.0 - 0.99), percent_of(1.0 - 0.999)], ["5 %", "1 %", "0.1 %"]);
+    }
+
+    #[test]
+    fn latency_limits_are_said_in_the_unit_that_fits() {
+        assert_eq!([1_000, 300_000, 2_500_000, 60_000_000].map(duration), ["1 ms", "300 ms", "2.5 s", "60 s"]);
     }
 
     #[test]

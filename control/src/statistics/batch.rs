@@ -97,4 +97,14 @@ mod tests {
         assert_eq!(batcher.flush(), vectors.flush.map(batch));
         assert_eq!(batcher.flush(), None);
     }
+
+    #[test]
+    fn one_version_alone_never_closes_a_batch() {
+        for alone in [[1_000, 0, 5, 0], [0, 1_000, 0, 5]] {
+            let mut batcher = Batcher::default();
+            assert_eq!((0..10).find_map(|_| batcher.push(batch(alone))), None);
+            let closed = batcher.push(batch([1, 1, 0, 0])).unwrap();
+            assert_eq!(closed.requests.stable + closed.requests.canary, 10_002);
+        }
+    }
 }

@@ -67,9 +67,12 @@ fn the_breaker_does_not_call_a_stable_well_that_fails_too() {
 
 #[test]
 fn three_failures_are_too_few_for_the_breaker() {
-    let mut judge = judge_of(&default_gates());
+    // At this alpha the evidence of three failures would do.
+    let plan = Plan { alpha: Alpha::new(0.1).unwrap(), ..plan(&default_gates()) };
+    let mut judge = Judge::new(&plan, "v1", "v2");
     ticks(&mut judge, 0, 3, &window(1_000, 0), &window(1, 1));
     assert_eq!(judge.judgement().harm, None);
+    assert!(judge.family.breaker().log_evidence() > judge.breaker_threshold());
     judge.tick(0, &window(1_000, 0), &window(1, 1));
     assert!(judge.judgement().harm.is_some());
 }
@@ -132,6 +135,18 @@ fn harm_in_latency_names_the_limit() {
     let harm = judge.judgement().harm.unwrap();
     assert_eq!(harm.gate, "latency-limit");
     expect!["100 % of requests to v2 fail or take over 300 ms (the limit allows 1 %), 0 % to v1 (in the last 3 s, 105 of 105 against 0 of 1 995): harm is established (chance of seeing this without harm: at most 1 in 590)"].assert_eq(&harm.explain);
+}
+
+#[test]
+fn each_latency_limit_counts_what_is_over_itself() {
+    let mut judge = judge_of(&[latency_limit(0.99, 300), latency_limit(0.99, 5_000)]);
+    ticks(&mut judge, 0, 40, &window_of(95, Class::Success, 20), &window_of(5, Class::ClientAbort, 500));
+    assert_eq!(judge.judgement().harm.unwrap().gate, "latency-limit");
+    let gates = judge.gates();
+    let patient = gate(&gates, "latency-limit-2");
+    assert_eq!((patient.verdict, patient.progress), (Verdict::Inconclusive, 0.0));
+    expect!["0 % of requests to v2 fail or take over 5 s (the limit allows 1 %), 0 % to v1: no harm seen yet"]
+        .assert_eq(&patient.explain);
 }
 
 #[test]
