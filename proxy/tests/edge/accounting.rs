@@ -112,15 +112,19 @@ async fn a_client_that_leaves_a_hanging_version_is_a_latency_and_no_error() {
 
 #[tokio::test]
 async fn a_pooled_connection_that_was_closed_is_nobodys_failure() {
-    // Each connection serves one request and is closed a moment later, as if its keep-alive had run out.
-    let answer = RawAnswer { then: Then::Close, ..RawAnswer::new("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n") };
-    let v1 = RawOrigin::start(vec![answer]).await.unwrap();
-    let shop = Shop::open(&[v1.address()], &[nobody()], 0);
-    for _ in 0..50 {
+    // The second request finds its kept connection closed under its hands, as when a keep-alive time runs out.
+    let good = RawAnswer::new("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let closes = RawAnswer { then: Then::Close, ..RawAnswer::new("") };
+    let v1 = RawOrigin::start(vec![good.clone(), closes, good]).await.unwrap();
+    // One core, so that there is one pool.
+    let shop = Shop::open_on(1, &[v1.address()], &[nobody()]);
+    for _ in 0..2 {
         assert_eq!(status(&get(shop.address()).await), 200);
     }
-    let tally = shop.tally_until("v1", |tally| tally.requests() == 50).await;
-    assert_eq!(judged(&tally, Class::Success), 50, "{tally:?}");
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 2).await;
+    assert_eq!((judged(&tally, Class::Success), tally.bad()), (2, 0), "{tally:?}");
+    assert_eq!(tally.attempts[Attempt::First as usize][Class::Reset as usize], 1, "it is counted all the same");
+    assert_eq!(v1.connections().len(), 2);
 }
 
 #[tokio::test]

@@ -32,8 +32,25 @@ impl Shop {
         Self::open_with(v1, v2, percent, "", UpstreamTimeouts::default(), ClientTimeouts::default())
     }
 
+    /// Serves v1 alone, on so many cores.
+    pub(crate) fn open_on(cores: usize, v1: &[SocketAddr], v2: &[SocketAddr]) -> Self {
+        Self::assemble(cores, v1, v2, 0, "", UpstreamTimeouts::default(), ClientTimeouts::default())
+    }
+
     /// The same, with further lines for the service and times of the caller's choice.
     pub(crate) fn open_with(
+        v1: &[SocketAddr],
+        v2: &[SocketAddr],
+        percent: u16,
+        more: &str,
+        upstream: UpstreamTimeouts,
+        client: ClientTimeouts,
+    ) -> Self {
+        Self::assemble(2, v1, v2, percent, more, upstream, client)
+    }
+
+    fn assemble(
+        cores: usize,
         v1: &[SocketAddr],
         v2: &[SocketAddr],
         percent: u16,
@@ -50,9 +67,9 @@ impl Shop {
         let configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
         let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
         let addresses: HashMap<_, _> = endpoints.map(|e| (e.clone(), e.to_string().parse().unwrap())).collect();
-        let mut publisher = Publisher::new(2, upstream);
+        let mut publisher = Publisher::new(cores, upstream);
         publisher.install(&configuration, &addresses, |_| None, Instant::now());
-        let limits = Limits { cores: 2, client, ..Limits::default() };
+        let limits = Limits { cores, client, ..Limits::default() };
         let data = DataPlane::start(&["127.0.0.1:0".parse().unwrap()], &limits, &publisher.reader()).unwrap();
         let mut shop = Self { publisher, data };
         shop.split(percent);
