@@ -92,7 +92,7 @@ impl Tidegate {
 
         let publisher = Publisher::new(limits.cores, UpstreamTimeouts::default());
         let reader = publisher.reader();
-        let options = Options { state_directory, ..Options::default() };
+        let options = Options::new(state_directory);
         let (handle, control) = control_loop::start(options, LivePlane::new(publisher), resolved)?;
 
         // Opened last: the journal is replayed and the split in force is published before the first connection.

@@ -111,7 +111,11 @@ impl Connection {
     /// # Errors
     /// See [`Failure`].
     pub fn probe(&self, path: &str) -> Result<(), Failure> {
-        let request = self.agent.get(format!("{}{path}", self.url)).config().timeout_global(Some(PROBE)).build();
+        let mut request = self.agent.get(format!("{}{path}", self.url)).config().timeout_global(Some(PROBE)).build();
+        // A probe needs no token; with one, the server may be asked by any name.
+        if let Some(credentials) = self.credentials() {
+            request = request.header("authorization", credentials);
+        }
         self.answered(request.call()).map(drop)
     }
 

@@ -1,0 +1,15 @@
+//! The executable `tidegate`, as a library: the only place that knows both planes.
+//!
+//! `main.rs` parses, dispatches and gives the exit code; everything else is here, so that tests start the real thing.
+
+pub mod check;
+pub mod cli;
+pub mod client;
+pub mod demo;
+pub mod exit;
+pub mod log;
+pub mod plane;
+pub mod resolve;
+pub mod run;
+pub mod serve;
+pub mod signals;

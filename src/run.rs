@@ -1,0 +1,67 @@
+//! `tidegate run`: serves until a signal ends it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use config::{Configuration, Problems, Read};
+use proxy::Limits;
+use tracing::{info, warn};
+
+use crate::cli::Run;
+use crate::exit::Exit;
+use crate::serve::{Drain, Settings, Source, Tidegate};
+use crate::signals::{Ended, serve_until_ended};
+
+/// Serves in the foreground.
+///
+/// # Errors
+/// Where the configuration is bad, or something that it names cannot be had: each says what, and what is legal.
+pub fn run(arguments: &Run) -> anyhow::Result<Exit> {
+    let _log = crate::log::begin();
+    let (read, source) = configuration(arguments).map_err(|problems| anyhow!("{problems}"))?;
+    for warning in &read.warnings {
+        warn!("{warning}");
+    }
+    let tidegate = Tidegate::start(Settings {
+        configuration: read.configuration,
+        source,
+        token: std::env::var("TIDEGATE_TOKEN").ok().filter(|token| !token.is_empty()),
+        limits: Limits::default(),
+        drain: Drain::default(),
+    })?;
+    let exit = match serve_until_ended(tidegate).context("cannot listen for signals")? {
+        Ended::Drained => Exit::Done,
+        Ended::AtOnce => Exit::Done,
+        Ended::Forced(cut) => {
+            warn!(connections = cut, "cut at the drain deadline");
+            Exit::Forced
+        }
+    };
+    info!("ended");
+    Ok(exit)
+}
+
+/// What to serve, and how to read it again.
+fn configuration(arguments: &Run) -> Result<(Read, Source), Problems> {
+    if let Some(file) = &arguments.config {
+        let read = config::read_file(file)?;
+        let file = file.clone();
+        let source = move || config::read_file(&file).map(|read| read.configuration).map_err(|problems| lines(&problems));
+        return Ok((read, Arc::new(source)));
+    }
+    let read = config::without_file(
+        arguments.stable.as_deref().unwrap_or_default(),
+        arguments.canary.as_deref(),
+        arguments.weight.as_deref(),
+        arguments.listen.as_deref(),
+        arguments.admin_address.as_deref(),
+        arguments.state.as_deref(),
+    )?;
+    // There is no file to read again: a reload resolves the names anew.
+    let same: Configuration = read.configuration.clone();
+    Ok((read, Arc::new(move || Ok(same.clone()))))
+}
+
+fn lines(problems: &Problems) -> Vec<String> {
+    problems.as_slice().iter().map(ToString::to_string).collect()
+}
