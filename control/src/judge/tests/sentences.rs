@@ -177,6 +177,16 @@ fn a_canary_that_gets_no_more_requests_has_no_data_after_thirty_seconds() {
 }
 
 #[test]
+fn requests_of_one_version_alone_are_no_data_also_where_a_step_ends() {
+    let mut judge = judge_of(&default_gates());
+    judge.tick(0, &window(0, 0), &window(50, 0));
+    judge.new_step();
+    assert!(!judge.judgement().has_data);
+    judge.tick(0, &window(1, 0), &window(50, 0));
+    assert!(judge.judgement().has_data);
+}
+
+#[test]
 fn no_data_says_what_is_missing() {
     let mut judge = judge_of(&default_gates());
     judge.tick(0, &window(0, 0), &window(3, 0));
