@@ -16,6 +16,7 @@ use loadtest::{
     Behaviour, ClientKey, Clients, Fraction, Latency, Length, Load, LoadReport, Origin, OriginOptions, Protocol, Rate,
     RawAnswer, RawOrigin, RunningLoad, Setting, Spacing, failures,
 };
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 /// Long enough for anything that happens at all.
@@ -43,7 +44,7 @@ async fn report(load: Load) -> LoadReport {
 }
 
 async fn finish(running: RunningLoad) -> LoadReport {
-    running.over().await;
+    tokio::time::timeout(LIMIT, running.over()).await.expect("the load ends");
     assert!(running.is_over());
     running.wait()
 }
@@ -99,6 +100,37 @@ async fn a_client_that_leaves_closes_its_connection() {
     let report = report(Load { timeout: Some(Duration::from_millis(100)), ..load(&origin, 1_000.0, 100) }).await;
     assert_eq!((report.timeouts, failures(&report)), (100, 100), "{report}");
     eventually("the origin notices", || origin.arrivals().in_progress == 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_a_response_closes_its_connection_too() {
+    let half = RawAnswer::new("HTTP/1.1 200 OK\r\nx-version: v2\r\ncontent-length: 10\r\n\r\nhalf");
+    let origin = RawOrigin::start(vec![half]).await.unwrap();
+    let timeout = Some(Duration::from_millis(100));
+    let report = report(Load { timeout, length: Length::Count(3), ..Load::new(origin.address()) }).await;
+    assert_eq!((report.timeouts, report.by_version["v2"].failed), (3, 3), "{report}");
+    origin.until(LIMIT, |all| all.len() == 3 && all.iter().all(|c| c.closed)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_server_that_never_reads_stops_sending() {
+    const BODY: usize = 32 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upload = Load {
+        length: Length::Count(1),
+        method: http::Method::POST,
+        body: vec![b'x'; BODY].into(),
+        timeout: Some(Duration::from_millis(100)),
+        ..Load::new(listener.local_addr().unwrap())
+    };
+    let running = upload.start().unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    eventually("the client leaves", || running.live().timeouts == 1).await;
+    let mut received = Vec::new();
+    // A reset is an end too.
+    drop(tokio::time::timeout(LIMIT, stream.read_to_end(&mut received)).await.expect("the connection ends"));
+    assert!(received.len() < BODY, "the whole body was sent after the client had left");
+    drop(running);
 }
 
 #[tokio::test]

@@ -23,6 +23,12 @@ async fn expect(stream: &mut TcpStream, bytes: &[u8]) {
     assert_eq!(String::from_utf8_lossy(&read), String::from_utf8_lossy(bytes));
 }
 
+async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    tokio::time::timeout(LIMIT, stream.read_to_end(&mut bytes)).await.unwrap().unwrap();
+    bytes
+}
+
 #[tokio::test]
 async fn each_request_gets_its_answer_and_the_last_one_is_repeated() {
     let origin = RawOrigin::start(vec![RawAnswer::new("first"), RawAnswer::new("second")]).await.unwrap();
@@ -46,8 +52,7 @@ async fn a_terminator_too_many_is_recorded_and_not_answered() {
     let seen = origin.until(LIMIT, |all| all[0].malformed).await.unwrap();
     assert_eq!((seen[0].requests, seen[0].received.as_slice()), (1, request.as_slice()));
     stream.shutdown().await.unwrap();
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).await.unwrap();
+    let rest = until_closed(&mut stream).await;
     assert_eq!(rest, b"", "one request, one answer");
 }
 
@@ -57,9 +62,7 @@ async fn an_answer_may_come_before_the_body_and_close() {
     let origin = RawOrigin::start(vec![early]).await.unwrap();
     let mut stream = connect(&origin).await;
     stream.write_all(b"POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nabc").await.unwrap();
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).await.unwrap();
-    assert_eq!(all, b"early");
+    assert_eq!(until_closed(&mut stream).await, b"early");
     assert_eq!(origin.connections()[0].requests, 0);
 }
 

@@ -13,7 +13,6 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 
 use super::Protocol;
 use super::passage::{Ending, Failure};
@@ -35,27 +34,10 @@ pub(super) struct Client {
     shared: Mutex<Vec<Arc<Http2>>>,
 }
 
-/// What drives a connection ends with it, and so its socket is closed.
-#[derive(Debug)]
-struct Driver(AbortHandle);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-#[derive(Debug)]
-struct Http1 {
-    sender: http1::SendRequest<Body>,
-    _driver: Driver,
-}
-
-#[derive(Debug)]
-struct Http2 {
-    sender: http2::SendRequest<Body>,
-    _driver: Driver,
-}
+/// An HTTP/1 connection. hyper closes it once this is dropped, whatever is under way on it.
+type Http1 = http1::SendRequest<Body>;
+/// An HTTP/2 connection.
+type Http2 = http2::SendRequest<Body>;
 
 /// A connection in use. Dropping it closes it (HTTP/1) or gives its place free (HTTP/2).
 #[derive(Debug)]
@@ -84,7 +66,7 @@ impl Client {
     pub(super) async fn give_back(&self, lease: Lease) {
         if let Leased::Http1(mut connection) = lease.0
             // An error: the server wants the connection closed.
-            && connection.sender.ready().await.is_ok()
+            && connection.ready().await.is_ok()
         {
             let mut idle = self.idle.lock();
             if idle.len() < self.idle_limit {
@@ -101,7 +83,7 @@ impl Client {
                 Some(connection) => connection,
                 None => self.open_http1().await?,
             };
-            match connection.sender.try_send_request(request).await {
+            match connection.try_send_request(request).await {
                 Ok(response) => return Ok((response, Lease(Leased::Http1(connection)))),
                 Err(mut error) => match error.take_message() {
                     // The server had closed this idle connection, and not one byte was sent: no retry, just another.
@@ -115,7 +97,7 @@ impl Client {
     fn take_idle(&self) -> Option<Http1> {
         let mut idle = self.idle.lock();
         while let Some(connection) = idle.pop() {
-            if connection.sender.is_ready() {
+            if connection.is_ready() {
                 return Some(connection);
             }
         }
@@ -126,8 +108,8 @@ impl Client {
         let io = self.connect().await?;
         let (sender, connection) = http1::handshake(io).await.map_err(|error| Ending::Failed(failure(&error)))?;
         // What ends the connection is told to its request.
-        let driver = tokio::spawn(async { drop(connection.await) });
-        Ok(Http1 { sender, _driver: Driver(driver.abort_handle()) })
+        tokio::spawn(async { drop(connection.await) });
+        Ok(sender)
     }
 
     async fn send_http2(&self, mut request: Request<Body>) -> Result<(Response<Incoming>, Lease), Ending> {
@@ -138,10 +120,10 @@ impl Client {
                 Some(connection) => connection,
                 None => self.open_http2().await?,
             };
-            match connection.sender.clone().try_send_request(request).await {
+            match Http2::clone(&connection).try_send_request(request).await {
                 Ok(response) => return Ok((response, Lease(Leased::Http2(connection)))),
                 Err(mut error) => match error.take_message() {
-                    Some(unsent) if was_kept && connection.sender.is_closed() => request = unsent,
+                    Some(unsent) if was_kept && connection.is_closed() => request = unsent,
                     _ => return Err(Ending::Failed(failure(error.error()))),
                 },
             }
@@ -151,7 +133,7 @@ impl Client {
     /// A connection with a free place. Closed ones are forgotten.
     fn share(&self) -> Option<Arc<Http2>> {
         let mut shared = self.shared.lock();
-        shared.retain(|connection| !connection.sender.is_closed());
+        shared.retain(|connection| !connection.is_closed());
         // One count is the list's own.
         shared.iter().find(|connection| Arc::strong_count(connection) <= STREAMS).cloned()
     }
@@ -160,8 +142,8 @@ impl Client {
         let io = self.connect().await?;
         let (sender, connection) =
             http2::handshake(TokioExecutor::new(), io).await.map_err(|error| Ending::Failed(failure(&error)))?;
-        let driver = tokio::spawn(async { drop(connection.await) });
-        let connection = Arc::new(Http2 { sender, _driver: Driver(driver.abort_handle()) });
+        tokio::spawn(async { drop(connection.await) });
+        let connection = Arc::new(sender);
         let mut shared = self.shared.lock();
         if shared.len() < self.idle_limit {
             shared.push(Arc::clone(&connection));

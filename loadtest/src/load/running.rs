@@ -145,3 +145,16 @@ async fn dispatch(
         () = stop.wanted() => (),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_load_leaves_no_pacer_behind() {
+        let running = Load::new("127.0.0.1:1".parse().unwrap()).start().unwrap();
+        let pacer = Arc::downgrade(&running.pacer);
+        drop(running);
+        assert!(pacer.upgrade().is_none(), "its thread still holds it");
+    }
+}
