@@ -236,7 +236,7 @@ impl Plan {
 pub enum Step {
     /// Give the canary this weight and keep it for at least this long.
     Weight {
-        /// The canary's weight, above 0.
+        /// The canary's weight: above 0, and below 100 %, which would leave nothing to compare with.
         weight: Weight,
         /// At least this long.
         hold: Duration,

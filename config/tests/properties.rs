@@ -28,7 +28,7 @@ services:
       v3: { endpoints: ["10.0.0.4:8080"] }
     plan:
       min_requests: 200
-      steps: [{ weight: 1%, hold: 500ms }, { weight: 100% }]
+      steps: [{ weight: 1%, hold: 500ms }, { weight: 99.99% }]
       gates:
         - errors: { tolerance: 0.1% }
         - { name: doubled, errors: { tolerance: { ratio: 2, points: 0.02% } }, role: guardrail }

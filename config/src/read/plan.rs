@@ -107,7 +107,15 @@ fn step(item: &Cursor<'_>, highest: &mut Option<(Weight, Place)>, report: &mut R
 fn step_weight(written: &Cursor<'_>, highest: &mut Option<(Weight, Place)>, report: &mut Report) -> Option<Weight> {
     let weight: Weight = written.literal(report, "a weight, like 5%", str::parse)?;
     if weight == Weight::ZERO {
-        written.wrong(report, "`0%` gives the canary nothing; legal is above 0% to 100%");
+        written.wrong(report, "`0%` gives the canary nothing; legal is above 0% and below 100%");
+        return None;
+    }
+    if weight == Weight::FULL {
+        written.wrong(
+            report,
+            "`100%` leaves no stable traffic to compare with; legal is above 0% and below 100% (after its last step the \
+             canary is promoted by itself)",
+        );
         return None;
     }
     if let Some((before, place)) = highest.filter(|(before, _)| weight < *before) {
