@@ -62,3 +62,9 @@ impl From<Exit> for ExitCode {
         Self::from(exit.code())
     }
 }
+
+/// Whether whoever read the output has read enough, as in `tidegate status | head -1`: no failure.
+#[must_use]
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tidegate::cli::{self, Cli, Command};
-use tidegate::exit::Exit;
+use tidegate::exit::{self, Exit};
 use tidegate::{check, client, demo, run};
 
 /// Least CPU a request of the allocators tried.
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let out = &mut std::io::stdout();
     match dispatch(cli, out) {
         Ok(exit) => exit.into(),
+        Err(error) if exit::is_closed_pipe(&error) => Exit::Done.into(),
         Err(error) => {
             // Nobody is left to tell where standard error is closed.
             let _ = writeln!(std::io::stderr(), "tidegate: {error:#}");

@@ -23,4 +23,4 @@ pub mod server;
 pub mod ticket;
 
 pub use routing::Publisher;
-pub use server::{BindError, DataPlane, Limits};
+pub use server::{DataPlane, Limits, StartError};

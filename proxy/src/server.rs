@@ -19,6 +19,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
@@ -44,14 +45,20 @@ impl Default for Limits {
     }
 }
 
-/// A listener that could not be opened.
+/// Why a data plane does not start.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {reason}")]
-pub struct BindError {
-    /// The address wanted.
-    pub address: SocketAddr,
-    /// Why not, and what to do.
-    pub reason: String,
+pub enum StartError {
+    /// A listener cannot be opened.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address wanted.
+        address: SocketAddr,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// The system gives no thread, or no descriptors for its runtime.
+    #[error("cannot start the data plane's threads: {0}")]
+    Thread(io::Error),
 }
 
 /// The running data plane. Dropping it ends it at once; [`drain`](Self::drain) ends it gently.
@@ -76,37 +83,27 @@ enum Stop {
 
 impl DataPlane {
     /// Opens the listeners and starts serving what is published to `reader`, now and later.
-    pub fn start(listeners: &[SocketAddr], limits: &Limits, reader: &Reader) -> Result<Self, BindError> {
+    pub fn start(listeners: &[SocketAddr], limits: &Limits, reader: &Reader) -> Result<Self, StartError> {
         let sockets = listeners.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, _>>()?;
         let addresses = sockets.iter().map(|(_, address)| *address).collect();
         let (stop, stopped) = watch::channel(Stop::Serve);
         let open = Arc::new(AtomicU64::new(0));
         let mut threads = Vec::new();
         let mut cores = Vec::new();
-        let failed = |address: SocketAddr, error: &io::Error| BindError { address, reason: error.to_string() };
-        let first = listeners.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
         for core in 0..limits.cores.max(1) {
             let (hand_over, connections) = mpsc::channel(1024);
             let load = Arc::new(AtomicU64::new(0));
-            let worker = Worker {
-                core,
-                reader: reader.clone(),
-                client: limits.client,
-                load: Arc::clone(&load),
-                open: Arc::clone(&open),
-            };
+            let worker = Worker { core, reader: reader.clone(), client: limits.client };
             let stopped = stopped.clone();
             let name = format!("tidegate-core-{core}");
-            threads.push(spawn(name, move || worker.serve(connections, stopped)).map_err(|e| failed(first, &e))?);
+            threads.push(spawn(name, move |runtime| worker.serve(&runtime, connections, stopped))?);
             cores.push(Core { hand_over, load });
         }
         let cores = Arc::new(cores);
         let most = limits.connections;
         let (accepted, accepting) = (Arc::clone(&open), stopped);
-        threads.push(
-            spawn("tidegate-accept".into(), move || accept_all(sockets, cores, most, &accepted, accepting))
-                .map_err(|e| failed(first, &e))?,
-        );
+        let accept = move |runtime: Runtime| accept_all(&runtime, sockets, cores, most, &accepted, accepting);
+        threads.push(spawn("tidegate-accept".into(), accept)?);
         Ok(Self { addresses, stop, open, threads })
     }
 
@@ -152,11 +149,13 @@ impl Drop for DataPlane {
     }
 }
 
-fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name).spawn(run)
+/// A thread with a runtime of its own. Both are had before anything is served, or nothing is.
+fn spawn(name: String, run: impl FnOnce(Runtime) + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+    thread::Builder::new().name(name).spawn(move || run(runtime)).map_err(StartError::Thread)
 }
 
-fn bind(address: SocketAddr) -> Result<(StdListener, SocketAddr), BindError> {
+fn bind(address: SocketAddr) -> Result<(StdListener, SocketAddr), StartError> {
     let open = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // A restart may take the address while old connections linger. Not SO_REUSEPORT: see the module's head.
@@ -168,7 +167,7 @@ fn bind(address: SocketAddr) -> Result<(StdListener, SocketAddr), BindError> {
         let address = listener.local_addr()?;
         Ok((listener, address))
     };
-    open().map_err(|error: io::Error| BindError { address, reason: why_not_bound(&error) })
+    open().map_err(|error: io::Error| StartError::Listen { address, reason: why_not_bound(&error) })
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the standard library's kinds of errors are open")]
@@ -185,21 +184,24 @@ fn why_not_bound(error: &io::Error) -> String {
     }
 }
 
+/// A connection on its way to its core, counted from the moment it was accepted.
+type Accepted = (StdStream, SocketAddr, Counted);
+
 /// A core as the acceptor sees it.
 #[derive(Debug)]
 struct Core {
-    hand_over: mpsc::Sender<(StdStream, SocketAddr)>,
+    hand_over: mpsc::Sender<Accepted>,
     load: Arc<AtomicU64>,
 }
 
 fn accept_all(
+    runtime: &Runtime,
     sockets: Vec<(StdListener, SocketAddr)>,
     cores: Arc<Vec<Core>>,
     most: u64,
     open: &Arc<AtomicU64>,
     mut stopped: watch::Receiver<Stop>,
 ) {
-    let Some(runtime) = runtime() else { return };
     runtime.block_on(async {
         for (socket, address) in sockets {
             match TcpListener::from_std(socket) {
@@ -229,10 +231,12 @@ async fn accept(listener: TcpListener, cores: Arc<Vec<Core>>, most: u64, open: A
         }
         let Ok(stream) = stream.into_std() else { continue };
         let Some(core) = cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed)) else { return };
-        core.load.fetch_add(1, Ordering::Relaxed);
-        open.fetch_add(1, Ordering::Relaxed);
-        if core.hand_over.send((stream, peer)).await.is_err() {
-            return;
+        let counted = Counted::new(&core.load, &open);
+        // A core that takes no connection does not keep the others from theirs.
+        match core.hand_over.try_send((stream, peer, counted)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => warn!(%peer, "connection refused: its core is overloaded"),
+            Err(mpsc::error::TrySendError::Closed(_)) => return,
         }
     }
 }
@@ -242,12 +246,19 @@ struct Worker {
     core: usize,
     reader: Reader,
     client: ClientTimeouts,
-    load: Arc<AtomicU64>,
-    open: Arc<AtomicU64>,
 }
 
-/// Counts a connection until it ends, however it ends.
+/// Counts a connection, for its core and in all, until it ends, however it ends.
+#[derive(Debug)]
 struct Counted(Arc<AtomicU64>, Arc<AtomicU64>);
+
+impl Counted {
+    fn new(load: &Arc<AtomicU64>, open: &Arc<AtomicU64>) -> Self {
+        load.fetch_add(1, Ordering::Relaxed);
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(load), Arc::clone(open))
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -257,15 +268,14 @@ impl Drop for Counted {
 }
 
 impl Worker {
-    fn serve(self, mut connections: mpsc::Receiver<(StdStream, SocketAddr)>, mut stopped: watch::Receiver<Stop>) {
-        let Some(runtime) = runtime() else { return };
+    fn serve(self, runtime: &Runtime, mut connections: mpsc::Receiver<Accepted>, mut stopped: watch::Receiver<Stop>) {
         runtime.block_on(async {
             let proxy = Arc::new(self.proxy());
             let (draining, shutdown) = watch::channel(false);
             loop {
                 tokio::select! {
                     connection = connections.recv() => match connection {
-                        Some((stream, peer)) => self.begin(stream, peer, &proxy, &shutdown),
+                        Some(accepted) => self.begin(accepted, &proxy, &shutdown),
                         // The acceptor has ended; what is open goes on.
                         None => break,
                     },
@@ -275,8 +285,8 @@ impl Worker {
             let _ = draining.send(true);
             proxy.http_cleanup().await;
             // Connections that were accepted and not begun yet are served too: no client is reset.
-            while let Some((stream, peer)) = connections.recv().await {
-                self.begin(stream, peer, &proxy, &shutdown);
+            while let Some(accepted) = connections.recv().await {
+                self.begin(accepted, &proxy, &shutdown);
             }
             let _ = stopped.wait_for(|stop| *stop == Stop::Now).await;
         });
@@ -305,14 +315,7 @@ impl Worker {
         proxy
     }
 
-    fn begin(
-        &self,
-        stream: StdStream,
-        peer: SocketAddr,
-        proxy: &Arc<HttpProxy<Edge>>,
-        shutdown: &watch::Receiver<bool>,
-    ) {
-        let counted = Counted(Arc::clone(&self.load), Arc::clone(&self.open));
+    fn begin(&self, (stream, peer, counted): Accepted, proxy: &Arc<HttpProxy<Edge>>, shutdown: &watch::Receiver<bool>) {
         // Without a delay a response leaves when it is written; it is gathered by the stream itself.
         let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
             Ok(stream) => stream,
@@ -333,9 +336,4 @@ impl Worker {
             proxy.process_new(Box::new(stream), &shutdown).await;
         }));
     }
-}
-
-fn runtime() -> Option<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.inspect_err(|error| warn!(%error, "cannot start a runtime")).ok()
 }
