@@ -23,7 +23,9 @@ pub fn resolve(configuration: Configuration) -> Result<Resolved, Vec<String>> {
     let answers: Vec<(&Endpoint, io::Result<SocketAddr>)> = thread::scope(|scope| {
         let asked: Vec<_> = endpoints
             .chunks(share)
-            .map(|share| scope.spawn(|| share.iter().map(|endpoint| (*endpoint, address_of(endpoint))).collect::<Vec<_>>()))
+            .map(|share| {
+                scope.spawn(|| share.iter().map(|endpoint| (*endpoint, address_of(endpoint))).collect::<Vec<_>>())
+            })
             .collect();
         asked.into_iter().flat_map(|answers| answers.join().unwrap_or_default()).collect()
     });

@@ -22,6 +22,11 @@ pub fn run(arguments: &Run) -> anyhow::Result<Exit> {
     for warning in &read.warnings {
         warn!("{warning}");
     }
+    // A client takes two descriptors, its own and one upstream, and the usual soft limit is 1 024.
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => info!(limit, "file descriptors"),
+        Err(error) => warn!(%error, "the limit of file descriptors stays as it is"),
+    }
     let tidegate = Tidegate::start(Settings {
         configuration: read.configuration,
         source,
@@ -46,7 +51,8 @@ fn configuration(arguments: &Run) -> Result<(Read, Source), Problems> {
     if let Some(file) = &arguments.config {
         let read = config::read_file(file)?;
         let file = file.clone();
-        let source = move || config::read_file(&file).map(|read| read.configuration).map_err(|problems| lines(&problems));
+        let source =
+            move || config::read_file(&file).map(|read| read.configuration).map_err(|problems| lines(&problems));
         return Ok((read, Arc::new(source)));
     }
     let read = config::without_file(

@@ -27,7 +27,11 @@ pub fn serve_until_ended(tidegate: Tidegate) -> std::io::Result<Ended> {
     for signal in [SIGINT, SIGQUIT, SIGTERM] {
         // Registered first, so that it is there before the drain begins. It ends the process wherever the drain stands;
         // the journal is safe, since nothing in it waits for an orderly end.
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(Exit::Forced.code()), Arc::clone(&draining))?;
+        signal_hook::flag::register_conditional_shutdown(
+            signal,
+            i32::from(Exit::Forced.code()),
+            Arc::clone(&draining),
+        )?;
     }
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
     for signal in &mut signals {

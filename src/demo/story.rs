@@ -43,7 +43,6 @@ impl Story<'_, '_> {
         self.telling.chapter("v2 is released: 5 %, then 25 %, then 50 % of the users")?;
         let started = self.start("v2")?;
         self.follow_until(&started.id, |rollout| rollout.step_elapsed_s >= 2.0)?;
-        let hurt_before = self.stage.load.live().clients_hurt;
         self.stage.v2.begin_incident();
         self.stage.v2.dial().set_errors(Fraction::ONE);
         self.telling.say("v2 breaks: from now on every answer of it is an error.")?;
@@ -53,15 +52,16 @@ impl Story<'_, '_> {
         self.until("the last requests to v2", |story| story.stage.v2.arrivals().in_progress == 0)?;
         let arrivals = self.stage.v2.arrivals();
         let incident = arrivals.incident.ok_or_else(|| anyhow!("v2 never answered with an error"))?;
-        let hurt = self.stage.load.live().clients_hurt.saturating_sub(hurt_before);
         self.telling.incident(&Incident {
-            evidence: ended.reason.unwrap_or_default(),
             took: incident.last_request_at.saturating_sub(incident.first_bad_at),
             requests: incident.bad,
-            users: hurt,
         })?;
         ensure!(ended.weight == 0, "v2 still has weight after its rollback");
-        ensure!(incident.bad <= 60, "{} requests reached v2 after it broke: more than a rollback should need", incident.bad);
+        ensure!(
+            incident.bad <= 60,
+            "{} requests reached v2 after it broke: more than a rollback should need",
+            incident.bad
+        );
         Ok(())
     }
 
@@ -73,7 +73,11 @@ impl Story<'_, '_> {
         let ended = self.follow_until(&started.id, |rollout| rollout.phase.has_ended())?;
         ensure!(ended.phase == Phase::Promoted, "v3 was {} and not promoted", ended.phase.word());
         let live = self.stage.load.live();
-        ensure!(live.failed == transport_before, "{} requests were lost by the changes of weight", live.failed - transport_before);
+        ensure!(
+            live.failed == transport_before,
+            "{} requests were lost by the changes of weight",
+            live.failed - transport_before
+        );
         ensure!(live.not_sent == 0, "the load could not keep its rate");
         self.telling.promoted(&ended, &live)?;
         Ok(())

@@ -11,14 +11,10 @@ use loadtest::LiveCounts;
 
 /// What a rollback cost.
 pub(super) struct Incident {
-    /// What the gates saw, in a sentence.
-    pub(super) evidence: String,
     /// From the first bad response to the last request.
     pub(super) took: Duration,
     /// Requests that failed.
     pub(super) requests: u64,
-    /// Users who saw one of them.
-    pub(super) users: u64,
 }
 
 /// Writes the timeline.
@@ -34,7 +30,9 @@ impl<'a> Telling<'a> {
     #[expect(clippy::disallowed_methods, reason = "the demo is a shell: its timeline counts from here")]
     pub(super) fn begin(out: &'a mut dyn Write) -> Self {
         let live = if io::stderr().is_terminal() && io::stdout().is_terminal() {
-            ProgressBar::new_spinner().with_style(ProgressStyle::with_template("  {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()))
+            ProgressBar::new_spinner().with_style(
+                ProgressStyle::with_template("  {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            )
         } else {
             ProgressBar::hidden()
         };
@@ -53,8 +51,10 @@ impl<'a> Telling<'a> {
     }
 
     pub(super) fn opening(&mut self, service: SocketAddr, admin: SocketAddr, rate: u32, users: u32) -> io::Result<()> {
-        self.line("Tidegate demo: a service named shop behind a real proxy, in one process. It takes about 20 s.")?;
-        self.line(&format!("{rate} requests a second from {users} users go to http://{service}; the control API is http://{admin}."))?;
+        self.line("Tidegate demo: a service named shop behind a real proxy, in one process. It takes about 15 s.")?;
+        self.line(&format!(
+            "{rate} requests a second from {users} users go to http://{service}; the control API is http://{admin}."
+        ))?;
         self.line("One request in a thousand fails whatever the version, as in life.")
     }
 
@@ -90,10 +90,12 @@ impl<'a> Telling<'a> {
     }
 
     pub(super) fn incident(&mut self, incident: &Incident) -> io::Result<()> {
-        let Incident { evidence, took, requests, users } = incident;
-        self.line(&format!("          why        {evidence}"))?;
-        self.line(&format!("          how fast   {} ms from its first bad answer to the last request it got", took.as_millis()))?;
-        self.line(&format!("          the price  {requests} failed requests, {users} users hurt; everybody else noticed nothing"))
+        let Incident { took, requests } = incident;
+        self.line(&format!(
+            "          how fast   {} ms from its first bad answer to the last request it got",
+            took.as_millis()
+        ))?;
+        self.line(&format!("          the price  {requests} requests got an error; nobody else noticed anything"))
     }
 
     pub(super) fn promoted(&mut self, rollout: &RolloutView, load: &LiveCounts) -> io::Result<()> {
@@ -121,7 +123,9 @@ impl<'a> Telling<'a> {
         let option = if admin.port() == 9900 { String::new() } else { format!(" --admin http://{admin}") };
         let program = std::env::args().next().unwrap_or_else(|| "tidegate".to_owned());
         self.line("")?;
-        self.line("It goes on serving; Ctrl-C ends it. Try it from another terminal (v2 is still broken, v1 is well):")?;
+        self.line(
+            "It goes on serving; Ctrl-C ends it. Try it from another terminal (v2 is still broken, v1 is well):",
+        )?;
         for command in [
             format!("curl http://{service}/"),
             format!("{program} status{option}"),
