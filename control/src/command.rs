@@ -91,16 +91,8 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 8] = [
-        Self::Pause,
-        Self::Resume,
-        Self::Approve,
-        Self::Skip,
-        Self::Promote,
-        Self::Abort,
-        Self::Retry,
-        Self::Undo,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Pause, Self::Resume, Self::Approve, Self::Skip, Self::Promote, Self::Abort, Self::Retry, Self::Undo];
 
     /// The word in commands and paths.
     #[must_use]

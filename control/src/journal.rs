@@ -16,6 +16,10 @@ pub use self::record::Record;
 pub use self::replay::Replayed;
 use self::replay::{Ending, replay};
 
+/// How many changes may have been lost with a process that did not end in good order: steps back and reloads come
+/// into force before they are on disk.
+const GENERATION_LEAP: u64 = 1_000;
+
 /// Where the journal and the evidence are kept.
 pub trait Storage: Send {
     /// The journal's bytes; empty where there is none yet.
@@ -57,6 +61,8 @@ pub enum Request {
     Close {
         /// The evidence.
         evidence: Vec<u8>,
+        /// Whether the journal then holds everything that is in force.
+        complete: bool,
     },
 }
 
@@ -126,15 +132,18 @@ impl<S: Storage> Journal<S> {
         let repaired = match ending {
             Ending::Foreign { what } => return Err(OpenError::Foreign { what }),
             // What was read may be in the system's memory alone: nothing is built on it before it is on disk.
-            Ending::Whole if !bytes.is_empty() => journal.storage.sync(),
-            Ending::Whole => journal.begin(),
-            Ending::Torn { good, torn } => {
+            Ending::Whole if replayed.ended_well && !bytes.is_empty() => journal.storage.sync(),
+            Ending::Whole => journal.take_over(&mut replayed),
+            Ending::Torn { torn } => {
                 replayed.warnings.push(format!(
                     "the journal's last record was not written to its end ({torn} bytes); it was cut off"
                 ));
-                journal.cut(good)
+                journal.take_over(&mut replayed)
             }
-            Ending::Corrupt { line } => journal.keep_good_prefix(&bytes, line, &mut replayed),
+            Ending::Corrupt { line } => {
+                journal.distrust_after(line, bytes, &mut replayed);
+                journal.take_over(&mut replayed)
+            }
         };
         replayed.size = journal.size;
         if let Err(error) = repaired {
@@ -144,31 +153,24 @@ impl<S: Storage> Journal<S> {
         Ok((journal, replayed))
     }
 
-    fn begin(&mut self) -> io::Result<()> {
-        let header = record::header();
-        self.storage.rewrite(&header)?;
-        self.size = header.len() as u64;
-        Ok(())
-    }
-
-    fn cut(&mut self, good: usize) -> io::Result<()> {
-        if good == 0 {
-            return self.begin();
+    /// After a process that did not end in good order. Its last changes may be lost, and people may have seen the
+    /// generations that they had: a leap keeps those from coming back with another meaning. It is on disk before
+    /// anything is built on it, so that the next crash leaps on from there.
+    fn take_over(&mut self, replayed: &mut Replayed) -> io::Result<()> {
+        for record in replayed.records.values_mut() {
+            record.state.generation += GENERATION_LEAP;
         }
-        self.storage.truncate(good as u64)?;
-        self.size = good as u64;
-        self.storage.sync()
+        self.replace(replayed.records.values())
     }
 
-    fn keep_good_prefix(&mut self, bytes: &[u8], line: usize, replayed: &mut Replayed) -> io::Result<()> {
+    fn distrust_after(&mut self, line: usize, bytes: Vec<u8>, replayed: &mut Replayed) {
         let reason = format!("line {line} of the journal is damaged, and what came after it is not known");
-        replayed.corrupt = Some(reason.clone());
-        self.damaged = Some(bytes.to_vec());
         replayed.warnings.push(format!(
             "{reason}: the records before it are used, running rollouts are paused, and the damaged journal is kept \
              beside it as journal.corrupt-N"
         ));
-        self.replace(replayed.records.values())
+        replayed.corrupt = Some(reason);
+        self.damaged = Some(bytes);
     }
 
     fn replace<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) -> io::Result<()> {
@@ -200,9 +202,9 @@ impl<S: Storage> Journal<S> {
                     group.clear();
                     answers.push(self.rewrite(&records));
                 }
-                Request::Close { evidence } => {
+                Request::Close { evidence, complete } => {
                     answers.extend(self.append(&group));
-                    self.close(&evidence);
+                    self.close(&evidence, complete);
                     answers.push(Answer::Closed);
                     return answers;
                 }
@@ -248,8 +250,8 @@ impl<S: Storage> Journal<S> {
         problem
     }
 
-    fn close(&mut self, evidence: &[u8]) {
-        if self.distrusted.is_none() {
+    fn close(&mut self, evidence: &[u8], complete: bool) {
+        if complete && self.distrusted.is_none() {
             let ended = self.storage.append(&record::end()).and_then(|()| self.storage.sync());
             if let Err(error) = ended {
                 tracing::warn!(%error, "the journal could not be ended in good order");
@@ -273,15 +275,16 @@ impl<S: Storage> Journal<S> {
 
 /// An error of the disk as an operator understands it, with what to do.
 fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!("no space is left in the state directory ({error}); free some")
-        }
-        io::ErrorKind::ReadOnlyFilesystem => format!("the state directory is read-only ({error}); mount it writable"),
-        io::ErrorKind::PermissionDenied => {
-            format!("permission to write the state directory is missing ({error}); grant it")
-        }
-        _ => format!("writing to the state directory failed ({error})"),
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let kind = error.kind();
+    if matches!(kind, StorageFull | QuotaExceeded) {
+        format!("no space is left in the state directory ({error}); free some")
+    } else if kind == ReadOnlyFilesystem {
+        format!("the state directory is read-only ({error}); mount it writable")
+    } else if kind == PermissionDenied {
+        format!("permission to write the state directory is missing ({error}); grant it")
+    } else {
+        format!("writing to the state directory failed ({error})")
     }
 }
 

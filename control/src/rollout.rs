@@ -22,7 +22,6 @@ use std::time::Duration;
 use config::{Name, Plan, Service, Weight};
 use jiff::Timestamp;
 
-pub use self::file::Distrust;
 pub use self::release::Release;
 pub use self::state::{FileValues, HISTORY, Reading, Rollout, State};
 pub use self::view::allowed;
@@ -170,7 +169,7 @@ impl Release {
             }
             Event::Judged { judgement, gates } => Ok(self.judged(moment, &judgement, gates)),
             Event::Journalled { revision } => Ok(self.journalled(moment, revision)),
-            Event::JournalFailed { revision, problem } => Ok(self.journal_failed(revision, problem)),
+            Event::JournalFailed { revision, problem } => Ok(self.journal_failed(revision, &problem)),
             Event::FileChanged(service) => Ok(self.file_changed(moment, service)),
         }
     }

@@ -29,8 +29,9 @@ pub struct Snapshot {
 pub struct ServiceSnapshot {
     /// As the API shows it.
     pub view: ServiceView,
-    /// Tallies by version name.
-    pub tallies: BTreeMap<String, Tally>,
+    /// Tallies by version name, as of the last full second. Shared, because they are large and the view is built anew
+    /// at each tick.
+    pub tallies: BTreeMap<String, Arc<Tally>>,
     /// What clients got, by class in the order of [`Class::ALL`].
     pub responses: [u64; Class::ALL.len()],
     /// Ended rollouts of this process and the journal, by outcome phase.

@@ -21,12 +21,9 @@ use crate::events::EventLog;
 use crate::journal::{Answer, Replayed, Request};
 use crate::judge::Judge;
 use crate::plane::{DataPlane, Resolved};
-use crate::rollout::{Change, Distrust, Effect, Event, Moment, Release, State};
+use crate::rollout::{Change, Effect, Event, Moment, Release, State};
 use crate::view::{self, ServiceSnapshot, Snapshot};
 
-/// How many changes may have been lost with a process that did not end in good order: steps back and reloads come
-/// into force before they are on disk.
-const GENERATION_LEAP: u64 = 1_000;
 /// How long an orderly end waits for the disk.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
@@ -112,10 +109,9 @@ impl ControlCore {
             tracing::warn!(warning, "state replayed");
             core.tell(now, None, "warning", warning);
         }
-        let leap = if replayed.ended_well { 0 } else { GENERATION_LEAP };
-        let distrust = Distrust { generation_leap: leap, pause: replayed.corrupt };
+        let pause = replayed.corrupt.as_deref();
         for service in core.resolved.configuration.services.clone() {
-            core.admit(now, Arc::new(service), &distrust, &mut evidence);
+            core.admit(now, Arc::new(service), pause, &mut evidence);
         }
         core.install(now);
         core.publish(now, true);
@@ -127,12 +123,12 @@ impl ControlCore {
         &mut self,
         now: Now,
         service: Arc<config::Service>,
-        distrust: &Distrust,
+        pause: Option<&str>,
         evidence: &mut Evidence,
     ) {
         let (name, moment) = (service.name.clone(), self.moment(now));
         let (release, change) = match self.retired.remove(&name) {
-            Some(state) => Release::restore(service, state, distrust.clone(), &moment),
+            Some(state) => Release::restore(service, state, pause, &moment),
             None => Release::begin(service, &moment),
         };
         let judge = release.state().running().map(|rollout| {
@@ -160,6 +156,10 @@ impl ControlCore {
             self.services.iter().map(|(name, served)| (name.clone(), served.release.state().split())).collect();
         self.plane.install(&self.resolved, &splits);
         self.installing = false;
+        for served in self.services.values_mut() {
+            served.read_tallies(self.plane.as_ref());
+            served.changed = true;
+        }
         tracing::info!(services = splits.len(), at = %now.wall, "configuration installed");
     }
 
@@ -231,7 +231,10 @@ impl ControlCore {
         }
         let names: Vec<Name> = self.services.keys().cloned().collect();
         for name in &names {
-            self.judge(now, name);
+            // Nothing changes any more in a loop that ends: its last word is on the way to the disk.
+            if self.stopping.is_none() {
+                self.judge(now, name);
+            }
             if second_over {
                 self.look_at_the_others(name);
             }
@@ -240,9 +243,8 @@ impl ControlCore {
             self.last_second = now.elapsed;
             self.save_evidence();
         }
-        if self.link.wants_rewrite(now.elapsed) {
-            let live = self.services.iter().map(|(name, served)| (name, served.release.state())).chain(&self.retired);
-            self.link.rewrite(now.elapsed, now.wall, live);
+        if self.stopping.is_none() {
+            self.rewrite_when_wanted(now);
         }
         if let Some(stopping) = &mut self.stopping
             && now.elapsed.saturating_sub(stopping.since) >= STOP_PATIENCE
@@ -284,10 +286,7 @@ impl ControlCore {
                 served.take(self.plane.as_mut(), &version.name, &mut self.windows.0);
             }
         }
-        served.figures.retain(|name, _| service.versions.iter().any(|version| version.name == *name));
-        for figures in served.figures.values_mut() {
-            figures.turn(&self.bounds_us);
-        }
+        served.turn(self.plane.as_ref(), &self.bounds_us);
     }
 
     fn evidence(&self) -> Vec<u8> {
@@ -416,11 +415,19 @@ impl ControlCore {
         self.services.values_mut().for_each(|served| served.changed = true);
     }
 
+    fn rewrite_when_wanted(&mut self, now: Now) {
+        if self.link.wants_rewrite(now.elapsed) {
+            let live = self.services.iter().map(|(name, served)| (name, served.release.state())).chain(&self.retired);
+            self.link.rewrite(now.elapsed, now.wall, live);
+        }
+    }
+
     fn stop(&mut self, now: Now, reply: oneshot::Sender<()>) {
         match &mut self.stopping {
             Some(stopping) => stopping.replies.push(reply),
             None => {
                 let evidence = self.evidence();
+                self.rewrite_when_wanted(now);
                 self.link.close(evidence);
                 self.stopping = Some(Stopping { replies: vec![reply], since: now.elapsed, closed: false, over: false });
                 tracing::info!("control loop stops");

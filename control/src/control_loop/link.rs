@@ -109,7 +109,8 @@ impl Link {
     }
 
     pub(super) fn close(&mut self, evidence: Vec<u8>) {
-        self.outbox.push(Request::Close { evidence });
+        let complete = self.problem.as_ref().is_none_or(|problem| !problem.needs_rewrite);
+        self.outbox.push(Request::Close { evidence, complete });
     }
 
     /// What an answer of the journal means.

@@ -12,7 +12,7 @@ use super::evidence::Evidence;
 use super::served::Reply;
 use crate::command::Refused;
 use crate::plane::Resolved;
-use crate::rollout::{Distrust, Event, State};
+use crate::rollout::{Event, State};
 
 /// How many services that the file no longer has are remembered.
 const RETIRED: usize = 64;
@@ -84,9 +84,7 @@ impl ControlCore {
         for service in services {
             let name = service.name.clone();
             if !self.services.contains_key(&name) {
-                // Nothing was lost since this process itself retired it.
-                let trust = Distrust { generation_leap: 0, pause: None };
-                self.admit(now, Arc::new(service), &trust, &mut Evidence::default());
+                self.admit(now, Arc::new(service), None, &mut Evidence::default());
                 continue;
             }
             let moment = self.moment(now);

@@ -1,9 +1,10 @@
 //! One service as the control loop keeps it: its release, the tests of its rollout, and who waits for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use config::Name;
-use meter::Window;
+use meter::{Tally, Window};
 use tokio::sync::oneshot;
 
 use super::figures::Figures;
@@ -22,6 +23,8 @@ pub(super) struct Served {
     /// Who waits for which revision.
     pub(super) waiting: Vec<(u64, Reply)>,
     pub(super) figures: HashMap<Name, Figures>,
+    /// As of the last full second.
+    pub(super) tallies: BTreeMap<String, Arc<Tally>>,
     /// Whether people have not seen the latest state yet.
     pub(super) changed: bool,
 }
@@ -39,7 +42,14 @@ pub(super) enum Reply {
 
 impl Served {
     pub(super) fn new(release: Release) -> Self {
-        Self { release, judge: None, waiting: Vec::new(), figures: HashMap::new(), changed: true }
+        Self {
+            release,
+            judge: None,
+            waiting: Vec::new(),
+            figures: HashMap::new(),
+            tallies: BTreeMap::new(),
+            changed: true,
+        }
     }
 
     /// Takes what a version did since the last time.
@@ -48,6 +58,25 @@ impl Served {
         match self.figures.get_mut(version) {
             Some(figures) => figures.add(window),
             None => self.figures.entry(version.clone()).or_default().add(window),
+        }
+    }
+
+    /// A second is over: the figures that people see move on.
+    pub(super) fn turn(&mut self, plane: &dyn DataPlane, bounds_us: &[u64]) {
+        let service = Arc::clone(self.release.service());
+        self.figures.retain(|name, _| service.versions.iter().any(|version| version.name == *name));
+        self.figures.values_mut().for_each(|figures| figures.turn(bounds_us));
+        self.read_tallies(plane);
+    }
+
+    /// Reads the tallies for people.
+    pub(super) fn read_tallies(&mut self, plane: &dyn DataPlane) {
+        let service = self.release.service();
+        self.tallies.clear();
+        for version in &service.versions {
+            plane.tally(&service.name, &version.name, &mut |tally| {
+                self.tallies.insert(version.name.to_string(), Arc::new(tally.clone()));
+            });
         }
     }
 

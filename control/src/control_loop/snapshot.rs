@@ -1,9 +1,6 @@
 //! Builds what people see of a service.
 
-use std::collections::BTreeMap;
-
 use config::{Name, Service, Weight};
-use meter::Tally;
 
 use super::Now;
 use super::core::ControlCore;
@@ -16,16 +13,10 @@ use crate::view::{EndpointView, ServiceSnapshot, ServiceView, VersionView};
 pub(super) fn of_service(core: &ControlCore, now: Now, name: &Name) -> Option<ServiceSnapshot> {
     let served = core.services.get(name)?;
     let view = view_of(core, now, name)?;
-    let mut tallies = BTreeMap::new();
-    for version in &served.release.service().versions {
-        core.plane.tally(name, &version.name, &mut |tally: &Tally| {
-            tallies.insert(version.name.to_string(), tally.clone());
-        });
-    }
     let state = served.release.state();
     Some(ServiceSnapshot {
         view,
-        tallies,
+        tallies: served.tallies.clone(),
         responses: core.plane.responses(Some(name)),
         outcomes: state.outcomes.clone(),
         history: state.history.iter().map(|ended| (**ended).clone()).collect(),

@@ -30,10 +30,8 @@ pub struct Replayed {
 pub(super) enum Ending {
     /// With a whole line.
     Whole,
-    /// With a line that was not written to its end: what a crash leaves. So much is good.
+    /// With a line that was not written to its end: what a crash leaves.
     Torn {
-        /// Bytes before the torn line.
-        good: usize,
         /// Bytes of it.
         torn: usize,
     },
@@ -85,6 +83,6 @@ fn ending(bytes: &[u8], good: usize, length: usize, line: usize) -> Ending {
         (true, _) => Ending::Corrupt { line },
         // Not even a first line, and more than one that was cut short: this was never a journal.
         (false, 0) if bytes.contains(&b'\n') => Ending::Foreign { what: "it is no journal of tidegate".to_owned() },
-        (false, _) => Ending::Torn { good, torn: bytes.len() - good },
+        (false, _) => Ending::Torn { torn: bytes.len() - good },
     }
 }

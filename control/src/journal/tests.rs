@@ -147,9 +147,9 @@ fn written(records: &[Record]) -> Vec<u8> {
 #[test]
 fn a_record_comes_back_as_it_was_written() {
     let record = record("shop", 4);
-    let (_, replayed) = opened(&written(std::slice::from_ref(&record)));
+    let (replayed, ending) = replay(&written(std::slice::from_ref(&record)));
+    assert_eq!((replayed.last_seq, ending), (4, Ending::Whole));
     assert_eq!(replayed.records.into_values().collect::<Vec<_>>(), [record]);
-    assert_eq!((replayed.last_seq, replayed.warnings, replayed.corrupt), (4, Vec::<String>::new(), None));
 }
 
 #[test]
@@ -268,13 +268,28 @@ fn only_a_journal_that_was_closed_ended_well() {
     assert!(replayed.ended_well, "nothing can be lost from an empty one");
     journal.commit(vec![append(&record("shop", 1))]);
     assert!(!opened(&journal.storage.journal).1.ended_well);
-    let answers = journal.commit(vec![Request::Close { evidence: b"{}".to_vec() }]);
+    let answers = journal.commit(vec![Request::Close { evidence: b"{}".to_vec(), complete: true }]);
     assert_eq!((answers, &journal.storage.evidence[..]), (vec![Answer::Closed], &b"{}"[..]));
     let closed = journal.into_storage().journal;
     let (mut journal, replayed) = opened(&closed);
     assert!(replayed.ended_well && replayed.last_seq == 1);
     journal.commit(vec![append(&record("shop", 2))]);
     assert!(!opened(&journal.storage.journal).1.ended_well, "the end was that of an earlier process");
+}
+
+#[test]
+fn each_end_that_was_not_in_order_leaps_the_generation_and_an_orderly_one_does_not() {
+    let mut journal = written(&[record("shop", 1)]);
+    let before = full_state(1).generation;
+    for crashes in 1..=3 {
+        let (opened, replayed) = opened(&journal);
+        assert_eq!(replayed.records.values().next().unwrap().state.generation, before + crashes * GENERATION_LEAP);
+        journal = opened.into_storage().journal;
+    }
+    let (mut last, _) = opened(&journal);
+    last.commit(vec![Request::Close { evidence: Vec::new(), complete: true }]);
+    let (_, replayed) = opened(&last.into_storage().journal);
+    assert_eq!(replayed.records.values().next().unwrap().state.generation, before + 4 * GENERATION_LEAP);
 }
 
 proptest! {
@@ -295,7 +310,7 @@ proptest! {
         let mut bytes = written(&records);
         let at = at % bytes.len();
         bytes[at] ^= 1 << bit;
-        let Ok((_, replayed)) = Journal::open(Memory { journal: bytes, ..Memory::default() }) else { return Ok(()) };
+        let (replayed, _) = replay(&bytes);
         for found in replayed.records.values() {
             prop_assert!(records.contains(found));
         }

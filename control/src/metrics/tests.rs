@@ -165,7 +165,7 @@ fn snapshot() -> Snapshot {
     responses[Class::Local as usize] = 5;
     let service = ServiceSnapshot {
         view,
-        tallies: [("v1".to_owned(), tally()), ("v2".to_owned(), Tally::default())].into(),
+        tallies: [("v1".to_owned(), Arc::new(tally())), ("v2".to_owned(), Arc::default())].into(),
         responses,
         outcomes: [(Phase::RolledBack, 2)].into(),
         history: Vec::new(),

@@ -108,10 +108,11 @@ impl Release {
         reason: Option<&str>,
         id: String,
     ) -> Result<Change, Refused> {
-        if action == Action::Abort && self.state.running().is_none() {
-            if let Some(change) = self.abort_what_waits(moment, reason) {
-                return Ok(change);
-            }
+        if action == Action::Abort
+            && self.state.running().is_none()
+            && let Some(change) = self.abort_what_waits(moment, reason)
+        {
+            return Ok(change);
         }
         let (Some(phase), Some(rollout)) = (self.phase(), &self.state.rollout) else {
             let name = &self.service.name;

@@ -11,16 +11,6 @@ use super::{Change, Moment};
 use crate::command::Refused;
 use crate::view::Phase;
 
-/// How far a replayed state can be trusted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Distrust {
-    /// Added to the generation: how many changes may have been lost with what never reached the disk. Keeps a
-    /// generation that somebody saw from coming back with another meaning.
-    pub generation_leap: u64,
-    /// Why a running rollout is paused: part of the journal was unreadable.
-    pub pause: Option<String>,
-}
-
 impl Release {
     /// The release of a service that the journal does not know.
     #[must_use]
@@ -35,15 +25,14 @@ impl Release {
     }
 
     /// The release of a service as the journal left it. A running rollout goes on where it stood, its step's hold
-    /// begun anew. Where the file has changed meanwhile, its new values are taken over.
+    /// begun anew; `pause` says why it is paused instead, where part of the journal was unreadable. Where the file has changed meanwhile, its new values are taken over.
     #[must_use]
-    pub fn restore(service: Arc<Service>, state: State, distrust: Distrust, moment: &Moment) -> (Self, Change) {
+    pub fn restore(service: Arc<Service>, state: State, pause: Option<&str>, moment: &Moment) -> (Self, Change) {
         let mut release = Self::with_state(state, service, moment);
-        release.state.generation += distrust.generation_leap;
         let mut change = release.drop_what_is_gone(moment);
-        if let (Some(reason), Some(_)) = (distrust.pause, release.state.running()) {
+        if let (Some(reason), Some(_)) = (pause, release.state.running()) {
             let text = format!("paused: {reason}");
-            let next = release.paused(reason);
+            let next = release.paused(reason.to_owned());
             change = change.then(release.at_once(moment, next, vec![News { kind: "warning", text }]));
         }
         let taken_over = release.take_over_file(moment);

@@ -213,7 +213,7 @@ impl Release {
         Change { effects, waits_for: None }
     }
 
-    pub(super) fn journal_failed(&mut self, revision: u64, problem: String) -> Change {
+    pub(super) fn journal_failed(&mut self, revision: u64, problem: &str) -> Change {
         if self.proposal.take_if(|waiting| waiting.next.revision == revision).is_none() {
             return Change::default();
         }

@@ -148,9 +148,7 @@ impl World {
     }
 
     fn restart(&self, journalled: &State, split: &str) -> Self {
-        let trust = Distrust { generation_leap: 0, pause: None };
-        let (release, change) =
-            Release::restore(service(split), journalled.clone(), trust, &moment(self.seconds, None));
+        let (release, change) = Release::restore(service(split), journalled.clone(), None, &moment(self.seconds, None));
         let mut world =
             Self { release, seconds: self.seconds, problem: None, journal: Vec::new(), effects: Vec::new(), ids: 100 };
         world.note(change.effects);
@@ -613,9 +611,8 @@ fn a_rollout_whose_canary_left_the_file_while_nothing_ran_is_aborted() {
     let world = World::in_phase(Phase::Progressing);
     let journalled = world.journal.last().unwrap().clone();
     let text = "stable: v1, versions: { v1: { endpoints: ['a:1'] } }";
-    let trust = Distrust { generation_leap: 0, pause: None };
     let gone = Arc::new(configuration(text).services.remove(0));
-    let (release, _) = Release::restore(gone, journalled, trust, &moment(0, None));
+    let (release, _) = Release::restore(gone, journalled, None, &moment(0, None));
     assert_eq!((release.phase(), release.state().split().canary), (Some(Phase::Aborted), None));
     assert_eq!(release.warnings().len(), 2);
 }
