@@ -1,0 +1,11 @@
+//! Whole stories against the real executable: a child process, real origins, real sockets, real files.
+//!
+//! Every process listens on free ports and keeps its state in a directory of its own, so that the scenarios run beside
+//! each other. Nothing sleeps in place of knowing: what is waited for is polled up to a deadline.
+
+mod admin;
+mod patience;
+mod process;
+mod promotions;
+mod rollbacks;
+mod shop;

@@ -1,0 +1,112 @@
+//! A bad canary is taken back, whatever is bad about it.
+
+use std::time::Duration;
+
+use control::view::{Phase, Verdict};
+use loadtest::{Behaviour, Fraction, Load, OriginOptions, Setting, failures};
+
+use crate::patience::{until, until_true};
+use crate::shop::{Place, Shop, origin, origin_with, shop};
+
+#[test]
+fn a_canary_that_turns_bad_after_a_good_while_is_taken_back_and_gets_no_further_request() {
+    let shop = Shop::open("{ steps: [{ weight: 5%, hold: 10m }] }");
+    let load = shop.server.load(1_000.0).start().unwrap();
+    let waiting = shop.server.command(&["rollout", "start", "shop", "--canary", "v2", "--wait"]);
+    waiting.has_printed("v2 at 5%");
+    let good = shop.admin().until("shop", "a good while", |rollout| rollout.step_elapsed_s >= 3.0);
+    assert_eq!((good.phase, good.weight, good.failed.canary), (Phase::Progressing, 500, 0), "{good:?}");
+    assert!(good.requests.canary > 0, "{good:?}");
+
+    shop.v2.begin_incident();
+    shop.v2.dial().set_errors(Fraction::ONE);
+    let end = waiting.end();
+
+    assert_eq!(end.code, Some(10), "{end:?}");
+    assert!(end.out.contains("rolled-back"), "{end:?}");
+    let rollout = shop.admin().rollout("shop");
+    assert_eq!((rollout.phase, rollout.weight), (Phase::RolledBack, 0), "{rollout:?}");
+    let reason = rollout.reason.unwrap();
+    assert!(reason.contains("v2") && reason.contains("failed"), "{reason}");
+
+    // What was drawn before the rollback ends, and then nothing comes any more.
+    until_true("the last requests to v2", || {
+        let service = shop.admin().service("shop");
+        service.versions.iter().all(|version| version.name != "v2" || version.in_flight == 0)
+    });
+    let at_its_end = shop.v2.arrivals().requests;
+    let seen = load.live().answered;
+    until_true("a thousand further answers", || load.live().answered >= seen + 1_000);
+    let report = load.stop();
+    assert_eq!(shop.v2.arrivals().requests, at_its_end);
+    let bad = shop.v2.arrivals().bad;
+    assert!(bad > 0 && bad <= 200, "{bad} requests were hurt");
+    assert_eq!(failures(&report), bad, "{report}");
+    assert_eq!(report.server_errors, bad, "{report}");
+}
+
+#[test]
+fn a_canary_that_hangs_is_taken_back_although_its_clients_leave() {
+    let shop = Shop::open("{ steps: [{ weight: 20%, hold: 10m }], gates: [{ latency: { limit: 300ms } }] }");
+    let load = Load { timeout: Some(Duration::from_millis(400)), ..shop.server.load(200.0) }.start().unwrap();
+    shop.release_v2();
+    shop.admin().until("shop", "good traffic on v2", |rollout| rollout.requests.canary >= 20);
+
+    shop.v2.dial().set_behaviour(Behaviour::Hang);
+
+    let rollout = shop.admin().until_phase("shop", Phase::RolledBack);
+    assert_eq!(rollout.weight, 0);
+    let reason = rollout.reason.unwrap();
+    assert!(reason.contains("latency-p99") && reason.contains("300 ms"), "{reason}");
+    let report = load.stop();
+    assert!(report.timeouts > 0, "nobody left: {report}");
+    assert_eq!(failures(&report), report.timeouts, "{report}");
+    // Leaving is no error of the version: what it is charged with is the time that it took.
+    assert_eq!(rollout.failed.canary, 0);
+}
+
+#[test]
+fn a_canary_that_was_dead_from_the_start_is_taken_back_and_no_user_notices() {
+    let dead = || {
+        let setting = Setting { behaviour: Behaviour::Refuse, ..Setting::default() };
+        origin_with("v2", OriginOptions { setting, ..OriginOptions::default() })
+    };
+    let (v1, first, second, place) = (origin("v1"), dead(), dead(), Place::new());
+    let versions = [("v1", &[v1.address()][..]), ("v2", &[first.address(), second.address()][..])];
+    place.write(
+        &(place.head() + &shop("v1", &versions, "{ steps: [{ weight: 5%, hold: 1s }, { weight: 50%, hold: 1s }] }")),
+    );
+    let server = place.serve();
+    let load = server.load(400.0).start().unwrap();
+    until_true("traffic", || load.live().answered >= 100);
+
+    assert_eq!(server.admin.start("shop", "v2").status, 201);
+
+    let rollout = server.admin.until_phase("shop", Phase::RolledBack);
+    assert_eq!((rollout.step, rollout.weight), (1, 0), "{rollout:?}");
+    let reason = rollout.reason.unwrap();
+    assert!(reason.starts_with("breaker: ") && reason.contains("it is broken"), "{reason}");
+    assert!(rollout.failed.canary > 0 && rollout.failed.canary == rollout.requests.canary, "{:?}", rollout.failed);
+    let errors = rollout.gates.iter().find(|gate| gate.name == "errors").unwrap();
+    assert_ne!(errors.verdict, Verdict::NoData, "{errors:?}");
+    let report = load.stop();
+    assert_eq!((failures(&report), report.not_sent), (0, 0), "{report}");
+}
+
+#[test]
+fn a_canary_that_is_as_bad_as_stable_is_not_taken_back() {
+    let shop = Shop::open("{ steps: [{ weight: 50%, hold: 10m }] }");
+    for origin in [&shop.v1, &shop.v2] {
+        origin.dial().set_errors(Fraction::new(0.2).unwrap());
+    }
+    let load = shop.server.load(400.0).start().unwrap();
+    shop.release_v2();
+
+    let rollout = shop.admin().until("shop", "many judged requests", |rollout| rollout.requests.canary >= 600);
+
+    assert!(rollout.failed.canary > 50 && rollout.failed.stable > 50, "{rollout:?}");
+    assert_eq!((rollout.phase, rollout.weight), (Phase::Progressing, 5_000), "{rollout:?}");
+    let report = load.stop();
+    let bad = || (shop.v1.arrivals().bad, shop.v2.arrivals().bad);
+    until("every answer", || Some(bad()).filter(|(v1, v2)| v1 + v2 == report.server_errors));
+}
