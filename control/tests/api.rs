@@ -236,6 +236,14 @@ fn a_control_loop_that_has_ended_is_503_and_reads_go_on() {
 }
 
 #[test]
+fn a_control_loop_that_never_answers_is_503_and_the_change_may_still_come() {
+    let world = World::with_a_silent_control_loop();
+    let answer = world.post(&format!("{SHOP}/rollout/abort"), "");
+    assert!(answer.detail(503).contains("did not answer within 10 s; the change may still come into force"));
+    assert_eq!(world.asked.recv().unwrap(), "a command");
+}
+
+#[test]
 fn a_reload_answers_what_needs_a_restart_or_every_problem() {
     let world = World::new();
     let answer = world.post("/api/v1/reload", "");

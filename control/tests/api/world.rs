@@ -63,6 +63,18 @@ impl World {
         Self::around(ApiOptions::default(), mpsc::channel().0, mpsc::channel().1, Arc::new(|| Ok(resolved())))
     }
 
+    /// One whose control loop takes commands and never answers.
+    pub(crate) fn with_a_silent_control_loop() -> Self {
+        let (commands, received) = mpsc::channel();
+        let (tell, asked) = mpsc::channel();
+        thread::spawn(move || {
+            // Kept until the world ends: to drop a command is an answer of a kind.
+            let kept: Vec<Command> = received.into_iter().inspect(|_| drop(tell.send("a command".into()))).collect();
+            drop(kept);
+        });
+        Self::around(ApiOptions::default(), commands, asked, Arc::new(|| Ok(resolved())))
+    }
+
     fn around(
         options: ApiOptions,
         commands: mpsc::Sender<Command>,
