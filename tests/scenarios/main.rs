@@ -4,8 +4,18 @@
 //! each other. Nothing sleeps in place of knowing: what is waited for is polled up to a deadline.
 
 mod admin;
+mod crashes;
+mod demo;
 mod patience;
 mod process;
 mod promotions;
+mod refusals;
+mod reloads;
+mod requests;
 mod rollbacks;
+mod saturation;
 mod shop;
+mod signals;
+mod starts;
+mod waiting;
+mod weights;

@@ -1,0 +1,72 @@
+//! `kill -9`, and what the next process finds.
+
+use control::view::Phase;
+use loadtest::{Fraction, failures};
+
+use crate::patience::Stopwatch;
+use crate::shop::Shop;
+
+#[test]
+fn a_rollout_that_is_killed_goes_on_at_its_step_with_the_hold_begun_anew() {
+    let plan = "{ steps: [{ weight: 5%, hold: 1s }, { weight: 30%, hold: 4s }, { weight: 60%, hold: 1s }] }";
+    let shop = Shop::open(plan);
+    let load = shop.server.load(500.0).start().unwrap();
+    shop.release_v2();
+    let killed = shop
+        .admin()
+        .until("shop", "most of the second step", |rollout| rollout.step == 2 && rollout.step_elapsed_s >= 2.0);
+    assert_eq!((killed.phase, killed.weight), (Phase::Progressing, 3_000), "{killed:?}");
+    drop(load.stop());
+
+    let since = Stopwatch::start();
+    let shop = shop.kill_and_restart();
+    let load = shop.server.load(500.0).start().unwrap();
+
+    let found = shop.admin().rollout("shop");
+    assert_eq!((&found.id, found.phase, found.step, found.weight), (&killed.id, Phase::Progressing, 2, 3_000));
+    // Time without evidence does not count: the hold is as old as the process at most.
+    assert!(found.step_elapsed_s <= since.elapsed().as_secs_f64(), "{found:?}");
+    assert!(found.generation > killed.generation, "a generation came back with another meaning: {found:?}");
+    shop.admin().until("shop", "the third step", |rollout| {
+        assert!(rollout.step == 3 || (rollout.step == 2 && rollout.weight == 3_000), "{rollout:?}");
+        rollout.step == 3
+    });
+    assert!(since.elapsed().as_secs_f64() >= 4.0, "the hold was cut short");
+    let promoted = shop.admin().until_phase("shop", Phase::Promoted);
+    assert_eq!((&promoted.id, promoted.weight), (&killed.id, 10_000));
+    let report = load.stop();
+    assert_eq!((failures(&report), report.not_sent), (0, 0), "{report}");
+}
+
+#[test]
+fn a_canary_that_was_rolled_back_stays_at_nothing_after_a_kill() {
+    let shop = Shop::open("{ steps: [{ weight: 30%, hold: 10m }] }");
+    shop.v2.dial().set_errors(Fraction::ONE);
+    let load = shop.server.load(300.0).start().unwrap();
+    shop.release_v2();
+    let ended = shop.admin().until_phase("shop", Phase::RolledBack);
+
+    let shop = shop.kill_and_restart();
+
+    drop(load.stop());
+    let before = shop.v2.arrivals().requests;
+    let found = shop.admin().rollout("shop");
+    assert_eq!((&found.id, found.phase, found.weight), (&ended.id, Phase::RolledBack, 0), "{found:?}");
+    assert_eq!(found.reason, ended.reason);
+    assert_eq!(shop.server.answers(300)("v1"), 300);
+    assert_eq!(shop.v2.arrivals().requests, before);
+}
+
+#[test]
+fn what_was_promoted_stays_promoted_after_a_kill() {
+    let shop = Shop::open("{ steps: [{ weight: 5%, hold: 10m }] }");
+    shop.release_v2();
+    let promoted = shop.admin().act("shop", "promote");
+    assert_eq!((promoted.status, promoted.body["phase"].as_str()), (200, Some("promoted")), "{promoted:?}");
+
+    let shop = shop.kill_and_restart();
+
+    let service = shop.admin().service("shop");
+    assert_eq!((service.stable.as_str(), service.rollout.map(|it| it.phase)), ("v2", Some(Phase::Promoted)));
+    assert_eq!(shop.server.answers(100)("v2"), 100);
+}
