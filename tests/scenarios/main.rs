@@ -6,6 +6,7 @@
 mod admin;
 mod crashes;
 mod demo;
+mod disks;
 mod patience;
 mod process;
 mod promotions;

@@ -4,7 +4,7 @@ use control::view::{Phase, ServiceView};
 use loadtest::failures;
 
 use crate::process::Signal;
-use crate::shop::{Place, Shop, configuration, origin, shop};
+use crate::shop::{Shop, configuration, origin, shop};
 
 const PLAN: &str = "{ steps: [{ weight: 5%, hold: 10m }] }";
 

@@ -153,13 +153,6 @@ impl Shop {
         server.process.kill();
         Self { server: place.serve(), v1, v2, place }
     }
-
-    /// An orderly end, and a new process on the same state.
-    pub(crate) fn restart(self) -> Self {
-        let Self { server, v1, v2, place } = self;
-        server.stop();
-        Self { server: place.serve(), v1, v2, place }
-    }
 }
 
 /// The configuration of a `shop` of two versions.
