@@ -33,7 +33,7 @@ pub fn without_file(
         None => Err(Illegal::new("is a canary's weight, and there is no canary; add --canary HOST:PORT")),
     });
     let listener = flags.read("--listen", listen, address).unwrap_or(Listener::DEFAULT.address);
-    let admin_address = flags.read("--admin", admin, address).unwrap_or(Admin::default().address);
+    let admin_address = flags.read("--admin-address", admin, address).unwrap_or(Admin::default().address);
     let state = flags.read("--state", state, directory).unwrap_or_else(|| PathBuf::from(Configuration::DEFAULT_STATE));
     flags.check_addresses(listener, admin_address, admin.is_some());
     if let (Some(stable), Some(canary)) = (&stable, &canary_endpoint)
@@ -100,14 +100,14 @@ impl Flags {
 
     fn check_addresses(&mut self, listener: SocketAddr, admin: SocketAddr, admin_given: bool) {
         if clash(listener, admin) {
-            let flag = if admin_given { "--admin" } else { "--listen" };
+            let flag = if admin_given { "--admin-address" } else { "--listen" };
             let message = format!(
                 "clients connect to `{listener}` and operators to `{admin}`, which cannot both be bound; write another port"
             );
             self.problems.push(Problem::without_place(flag, message));
         }
         if !admin.ip().is_loopback() {
-            self.warn("--admin", without_token(admin));
+            self.warn("--admin-address", without_token(admin));
         }
     }
 }
