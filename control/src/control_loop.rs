@@ -5,6 +5,7 @@
 //! last split, and senders of commands get an error.
 
 mod core;
+mod effects;
 mod evidence;
 mod figures;
 mod link;

@@ -10,19 +10,19 @@ use meter::{Window, latency_bounds_us};
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
+use super::Now;
 use super::evidence::Evidence;
 use super::link::{Link, Told};
 use super::reload::Reloading;
 use super::request::Remembered;
-use super::served::{Reply, Served};
-use super::{Now, snapshot};
-use crate::command::{Command, Refused};
+use super::served::Served;
+use crate::command::Command;
 use crate::events::EventLog;
 use crate::journal::{Answer, Replayed, Request};
 use crate::judge::Judge;
 use crate::plane::{DataPlane, Resolved};
-use crate::rollout::{Change, Effect, Event, Moment, Release, State};
-use crate::view::{self, ServiceSnapshot, Snapshot};
+use crate::rollout::{Event, Moment, Release, State};
+use crate::view::{ServiceSnapshot, Snapshot};
 
 /// How long an orderly end waits for the disk.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -44,13 +44,15 @@ pub struct ControlCore {
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     /// While a configuration is being installed, its splits are published with it and not one by one.
     pub(super) installing: bool,
-    events: Arc<EventLog>,
-    first_event: u64,
+    pub(super) events: Arc<EventLog>,
+    pub(super) first_event: u64,
     random: fastrand::Rng,
     last_second: Duration,
     bounds_us: Vec<u64>,
-    windows: (Window, Window),
+    pub(super) windows: (Window, Window),
     stopping: Option<Stopping>,
+    /// Answers that wait for the snapshot to be published.
+    pub(super) answers: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl ControlCore {
             bounds_us: latency_bounds_us(),
             windows: Default::default(),
             stopping: None,
+            answers: Vec::new(),
         };
         for warning in core.warnings.clone() {
             tracing::warn!(warning, "state replayed");
@@ -221,6 +224,11 @@ impl ControlCore {
             Command::Reload { resolved, reply } => self.reload(now, resolved, reply),
         }
         self.publish(now, false);
+        self.give_answers();
+    }
+
+    fn give_answers(&mut self) {
+        self.answers.drain(..).for_each(|answer| answer());
     }
 
     /// Looks at the traffic, and at the time.
@@ -256,6 +264,7 @@ impl ControlCore {
         }
         self.publish(now, second_over);
         self.refresh_running(now);
+        self.give_answers();
     }
 
     /// Feeds the tests of a running rollout, and does what follows: judge, steer, then write.
@@ -303,78 +312,6 @@ impl ControlCore {
             let bytes = self.evidence();
             self.link.save_evidence(bytes);
         }
-    }
-
-    /// Does what a change of a release asks for.
-    pub(super) fn perform(&mut self, now: Now, name: &Name, change: Change) {
-        for effect in change.effects {
-            let Some(served) = self.services.get_mut(name) else { return };
-            served.changed = true;
-            match effect {
-                Effect::Steer if self.installing => {}
-                Effect::Steer => self.plane.steer(name, &served.release.state().split()),
-                Effect::Journal { state, cause } => self.link.append(name, *state, cause, now.elapsed, now.wall),
-                Effect::BeginJudge => self.begin_judge(name),
-                Effect::NewStep => served.judge.iter_mut().for_each(Judge::new_step),
-                Effect::EndJudge => served.judge = None,
-                Effect::Announce { kind, text } => self.tell(now, Some(name), kind, text),
-                Effect::Settle { revision, result } => self.settle(now, name, revision, &result),
-            }
-        }
-    }
-
-    fn begin_judge(&mut self, name: &Name) {
-        let Some(served) = self.services.get_mut(name) else { return };
-        let Some((stable, canary)) = served.judged() else { return };
-        // What came before the rollout is not part of it.
-        served.take(self.plane.as_mut(), &stable, &mut self.windows.0);
-        served.take(self.plane.as_mut(), &canary, &mut self.windows.0);
-        served.judge = served
-            .release
-            .state()
-            .running()
-            .map(|rollout| Judge::new(&rollout.plan, rollout.stable.as_str(), rollout.canary.as_str()));
-    }
-
-    fn settle(&mut self, now: Now, name: &Name, revision: u64, result: &Result<(), Refused>) {
-        let Some(served) = self.services.get_mut(name) else { return };
-        let settled: Vec<_> = served.waiting.extract_if(.., |(waited, _)| *waited == revision).collect();
-        for (_, reply) in settled {
-            self.answer(now, name, reply, result.clone());
-        }
-    }
-
-    /// Answers whoever asked. Nobody may be there any more.
-    pub(super) fn answer(&mut self, now: Now, name: &Name, reply: Reply, result: Result<(), Refused>) {
-        match reply {
-            Reply::Rollout(reply) => drop(reply.send(result.and_then(|()| self.rollout_view(now, name)))),
-            Reply::Service(reply) => {
-                let present = self.service_view(now, name);
-                let answer = match (result, present) {
-                    (Ok(()), present) => present,
-                    (Err(Refused::Conflict { detail, .. }), present) => {
-                        Err(Refused::Conflict { detail, present: present.ok().map(Box::new) })
-                    }
-                    (Err(refused), _) => Err(refused),
-                };
-                drop(reply.send(answer));
-            }
-            Reply::Reload(number) => self.reload_settled(number, result),
-        }
-    }
-
-    pub(super) fn rollout_view(&self, now: Now, name: &Name) -> Result<view::RolloutView, Refused> {
-        let release = self.services.get(name).map(|served| &served.release);
-        let view = release.and_then(|release| release.rollout_view(&self.moment(now)));
-        view.ok_or_else(|| Refused::Unknown(format!("{name}: there was no rollout yet")))
-    }
-
-    /// Tells people.
-    pub(super) fn tell(&self, now: Now, name: Option<&Name>, kind: &'static str, text: String) {
-        let rollout = name.and_then(|name| self.rollout_view(now, name).ok());
-        tracing::info!(service = name.map(Name::as_str), kind, text, "event");
-        let (service, at) = (name.map(ToString::to_string), now.wall.to_string());
-        self.events.append(view::Event { id: self.first_event, at, service, kind: kind.to_owned(), text, rollout });
     }
 
     fn journal_answered(&mut self, now: Now, answer: Answer) {
@@ -433,56 +370,5 @@ impl ControlCore {
                 tracing::info!("control loop stops");
             }
         }
-    }
-
-    /// Publishes what changed; everything, where a second is over.
-    fn publish(&mut self, now: Now, all: bool) {
-        let due: Vec<Name> =
-            self.services.iter().filter(|(_, served)| all || served.changed).map(|(name, _)| name.clone()).collect();
-        if due.is_empty() && self.cached.len() == self.services.len() && self.snapshot_is_current() {
-            return;
-        }
-        for name in due {
-            self.rebuild(now, &name);
-        }
-        self.publish_cached();
-    }
-
-    /// The figures of running rollouts change at every tick.
-    fn refresh_running(&mut self, now: Now) {
-        let running: Vec<Name> =
-            self.services.iter().filter(|(_, served)| served.judge.is_some()).map(|(name, _)| name.clone()).collect();
-        if running.is_empty() {
-            return;
-        }
-        for name in running {
-            self.rebuild(now, &name);
-        }
-        self.publish_cached();
-    }
-
-    fn rebuild(&mut self, now: Now, name: &Name) {
-        if let Some(built) = snapshot::of_service(self, now, name) {
-            self.cached.insert(name.to_string(), Arc::new(built));
-        }
-        if let Some(served) = self.services.get_mut(name) {
-            served.changed = false;
-        }
-    }
-
-    fn snapshot_is_current(&self) -> bool {
-        let current = self.snapshot.load();
-        current.last_reload_success == self.last_reload_success
-            && current.journal_problem.as_deref() == self.link.problem().map(|problem| &**problem)
-    }
-
-    fn publish_cached(&mut self) {
-        self.snapshot.store(Arc::new(Snapshot {
-            services: self.cached.clone(),
-            unmatched: self.plane.responses(None),
-            last_reload_success: self.last_reload_success,
-            journal_problem: self.link.problem().map(ToString::to_string),
-            ready: true,
-        }));
     }
 }

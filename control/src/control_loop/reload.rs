@@ -36,7 +36,7 @@ impl ControlCore {
         if let Err(refused) = self.may_reload(now, &resolved.configuration) {
             self.last_reload_success = false;
             self.tell(now, None, "reload", format!("the reload changed nothing: {refused}"));
-            return drop(reply.send(Err(refused)));
+            return self.say(reply, Err(refused));
         }
         let mut notes = self.resolved.configuration.restart_needed(&resolved.configuration);
         let number = self.reloads.keys().max().map_or(0, |last| last + 1);
@@ -44,7 +44,7 @@ impl ControlCore {
         self.last_reload_success = true;
         self.tell(now, None, "reload", "the configuration was taken over".to_owned());
         if waits == 0 {
-            return drop(reply.send(Ok(notes)));
+            return self.say(reply, Ok(notes));
         }
         self.reloads.insert(number, Reloading { waits, refused: None, notes, reply });
     }
@@ -132,7 +132,7 @@ impl ControlCore {
         }
         if let Some(done) = self.reloads.remove(&number) {
             let answer = done.refused.map_or(Ok(done.notes), Err);
-            drop(done.reply.send(answer));
+            self.say(done.reply, answer);
         }
     }
 }

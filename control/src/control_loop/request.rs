@@ -33,14 +33,14 @@ impl ControlCore {
         if let Some(key) = &idempotency_key {
             match self.repeated(now, &service, &canary, key) {
                 Ok(None) => {}
-                Ok(Some(Repeated::View(view))) => return drop(reply.send(Ok(*view))),
+                Ok(Some(Repeated::View(view))) => return self.say(reply, Ok(*view)),
                 Ok(Some(Repeated::Waits(revision))) => {
                     if let Some(served) = self.services.get_mut(&service) {
                         served.waiting.push((revision, Reply::Rollout(reply)));
                     }
                     return;
                 }
-                Err(refused) => return drop(reply.send(Err(refused))),
+                Err(refused) => return self.say(reply, Err(refused)),
             }
         }
         let id = self.fresh_id(now);

@@ -1,4 +1,6 @@
-//! Builds what people see of a service.
+//! What people see: built from the releases and the data plane, and published.
+
+use std::sync::Arc;
 
 use config::{Name, Service, Weight};
 
@@ -7,7 +9,60 @@ use super::core::ControlCore;
 use super::figures::Shown;
 use super::served::Served;
 use crate::plane::DataPlane;
-use crate::view::{EndpointView, ServiceSnapshot, ServiceView, VersionView};
+use crate::view::{EndpointView, ServiceSnapshot, ServiceView, Snapshot, VersionView};
+
+impl ControlCore {
+    /// Publishes what changed; everything, where a second is over.
+    pub(super) fn publish(&mut self, now: Now, all: bool) {
+        let due: Vec<Name> =
+            self.services.iter().filter(|(_, served)| all || served.changed).map(|(name, _)| name.clone()).collect();
+        if due.is_empty() && self.cached.len() == self.services.len() && self.snapshot_is_current() {
+            return;
+        }
+        for name in due {
+            self.rebuild(now, &name);
+        }
+        self.publish_cached();
+    }
+
+    /// The figures of running rollouts change at every tick.
+    pub(super) fn refresh_running(&mut self, now: Now) {
+        let running: Vec<Name> =
+            self.services.iter().filter(|(_, served)| served.judge.is_some()).map(|(name, _)| name.clone()).collect();
+        if running.is_empty() {
+            return;
+        }
+        for name in running {
+            self.rebuild(now, &name);
+        }
+        self.publish_cached();
+    }
+
+    fn rebuild(&mut self, now: Now, name: &Name) {
+        if let Some(built) = of_service(self, now, name) {
+            self.cached.insert(name.to_string(), Arc::new(built));
+        }
+        if let Some(served) = self.services.get_mut(name) {
+            served.changed = false;
+        }
+    }
+
+    fn snapshot_is_current(&self) -> bool {
+        let current = self.snapshot.load();
+        current.last_reload_success == self.last_reload_success
+            && current.journal_problem.as_deref() == self.link.problem().map(|problem| &**problem)
+    }
+
+    fn publish_cached(&mut self) {
+        self.snapshot.store(Arc::new(Snapshot {
+            services: self.cached.clone(),
+            unmatched: self.plane.responses(None),
+            last_reload_success: self.last_reload_success,
+            journal_problem: self.link.problem().map(ToString::to_string),
+            ready: true,
+        }));
+    }
+}
 
 /// A service's part of the snapshot; none where there is no such service.
 pub(super) fn of_service(core: &ControlCore, now: Now, name: &Name) -> Option<ServiceSnapshot> {

@@ -64,11 +64,8 @@ impl Running {
     }
 
     fn try_start(directory: &Path) -> Result<Self, StartError> {
-        let configuration = config::parse(TWO_VERSIONS, "test.yaml").unwrap().configuration;
-        let addresses: HashMap<Endpoint, SocketAddr> = HashMap::new();
-        let resolved = Resolved { configuration: Arc::new(configuration), addresses };
         let plane = Quiet::default();
-        let (handle, thread) = start(Options::new(directory.to_owned()), plane.clone(), resolved)?;
+        let (handle, thread) = start(Options::new(directory.to_owned()), plane.clone(), resolved(TWO_VERSIONS))?;
         Ok(Self { handle, thread, plane })
     }
 
@@ -104,6 +101,10 @@ impl Running {
         })
     }
 
+    fn reload(&self, text: &str) -> Result<Vec<String>, Refused> {
+        self.ask(|reply| Command::Reload { resolved: resolved(text), reply })
+    }
+
     fn stop(self) {
         self.ask(|reply| Command::Stop { reply });
         self.thread.join().unwrap();
@@ -116,6 +117,12 @@ impl Running {
     fn view(&self) -> ServiceView {
         self.handle.snapshot.load().services["shop"].view.clone()
     }
+}
+
+fn resolved(text: &str) -> Resolved {
+    let configuration = config::parse(text, "test.yaml").unwrap().configuration;
+    let addresses: HashMap<Endpoint, SocketAddr> = HashMap::new();
+    Resolved { configuration: Arc::new(configuration), addresses }
 }
 
 fn name(text: &str) -> Name {
@@ -243,4 +250,68 @@ fn a_disk_that_refuses_stops_steps_forward_and_recovers() {
     }
     assert_eq!(running.set_weight(2_000).unwrap().weight, 2_000);
     running.stop();
+}
+
+#[test]
+fn a_service_that_leaves_the_file_and_comes_back_is_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let without = TWO_VERSIONS.replace("shop:", "cart:");
+    running.start_rollout(None).unwrap();
+    let Err(Refused::Conflict { detail, .. }) = running.reload(&without) else { panic!("a rollout was removed") };
+    assert!(detail.contains("shop") && detail.contains("v2"), "{detail}");
+    assert!(!running.handle.snapshot.load().last_reload_success);
+
+    let promoted = running.act(Action::Promote).unwrap();
+    running.reload(&without).unwrap();
+    assert_eq!(running.handle.snapshot.load().services.keys().collect::<Vec<_>>(), ["cart"]);
+    running.stop();
+
+    let again = Running::start(directory.path());
+    assert_eq!(again.split().stable, name("v2"), "the promotion outlived the service's absence, and a restart");
+    assert!(again.view().generation >= promoted.generation);
+    again.stop();
+}
+
+#[test]
+fn a_reload_raises_a_weight_once_it_is_on_disk_and_names_what_needs_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let raised = TWO_VERSIONS.replace("stable: v1,", "stable: v1, canary: v2, weight: 10%,") + "\nstate: /elsewhere";
+    let notes = running.reload(&raised).unwrap();
+    assert!(notes.iter().any(|note| note.contains("/elsewhere")), "{notes:?}");
+    assert_eq!(running.split().canary, canary(1_000));
+    let written = std::fs::read_to_string(directory.path().join("journal")).unwrap();
+    assert!(written.lines().last().is_some_and(|line| line.contains(r#""canary":{"version":"v2","weight":1000}"#)));
+    running.stop();
+}
+
+#[test]
+fn a_journal_that_grew_long_is_written_anew_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let journal = directory.path().join("journal");
+    let size = || std::fs::metadata(&journal).unwrap().len();
+    let (mut largest, mut weight) = (0, 0);
+    // A long reason makes a long record: a few thousand are more than the journal grows to.
+    while size() >= largest {
+        largest = size();
+        assert!(largest < 20 << 20, "it only grows");
+        weight = weight % 5_000 + 1;
+        let (service, reason) = (name("shop"), Some("x".repeat(1_000)));
+        let set = |reply| Command::SetWeight {
+            service,
+            version: None,
+            weight: Weight::from_basis_points(weight).unwrap(),
+            if_generation: None,
+            reason,
+            reply,
+        };
+        running.ask(set).unwrap();
+    }
+    let generation = running.view().generation;
+    running.stop();
+    let again = Running::start(directory.path());
+    assert_eq!((again.split().canary, again.view().generation), (canary(weight), generation));
+    again.stop();
 }

@@ -1,0 +1,95 @@
+//! Does what the state machine asks for, and answers whoever asked for it.
+
+use config::Name;
+use tokio::sync::oneshot;
+
+use super::Now;
+use super::core::ControlCore;
+use super::served::Reply;
+use crate::command::Refused;
+use crate::judge::Judge;
+use crate::rollout::{Change, Effect};
+use crate::view::{self, RolloutView};
+
+impl ControlCore {
+    /// Does what a change of a release asks for.
+    pub(super) fn perform(&mut self, now: Now, name: &Name, change: Change) {
+        for effect in change.effects {
+            let Some(served) = self.services.get_mut(name) else { return };
+            served.changed = true;
+            match effect {
+                Effect::Steer if self.installing => {}
+                Effect::Steer => self.plane.steer(name, &served.release.state().split()),
+                Effect::Journal { state, cause } => self.link.append(name, *state, cause, now.elapsed, now.wall),
+                Effect::BeginJudge => self.begin_judge(name),
+                Effect::NewStep => served.judge.iter_mut().for_each(Judge::new_step),
+                Effect::EndJudge => served.judge = None,
+                Effect::Announce { kind, text } => self.tell(now, Some(name), kind, text),
+                Effect::Settle { revision, result } => self.settle(now, name, revision, &result),
+            }
+        }
+    }
+
+    fn begin_judge(&mut self, name: &Name) {
+        let Some(served) = self.services.get_mut(name) else { return };
+        let Some((stable, canary)) = served.judged() else { return };
+        // What came before the rollout is not part of it.
+        served.take(self.plane.as_mut(), &stable, &mut self.windows.0);
+        served.take(self.plane.as_mut(), &canary, &mut self.windows.0);
+        served.judge = served
+            .release
+            .state()
+            .running()
+            .map(|rollout| Judge::new(&rollout.plan, rollout.stable.as_str(), rollout.canary.as_str()));
+    }
+
+    fn settle(&mut self, now: Now, name: &Name, revision: u64, result: &Result<(), Refused>) {
+        let Some(served) = self.services.get_mut(name) else { return };
+        let settled: Vec<_> = served.waiting.extract_if(.., |(waited, _)| *waited == revision).collect();
+        for (_, reply) in settled {
+            self.answer(now, name, reply, result.clone());
+        }
+    }
+
+    /// Answers whoever asked.
+    pub(super) fn answer(&mut self, now: Now, name: &Name, reply: Reply, result: Result<(), Refused>) {
+        match reply {
+            Reply::Rollout(reply) => {
+                let answer = result.and_then(|()| self.rollout_view(now, name));
+                self.say(reply, answer);
+            }
+            Reply::Service(reply) => {
+                let present = self.service_view(now, name);
+                let answer = match (result, present) {
+                    (Ok(()), present) => present,
+                    (Err(Refused::Conflict { detail, .. }), present) => {
+                        Err(Refused::Conflict { detail, present: present.ok().map(Box::new) })
+                    }
+                    (Err(refused), _) => Err(refused),
+                };
+                self.say(reply, answer);
+            }
+            Reply::Reload(number) => self.reload_settled(number, result),
+        }
+    }
+
+    /// Answers once the snapshot shows what is answered: whoever reads after the answer sees what it said.
+    pub(super) fn say<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, answer: T) {
+        // Nobody may be there any more.
+        self.answers.push(Box::new(move || drop(reply.send(answer))));
+    }
+
+    pub(super) fn rollout_view(&self, now: Now, name: &Name) -> Result<RolloutView, Refused> {
+        let release = self.services.get(name).map(|served| &served.release);
+        let view = release.and_then(|release| release.rollout_view(&self.moment(now)));
+        view.ok_or_else(|| Refused::Unknown(format!("{name}: there was no rollout yet")))
+    }
+
+    /// Tells people.
+    pub(super) fn tell(&self, now: Now, name: Option<&Name>, kind: &'static str, text: String) {
+        let rollout = name.and_then(|name| self.rollout_view(now, name).ok());
+        tracing::info!(service = name.map(Name::as_str), kind, text, "event");
+        let (service, at) = (name.map(ToString::to_string), now.wall.to_string());
+        self.events.append(view::Event { id: self.first_event, at, service, kind: kind.to_owned(), text, rollout });
+    }
+}
