@@ -12,7 +12,7 @@ use crate::read::{Read, clash, without_token};
 use crate::units::Weight;
 
 /// The configuration of `tidegate run --stable HOST:PORT [--canary HOST:PORT] [--weight 10%] [--listen ADDRESS]
-/// [--admin ADDRESS] [--state DIRECTORY]`: one service `default` with the versions `stable` and `canary`, for every
+/// [--admin-address ADDRESS] [--state DIRECTORY]`: one service `default` with the versions `stable` and `canary`, for every
 /// host and path. What is not given has the defaults of a file; a canary without a weight waits for a rollout.
 ///
 /// # Errors
@@ -168,7 +168,7 @@ mod tests {
             --canary: `:80` has no host; legal is host:port, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
             --weight: `10` has no %; a weight is written like 10%; did you mean `10%`?
             --listen: `8080` is no address to listen on; legal is IP:PORT, like 0.0.0.0:8080 or [::]:8080; did you mean `0.0.0.0:8080`?
-            --admin: `x` is no address to listen on; legal is IP:PORT, like 0.0.0.0:8080 or [::]:8080
+            --admin-address: `x` is no address to listen on; legal is IP:PORT, like 0.0.0.0:8080 or [::]:8080
             --state: `` is no path; legal is the path of a directory"#]]
         .assert_eq(&problems.to_string());
     }
@@ -187,7 +187,7 @@ mod tests {
         let read = without_file("a:80", Some("A:80"), None, None, Some("0.0.0.0:9900"), None).unwrap();
         let warnings: Vec<String> = read.warnings.iter().map(ToString::to_string).collect();
         expect![[r#"
-            --admin: `0.0.0.0:9900` is not loopback and no `tokens` file is named; `tidegate run` refuses to start unless TIDEGATE_TOKEN holds the token
+            --admin-address: `0.0.0.0:9900` is not loopback and no `tokens` file is named; `tidegate run` refuses to start unless TIDEGATE_TOKEN holds the token
             --canary: `A:80` is the endpoint of --stable as well; both versions are the same"#]]
         .assert_eq(&warnings.join("\n"));
     }
