@@ -3,6 +3,8 @@
 //! Every process listens on free ports and keeps its state in a directory of its own, so that the scenarios run beside
 //! each other. Nothing sleeps in place of knowing: what is waited for is polled up to a deadline.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 mod admin;
 mod crashes;
 mod demo;
