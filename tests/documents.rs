@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use control::view::{Phase, RolloutView, ServiceView};
 use serde_json::Value;
 use tidegate::cli::Cli;
 
@@ -302,7 +303,7 @@ fn every_path_of_the_control_api_is_described() {
 #[test]
 fn every_phase_verdict_class_and_exit_code_is_described() {
     let operating = Document::named("docs/operating.md").text;
-    let phases = control::view::Phase::ALL.map(control::view::Phase::word);
+    let phases = Phase::ALL.map(Phase::word);
     let classes = meter::Class::ALL.into_iter().filter(|class| *class != meter::Class::GrpcError);
     let verdicts = ["pass", "fail", "inconclusive", "no-data"];
     for word in phases.into_iter().chain(classes.map(meter::Class::label)).chain(verdicts) {
@@ -332,4 +333,25 @@ fn every_metric_that_is_written_is_described_and_no_other_is_spoken_of() {
     let spoken_of: BTreeSet<_> = operating.iter().map(|name| name.trim_end_matches("_bucket").to_owned()).collect();
     let unknown: Vec<_> = spoken_of.difference(&written).collect();
     assert!(unknown.is_empty(), "docs/operating.md speaks of {unknown:?}, which nothing writes");
+}
+
+#[test]
+fn the_answers_that_are_shown_have_every_field_that_the_api_gives() {
+    let mut held = 0;
+    for document in &documents() {
+        for block in document.blocks().iter().filter(|block| block.info == "json") {
+            let wrong = |error: serde_json::Error| panic!("{}: {error}", document.at(block));
+            let shown: Value = serde_json::from_str(&block.text).unwrap_or_else(wrong);
+            let read = if shown.get("phase").is_some() && shown.get("id").is_some() {
+                serde_json::from_value::<RolloutView>(shown.clone()).and_then(serde_json::to_value)
+            } else if shown.get("versions").is_some() {
+                serde_json::from_value::<ServiceView>(shown.clone()).and_then(serde_json::to_value)
+            } else {
+                continue;
+            };
+            assert_eq!(read.unwrap_or_else(wrong), shown, "{}", document.at(block));
+            held += 1;
+        }
+    }
+    assert!(held >= 3, "found only {held} answers");
 }
