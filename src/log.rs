@@ -11,7 +11,6 @@ const DEFAULT: &str = "info,pingora_core=off,pingora_proxy=off,pingora_pool=off,
 
 /// Begins logging to standard error, never waiting for it: a full pipe drops lines, and no request stalls. Logging ends
 /// when the guard is dropped. `TIDEGATE_LOG` chooses otherwise (`debug`, `proxy=debug`).
-#[must_use]
 pub fn begin() -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
     let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));

@@ -15,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let out = &mut std::io::stdout();
-    match dispatch(cli, out) {
+    match dispatch(&cli, out) {
         Ok(exit) => exit.into(),
         Err(error) if exit::is_closed_pipe(&error) => Exit::Done.into(),
         Err(error) => {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
+fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(arguments, out),

@@ -102,7 +102,7 @@ impl DataPlane {
         let cores = Arc::new(cores);
         let most = limits.connections;
         let (accepted, accepting) = (Arc::clone(&open), stopped);
-        let accept = move |runtime: Runtime| accept_all(&runtime, sockets, cores, most, &accepted, accepting);
+        let accept = move |runtime: Runtime| accept_all(&runtime, sockets, &cores, most, &accepted, accepting);
         threads.push(spawn("tidegate-accept".into(), accept)?);
         Ok(Self { addresses, stop, open, threads })
     }
@@ -197,7 +197,7 @@ struct Core {
 fn accept_all(
     runtime: &Runtime,
     sockets: Vec<(StdListener, SocketAddr)>,
-    cores: Arc<Vec<Core>>,
+    cores: &Arc<Vec<Core>>,
     most: u64,
     open: &Arc<AtomicU64>,
     mut stopped: watch::Receiver<Stop>,
@@ -205,7 +205,7 @@ fn accept_all(
     runtime.block_on(async {
         for (socket, address) in sockets {
             match TcpListener::from_std(socket) {
-                Ok(listener) => drop(tokio::spawn(accept(listener, Arc::clone(&cores), most, Arc::clone(open)))),
+                Ok(listener) => drop(tokio::spawn(accept(listener, Arc::clone(cores), most, Arc::clone(open)))),
                 Err(error) => warn!(%address, %error, "cannot accept"),
             }
         }
