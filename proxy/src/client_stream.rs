@@ -437,7 +437,7 @@ mod tests {
         let (mut client, mut stream) = connected();
         let mut buf = [0u8; 64];
         client.write_all(b"head").await.unwrap();
-        stream.read(&mut buf).await.unwrap();
+        assert_eq!(stream.read(&mut buf).await.unwrap(), 4);
         stream.begin_request();
         tokio::time::sleep(Duration::from_secs(60)).await;
         client.write_all(b"body").await.unwrap();

@@ -1,6 +1,7 @@
 //! The data plane over real sockets: a running [`proxy::DataPlane`] between real clients and real origins.
 
 #![expect(clippy::disallowed_methods, reason = "tests over real sockets poll with deadlines")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod accounting;
 mod endings;
