@@ -98,6 +98,22 @@ fn a_disk_that_hangs_stops_steps_forward_after_a_while_and_they_go_on_when_it_an
 }
 
 #[test]
+fn a_rollback_while_the_disk_hangs_is_on_disk_once_it_answers() {
+    let mut world = World::new(9, SHOP, 500);
+    world.start("v2");
+    world.run(1);
+    world.hangs = true;
+    world.run(20);
+    assert!(world.core.snapshot().load().journal_problem.is_some());
+    world.traffic.answers("v2", Manner::BAD);
+    world.run_until(5, |world| world.phase() == Some(Phase::RolledBack)).expect("it is rolled back");
+    world.hangs = false;
+    world.run(3);
+    world.crash(Crash::PowerLoss);
+    assert_eq!((world.phase(), world.weight()), (Some(Phase::RolledBack), 0));
+}
+
+#[test]
 fn a_read_only_disk_serves_as_journalled_and_says_so() {
     let mut world = World::new(7, SHOP, 500);
     world.set_weight(Some("v2"), 1_000, None);
