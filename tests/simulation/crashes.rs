@@ -97,3 +97,28 @@ fn an_orderly_restart_loses_nothing() {
         assert!(counted.stable >= old.requests.stable && counted.canary >= old.requests.canary);
     });
 }
+
+#[test]
+fn a_loop_that_ends_decides_nothing_that_the_disk_would_not_hold() {
+    let mut world = World::new(10, SHOP, 500);
+    world.start("v2");
+    world.run(2);
+    let generation = world.view().generation;
+    let mut stopped = world.begin_stop();
+    world.traffic.answers("v2", Manner::BAD);
+    world.run(3);
+    assert_eq!((world.phase(), world.weight()), (Some(Phase::Progressing), 500));
+    assert!(stopped.try_recv().is_err(), "not on disk yet");
+    world.finish_stop();
+    assert_eq!(world.view().generation, generation, "it ended in good order");
+    world.run_until(5, |world| world.phase() == Some(Phase::RolledBack)).expect("the next process sees it");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_disk_that_hangs() {
+    let mut world = World::new(11, SHOP, 500);
+    let mut stopped = world.begin_stop();
+    world.run(6);
+    assert!(world.core.has_stopped() && !world.core.closed());
+    assert_eq!(stopped.try_recv(), Ok(()));
+}

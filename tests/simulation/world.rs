@@ -284,6 +284,21 @@ impl World {
         }
     }
 
+    /// An orderly end is asked for, and the disk takes its time.
+    pub(crate) fn begin_stop(&mut self) -> oneshot::Receiver<()> {
+        self.hangs = true;
+        self.ask(|reply| Command::Stop { reply })
+    }
+
+    /// The disk finishes the end that was asked for, and another process begins.
+    pub(crate) fn finish_stop(&mut self) {
+        self.hangs = false;
+        self.settle_all();
+        assert!(self.core.closed());
+        self.queue.clear();
+        self.reboot();
+    }
+
     /// An orderly end, and another process.
     pub(crate) fn restart(&mut self) {
         let (reply, mut answer) = oneshot::channel();

@@ -207,3 +207,75 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALL: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn state() -> (Name, State) {
+        let text = "services: { shop: { versions: { v1: { endpoints: ['a:1'] } } } }";
+        let service = config::parse(text, "test.yaml").unwrap().configuration.services.remove(0);
+        (service.name.clone(), State::from_file(&service))
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// A link whose first record is unanswered for so long that the disk is taken for one that hangs.
+    fn stalled() -> Link {
+        let (name, state) = state();
+        let mut link = Link::new(0, 0, None);
+        link.append(&name, state, String::new(), at(0), WALL);
+        assert_eq!(link.notice_stall(at(4)), None);
+        assert!(link.notice_stall(at(5)).is_some());
+        link
+    }
+
+    #[test]
+    fn no_rewrite_overtakes_a_record_that_is_not_answered() {
+        let (name, state) = state();
+        let mut link = stalled();
+        link.append(&name, state, String::new(), at(6), WALL);
+        assert_eq!(link.take_requests().len(), 1, "nothing more is sent to a disk that hangs");
+        assert!(!link.wants_rewrite(at(7)));
+        link.answered(Answer::Journalled { through: 1, size: 1 });
+        assert!(link.problem().is_some() && link.wants_rewrite(at(7)), "the step back is still to be written");
+    }
+
+    #[test]
+    fn a_stall_that_held_nothing_back_is_over_when_the_disk_answers() {
+        let mut link = stalled();
+        assert!(link.answered(Answer::Journalled { through: 1, size: 1 }).contains(&Told::Regained));
+        assert!(link.problem().is_none() && !link.wants_rewrite(at(7)));
+    }
+
+    #[test]
+    fn a_journal_that_lacks_something_is_not_ended_in_good_order() {
+        for (problem, expected) in [(Some("full".to_owned()), false), (None, true)] {
+            let mut link = Link::new(0, 0, problem);
+            link.close(Vec::new());
+            let requests = link.take_requests();
+            assert!(matches!(requests[..], [Request::Close { complete, .. }] if complete == expected), "{requests:?}");
+        }
+    }
+
+    #[test]
+    fn a_rewrite_is_tried_once_a_second_and_a_lasting_reason_is_told_once() {
+        let (name, state) = state();
+        let mut link = Link::new(0, 0, None);
+        link.append(&name, state.clone(), String::new(), at(0), WALL);
+        let told = link.answered(Answer::Failed { through: 1, problem: "full".to_owned() });
+        assert!(matches!(told[..], [Told::Failed(..), Told::Lost(_)]), "{told:?}");
+        for second in 1..4 {
+            assert!(link.wants_rewrite(at(second)));
+            link.rewrite(at(second), WALL, [(&name, &state)].into_iter());
+            assert!(!link.wants_rewrite(at(second)), "one at a time");
+            assert_eq!(link.answered(Answer::NotRewritten { problem: "full".to_owned() }), []);
+        }
+        link.rewrite(at(9), WALL, [(&name, &state)].into_iter());
+        assert_eq!(link.answered(Answer::Rewritten { size: 1 }), [Told::Regained]);
+    }
+}
