@@ -3,6 +3,7 @@
 use control::view::{Phase, ServiceView};
 use loadtest::failures;
 
+use crate::connection::KeptConnection;
 use crate::process::Signal;
 use crate::shop::{Shop, configuration, origin, shop};
 
@@ -19,6 +20,8 @@ fn a_broken_configuration_on_hup_changes_nothing_and_a_good_one_takes_effect() {
     let Shop { mut server, v1, v2, place } = Shop::open(PLAN);
     let v3 = origin("v3");
     let load = server.load(200.0).start().unwrap();
+    let mut kept = KeptConnection::open(server.address);
+    assert_eq!(kept.version(), "v1");
     let before = in_force(&server.admin.service("shop"));
 
     // When the file is broken.
@@ -46,6 +49,7 @@ fn a_broken_configuration_on_hup_changes_nothing_and_a_good_one_takes_effect() {
     assert_eq!(names, ["v1", "v2", "v3"]);
     assert_eq!(server.admin.set_weight("shop", "v3", 10_000).status, 200);
     assert_eq!(server.answers(50)("v3"), 50);
+    assert_eq!(kept.version(), "v3", "on the connection of before");
     let report = load.stop();
     assert_eq!((failures(&report), report.not_sent), (0, 0), "{report}");
 }

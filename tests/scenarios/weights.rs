@@ -2,6 +2,7 @@
 
 use loadtest::{Length, Load, failures};
 
+use crate::connection::KeptConnection;
 use crate::patience::until_true;
 use crate::process::tidegate;
 use crate::shop::{Place, Server, Shop, origin};
@@ -18,6 +19,8 @@ fn ten_thousand_changes_of_weight_lose_none_of_fifty_thousand_requests() {
     let shop = Shop::open("{ steps: [{ weight: 5%, hold: 10m }] }");
     let before = shop.admin().service("shop").generation;
     let load = Load { length: Length::Count(REQUESTS), ..shop.server.load(RATE) }.start().unwrap();
+    let mut kept = KeptConnection::open(shop.server.address);
+    assert_eq!(kept.version(), "v1");
     let mut random = fastrand::Rng::with_seed(7);
     let mut weight = 0;
 
@@ -28,11 +31,17 @@ fn ten_thousand_changes_of_weight_lose_none_of_fifty_thousand_requests() {
         weight = (weight + random.u16(1..=10_000)) % 10_001;
         let changed = shop.admin().set_weight("shop", "v2", weight);
         assert_eq!((changed.status, changed.body["weight"].as_u64()), (200, Some(weight.into())), "{changed:?}");
+        if change % 100 == 0 {
+            kept.version();
+        }
     }
 
+    assert_eq!(shop.admin().service("shop").generation, before + CHANGES);
+    // One connection went through all of it.
+    shop.admin().set_weight("shop", "v2", 10_000);
+    assert_eq!(kept.version(), "v2");
     let report = load.wait();
     assert_eq!((failures(&report), report.not_sent, report.answered), (0, 0, REQUESTS), "{report}");
-    assert_eq!(shop.admin().service("shop").generation, before + CHANGES);
     let (v1, v2) = (report.by_version["v1"].responses, report.by_version["v2"].responses);
     assert!(v1 > 0 && v2 > 0 && v1 + v2 == REQUESTS, "{report}");
 }
