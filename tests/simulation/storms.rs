@@ -41,6 +41,7 @@ fn no_storm_of_commands_breaks_an_invariant() {
         }
         // When the storm is over, the disk agrees with what is in force.
         world.disk.set_mood(Mood::Fine);
+        world.disk_delay = 0;
         world.settle_all();
         world.run(10);
         let forgotten = replies.iter_mut().map(|answered| answered()).filter(|answered| !answered).count();
