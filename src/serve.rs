@@ -16,8 +16,9 @@ use control::control_loop::{self, Options};
 use control::handle::Handle;
 use control::plane::Resolved;
 use proxy::endpoint::UpstreamTimeouts;
-use proxy::{DataPlane, Limits, Publisher};
-use tokio::sync::oneshot;
+use proxy::server::why_not_bound;
+use proxy::{DataPlane, Limits, Listeners, Publisher};
+use tokio::sync::{Mutex, oneshot};
 use tracing::{info, warn};
 
 use crate::plane::LivePlane;
@@ -64,7 +65,9 @@ pub struct Tidegate {
     data: Option<DataPlane>,
     draining: Arc<AtomicBool>,
     drain: Drain,
-    source: Reload,
+    reload: Reload,
+    /// Held while a reload is under way, shared with the control API.
+    reloading: Arc<Mutex<()>>,
 }
 
 /// Reads the configuration again and resolves it.
@@ -87,26 +90,30 @@ impl Tidegate {
         let listeners: Vec<SocketAddr> = configuration.listeners.iter().map(|listener| listener.address).collect();
         let state_directory = configuration.state.clone();
         let resolved = resolve(configuration).map_err(|problems| anyhow!(problems.join("\n")))?;
-        let admin_listener = TcpListener::bind(admin.address)
-            .map_err(|error| anyhow!("cannot listen on the admin address {}: {error}", admin.address))?;
+        // Every address is taken before the state directory is touched; who connects now waits until all is in place.
+        let listeners = Listeners::bind(&listeners)?;
+        let admin_listener = TcpListener::bind(admin.address).map_err(|error| {
+            anyhow!("cannot listen on the admin address {}: {}", admin.address, why_not_bound(&error))
+        })?;
 
         let publisher = Publisher::new(limits.cores, UpstreamTimeouts::default());
         let reader = publisher.reader();
         let options = Options::new(state_directory);
         let (handle, control) = control_loop::start(options, LivePlane::new(publisher), resolved)?;
 
-        // Opened last: the journal is replayed and the split in force is published before the first connection.
-        let data = DataPlane::start(&listeners, &limits, &reader)?;
+        // Last: the journal is replayed and the split in force is published before the first connection is accepted.
+        let data = DataPlane::start(listeners, &limits, &reader)?;
         let draining = Arc::new(AtomicBool::new(false));
         let reload = Reload(Arc::new(move || source().and_then(resolve)));
-        let api_options = ApiOptions { token, draining: Arc::clone(&draining) };
+        let api_options = ApiOptions { token, draining: Arc::clone(&draining), ..ApiOptions::default() };
+        let reloading = Arc::clone(&api_options.reloading);
         let api = api::start(api_options, admin_listener, handle.clone(), Arc::clone(&reload.0))
             .context("cannot start the control API")?;
         for address in data.addresses() {
             info!(%address, "serving");
         }
         info!(address = %api.address(), "control API");
-        Ok(Self { handle, control: Some(control), api, data: Some(data), draining, drain, source: reload })
+        Ok(Self { handle, control: Some(control), api, data: Some(data), draining, drain, reload, reloading })
     }
 
     /// Where clients connect, in the order of the configuration.
@@ -129,12 +136,7 @@ impl Tidegate {
 
     /// Reads the configuration again, as `HUP` asks. A bad one changes nothing; what came of it is logged.
     pub fn reload(&self) {
-        let outcome = (self.source.0)().and_then(|resolved| {
-            let (reply, answer) = oneshot::channel();
-            let gone = |_| vec!["the control loop has ended".to_owned()];
-            self.handle.commands.send(Command::Reload { resolved, reply }).map_err(|_| gone(()))?;
-            answer.blocking_recv().map_err(|_| gone(()))?.map_err(|refused| vec![refused.to_string()])
-        });
+        let outcome = self.take_configuration();
         match outcome {
             Ok(needs_restart) => {
                 info!("configuration reloaded");
@@ -149,6 +151,19 @@ impl Tidegate {
                 }
             }
         }
+    }
+
+    /// What needs a restart, or every problem.
+    fn take_configuration(&self) -> Result<Vec<String>, Vec<String>> {
+        let _turn = self.reloading.blocking_lock();
+        let gone = || vec!["the control loop has ended".to_owned()];
+        let resolved = (self.reload.0)().inspect_err(|problems| {
+            // Told to the control loop, which shows it; where that has ended there is nobody to show it.
+            let _ = self.handle.commands.send(Command::ReloadFailed { problems: problems.clone() });
+        })?;
+        let (reply, answer) = oneshot::channel();
+        self.handle.commands.send(Command::Reload { resolved, reply }).map_err(|_| gone())?;
+        answer.blocking_recv().map_err(|_| gone())?.map_err(|refused| vec![refused.to_string()])
     }
 
     /// Ends gently: `/readyz` says no, connections are accepted for the grace period, then no more, requests in flight

@@ -42,12 +42,18 @@ pub struct ApiOptions {
     pub token: Option<String>,
     /// Set when the process drains: `/readyz` turns 503.
     pub draining: Arc<AtomicBool>,
+    /// Held by whoever reloads, from the reading of the file until it is in force: one at a time, so that an older file
+    /// can never be installed over a newer one. A reload by signal takes its turn here too.
+    pub reloading: Arc<Mutex<()>>,
 }
 
 impl fmt::Debug for ApiOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The token is a secret: a log shows whether there is one.
-        f.debug_struct("ApiOptions").field("token", &self.token.is_some()).field("draining", &self.draining).finish()
+        f.debug_struct("ApiOptions")
+            .field("token", &self.token.is_some())
+            .field("draining", &self.draining)
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,8 +65,6 @@ struct Shared {
     options: ApiOptions,
     handle: Handle,
     reload: Reload,
-    /// One reload at a time, so that an older file can never be installed over a newer one.
-    reloading: Mutex<()>,
     /// A permit for each reader of events.
     readers: Arc<Semaphore>,
     /// Turns true when the server stops.
@@ -103,7 +107,6 @@ pub fn start(options: ApiOptions, listener: TcpListener, handle: Handle, reload:
         options,
         handle,
         reload,
-        reloading: Mutex::new(()),
         readers: Arc::new(Semaphore::new(stream::READERS)),
         stopping: stopping.clone(),
     }));

@@ -58,6 +58,11 @@ pub enum Command {
         /// What changed but needs a restart, in words.
         reply: oneshot::Sender<Result<Vec<String>, Refused>>,
     },
+    /// A configuration was to be taken into use and could not be read. Nothing changes; it is told and shown.
+    ReloadFailed {
+        /// Every problem with it.
+        problems: Vec<String>,
+    },
     /// End the control loop: save the state of the tests, sync the journal, and answer when it is done. The split
     /// stays as it is.
     Stop {

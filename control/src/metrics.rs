@@ -39,9 +39,15 @@ pub fn render(snapshot: &Snapshot) -> String {
     page.family(
         "tidegate_config_last_reload_success",
         Kind::Gauge,
-        "Whether the last reload was taken (1) or refused (0).",
+        "Whether the last reload was taken (1) or changed nothing (0).",
     );
     page.sample("", &[], u8::from(snapshot.last_reload_success));
+    page.family(
+        "tidegate_journal_writable",
+        Kind::Gauge,
+        "Whether the journal can be written (1); while it cannot (0) no step forward is taken.",
+    );
+    page.sample("", &[], u8::from(snapshot.journal_problem.is_none()));
     page.finish()
 }
 

@@ -257,7 +257,8 @@ fn a_reload_answers_what_needs_a_restart_or_every_problem() {
     let world = World::reloading(ApiOptions::default(), Arc::new(problems));
     let answer = world.post("/api/v1/reload", "{}");
     assert_eq!(answer.problem(422)["problems"][1], "a.yaml:2:1: stat: unknown");
-    assert!(world.asked.try_recv().is_err());
+    let told = world.asked.recv().unwrap();
+    assert_eq!(told, "reload failed: a.yaml:1:1: services: missing; a.yaml:2:1: stat: unknown");
 }
 
 #[test]

@@ -23,4 +23,4 @@ pub mod server;
 pub mod ticket;
 
 pub use routing::Publisher;
-pub use server::{DataPlane, Limits, StartError};
+pub use server::{DataPlane, Limits, Listeners, StartError};

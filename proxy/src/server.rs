@@ -61,6 +61,17 @@ pub enum StartError {
     Thread(io::Error),
 }
 
+/// Addresses that are taken: clients may connect, and wait until a data plane accepts them.
+#[derive(Debug)]
+pub struct Listeners(Vec<(StdListener, SocketAddr)>);
+
+impl Listeners {
+    /// Takes all of these addresses, or none.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, StartError> {
+        addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
 /// The running data plane. Dropping it ends it at once; [`drain`](Self::drain) ends it gently.
 #[derive(Debug)]
 pub struct DataPlane {
@@ -82,9 +93,9 @@ enum Stop {
 }
 
 impl DataPlane {
-    /// Opens the listeners and starts serving what is published to `reader`, now and later.
-    pub fn start(listeners: &[SocketAddr], limits: &Limits, reader: &Reader) -> Result<Self, StartError> {
-        let sockets = listeners.iter().map(|address| bind(*address)).collect::<Result<Vec<_>, _>>()?;
+    /// Starts serving what is published to `reader`, now and later, on listeners that are open.
+    pub fn start(listeners: Listeners, limits: &Limits, reader: &Reader) -> Result<Self, StartError> {
+        let Listeners(sockets) = listeners;
         let addresses = sockets.iter().map(|(_, address)| *address).collect();
         let (stop, stopped) = watch::channel(Stop::Serve);
         let open = Arc::new(AtomicU64::new(0));
@@ -170,8 +181,10 @@ fn bind(address: SocketAddr) -> Result<(StdListener, SocketAddr), StartError> {
     open().map_err(|error: io::Error| StartError::Listen { address, reason: why_not_bound(&error) })
 }
 
+/// Why an address cannot be taken, and what to do.
+#[must_use]
 #[expect(clippy::wildcard_enum_match_arm, reason = "the standard library's kinds of errors are open")]
-fn why_not_bound(error: &io::Error) -> String {
+pub fn why_not_bound(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             "the port is in use by another process; stop that one (ss -ltnp shows it) or choose another port".into()

@@ -116,7 +116,9 @@ fn answer(command: Command) -> String {
             });
             format!("weight {name} {} {weight} {}", words(version.map(|it| it.to_string())), words(reason))
         }
-        Command::Reload { .. } | Command::Stop { .. } | Command::Journal(_) => "something else".into(),
+        Command::Reload { .. } | Command::ReloadFailed { .. } | Command::Stop { .. } | Command::Journal(_) => {
+            "something else".into()
+        }
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) async fn act(
 /// `POST /reload`.
 pub(super) async fn reload(State(api): State<Api>, change: Change) -> Result<Json<Value>, Problem> {
     change.fields(&[]).finish()?;
-    let _turn = api.reloading.lock().await;
+    let _turn = api.options.reloading.lock().await;
     let read = Arc::clone(&api.reload);
     let resolved = timeout(READ_CONFIGURATION, spawn_blocking(move || read()))
         .await
@@ -116,7 +116,10 @@ pub(super) async fn reload(State(api): State<Api>, change: Change) -> Result<Jso
         })?
         .map_err(|_| Problem::new(Kind::Internal, "reading the configuration failed within Tidegate; nothing was changed"))?
         .map_err(|problems| {
-            Problem::new(Kind::InvalidConfiguration, problems.join("\n")).with("problems", json!(problems))
+            let problem = Problem::new(Kind::InvalidConfiguration, problems.join("\n")).with("problems", json!(problems));
+            // Told to the control loop, which shows it; where that has ended there is nobody to show it.
+            let _ = api.handle.commands.send(Command::ReloadFailed { problems });
+            problem
         })?;
     match ask(&api, |reply| Command::Reload { resolved, reply }).await? {
         Ok(needs_restart) => Ok(Json(json!({ "reloaded": true, "needs_restart": needs_restart }))),

@@ -21,7 +21,7 @@ mod tests {
     use hyper::service::Service;
     use hyper_util::service::TowerToHyperService;
     use serde_json::{Value, json};
-    use tokio::sync::{Mutex, Semaphore, watch};
+    use tokio::sync::{Semaphore, watch};
 
     use super::super::{Api, ApiOptions, Shared, routes};
     use super::*;
@@ -55,7 +55,6 @@ mod tests {
             options: ApiOptions::default(),
             handle,
             reload: Arc::new(|| Err(Vec::new())),
-            reloading: Mutex::new(()),
             readers: Arc::new(Semaphore::new(1)),
             stopping: watch::channel(false).1,
         }))

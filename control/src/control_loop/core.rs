@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::Name;
+use config::{Configuration, Name};
 use meter::{Window, latency_bounds_us};
 use tokio::sync::oneshot;
 use ulid::Ulid;
@@ -32,6 +32,8 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct ControlCore {
     pub(super) plane: Box<dyn DataPlane>,
     pub(super) resolved: Resolved,
+    /// What the process began with: addresses and the state directory stay as they were then.
+    pub(super) booted: Arc<Configuration>,
     pub(super) services: BTreeMap<Name, Served>,
     /// Services that the file no longer has, as they were: a service that comes back is where it was.
     pub(super) retired: BTreeMap<Name, State>,
@@ -87,6 +89,7 @@ impl ControlCore {
         let link = Link::new(replayed.last_seq, replayed.size, replayed.problem);
         let mut core = Self {
             plane,
+            booted: Arc::clone(&resolved.configuration),
             resolved,
             services: BTreeMap::new(),
             retired: replayed.records.into_iter().map(|(name, record)| (name, record.state)).collect(),
@@ -222,6 +225,7 @@ impl ControlCore {
             Command::Act { service, action, reason, reply } => self.act(now, &service, action, reason, reply),
             command @ Command::SetWeight { .. } => self.set_weight(now, command),
             Command::Reload { resolved, reply } => self.reload(now, resolved, reply),
+            Command::ReloadFailed { problems } => self.reload_failed(now, &problems),
         }
         self.publish(now, false);
         self.give_answers();

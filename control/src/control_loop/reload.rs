@@ -34,11 +34,10 @@ impl ControlCore {
         reply: oneshot::Sender<Result<Vec<String>, Refused>>,
     ) {
         if let Err(refused) = self.may_reload(now, &resolved.configuration) {
-            self.last_reload_success = false;
-            self.tell(now, None, "reload", format!("the reload changed nothing: {refused}"));
+            self.reload_failed(now, &[refused.to_string()]);
             return self.say(reply, Err(refused));
         }
-        let mut notes = self.resolved.configuration.restart_needed(&resolved.configuration);
+        let mut notes = self.booted.restart_needed(&resolved.configuration);
         let number = self.reloads.keys().max().map_or(0, |last| last + 1);
         let waits = self.take_configuration(now, resolved, number, &mut notes);
         self.last_reload_success = true;
@@ -47,6 +46,17 @@ impl ControlCore {
             return self.say(reply, Ok(notes));
         }
         self.reloads.insert(number, Reloading { waits, refused: None, notes, reply });
+    }
+
+    /// What is in force stays in force.
+    pub(super) fn reload_failed(&mut self, now: Now, problems: &[String]) {
+        self.last_reload_success = false;
+        let first = problems.first().map_or("no reason was given", String::as_str);
+        let more = match problems.len() {
+            0 | 1 => String::new(),
+            several => format!(" (and {} more)", several - 1),
+        };
+        self.tell(now, None, "reload", format!("the reload changed nothing: {first}{more}"));
     }
 
     /// Asks every service before any of them changes.

@@ -280,6 +280,40 @@ fn a_service_that_leaves_the_file_and_comes_back_is_where_it_was() {
 }
 
 #[test]
+fn a_reload_that_could_not_be_read_is_shown_until_a_good_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let problems = vec!["t.yaml:1:1: no services".to_owned(), "t.yaml:2:1: stat: unknown".to_owned()];
+    running.handle.commands.send(Command::ReloadFailed { problems }).unwrap();
+    let (kept, mut live) = running.handle.events.follow(None);
+    let said = |text: &str| text == "the reload changed nothing: t.yaml:1:1: no services (and 1 more)";
+    while !kept.iter().any(|event| said(&event.text)) {
+        if said(&in_time(live.recv()).unwrap().text) {
+            break;
+        }
+    }
+    // The snapshot follows the event at the latest with the next answer.
+    running.set_weight(100).unwrap();
+    assert!(!running.handle.snapshot.load().last_reload_success);
+    running.reload(TWO_VERSIONS).unwrap();
+    assert!(running.handle.snapshot.load().last_reload_success);
+    running.stop();
+}
+
+#[test]
+fn what_needs_a_restart_is_measured_against_what_the_process_began_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let elsewhere = format!("{TWO_VERSIONS}\nstate: /elsewhere");
+    for _ in 0..2 {
+        let notes = running.reload(&elsewhere).unwrap();
+        assert!(notes.iter().any(|note| note.contains("/elsewhere")), "{notes:?}");
+    }
+    assert_eq!(running.reload(TWO_VERSIONS).unwrap(), Vec::<String>::new());
+    running.stop();
+}
+
+#[test]
 fn a_reload_raises_a_weight_once_it_is_on_disk_and_names_what_needs_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let running = Running::start(directory.path());

@@ -259,4 +259,5 @@ fn labels_are_escaped() {
 fn an_empty_snapshot_is_a_legal_page() {
     let page = parse(&render(&Snapshot::default()));
     assert_eq!(page.value("tidegate_config_last_reload_success", &[]), Some(0.0));
+    assert_eq!(page.value("tidegate_journal_writable", &[]), Some(1.0));
 }

@@ -176,8 +176,11 @@ impl Release {
         }
         let next = self.with_values_of(file);
         if let Some(rollout) = self.state.running() {
-            let text =
-                format!("the rollout of {} stays in charge of the split; the file's new values wait", rollout.canary);
+            let text = format!(
+                "the rollout of {} decides the split; the file's new split is not put in force, now or after it: \
+                     set the weight by hand, or change the file again once it has ended",
+                rollout.canary
+            );
             return self.at_once(moment, next, vec![News { kind: "warning", text }]);
         }
         let text = match &next.canary {

@@ -287,6 +287,7 @@ fn answer(command: Command) -> String {
             let _ = reply.send(Ok(vec!["the listeners changed".into()]));
             "reload".into()
         }
+        Command::ReloadFailed { problems } => format!("reload failed: {}", problems.join("; ")),
         Command::Journal(_) => "journal".into(),
         Command::Stop { reply } => {
             let _ = reply.send(());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use loadtest::{Latency, Origin, OriginOptions};
 use proxy::endpoint::UpstreamTimeouts;
-use proxy::{DataPlane, Limits, Publisher};
+use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -14,9 +14,8 @@ use crate::fixture::{LONG, Shop, get, nobody, status};
 #[test]
 fn a_port_in_use_is_said_with_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let publisher = Publisher::new(1, UpstreamTimeouts::default());
     let address = taken.local_addr().unwrap();
-    let error = DataPlane::start(&[address], &Limits::default(), &publisher.reader()).unwrap_err().to_string();
+    let error = Listeners::bind(&[address]).unwrap_err().to_string();
     assert!(error.contains(&address.to_string()) && error.contains("in use") && error.contains("ss -ltnp"), "{error}");
 }
 
@@ -24,8 +23,8 @@ fn a_port_in_use_is_said_with_what_to_do() {
 fn a_second_data_plane_on_the_same_port_is_refused() {
     let publisher = Publisher::new(1, UpstreamTimeouts::default());
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let first = DataPlane::start(&[any], &Limits::default(), &publisher.reader()).unwrap();
-    assert!(DataPlane::start(first.addresses(), &Limits::default(), &publisher.reader()).is_err());
+    let first = DataPlane::start(Listeners::bind(&[any]).unwrap(), &Limits::default(), &publisher.reader()).unwrap();
+    assert!(Listeners::bind(first.addresses()).is_err());
 }
 
 #[tokio::test]

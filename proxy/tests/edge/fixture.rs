@@ -13,7 +13,7 @@ use meter::{Class, Tally, Window};
 use proxy::client_stream::ClientTimeouts;
 use proxy::endpoint::UpstreamTimeouts;
 use proxy::routing::Wanted;
-use proxy::{DataPlane, Limits, Publisher};
+use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -70,7 +70,9 @@ impl Shop {
         let mut publisher = Publisher::new(cores, upstream);
         publisher.install(&configuration, &addresses, |_| None, Instant::now());
         let limits = Limits { cores, client, ..Limits::default() };
-        let data = DataPlane::start(&["127.0.0.1:0".parse().unwrap()], &limits, &publisher.reader()).unwrap();
+        let data =
+            DataPlane::start(Listeners::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap(), &limits, &publisher.reader())
+                .unwrap();
         let mut shop = Self { publisher, data };
         shop.split(percent);
         shop
