@@ -241,6 +241,7 @@ impl World {
             rollout.phase == Phase::Promoted
                 && before.stable == rollout.canary
                 && self.seen.ended_for_good.contains(&rollout.id)
+                && rollout.reason.as_ref().is_none_or(|reason| !reason.starts_with("undone"))
         });
         // The file's own stable may have changed while no process ran, and then it wins.
         if let Some(promoted) = promoted.filter(|_| before.file.stable == after.file.stable) {
