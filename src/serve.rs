@@ -170,6 +170,9 @@ impl Tidegate {
     /// end, the journal is closed. Returns how many connections were cut at the deadline.
     pub fn stop(mut self) -> u64 {
         self.draining.store(true, Ordering::Release);
+        if let Some(data) = &self.data {
+            data.announce_drain();
+        }
         info!(grace = ?self.drain.grace, deadline = ?self.drain.deadline, "draining");
         #[expect(clippy::disallowed_methods, reason = "the grace period is a length of time, not an event")]
         std::thread::sleep(self.drain.grace);

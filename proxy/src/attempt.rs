@@ -23,9 +23,9 @@ fn class_of_upstream(kind: &ErrorType) -> Class {
         ErrorType::ConnectTimedout
         | ErrorType::ConnectRefused
         | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::BindError
-        | ErrorType::SocketError => Class::ConnectError,
+        | ErrorType::ConnectError => Class::ConnectError,
+        // Out of descriptors or ports: the proxy's own trouble.
+        ErrorType::InternalError | ErrorType::BindError | ErrorType::SocketError => Class::Local,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Class::Timeout,
         ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error | ErrorType::InvalidH2 => {
             Class::ProtocolError
@@ -51,8 +51,8 @@ pub fn status_for(error: &Error) -> u16 {
         | Class::ClientError
         | Class::ServerError
         | Class::GrpcError
-        | Class::Upgrade
-        | Class::Local => 500,
+        | Class::Upgrade => 500,
+        Class::Local => 503,
     }
 }
 
@@ -84,6 +84,13 @@ mod tests {
             ErrorType::UnknownError,
         ] {
             assert!(class_of(&upstream(kind.clone())).is_bad(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_is_out_of_descriptors_blames_no_version() {
+        for kind in [ErrorType::InternalError, ErrorType::SocketError, ErrorType::BindError] {
+            assert_eq!((class_of(&upstream(kind.clone())), status_for(&upstream(kind))), (Class::Local, 503));
         }
     }
 

@@ -60,7 +60,7 @@ pub struct Unmatched {
 }
 
 /// A client's connection.
-pub struct ClientStream<S> {
+pub struct ClientStream<S: AsyncRead + AsyncWrite + Unpin> {
     inner: S,
     id: UniqueIDType,
     peer: SocketAddr,
@@ -84,7 +84,7 @@ pub struct ClientStream<S> {
     http2: bool,
 }
 
-impl<S> fmt::Debug for ClientStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> fmt::Debug for ClientStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientStream").field("peer", &self.peer).field("http2", &self.http2).finish_non_exhaustive()
     }
@@ -136,8 +136,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
         }
     }
 
-    /// Reads into `peeked` until the preface is whole or cannot become whole.
-    async fn peek_preface(&mut self) -> io::Result<()> {
+    /// Reads the connection's first bytes, as many as tell whether it is HTTP/2, and keeps them for pingora. Waits for
+    /// the first one as long as a connection may idle. To be called once, before pingora has the stream.
+    pub async fn learn_protocol(&mut self) -> io::Result<()> {
         let first = read_some(&mut self.inner, &mut self.peeked, PREFACE.len());
         if timeout(self.timeouts.idle, first).await?? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -208,6 +209,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
 /// Reads what is there, up to `most` bytes; 0 at the end.
 async fn read_some(inner: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>, most: usize) -> io::Result<usize> {
     inner.take(most as u64).read_buf(into).await
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Drop for ClientStream<S> {
+    /// A head whose body never came is sent all the same, where the system takes it at once: a client that got nothing
+    /// would take the connection for a stale one, and ask again.
+    fn drop(&mut self) {
+        let _ = self.poll_send(&mut Context::from_waker(std::task::Waker::noop()));
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientStream<S> {
@@ -301,7 +310,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Peek for ClientStream<S> {
     /// Fills `buf` with the connection's first bytes, as many as tell whether it is HTTP/2 (the rest stays as it
     /// was). Must not answer "cannot": pingora would take the connection for HTTP/2.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        self.peek_preface().await?;
+        if self.peeked.is_empty() {
+            self.learn_protocol().await?;
+        }
         let count = self.peeked.len().min(buf.len());
         buf[..count].copy_from_slice(&self.peeked[..count]);
         Ok(true)
@@ -316,27 +327,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Shutdown for ClientStream<
     }
 }
 
-impl<S> UniqueID for ClientStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> UniqueID for ClientStream<S> {
     fn id(&self) -> UniqueIDType {
         self.id
     }
 }
 
-impl<S> Ssl for ClientStream<S> {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Ssl for ClientStream<S> {}
 
-impl<S> GetTimingDigest for ClientStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> GetTimingDigest for ClientStream<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         Vec::new()
     }
 }
 
-impl<S> GetProxyDigest for ClientStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> GetProxyDigest for ClientStream<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         None
     }
 }
 
-impl<S> GetSocketDigest for ClientStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> GetSocketDigest for ClientStream<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.socket.clone()
     }
@@ -386,7 +397,7 @@ mod tests {
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
         stream.write_all(b"hello").await.unwrap();
         stream.flush().await.unwrap();
-        assert_eq!(stream.inner.0, [b"HTTP/1.1 200 OK\r\n\r\nhello".to_vec()]);
+        assert_eq!(stream.inner.0[..], [b"HTTP/1.1 200 OK\r\n\r\nhello".to_vec()]);
     }
 
     #[tokio::test]
@@ -398,6 +409,16 @@ mod tests {
         stream.write_all(b"tail").await.unwrap();
         stream.flush().await.unwrap();
         assert_eq!(stream.inner.0.concat(), [b"head", &body[..], b"tail"].concat());
+    }
+
+    #[tokio::test]
+    async fn what_was_gathered_is_sent_when_the_connection_is_given_up() {
+        let (mut client, mut stream) = connected();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        drop(stream);
+        let mut seen = String::new();
+        client.read_to_string(&mut seen).await.unwrap();
+        assert_eq!(seen, "HTTP/1.1 200 OK\r\n\r\n");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,16 +1,19 @@
 //! The request's path through pingora: a table of contents. Each hook calls the room where the work is done.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use config::Affinity;
 use http::{Version as HttpVersion, header};
-use meter::ServiceMeter;
+use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
+use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -29,7 +32,7 @@ use crate::ticket::group_of;
 /// the version is not. (pingora calls this `max_retries` and answers nothing at all where it is 0.)
 pub(crate) const ATTEMPTS: usize = 3;
 /// Where a request asks for a stream of events or a tunnel, silence is no failure for so long.
-const LONG_SILENCE: std::time::Duration = std::time::Duration::from_secs(3600);
+const LONG_SILENCE: Duration = Duration::from_secs(3600);
 
 /// The proxy of one core.
 #[derive(Debug)]
@@ -37,7 +40,10 @@ pub(crate) struct Edge {
     pub(crate) core: usize,
     pub(crate) routing: Arc<ArcSwap<Routing>>,
     pub(crate) unmatched: Arc<ServiceMeter>,
-    pub(crate) keepalive: std::time::Duration,
+    pub(crate) keepalive: Duration,
+    pub(crate) first_byte: Duration,
+    /// Connections end with the response they carry: the process is about to.
+    pub(crate) leaving: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -56,7 +62,10 @@ impl ProxyHttp for Edge {
         if let Some(stream) = client_stream(session) {
             stream.begin_request();
         }
-        // Off already for a client that asked for it, for HTTP/1.0, and while the process ends.
+        if self.leaving.load(Ordering::Relaxed) {
+            session.set_keepalive(None);
+        }
+        // Off already for a client that asked for it, and for HTTP/1.0.
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(self.keepalive.as_secs()));
         }
@@ -82,8 +91,13 @@ impl ProxyHttp for Edge {
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Request) -> Result<Box<HttpPeer>> {
         let (version, at) = self.next_endpoint(ctx, Instant::now())?;
         let mut peer = at.endpoint().peer();
-        if may_be_silent(session.req_header()) {
+        if may_be_silent(session) {
             peer.options.read_timeout = Some(LONG_SILENCE);
+        }
+        if ctx.forgiven {
+            // Kept apart from every pool: what a pooled connection hid is seen on a new one.
+            peer.group_key = u64::MAX;
+            peer.options.idle_timeout = Some(Duration::ZERO);
         }
         ctx.attempt(&version, at);
         Ok(peer)
@@ -91,22 +105,26 @@ impl ProxyHttp for Edge {
 
     fn fail_to_connect(&self, _: &mut Session, peer: &HttpPeer, ctx: &mut Request, mut e: Box<Error>) -> Box<Error> {
         debug!(%peer, error = %e, "no connection");
-        ctx.failed_to_connect(Instant::now());
-        // Nothing was sent, so another endpoint may be tried whatever the method.
-        e.set_retry(true);
+        let class = class_of(&e);
+        ctx.failed_to_connect(class, Instant::now());
+        // Nothing was sent, so another endpoint may be tried whatever the method; in vain where the trouble is ours.
+        e.set_retry(class != Class::Local);
         e
     }
 
     async fn connected_to_upstream(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         _reused: bool,
         _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
-        _digest: Option<&pingora_core::protocols::Digest>,
+        fd: RawFd,
+        _digest: Option<&Digest>,
         ctx: &mut Request,
     ) -> Result<()> {
         ctx.connected(Instant::now());
+        if may_be_silent(session) {
+            ctx.watch_head(fd, self.first_byte);
+        }
         Ok(())
     }
 
@@ -131,13 +149,31 @@ impl ProxyHttp for Edge {
         response: &mut ResponseHeader,
         ctx: &mut Request,
     ) -> Result<()> {
-        if session.is_process_shutting_down() {
+        if self.leaving.load(Ordering::Relaxed) {
             // Told in the response, so that the client does not try this connection again.
             session.set_keepalive(None);
         }
         let status = response.status.as_u16();
+        if status == 101 && !session.is_upgrade_req() {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a tunnel that nobody asked for").into_up());
+        }
         if status == 101 || !response.status.is_informational() {
             ctx.head(status, Instant::now());
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _ctx: &mut Request,
+    ) -> Result<()> {
+        if session.req_header().version == HttpVersion::HTTP_10 {
+            // Chunks are unknown to HTTP/1.0 (RFC 9112, section 6.1): the body ends with the connection.
+            if response.remove_header(&header::TRANSFER_ENCODING).is_some() {
+                session.set_keepalive(None);
+            }
         }
         Ok(())
     }
@@ -151,6 +187,15 @@ impl ProxyHttp for Edge {
         client_reused: bool,
     ) -> Box<Error> {
         debug!(%peer, error = %e, "attempt failed");
+        let now = Instant::now();
+        if ctx.head_is_overdue() {
+            ctx.end_attempt(Class::Timeout, now);
+            return Error::explain(ErrorType::ReadTimedout, "no response head in time").into_up();
+        }
+        if is_client_stalling(session, &e) {
+            ctx.end_attempt(Class::ClientAbort, now);
+            return Error::explain(ErrorType::HTTPStatus(408), "the client stopped in its body").into_down();
+        }
         let replayable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
         if replayable {
             // pingora marks a pooled connection that was closed before it answered; retry() would panic undecided.
@@ -158,10 +203,10 @@ impl ProxyHttp for Edge {
         } else {
             e.set_retry(false);
         }
-        if e.retry() && client_reused && !ctx.has_head() && usize::from(ctx.attempts) < ATTEMPTS {
+        if e.retry() && client_reused && ctx.may_be_stale(now) && usize::from(ctx.attempts) < ATTEMPTS {
             ctx.stale_connection();
         } else {
-            ctx.end_attempt(class_of(&e), Instant::now());
+            ctx.end_attempt(class_of(&e), now);
         }
         e
     }
@@ -272,6 +317,8 @@ fn affinity_key<'a>(
         Affinity::Cookie(name) => cookie(request, name).map(Into::into),
         Affinity::ClientAddress => client.map(|address| address_bytes(address).to_vec().into()),
     }
+    // An empty key is nobody's: users who are logged out must not all move as one.
+    .filter(|key: &std::borrow::Cow<'_, [u8]>| !key.is_empty())
 }
 
 /// The value of a cookie (RFC 6265, section 5.4).
@@ -292,16 +339,29 @@ fn group_of_address(address: Option<IpAddr>) -> u8 {
 }
 
 /// Whether a request asks for something that may be silent for long: a tunnel, a stream of events.
-fn may_be_silent(request: &RequestHeader) -> bool {
-    request.headers.contains_key(header::UPGRADE)
-        || request.headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
+fn may_be_silent(session: &Session) -> bool {
+    let accepts = session.req_header().headers.get(header::ACCEPT);
+    session.is_upgrade_req() || accepts.is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// Whether a version is silent because it waits for a client that stopped in its body. One that has not been told to
+/// go on (`Expect: 100-continue`) waits for the version.
+fn is_client_stalling(session: &mut Session, error: &Error) -> bool {
+    let expects = session.req_header().headers.contains_key(header::EXPECT);
+    let waits_for_leave = expects && session.as_downstream().body_bytes_read() == 0;
+    *error.esource() == ErrorSource::Upstream
+        && matches!(error.etype(), ErrorType::ReadTimedout)
+        && !waits_for_leave
+        && !session.as_downstream_mut().is_body_done()
 }
 
 fn reason_for(status: u16) -> &'static str {
     match status {
         502 => "the service could not be reached",
         504 => "the service did not answer in time",
+        408 => "the request did not arrive whole in time",
         400..=499 => "this request is not valid",
+        503 => "the proxy is out of connections",
         _ => "something went wrong",
     }
 }

@@ -32,32 +32,47 @@ pub struct Endpoint {
 #[derive(Debug)]
 struct Health {
     began: Instant,
+    /// While it is up.
     failures: AtomicU32,
+    /// How often it was tried in vain since it went down.
+    vain_tries: AtomicU32,
     /// Milliseconds after `began`; 0 while the endpoint is up.
     down_until_ms: AtomicU64,
+    /// How long one request's try may take, while the others wait for what comes of it.
+    claim: Duration,
 }
 
 /// A request that is at an endpoint; counted until this is dropped.
 #[derive(Debug)]
-pub struct InFlight(Arc<Endpoint>);
+pub struct InFlight {
+    at: Arc<Endpoint>,
+    /// The one request that tries an endpoint after its back-off.
+    tries: bool,
+}
 
 impl InFlight {
     /// The endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
-        &self.0
+        &self.at
     }
 
     /// The endpoint, to keep.
     #[must_use]
     pub fn shared(&self) -> Arc<Endpoint> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.at)
+    }
+
+    /// No connection could be made. A third failure in a row takes the endpoint down; the back-off doubles only when a
+    /// try after it was in vain, so that many requests that fail in one moment count as one.
+    pub fn failed_to_connect(&self, now: Instant) {
+        self.at.health.failed(now, self.tries);
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.at.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -77,7 +92,13 @@ impl Endpoint {
         peer.options.read_timeout = Some(timeouts.first_byte);
         peer.options.write_timeout = Some(timeouts.first_byte);
         peer.options.idle_timeout = Some(timeouts.idle);
-        let health = Health { began: now, failures: AtomicU32::new(0), down_until_ms: AtomicU64::new(0) };
+        let health = Health {
+            began: now,
+            failures: AtomicU32::new(0),
+            vain_tries: AtomicU32::new(0),
+            down_until_ms: AtomicU64::new(0),
+            claim: timeouts.connect + FIRST_BACK_OFF / 2,
+        };
         Self { written, address, place, peer, in_flight: AtomicU64::new(0), health }
     }
 
@@ -107,18 +128,13 @@ impl Endpoint {
 
     /// A connection was made, or an old one still worked.
     pub fn connected(&self) {
-        if self.health.failures.load(Ordering::Relaxed) != 0 {
-            self.health.failures.store(0, Ordering::Relaxed);
-            self.health.down_until_ms.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// No connection could be made.
-    pub fn failed_to_connect(&self, now: Instant) {
-        let failures = self.health.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if let Some(tries_when_down) = failures.checked_sub(FAILURES_TO_DOWN) {
-            let back_off = FIRST_BACK_OFF.saturating_mul(1 << tries_when_down.min(8)).min(LONGEST_BACK_OFF);
-            self.health.leave_alone(now, back_off);
+        let health = &self.health;
+        // Read before they are written: in the common case nothing is, and no cache line moves between cores. Both are
+        // looked at, since another core may have claimed a try in between.
+        if health.failures.load(Ordering::Relaxed) != 0 || health.down_until_ms.load(Ordering::Relaxed) != 0 {
+            health.failures.store(0, Ordering::Relaxed);
+            health.vain_tries.store(0, Ordering::Relaxed);
+            health.down_until_ms.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -126,6 +142,18 @@ impl Endpoint {
 impl Health {
     fn millis(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.began).as_millis() as u64
+    }
+
+    fn failed(&self, now: Instant, tried: bool) {
+        let is_up = self.down_until_ms.load(Ordering::Relaxed) == 0;
+        if is_up {
+            if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_TO_DOWN {
+                self.leave_alone(now, FIRST_BACK_OFF);
+            }
+        } else if tried {
+            let doublings = self.vain_tries.fetch_add(1, Ordering::Relaxed).saturating_add(1).min(8);
+            self.leave_alone(now, FIRST_BACK_OFF.saturating_mul(1 << doublings).min(LONGEST_BACK_OFF));
+        }
     }
 
     fn leave_alone(&self, now: Instant, back_off: Duration) {
@@ -157,38 +185,50 @@ impl Default for UpstreamTimeouts {
 #[must_use]
 pub fn pick(endpoints: &[Arc<Endpoint>], avoid: Option<&Endpoint>, now: Instant) -> Option<InFlight> {
     let avoided = |endpoint: &Endpoint| avoid.is_some_and(|other| std::ptr::eq(other, endpoint));
-    let live = |endpoint: &Arc<Endpoint>| endpoint.may_be_tried(now) && !avoided(endpoint);
-    let chosen = if let [only] = endpoints {
-        live(only).then_some(only)?
-    } else {
-        let count = endpoints.iter().filter(|endpoint| live(endpoint)).count();
-        let nth = |n: usize| endpoints.iter().filter(|endpoint| live(endpoint)).nth(n);
-        match count {
-            0 => return None,
-            1 => nth(0)?,
+    let live = endpoints.iter().filter(|endpoint| endpoint.may_be_tried(now) && !avoided(endpoint));
+    let chosen = two_of(live)
+        .into_iter()
+        .flatten()
+        .reduce(|one, other| if other.in_flight() < one.in_flight() { other } else { one })?;
+    let tries = !chosen.is_up();
+    if tries {
+        chosen.health.leave_alone(now, chosen.health.claim);
+    }
+    Some(enter(chosen, tries))
+}
+
+/// Two of them at random, in random order; fewer where there are fewer. One pass, so that an endpoint which goes down
+/// meanwhile changes nothing (reservoir sampling, Vitter's algorithm R).
+fn two_of<T>(all: impl Iterator<Item = T>) -> [Option<T>; 2] {
+    let mut two = [None, None];
+    for (seen, one) in all.enumerate() {
+        match seen {
+            0 => two[0] = Some(one),
+            1 if fastrand::bool() => two[1] = Some(one),
+            1 => two[1] = two[0].replace(one),
             _ => {
-                let first = fastrand::usize(0..count);
-                let second = (first + 1 + fastrand::usize(0..count - 1)) % count;
-                let (first, second) = (nth(first)?, nth(second)?);
-                if second.in_flight() < first.in_flight() { second } else { first }
+                let place = fastrand::usize(0..=seen);
+                if place < 2 {
+                    two[place] = Some(one);
+                }
             }
         }
-    };
-    if !chosen.is_up() {
-        chosen.health.leave_alone(now, FIRST_BACK_OFF);
     }
-    Some(enter(chosen))
+    two
 }
 
 /// Any endpoint, for a version that must be tried although all of its endpoints are down: the one that is due first.
 #[must_use]
 pub fn pick_any(endpoints: &[Arc<Endpoint>]) -> Option<InFlight> {
-    endpoints.iter().min_by_key(|endpoint| endpoint.health.down_until_ms.load(Ordering::Relaxed)).map(enter)
+    endpoints
+        .iter()
+        .min_by_key(|endpoint| endpoint.health.down_until_ms.load(Ordering::Relaxed))
+        .map(|e| enter(e, false))
 }
 
-fn enter(endpoint: &Arc<Endpoint>) -> InFlight {
+fn enter(endpoint: &Arc<Endpoint>, tries: bool) -> InFlight {
     endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-    InFlight(Arc::clone(endpoint))
+    InFlight { at: Arc::clone(endpoint), tries }
 }
 
 #[cfg(test)]
@@ -210,14 +250,19 @@ mod tests {
         ((0..count).map(endpoint).collect(), now)
     }
 
-    fn take_down(endpoint: &Endpoint, now: Instant) {
-        (0..FAILURES_TO_DOWN).for_each(|_| endpoint.failed_to_connect(now));
+    /// One request that cannot connect.
+    fn fail(endpoint: &Arc<Endpoint>, now: Instant) {
+        enter(endpoint, false).failed_to_connect(now);
+    }
+
+    fn take_down(endpoint: &Arc<Endpoint>, now: Instant) {
+        (0..FAILURES_TO_DOWN).for_each(|_| fail(endpoint, now));
     }
 
     #[test]
     fn of_two_endpoints_the_less_busy_one_is_picked() {
         let (endpoints, now) = endpoints(2);
-        let busy = enter(&endpoints[0]);
+        let busy = enter(&endpoints[0], false);
         for _ in 0..20 {
             assert_eq!(pick(&endpoints, None, now).unwrap().endpoint().place, 1);
         }
@@ -237,13 +282,13 @@ mod tests {
     #[test]
     fn an_endpoint_is_down_after_three_connect_failures_in_a_row() {
         let (endpoints, now) = endpoints(1);
-        endpoints[0].failed_to_connect(now);
-        endpoints[0].failed_to_connect(now);
+        fail(&endpoints[0], now);
+        fail(&endpoints[0], now);
         endpoints[0].connected();
-        endpoints[0].failed_to_connect(now);
-        endpoints[0].failed_to_connect(now);
+        fail(&endpoints[0], now);
+        fail(&endpoints[0], now);
         assert!(pick(&endpoints, None, now).is_some());
-        endpoints[0].failed_to_connect(now);
+        fail(&endpoints[0], now);
         assert!(!endpoints[0].is_up());
         assert!(pick(&endpoints, None, now).is_none());
     }
@@ -260,15 +305,35 @@ mod tests {
     }
 
     #[test]
-    fn the_back_off_doubles_up_to_its_longest() {
-        let (endpoints, now) = endpoints(1);
+    fn the_back_off_doubles_with_each_try_in_vain_up_to_its_longest() {
+        let (endpoints, mut now) = endpoints(1);
         take_down(&endpoints[0], now);
-        endpoints[0].failed_to_connect(now);
-        assert!(!endpoints[0].may_be_tried(now + Duration::from_millis(1_999)));
-        assert!(endpoints[0].may_be_tried(now + Duration::from_secs(2)));
-        (0..100).for_each(|_| endpoints[0].failed_to_connect(now));
-        assert!(!endpoints[0].may_be_tried(now + Duration::from_millis(29_999)));
-        assert!(endpoints[0].may_be_tried(now + LONGEST_BACK_OFF));
+        for seconds in [1, 2, 4, 8, 16, 30, 30] {
+            assert!(pick(&endpoints, None, now + Duration::from_millis(seconds * 1_000 - 1)).is_none(), "{seconds} s");
+            now += Duration::from_secs(seconds);
+            pick(&endpoints, None, now).unwrap().failed_to_connect(now);
+        }
+        pick(&endpoints, None, now + LONGEST_BACK_OFF).unwrap().endpoint().connected();
+        take_down(&endpoints[0], now);
+        assert!(pick(&endpoints, None, now + FIRST_BACK_OFF).is_some(), "it begins anew");
+    }
+
+    #[test]
+    fn many_requests_that_fail_in_one_moment_count_as_one() {
+        let (endpoints, now) = endpoints(1);
+        let burst: Vec<_> = (0..60).map(|_| pick(&endpoints, None, now).unwrap()).collect();
+        burst.iter().for_each(|request| request.failed_to_connect(now));
+        assert!(pick(&endpoints, None, now + FIRST_BACK_OFF).is_some());
+    }
+
+    #[test]
+    fn a_try_that_was_claimed_while_another_connection_was_made_keeps_nobody_out() {
+        let (endpoints, now) = endpoints(1);
+        endpoints[0].connected();
+        // As when another core has seen it down a moment ago.
+        endpoints[0].health.leave_alone(now, FIRST_BACK_OFF);
+        endpoints[0].connected();
+        assert!(endpoints[0].is_up());
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod attempt;
 pub mod client_stream;
 mod edge;
 pub mod endpoint;
+mod head_watch;
 mod request;
 pub mod routes;
 pub mod routing;

@@ -1,12 +1,17 @@
 //! One request on its way: what it drew, which attempt is under way, and what each attempt came to.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use meter::{Attempt, Class, Outcome, ServiceMeter, VersionMeter};
 
 use crate::endpoint::{Endpoint, InFlight};
+use crate::head_watch::HeadWatch;
 use crate::routing::{Service, Version};
+
+/// A stale connection shows within a round trip to the endpoint. What takes longer was work.
+const AT_ONCE: Duration = Duration::from_millis(10);
 
 /// The context of a request, from its head to its last byte.
 #[derive(Debug)]
@@ -22,6 +27,10 @@ pub(crate) struct Request {
     pub(crate) unreachable: Option<Arc<Endpoint>>,
     /// The first attempt was recorded.
     first_is_recorded: bool,
+    /// A pooled connection was found closed, once: the next attempt is made on a new one.
+    pub(crate) forgiven: bool,
+    /// It became a tunnel, whose length is no latency and whose end is no failure.
+    is_tunnel: bool,
     /// What the last attempt that failed came to: what the proxy's own answer stands for.
     failed_with: Option<Class>,
 }
@@ -61,6 +70,8 @@ struct Underway {
     ready: Option<Instant>,
     /// Status and latency in microseconds, once the response head came.
     head: Option<(u16, u64)>,
+    /// Waits for the head where silence after it is no failure.
+    watch: Option<HeadWatch>,
 }
 
 impl Request {
@@ -74,6 +85,8 @@ impl Request {
             attempts: 0,
             unreachable: None,
             first_is_recorded: false,
+            forgiven: false,
+            is_tunnel: false,
             failed_with: None,
         }
     }
@@ -92,26 +105,35 @@ impl Request {
 
     /// The drawn version has no live endpoint: its first attempt failed before it began.
     pub(crate) fn nowhere_to_go(&mut self) {
+        self.charge_first(Class::ConnectError);
+        self.failed_with = Some(Class::ConnectError);
+    }
+
+    /// Charges the drawn version with a failed first attempt, where none was recorded.
+    fn charge_first(&mut self, class: Class) {
         if let Some(matched) = &self.matched
             && !self.first_is_recorded
         {
             self.first_is_recorded = true;
-            let outcome = self.outcome(matched, Attempt::First, Class::ConnectError, None, None);
+            let outcome = self.outcome(matched, Attempt::First, class, None, None);
             matched.drawn.meter.record(self.core, &outcome);
         }
-        self.failed_with = Some(Class::ConnectError);
     }
 
     /// An attempt on `version` begins at an endpoint.
     pub(crate) fn attempt(&mut self, version: &Arc<Version>, at: InFlight) {
         let same = self.matched.as_ref().is_some_and(|matched| matched.drawn.name == version.name);
+        if !same {
+            // Whoever serves in its stead, the version drawn is judged by what it did: here, it closed a connection.
+            self.charge_first(Class::Reset);
+        }
         let kind = match (same, self.first_is_recorded) {
             (true, false) => Attempt::First,
             (true, true) => Attempt::Retry,
             (false, _) => Attempt::Shield,
         };
         self.attempts = self.attempts.saturating_add(1);
-        self.attempt = Some(Underway { kind, version: Arc::clone(version), at, ready: None, head: None });
+        self.attempt = Some(Underway { kind, version: Arc::clone(version), at, ready: None, head: None, watch: None });
     }
 
     /// Its connection is ready.
@@ -122,30 +144,52 @@ impl Request {
         }
     }
 
-    /// No connection could be made. The endpoint remembers it.
-    pub(crate) fn failed_to_connect(&mut self, now: Instant) {
-        if let Some(attempt) = &self.attempt {
-            attempt.at.endpoint().failed_to_connect(now);
+    /// No head within `limit` ends the attempt, whatever silence is allowed after it. `fd` is its connection's.
+    pub(crate) fn watch_head(&mut self, fd: RawFd, limit: Duration) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.watch = Some(HeadWatch::begin(fd, limit));
+        }
+    }
+
+    /// Whether the present attempt was ended because no head came.
+    pub(crate) fn head_is_overdue(&self) -> bool {
+        self.attempt.as_ref().and_then(|attempt| attempt.watch.as_ref()).is_some_and(HeadWatch::has_ended_it)
+    }
+
+    /// No connection could be made. The endpoint remembers it, unless it was the proxy's own trouble.
+    pub(crate) fn failed_to_connect(&mut self, class: Class, now: Instant) {
+        if let Some(attempt) = &self.attempt
+            && class != Class::Local
+        {
+            attempt.at.failed_to_connect(now);
             self.unreachable = Some(attempt.at.shared());
         }
-        self.end_attempt(Class::ConnectError, now);
+        self.end_attempt(class, now);
     }
 
     /// The response head came.
     pub(crate) fn head(&mut self, status: u16, now: Instant) {
+        self.is_tunnel = status == 101;
         if let Some(attempt) = &mut self.attempt {
             attempt.head = Some((status, micros(attempt.ready.unwrap_or(now), now)));
+            attempt.watch = None;
         }
     }
 
-    /// Whether the response head of the present attempt came.
-    pub(crate) fn has_head(&self) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| attempt.head.is_some())
+    /// Whether a pooled connection that ended now may be called stale: closed by its keep-alive time before the request
+    /// reached it. Once a request, and only where it ended at once: a version that worked for a while and then closed
+    /// has failed.
+    pub(crate) fn may_be_stale(&self, now: Instant) -> bool {
+        let ended_at_once = |attempt: &Underway| {
+            attempt.head.is_none() && attempt.ready.is_some_and(|ready| now.duration_since(ready) <= AT_ONCE)
+        };
+        !self.forgiven && self.attempt.as_ref().is_some_and(ended_at_once)
     }
 
     /// A pooled connection turned out to be closed before anything was answered. That is nobody's failure: the
-    /// attempt is counted, not judged, and the next one is judged in its place.
+    /// attempt is counted, not judged, and the next one, on a new connection, is judged in its place.
     pub(crate) fn stale_connection(&mut self) {
+        self.forgiven = true;
         if let (Some(attempt), Some(matched)) = (self.attempt.take(), &self.matched) {
             let endpoint = Some(attempt.at.endpoint().place);
             let outcome =
@@ -157,6 +201,13 @@ impl Request {
     /// The present attempt is over. Does nothing where there is none.
     pub(crate) fn end_attempt(&mut self, class: Class, now: Instant) {
         let (Some(attempt), Some(matched)) = (self.attempt.take(), &self.matched) else { return };
+        let class = match (class, attempt.head) {
+            // However a tunnel ends, it did what it was asked for.
+            (_, Some((101, _))) => Class::Upgrade,
+            // The version had failed before the client left.
+            (Class::ClientAbort, Some((500.., _))) => Class::ServerError,
+            _ => class,
+        };
         let latency_us = match (class, attempt.head, attempt.ready) {
             (Class::Upgrade, ..) | (_, None, None) => None,
             (_, Some((_, latency_us)), _) => Some(latency_us),
@@ -179,6 +230,7 @@ impl Request {
         };
         self.end_attempt(class, now);
         let response = match (error, sent) {
+            _ if self.is_tunnel => Class::Upgrade,
             (Some(Class::ClientAbort), None) => Class::ClientAbort,
             // Cut short after its head, or answered by the proxy in a version's stead.
             (Some(error), Some(_)) if error.is_bad() || error == Class::ClientAbort => error,
@@ -187,7 +239,7 @@ impl Request {
         };
         if let Some(matched) = &mut self.matched {
             matched.service.meter.count(self.core, response);
-            if class != Class::Upgrade {
+            if !self.is_tunnel {
                 matched.drawn_meter.duration_us = Some(micros(self.began, now));
             }
         } else {

@@ -13,7 +13,12 @@ pub struct RouteTable {
 }
 
 /// Prefixes without a trailing slash (the root is empty), to the service's place in its configuration.
-type PathTable = HashMap<String, usize>;
+#[derive(Debug, Default)]
+struct PathTable {
+    places: HashMap<String, usize>,
+    /// Bytes of the longest prefix: no more of a path is looked at, however long a client makes it.
+    longest: usize,
+}
 
 impl RouteTable {
     /// The table of these services; the result of [`find`](Self::find) is a place in this slice.
@@ -23,10 +28,10 @@ impl RouteTable {
         for (place, service) in services.iter().enumerate() {
             let prefix = service.path.as_str().trim_end_matches('/').to_owned();
             for host in &service.hosts {
-                table.by_host.entry(host.as_str().to_owned()).or_default().insert(prefix.clone(), place);
+                table.by_host.entry(host.as_str().to_owned()).or_default().insert(&prefix, place);
             }
             if service.hosts.is_empty() {
-                table.any_host.insert(prefix, place);
+                table.any_host.insert(&prefix, place);
             }
         }
         table
@@ -37,22 +42,35 @@ impl RouteTable {
     #[must_use]
     pub fn find(&self, host: &str, path: &str) -> Option<usize> {
         let host = without_port(host);
+        // A name that is written out to the root of the DNS is the same name.
+        let host = host.strip_suffix('.').unwrap_or(host);
         let named = if self.by_host.is_empty() { None } else { self.by_host.get(lower_case(host).as_ref()) };
-        named.and_then(|paths| longest_prefix(paths, path)).or_else(|| longest_prefix(&self.any_host, path))
+        named.and_then(|paths| paths.longest_prefix(path)).or_else(|| self.any_host.longest_prefix(path))
     }
 }
 
-/// Cuts the path at one slash after the other from its end: the first prefix that is known is the longest.
-fn longest_prefix(paths: &PathTable, path: &str) -> Option<usize> {
-    if paths.is_empty() {
-        return None;
+impl PathTable {
+    fn insert(&mut self, prefix: &str, place: usize) {
+        self.longest = self.longest.max(prefix.len());
+        self.places.insert(prefix.to_owned(), place);
     }
-    let mut prefix = path.trim_end_matches('/');
-    loop {
-        if let Some(place) = paths.get(prefix) {
-            return Some(*place);
+
+    /// Cuts the path at one slash after the other from its end: the first prefix that is known is the longest.
+    fn longest_prefix(&self, path: &str) -> Option<usize> {
+        if self.places.is_empty() {
+            return None;
         }
-        prefix = &prefix[..prefix.rfind('/')?];
+        let mut prefix = match path.as_bytes().get(self.longest) {
+            None => path,
+            Some(b'/') => &path[..self.longest],
+            Some(_) => &path[..path[..path.floor_char_boundary(self.longest)].rfind('/')?],
+        };
+        loop {
+            if let Some(place) = self.places.get(prefix) {
+                return Some(*place);
+            }
+            prefix = &prefix[..prefix.rfind('/')?];
+        }
     }
 }
 
@@ -116,6 +134,24 @@ mod tests {
         assert_eq!(table.find("Shop.Example.COM:8080", "/cart"), Some(1));
         assert_eq!(table.find("shop.example.com", "/"), Some(0));
         assert_eq!(table.find("other.example.com", "/cart"), Some(0));
+    }
+
+    #[test]
+    fn a_path_is_looked_at_no_further_than_the_longest_prefix() {
+        let table = table(&[(&[], "/"), (&[], "/shop/cart")]);
+        assert_eq!(table.find("a", "/shop/cart"), Some(1));
+        assert_eq!(table.find("a", "/shop/cartoon"), Some(0));
+        assert_eq!(table.find("a", "/shop/cart/oon"), Some(1));
+        assert_eq!(table.find("a", "/shop/ca\u{20ac}\u{20ac}"), Some(0));
+        assert_eq!(table.find("a", &"/".repeat(1_000_000)), Some(0));
+        assert_eq!(table.any_host.longest, "/shop/cart".len());
+    }
+
+    #[test]
+    fn a_name_with_its_last_dot_is_the_same_name() {
+        let table = table(&[(&[], "/"), (&["shop.example.com"], "/")]);
+        assert_eq!(table.find("shop.example.com.", "/"), Some(1));
+        assert_eq!(table.find("shop.example.com.:80", "/"), Some(1));
     }
 
     #[test]

@@ -7,10 +7,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora_core::protocols::SocketDigest;
 use pingora_core::protocols::http::v2::server::default_h2_options;
@@ -21,10 +22,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use crate::client_stream::{ClientStream, ClientTimeouts, Unmatched};
 use crate::edge::{ATTEMPTS, Edge};
+use crate::endpoint::UpstreamTimeouts;
 use crate::routing::Reader;
 
 /// What the data plane may use.
@@ -36,12 +39,20 @@ pub struct Limits {
     pub connections: u64,
     /// How long clients may take.
     pub client: ClientTimeouts,
+    /// How long the head of a stream of events or a tunnel may take (for every other response the endpoint's own limit
+    /// holds); 15 s.
+    pub first_byte: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self { cores, connections: 100_000, client: ClientTimeouts::default() }
+        Self {
+            cores,
+            connections: 100_000,
+            client: ClientTimeouts::default(),
+            first_byte: UpstreamTimeouts::default().first_byte,
+        }
     }
 }
 
@@ -77,6 +88,7 @@ impl Listeners {
 pub struct DataPlane {
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<Stop>,
+    leaving: Arc<AtomicBool>,
     open: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -99,12 +111,19 @@ impl DataPlane {
         let addresses = sockets.iter().map(|(_, address)| *address).collect();
         let (stop, stopped) = watch::channel(Stop::Serve);
         let open = Arc::new(AtomicU64::new(0));
+        let leaving = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         let mut cores = Vec::new();
         for core in 0..limits.cores.max(1) {
             let (hand_over, connections) = mpsc::channel(1024);
             let load = Arc::new(AtomicU64::new(0));
-            let worker = Worker { core, reader: reader.clone(), client: limits.client };
+            let worker = Worker {
+                core,
+                reader: reader.clone(),
+                client: limits.client,
+                first_byte: limits.first_byte,
+                leaving: Arc::clone(&leaving),
+            };
             let stopped = stopped.clone();
             let name = format!("tidegate-core-{core}");
             threads.push(spawn(name, move |runtime| worker.serve(&runtime, connections, stopped))?);
@@ -115,7 +134,7 @@ impl DataPlane {
         let (accepted, accepting) = (Arc::clone(&open), stopped);
         let accept = move |runtime: Runtime| accept_all(&runtime, sockets, &cores, most, &accepted, accepting);
         threads.push(spawn("tidegate-accept".into(), accept)?);
-        Ok(Self { addresses, stop, open, threads })
+        Ok(Self { addresses, stop, leaving, open, threads })
     }
 
     /// The addresses that it listens on, in the order given; port 0 has become a real one.
@@ -130,9 +149,15 @@ impl DataPlane {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// From now on every response ends its HTTP/1.1 connection, and says so: busy clients leave before they are cut.
+    pub fn announce_drain(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Stops accepting, ends idle connections, lets requests in flight end (HTTP/2 gets a GOAWAY), and returns how
     /// many connections were still open at the deadline: 0 where all ended.
     pub fn drain(mut self, deadline: Duration) -> u64 {
+        self.announce_drain();
         // No receiver means that every thread has ended already.
         let _ = self.stop.send(Stop::Drain);
         let until = Instant::now() + deadline;
@@ -216,41 +241,80 @@ fn accept_all(
     mut stopped: watch::Receiver<Stop>,
 ) {
     runtime.block_on(async {
+        let mut accepting = JoinSet::new();
         for (socket, address) in sockets {
+            let stopped = stopped.clone();
             match TcpListener::from_std(socket) {
-                Ok(listener) => drop(tokio::spawn(accept(listener, Arc::clone(cores), most, Arc::clone(open)))),
+                Ok(listener) => {
+                    drop(accepting.spawn(accept(listener, Arc::clone(cores), most, Arc::clone(open), stopped)))
+                }
                 Err(error) => warn!(%address, %error, "cannot accept"),
             }
         }
         // An error means that the data plane was dropped.
         let _ = stopped.wait_for(|stop| *stop > Stop::Serve).await;
+        accepting.join_all().await;
     });
 }
 
-async fn accept(listener: TcpListener, cores: Arc<Vec<Core>>, most: u64, open: Arc<AtomicU64>) {
+async fn accept(
+    listener: TcpListener,
+    cores: Arc<Vec<Core>>,
+    most: u64,
+    open: Arc<AtomicU64>,
+    mut stopped: watch::Receiver<Stop>,
+) {
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors, most likely: wait for some to be given back, and do not spin.
-                warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        if open.load(Ordering::Relaxed) >= most {
-            debug!(%peer, most, "connection refused: too many are open");
-            continue;
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => hand_over(stream, peer, &cores, most, &open),
+                Err(error) => {
+                    // Out of descriptors, most likely: wait for some to be given back, and do not spin.
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            () = ending(&mut stopped) => break,
         }
-        let Ok(stream) = stream.into_std() else { continue };
-        let Some(core) = cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed)) else { return };
-        let counted = Counted::new(&core.load, &open);
-        // A core that takes no connection does not keep the others from theirs.
-        match core.hand_over.try_send((stream, peer, counted)) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => warn!(%peer, "connection refused: its core is overloaded"),
-            Err(mpsc::error::TrySendError::Closed(_)) => return,
-        }
+    }
+    // Who connected before the end waits in the queue, and would be reset with it.
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        hand_over(stream, peer, &cores, most, &open);
+    }
+}
+
+/// Waits for the end to begin.
+async fn ending(stopped: &mut watch::Receiver<Stop>) {
+    // An error means that the data plane was dropped, which is an end too.
+    drop(stopped.wait_for(|stop| *stop > Stop::Serve).await);
+}
+
+/// Gives a connection to the core that has the fewest.
+fn hand_over(stream: TcpStream, peer: SocketAddr, cores: &[Core], most: u64, open: &Arc<AtomicU64>) {
+    if open.load(Ordering::Relaxed) >= most {
+        debug!(%peer, most, "connection refused: too many are open");
+        return;
+    }
+    let Ok(stream) = stream.into_std() else { return };
+    let Some(core) = cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed)) else { return };
+    let counted = Counted::new(&core.load, open);
+    // A core that takes no connection does not keep the others from theirs.
+    if core.hand_over.try_send((stream, peer, counted)).is_err() {
+        warn!(%peer, "connection refused: its core is overloaded");
+    }
+}
+
+/// Waits for a connection's first bytes; false where it ends without any. A connection that has said nothing is idle: it
+/// ends with the process, and one that was accepted as the process ends has a moment to begin.
+async fn has_begun(stream: &mut ClientStream<TcpStream>, mut shutdown: watch::Receiver<bool>) -> bool {
+    const MOMENT: Duration = Duration::from_secs(1);
+    if *shutdown.borrow() {
+        return tokio::time::timeout(MOMENT, stream.learn_protocol()).await.is_ok_and(|learnt| learnt.is_ok());
+    }
+    tokio::select! {
+        biased;
+        learnt = stream.learn_protocol() => learnt.is_ok(),
+        () = async { drop(shutdown.wait_for(|ending| *ending).await) } => false,
     }
 }
 
@@ -259,6 +323,8 @@ struct Worker {
     core: usize,
     reader: Reader,
     client: ClientTimeouts,
+    first_byte: Duration,
+    leaving: Arc<AtomicBool>,
 }
 
 /// Counts a connection, for its core and in all, until it ends, however it ends.
@@ -318,6 +384,8 @@ impl Worker {
             routing: Arc::clone(&self.reader.routing),
             unmatched: Arc::clone(&self.reader.unmatched),
             keepalive: self.client.idle,
+            first_byte: self.first_byte,
+            leaving: Arc::clone(&self.leaving),
         };
         let mut proxy = http_proxy(&Arc::new(conf), edge);
         let mut options = HttpServerOptions::default();
@@ -342,11 +410,13 @@ impl Worker {
         // Known already: pingora need not ask the system.
         let _ = digest.peer_addr.set(Some(PingoraAddress::Inet(peer)));
         let unmatched = Unmatched { meter: Arc::clone(&self.reader.unmatched), core: self.core };
-        let stream = ClientStream::new(stream, id, peer, Some(Arc::new(digest)), self.client, unmatched);
+        let mut stream = ClientStream::new(stream, id, peer, Some(Arc::new(digest)), self.client, unmatched);
         let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
         drop(tokio::spawn(async move {
             let _counted = counted;
-            proxy.process_new(Box::new(stream), &shutdown).await;
+            if has_begun(&mut stream, shutdown.clone()).await {
+                proxy.process_new(Box::new(stream), &shutdown).await;
+            }
         }));
     }
 }
