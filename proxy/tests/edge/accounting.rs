@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use loadtest::{Behaviour, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
+use loadtest::{Behaviour, Latency, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
 use meter::{Attempt, Class};
 use proxy::client_stream::ClientTimeouts;
 use proxy::endpoint::UpstreamTimeouts;
@@ -159,4 +159,86 @@ async fn what_matches_no_service_is_counted_apart() {
     assert_eq!(status(&exchange(found, b"GET /shop HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await), 200);
     assert_eq!(shop.publisher.unmatched().responses()[Class::Local as usize], 1);
     assert_eq!(shop.responses(Class::Local), 0);
+}
+
+/// Sends bytes, reads until `until` shows in what comes back, and leaves.
+async fn leave_after(address: SocketAddr, request: &[u8], until: &str) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut seen = Vec::new();
+    let mut buffer = [0u8; 1024];
+    while !String::from_utf8_lossy(&seen).contains(until) {
+        let count = stream.read(&mut buffer).await.unwrap();
+        assert!(count > 0, "ended early: {}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&buffer[..count]);
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_closes_each_connection_it_gets_is_charged_though_they_were_pooled() {
+    let good = RawAnswer::new("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let dies = RawAnswer { then: Then::Close, ..RawAnswer::new("") };
+    let v1 = RawOrigin::start(vec![good, dies]).await.unwrap();
+    let shop = Shop::open_on(1, &[v1.address()], &[nobody()]);
+    assert_eq!(status(&get(shop.address()).await), 200);
+    assert_eq!(status(&get(shop.address()).await), 502);
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 2).await;
+    assert_eq!((judged(&tally, Class::Success), judged(&tally, Class::Reset)), (1, 1), "{tally:?}");
+}
+
+#[tokio::test]
+async fn a_pooled_connection_that_ends_after_some_work_is_a_failure() {
+    let (shop, _v1, v2) = canary(Behaviour::Serve).await;
+    assert_eq!(status(&get(shop.address()).await), 200);
+    v2.dial().set_latency(Latency::fixed(Duration::from_millis(60)));
+    v2.dial().set_behaviour(Behaviour::Reset);
+    // Both cores may have to be asked until one has a pooled connection; each request fails once on the canary.
+    for _ in 0..4 {
+        get(shop.address()).await;
+    }
+    let tally = shop.tally_until("v2", |tally| tally.requests() == 5).await;
+    assert_eq!((judged(&tally, Class::Success), judged(&tally, Class::Reset)), (1, 4), "{tally:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_stops_in_its_upload_is_no_fault_of_the_version() {
+    let (shop, _v1, _v2) = canary(Behaviour::Serve).await;
+    let request = b"POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\n\r\nabc";
+    let answer = exchange(shop.address(), request).await;
+    assert_eq!(status(&answer), 408, "{answer}");
+    let tally = shop.tally_until("v2", |tally| tally.requests() == 1).await;
+    assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{tally:?}");
+}
+
+#[tokio::test]
+async fn no_header_of_a_client_widens_the_wait_for_a_hanging_version() {
+    for header in ["upgrade: h2c", "accept: text/event-stream", "connection: upgrade\r\nupgrade: websocket"] {
+        let (shop, _v1, _v2) = canary(Behaviour::Hang).await;
+        let request = format!("GET / HTTP/1.1\r\nhost: shop\r\n{header}\r\n\r\n");
+        let answer = exchange(shop.address(), request.as_bytes()).await;
+        assert_eq!(status(&answer), 504, "{header}: {answer}");
+        let tally = shop.tally_until("v2", |tally| tally.requests() == 1).await;
+        assert_eq!(judged(&tally, Class::Timeout), 1, "{header}: {tally:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_the_client_did_not_stay_for_is_an_error() {
+    let slow = "HTTP/1.1 500 Oh No\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+    let v1 = RawOrigin::start(vec![RawAnswer::new(slow)]).await.unwrap();
+    let shop = Shop::open(&[v1.address()], &[nobody()], 0);
+    leave_after(shop.address(), b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n", "500").await;
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!(judged(&tally, Class::ServerError), 1, "{tally:?}");
+}
+
+#[tokio::test]
+async fn a_tunnel_that_nobody_asked_for_is_a_broken_answer() {
+    let unasked = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let v1 = RawOrigin::start(vec![RawAnswer::new(unasked)]).await.unwrap();
+    let shop = Shop::open(&[v1.address()], &[nobody()], 0);
+    let answer = get(shop.address()).await;
+    assert_eq!(status(&answer), 502, "{answer}");
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!(judged(&tally, Class::ProtocolError), 1, "{tally:?}");
 }

@@ -65,6 +65,37 @@ async fn a_drain_says_how_many_connections_it_had_to_cut() {
     assert_eq!(status(&hanging.await.unwrap()), 0);
 }
 
+#[tokio::test]
+async fn a_drain_does_not_wait_for_connections_that_have_said_nothing() {
+    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    let shop = Shop::open(&[origin.address()], &[nobody()], 0);
+    let silent = [TcpStream::connect(shop.address()).await.unwrap(), TcpStream::connect(shop.address()).await.unwrap()];
+    let until = std::time::Instant::now() + LONG;
+    while shop.data.connections() < 2 {
+        assert!(std::time::Instant::now() < until, "the connections were never accepted");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let cut = tokio::task::spawn_blocking(move || shop.data.drain(LONG / 2)).await.unwrap();
+    assert_eq!(cut, 0);
+    drop(silent);
+}
+
+#[tokio::test]
+async fn from_the_announcement_of_a_drain_every_response_ends_its_connection() {
+    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    let shop = Shop::open(&[origin.address()], &[nobody()], 0);
+    let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+    let mut buffer = [0u8; 4096];
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    let count = stream.read(&mut buffer).await.unwrap();
+    assert!(!String::from_utf8_lossy(&buffer[..count]).to_lowercase().contains("connection: close"));
+    shop.data.announce_drain();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.to_lowercase().contains("connection: close"), "{answer}");
+}
+
 async fn origin_has(origin: &Origin, requests: u64) {
     let until = std::time::Instant::now() + LONG;
     while origin.arrivals().requests < requests {

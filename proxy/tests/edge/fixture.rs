@@ -67,9 +67,10 @@ impl Shop {
         let configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
         let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
         let addresses: HashMap<_, _> = endpoints.map(|e| (e.clone(), e.to_string().parse().unwrap())).collect();
+        let first_byte = upstream.first_byte;
         let mut publisher = Publisher::new(cores, upstream);
         publisher.install(&configuration, &addresses, |_| None, Instant::now());
-        let limits = Limits { cores, client, ..Limits::default() };
+        let limits = Limits { cores, client, first_byte, ..Limits::default() };
         let data =
             DataPlane::start(Listeners::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap(), &limits, &publisher.reader())
                 .unwrap();

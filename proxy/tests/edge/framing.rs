@@ -148,3 +148,15 @@ async fn an_event_stream_arrives_event_by_event() {
         seen.extend_from_slice(&buffer[..count]);
     }
 }
+
+#[tokio::test]
+async fn a_client_of_http_1_0_gets_no_chunks() {
+    let origin = origin().await;
+    let shop = Shop::open(&[origin.address()], &[nobody()], 0);
+    let answer = exchange(shop.address(), b"GET /chunked HTTP/1.0\r\n\r\n").await.to_lowercase();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(!head.contains("transfer-encoding"), "{answer}");
+    assert!(!body.contains("\r\n0\r\n"), "{answer}");
+    let whole = exchange(shop.address(), b"GET /chunked HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(whole.to_lowercase().contains("transfer-encoding: chunked"), "this origin would not show it: {whole}");
+}
