@@ -64,10 +64,11 @@ pub fn demo(once: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
         stage.tidegate.stop();
         return Ok(Exit::Done);
     }
+    let watch = crate::signals::Watch::begin()?;
     telling.by_hand(service, admin)?;
     stage.load.set_rate(Rate::per_second(f64::from(RATE_AFTERWARDS))?);
     let Stage { tidegate, load, v2, v3, _v1, _directory } = stage;
-    crate::signals::serve_until_ended(tidegate)?;
+    watch.serve_until_ended(tidegate);
     drop((load, v2, v3, _v1, _directory));
     Ok(Exit::Done)
 }

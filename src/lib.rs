@@ -9,6 +9,7 @@ pub mod demo;
 pub mod exit;
 pub mod log;
 pub mod plane;
+pub mod reload;
 pub mod resolve;
 pub mod run;
 pub mod serve;

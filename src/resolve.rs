@@ -44,6 +44,9 @@ pub fn resolve(configuration: Configuration) -> Result<Resolved, Vec<String>> {
 }
 
 fn address_of(endpoint: &Endpoint) -> io::Result<SocketAddr> {
-    let mut addresses = (endpoint.host.as_str(), endpoint.port).to_socket_addrs()?;
-    addresses.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the answer was empty"))
+    let addresses: Vec<SocketAddr> = (endpoint.host.as_str(), endpoint.port).to_socket_addrs()?.collect();
+    // One address is used for now. IPv4 where there is one: `localhost` is ::1 first on many machines, and what listens
+    // there seldom does.
+    let address = addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first());
+    address.copied().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the answer was empty"))
 }

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::cli::Run;
 use crate::exit::Exit;
 use crate::serve::{Drain, Settings, Source, Tidegate};
-use crate::signals::{Ended, serve_until_ended};
+use crate::signals::{Ended, Watch};
 
 /// Serves in the foreground.
 ///
@@ -18,23 +18,19 @@ use crate::signals::{Ended, serve_until_ended};
 /// Where the configuration is bad, or something that it names cannot be had: each says what, and what is legal.
 pub fn run(arguments: &Run) -> anyhow::Result<Exit> {
     let _log = crate::log::begin();
+    let watch = Watch::begin().context("cannot watch for signals")?;
     let (read, source) = configuration(arguments).map_err(|problems| anyhow!("{problems}"))?;
     for warning in &read.warnings {
         warn!("{warning}");
-    }
-    // A client takes two descriptors, its own and one upstream, and the usual soft limit is 1 024.
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => info!(limit, "file descriptors"),
-        Err(error) => warn!(%error, "the limit of file descriptors stays as it is"),
     }
     let tidegate = Tidegate::start(Settings {
         configuration: read.configuration,
         source,
         token: std::env::var("TIDEGATE_TOKEN").ok().filter(|token| !token.is_empty()),
-        limits: Limits::default(),
+        limits: limits(),
         drain: Drain::default(),
     })?;
-    let exit = match serve_until_ended(tidegate).context("cannot listen for signals")? {
+    let exit = match watch.serve_until_ended(tidegate) {
         Ended::Drained => Exit::Done,
         Ended::AtOnce => Exit::Done,
         Ended::Forced(cut) => {
@@ -44,6 +40,23 @@ pub fn run(arguments: &Run) -> anyhow::Result<Exit> {
     };
     info!("ended");
     Ok(exit)
+}
+
+/// As many descriptors as the system gives, and no more clients than they suffice for: one that could be accepted and
+/// not served would look like a failure of its version.
+fn limits() -> Limits {
+    /// What is not for clients: listeners, files, the control API, idle connections to endpoints.
+    const RESERVED: u64 = 256;
+    let mut limits = Limits::default();
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(descriptors) => {
+            // A client takes two, its own and one upstream.
+            limits.connections = (descriptors.saturating_sub(RESERVED) / 2).clamp(64, limits.connections);
+            info!(descriptors, connections = limits.connections, "limits");
+        }
+        Err(error) => warn!(%error, "the limit of file descriptors stays as it is"),
+    }
+    limits
 }
 
 /// What to serve, and how to read it again.

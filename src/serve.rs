@@ -14,14 +14,14 @@ use control::api::{self, ApiOptions, ApiServer};
 use control::command::Command;
 use control::control_loop::{self, Options};
 use control::handle::Handle;
-use control::plane::Resolved;
 use proxy::endpoint::UpstreamTimeouts;
 use proxy::server::why_not_bound;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
-use tokio::sync::{Mutex, oneshot};
-use tracing::{info, warn};
+use tokio::sync::oneshot;
+use tracing::info;
 
 use crate::plane::LivePlane;
+use crate::reload::Reloader;
 use crate::resolve::resolve;
 
 /// How a reload comes by the new configuration, or by the problems with it.
@@ -65,19 +65,7 @@ pub struct Tidegate {
     data: Option<DataPlane>,
     draining: Arc<AtomicBool>,
     drain: Drain,
-    reload: Reload,
-    /// Held while a reload is under way, shared with the control API.
-    reloading: Arc<Mutex<()>>,
-}
-
-/// Reads the configuration again and resolves it.
-#[derive(Clone)]
-struct Reload(Arc<dyn Fn() -> Result<Resolved, Vec<String>> + Send + Sync>);
-
-impl std::fmt::Debug for Reload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Reload")
-    }
+    reloader: Reloader,
 }
 
 impl Tidegate {
@@ -104,16 +92,16 @@ impl Tidegate {
         // Last: the journal is replayed and the split in force is published before the first connection is accepted.
         let data = DataPlane::start(listeners, &limits, &reader)?;
         let draining = Arc::new(AtomicBool::new(false));
-        let reload = Reload(Arc::new(move || source().and_then(resolve)));
+        let read: api::Reload = Arc::new(move || source().and_then(resolve));
         let api_options = ApiOptions { token, draining: Arc::clone(&draining), ..ApiOptions::default() };
-        let reloading = Arc::clone(&api_options.reloading);
-        let api = api::start(api_options, admin_listener, handle.clone(), Arc::clone(&reload.0))
-            .context("cannot start the control API")?;
+        let reloader = Reloader::new(Arc::clone(&read), handle.clone(), Arc::clone(&api_options.reloading));
+        let api =
+            api::start(api_options, admin_listener, handle.clone(), read).context("cannot start the control API")?;
         for address in data.addresses() {
             info!(%address, "serving");
         }
         info!(address = %api.address(), "control API");
-        Ok(Self { handle, control: Some(control), api, data: Some(data), draining, drain, reload, reloading })
+        Ok(Self { handle, control: Some(control), api, data: Some(data), draining, drain, reloader })
     }
 
     /// Where clients connect, in the order of the configuration.
@@ -134,36 +122,10 @@ impl Tidegate {
         &self.handle
     }
 
-    /// Reads the configuration again, as `HUP` asks. A bad one changes nothing; what came of it is logged.
-    pub fn reload(&self) {
-        let outcome = self.take_configuration();
-        match outcome {
-            Ok(needs_restart) => {
-                info!("configuration reloaded");
-                for what in needs_restart {
-                    warn!("needs a restart: {what}");
-                }
-            }
-            Err(problems) => {
-                warn!("configuration not reloaded, the last good one stays in force");
-                for problem in problems {
-                    warn!("{problem}");
-                }
-            }
-        }
-    }
-
-    /// What needs a restart, or every problem.
-    fn take_configuration(&self) -> Result<Vec<String>, Vec<String>> {
-        let _turn = self.reloading.blocking_lock();
-        let gone = || vec!["the control loop has ended".to_owned()];
-        let resolved = (self.reload.0)().inspect_err(|problems| {
-            // Told to the control loop, which shows it; where that has ended there is nobody to show it.
-            let _ = self.handle.commands.send(Command::ReloadFailed { problems: problems.clone() });
-        })?;
-        let (reply, answer) = oneshot::channel();
-        self.handle.commands.send(Command::Reload { resolved, reply }).map_err(|_| gone())?;
-        answer.blocking_recv().map_err(|_| gone())?.map_err(|refused| vec![refused.to_string()])
+    /// Reads the configuration again when asked.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Ends gently: `/readyz` says no, connections are accepted for the grace period, then no more, requests in flight

@@ -1,7 +1,8 @@
 //! Signals, as operators of nginx and HAProxy know them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -20,28 +21,46 @@ pub enum Ended {
     AtOnce,
 }
 
-/// Serves until a signal ends it: `TERM` and `QUIT` drain (a second one ends at once), `INT` ends at once, `HUP` reads
-/// the configuration again.
-pub fn serve_until_ended(tidegate: Tidegate) -> std::io::Result<Ended> {
-    let draining = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGQUIT, SIGTERM] {
-        // Registered first, so that it is there before the drain begins. It ends the process wherever the drain stands;
-        // the journal is safe, since nothing in it waits for an orderly end.
-        signal_hook::flag::register_conditional_shutdown(
-            signal,
-            i32::from(Exit::Forced.code()),
-            Arc::clone(&draining),
-        )?;
+/// The signals of a process that is to serve. Watched from before it starts, so that one which comes early is not
+/// missed, and a `HUP` does not end it.
+#[derive(Debug)]
+pub struct Watch {
+    signals: Signals,
+    draining: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// Begins watching.
+    pub fn begin() -> std::io::Result<Self> {
+        let draining = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGQUIT, SIGTERM] {
+            // A second one ends the process wherever the drain stands; the journal is safe, since nothing in it waits
+            // for an orderly end.
+            let code = i32::from(Exit::Forced.code());
+            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&draining))?;
+        }
+        Ok(Self { signals: Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?, draining })
     }
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
-    for signal in &mut signals {
-        match signal {
-            SIGHUP => tidegate.reload(),
-            SIGINT => return Ok(Ended::AtOnce),
-            _ => break,
+
+    /// Serves until a signal ends it: `TERM` and `QUIT` drain (a second one ends at once), `INT` ends at once, `HUP`
+    /// reads the configuration again.
+    pub fn serve_until_ended(mut self, tidegate: Tidegate) -> Ended {
+        // On a thread of its own: a name that resolves slowly must not keep `TERM` waiting. It ends with the sender.
+        let reloader = tidegate.reloader();
+        let (ask, asked) = mpsc::sync_channel(1);
+        drop(thread::spawn(move || asked.iter().for_each(|()| reloader.reload())));
+        for signal in &mut self.signals {
+            match signal {
+                // One that waits already will read the file as it is by then.
+                SIGHUP => drop(ask.try_send(())),
+                SIGINT => return Ended::AtOnce,
+                _ => break,
+            }
+        }
+        self.draining.store(true, Ordering::Release);
+        match tidegate.stop() {
+            0 => Ended::Drained,
+            cut => Ended::Forced(cut),
         }
     }
-    draining.store(true, Ordering::Release);
-    let cut = tidegate.stop();
-    Ok(if cut == 0 { Ended::Drained } else { Ended::Forced(cut) })
 }

@@ -37,6 +37,9 @@ use crate::state_directory::{StateDirectory, UnusableStateDirectory};
 /// How often the loop looks at the traffic.
 pub const TICK: Duration = Duration::from_millis(100);
 
+/// How long a change waits to be written before people are told of it. A fraction of a tick.
+const WRITE_PATIENCE: Duration = Duration::from_millis(20);
+
 /// A moment, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -164,7 +167,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 fn run(core: &mut ControlCore, clock: &dyn Clock, received: &mpsc::Receiver<Command>, queue: &Queue) {
     let mut next_tick = clock.now().elapsed + TICK;
     loop {
-        queue.push(core.take_requests());
+        write_then_show(core, clock.now(), queue);
         if core.has_stopped() {
             return;
         }
@@ -184,6 +187,18 @@ fn run(core: &mut ControlCore, clock: &dyn Clock, received: &mpsc::Receiver<Comm
     }
 }
 
+/// A change is written before anyone is told of it, so that a process which is killed right after goes on from what
+/// people saw. It is in force already: a disk that takes longer than a moment is not waited for.
+fn write_then_show(core: &mut ControlCore, now: Now, queue: &Queue) {
+    let requests = core.take_requests();
+    let changes = requests.iter().any(|request| matches!(request, Request::Append(_)));
+    queue.push(requests);
+    if changes {
+        queue.wait(WRITE_PATIENCE);
+    }
+    core.show(now);
+}
+
 /// The journal's thread. `_directory` is held for its lock: it is free when everything is on disk.
 fn write_journal<S: Storage>(
     mut journal: Journal<S>,
@@ -191,9 +206,11 @@ fn write_journal<S: Storage>(
     queue: &Queue,
     answers: &mpsc::Sender<Command>,
 ) {
-    while let Some(requests) = queue.take() {
+    while let Some((requests, taken)) = queue.take() {
         let closes = requests.iter().any(|request| matches!(request, Request::Close { .. }));
-        for answer in journal.commit(requests) {
+        let answers_now = journal.commit(requests);
+        queue.finish(taken);
+        for answer in answers_now {
             if answers.send(Command::Journal(answer)).is_err() {
                 return;
             }

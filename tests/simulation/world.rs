@@ -153,6 +153,7 @@ impl World {
             }
             self.queue.push_back(request);
         }
+        self.core.show(self.now);
     }
 
     fn note_durable(&mut self, requests: &[Request], answer: &Answer) {

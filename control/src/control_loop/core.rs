@@ -32,6 +32,8 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct ControlCore {
     pub(super) plane: Box<dyn DataPlane>,
     pub(super) resolved: Resolved,
+    /// What was looked at since it was last shown.
+    looked: Looked,
     /// What the process began with: addresses and the state directory stay as they were then.
     pub(super) booted: Arc<Configuration>,
     pub(super) services: BTreeMap<Name, Served>,
@@ -74,6 +76,13 @@ impl std::fmt::Debug for ControlCore {
     }
 }
 
+/// Whose figures changed since they were last shown.
+#[derive(Debug, Default)]
+struct Looked {
+    at_running: bool,
+    at_all: bool,
+}
+
 impl ControlCore {
     /// Continues where the journal stands, and installs the configuration with the splits in force. `seed` is for the
     /// identifiers of rollouts alone.
@@ -89,6 +98,7 @@ impl ControlCore {
         let link = Link::new(replayed.last_seq, replayed.size, replayed.problem);
         let mut core = Self {
             plane,
+            looked: Looked::default(),
             booted: Arc::clone(&resolved.configuration),
             resolved,
             services: BTreeMap::new(),
@@ -227,11 +237,16 @@ impl ControlCore {
             Command::Reload { resolved, reply } => self.reload(now, resolved, reply),
             Command::ReloadFailed { problems } => self.reload_failed(now, &problems),
         }
-        self.publish(now, false);
-        self.give_answers();
     }
 
-    fn give_answers(&mut self) {
+    /// Shows what came of the calls since the last one, and answers who asked. To be called after each, once what
+    /// [`take_requests`](Self::take_requests) gave is on its way to the disk: nobody is told of what is not written.
+    pub fn show(&mut self, now: Now) {
+        let Looked { at_running, at_all } = std::mem::take(&mut self.looked);
+        self.publish(now, at_all);
+        if at_running {
+            self.refresh_running(now);
+        }
         self.answers.drain(..).for_each(|answer| answer());
     }
 
@@ -266,9 +281,7 @@ impl ControlCore {
             stopping.over = true;
             stopping.replies.drain(..).for_each(|reply| _ = reply.send(()));
         }
-        self.publish(now, second_over);
-        self.refresh_running(now);
-        self.give_answers();
+        self.looked = Looked { at_running: true, at_all: self.looked.at_all || second_over };
     }
 
     /// Feeds the tests of a running rollout, and does what follows: judge, steer, then write.

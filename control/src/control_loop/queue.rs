@@ -1,5 +1,7 @@
 //! What waits for the journal's thread.
 
+use std::time::Duration;
+
 use parking_lot::{Condvar, Mutex};
 
 use crate::journal::Request;
@@ -10,12 +12,16 @@ use crate::journal::Request;
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    finished: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     requests: Vec<Request>,
     closed: bool,
+    /// How often something was added, and how many of those have been dealt with.
+    added: u64,
+    dealt_with: u64,
 }
 
 impl Queue {
@@ -31,17 +37,33 @@ impl Queue {
             }
             waiting.requests.push(request);
         }
+        waiting.added += 1;
         self.arrived.notify_one();
     }
 
-    /// Everything that waits, as soon as something does; none when the queue is closed and empty.
-    pub(super) fn take(&self) -> Option<Vec<Request>> {
+    /// Waits until all that was added has been dealt with, or for as long as `patience`.
+    pub(super) fn wait(&self, patience: Duration) {
+        let mut waiting = self.waiting.lock();
+        let added = waiting.added;
+        // Whether it was in time makes no difference to the caller.
+        let _ = self.finished.wait_while_for(&mut waiting, |waiting| waiting.dealt_with < added, patience);
+    }
+
+    /// What was taken up to this number has been dealt with.
+    pub(super) fn finish(&self, taken: u64) {
+        self.waiting.lock().dealt_with = taken;
+        self.finished.notify_all();
+    }
+
+    /// Everything that waits, as soon as something does, and the number to [`finish`](Self::finish) it with; none when
+    /// the queue is closed and empty.
+    pub(super) fn take(&self) -> Option<(Vec<Request>, u64)> {
         let mut waiting = self.waiting.lock();
         while waiting.requests.is_empty() && !waiting.closed {
             self.arrived.wait(&mut waiting);
         }
         let requests = std::mem::take(&mut waiting.requests);
-        (!requests.is_empty()).then_some(requests)
+        (!requests.is_empty()).then_some((requests, waiting.added))
     }
 
     /// Nothing more will come.

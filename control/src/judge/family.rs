@@ -15,7 +15,7 @@ use crate::statistics::{
 /// After so many blocks some cash is staked anew.
 const BLOCKS_TO_LATE_EPOCH: u64 = 10;
 /// The tolerance of a limit's relative half where no gate of the plan gives one: times stable's rate, plus points.
-const DEFAULT_TOLERANCE: (f64, f64) = (1.1, 0.0005);
+pub(super) const DEFAULT_TOLERANCE: (f64, f64) = (1.1, 0.0005);
 
 /// Every test of a rollout.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,6 +2,7 @@
 
 use libm::{exp, floor, log10};
 
+use super::family::DEFAULT_TOLERANCE;
 use super::settings::{Rule, Settings};
 use super::sightings::Sighting;
 use crate::statistics::Batcher;
@@ -66,9 +67,18 @@ impl<'a> Words<'a> {
         format!("{rates} ({}, {counts}): harm is suspected, not established", span(seconds))
     }
 
-    /// Nothing to see so far.
+    /// Nothing is suspected so far. Where the rates alone look like harm (a few requests, failures of one moment, no
+    /// stable traffic beside them), it says that this is not enough.
     pub(super) fn well(self, rule: Rule, seen: Sighting) -> String {
-        format!("{}: no harm seen yet", self.rates(rule, seen))
+        let (ratio, points) = match rule {
+            Rule::Errors { ratio, points } => (ratio, points),
+            Rule::LatencyShape | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => DEFAULT_TOLERANCE,
+        };
+        let rate = |events: u64, requests: u64| if requests == 0 { 0.0 } else { events as f64 / requests as f64 };
+        let of_stable = rate(seen.events.stable, seen.requests.stable);
+        let looks_worse = rate(seen.events.canary, seen.requests.canary) > ratio * of_stable + points;
+        let ending = if looks_worse { "worse so far, not enough evidence of harm" } else { "no harm seen yet" };
+        format!("{}: {ending}", self.rates(rule, seen))
     }
 
     /// No batch closed lately. `unseen_for` is for how many seconds a version had no request; none where it never had
@@ -216,6 +226,18 @@ mod tests {
             said,
             ["0 %", "100 %", "4.1 %", "0.13 %", "0.1 %", "33 %", "over 99.9 %", "over 99.9 %", "under 0.001 %", "none"]
         );
+    }
+
+    #[test]
+    fn rates_that_look_like_harm_are_never_called_harmless() {
+        let said = |failed: u64| {
+            let requests = Arms { stable: 1_000, canary: 100 };
+            let seen = Sighting { requests, events: Arms { stable: 10, canary: failed } };
+            let rule = Rule::Errors { ratio: 1.1, points: 0.0005 };
+            Words { stable: "v1", canary: "v2" }.well(rule, seen)
+        };
+        assert_eq!(said(1), "v2 fails 1 % of requests, v1 1 %: no harm seen yet");
+        assert_eq!(said(45), "v2 fails 45 % of requests, v1 1 %: worse so far, not enough evidence of harm");
     }
 
     #[test]
