@@ -9,22 +9,23 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use config::Affinity;
 use http::{Version as HttpVersion, header};
 use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::ResponseHeader;
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tokio::net::TcpStream;
 use tracing::debug;
 
+use crate::answer::{answer, reason_for};
 use crate::attempt::{class_of, status_for};
 use crate::client_stream::ClientStream;
 use crate::endpoint::{self, InFlight};
 use crate::request::Request;
+use crate::request_head::{affinity_key, group_of_address, host_of, lacks_host};
 use crate::routing::{Routing, Service, Version};
 use crate::ticket::group_of;
 
@@ -292,52 +293,6 @@ fn client_address(session: &Session) -> Option<IpAddr> {
     session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
 }
 
-fn lacks_host(request: &RequestHeader) -> bool {
-    request.version == HttpVersion::HTTP_11
-        && !request.headers.contains_key(header::HOST)
-        && request.uri.authority().is_none()
-}
-
-/// The host that a request names: the authority goes before the header (RFC 9112, section 3.2.2).
-fn host_of(request: &RequestHeader) -> &str {
-    let authority = request.uri.authority().map(http::uri::Authority::as_str);
-    let header = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = authority.or_else(header).unwrap_or_default();
-    host.rsplit_once('@').map_or(host, |(_, host)| host)
-}
-
-fn affinity_key<'a>(
-    affinity: &Affinity,
-    request: &'a RequestHeader,
-    client: Option<IpAddr>,
-) -> Option<std::borrow::Cow<'a, [u8]>> {
-    match affinity {
-        Affinity::Random => None,
-        Affinity::Header(name) => request.headers.get(name.as_str()).map(|value| value.as_bytes().into()),
-        Affinity::Cookie(name) => cookie(request, name).map(Into::into),
-        Affinity::ClientAddress => client.map(|address| address_bytes(address).to_vec().into()),
-    }
-    // An empty key is nobody's: users who are logged out must not all move as one.
-    .filter(|key: &std::borrow::Cow<'_, [u8]>| !key.is_empty())
-}
-
-/// The value of a cookie (RFC 6265, section 5.4).
-fn cookie<'a>(request: &'a RequestHeader, name: &str) -> Option<&'a [u8]> {
-    let pairs = request.headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
-    pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-}
-
-fn address_bytes(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    }
-}
-
-fn group_of_address(address: Option<IpAddr>) -> u8 {
-    address.map_or(0, |address| group_of(&address_bytes(address)))
-}
-
 /// Whether a request asks for something that may be silent for long: a tunnel, a stream of events.
 fn may_be_silent(session: &Session) -> bool {
     let accepts = session.req_header().headers.get(header::ACCEPT);
@@ -353,72 +308,4 @@ fn is_client_stalling(session: &mut Session, error: &Error) -> bool {
         && matches!(error.etype(), ErrorType::ReadTimedout)
         && !waits_for_leave
         && !session.as_downstream_mut().is_body_done()
-}
-
-fn reason_for(status: u16) -> &'static str {
-    match status {
-        502 => "the service could not be reached",
-        504 => "the service did not answer in time",
-        408 => "the request did not arrive whole in time",
-        400..=499 => "this request is not valid",
-        503 => "the proxy is out of connections",
-        _ => "something went wrong",
-    }
-}
-
-/// Answers in the proxy's own name.
-async fn answer(session: &mut Session, status: u16, why: &str) -> Result<bool> {
-    let body = Bytes::from(format!("{status}: {why}\n"));
-    let mut response = ResponseHeader::build(status, Some(4))?;
-    response.insert_header(header::CONTENT_LENGTH, body.len())?;
-    response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
-    response.insert_header(header::CACHE_CONTROL, "no-store")?;
-    session.write_error_response(response, body).await.map_err(as_downstream)?;
-    Ok(true)
-}
-
-fn as_downstream(mut error: Box<Error>) -> Box<Error> {
-    if *error.esource() == ErrorSource::Unset {
-        error.as_down();
-    }
-    error
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(headers: &[(&'static str, &str)]) -> RequestHeader {
-        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
-        for (name, value) in headers {
-            request.append_header(*name, *value).unwrap();
-        }
-        request
-    }
-
-    #[test]
-    fn a_cookie_is_found_by_its_whole_name_in_any_header() {
-        let request = request(&[("cookie", "xid=1; id=abc; other=2"), ("cookie", "last=9")]);
-        assert_eq!(cookie(&request, "id"), Some(&b"abc"[..]));
-        assert_eq!(cookie(&request, "last"), Some(&b"9"[..]));
-        assert_eq!(cookie(&request, "i"), None);
-    }
-
-    #[test]
-    fn without_the_key_a_request_draws_at_random() {
-        let key = |affinity| affinity_key(&affinity, &request(&[("x-user", "7")]), None).map(|key| key.to_vec());
-        assert_eq!(key(Affinity::Header("x-user".into())), Some(b"7".to_vec()));
-        assert_eq!(key(Affinity::Header("x-other".into())), None);
-        assert_eq!(key(Affinity::Cookie("id".into())), None);
-        assert_eq!(key(Affinity::Random), None);
-    }
-
-    #[test]
-    fn a_host_header_is_wanted_of_http_1_1_alone() {
-        let mut bare = request(&[]);
-        assert!(lacks_host(&bare));
-        bare.set_version(HttpVersion::HTTP_10);
-        assert!(!lacks_host(&bare));
-        assert!(!lacks_host(&request(&[("host", "a")])));
-    }
 }

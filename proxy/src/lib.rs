@@ -12,12 +12,14 @@
     reason = "the data path is a shell: it reads the clock for latencies and deadlines"
 )]
 
+mod answer;
 pub mod attempt;
 pub mod client_stream;
 mod edge;
 pub mod endpoint;
 mod head_watch;
 mod request;
+mod request_head;
 pub mod routes;
 pub mod routing;
 pub mod server;

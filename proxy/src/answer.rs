@@ -1,0 +1,37 @@
+//! Answers that the proxy gives in its own name.
+
+use bytes::Bytes;
+use http::header;
+use pingora_error::{Error, ErrorSource, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+/// What a status of the proxy's own means, for a person.
+pub(crate) fn reason_for(status: u16) -> &'static str {
+    match status {
+        502 => "the service could not be reached",
+        504 => "the service did not answer in time",
+        408 => "the request did not arrive whole in time",
+        400..=499 => "this request is not valid",
+        503 => "the proxy is out of connections",
+        _ => "something went wrong",
+    }
+}
+
+/// Answers in the proxy's own name.
+pub(crate) async fn answer(session: &mut Session, status: u16, why: &str) -> Result<bool> {
+    let body = Bytes::from(format!("{status}: {why}\n"));
+    let mut response = ResponseHeader::build(status, Some(4))?;
+    response.insert_header(header::CONTENT_LENGTH, body.len())?;
+    response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
+    response.insert_header(header::CACHE_CONTROL, "no-store")?;
+    session.write_error_response(response, body).await.map_err(as_downstream)?;
+    Ok(true)
+}
+
+fn as_downstream(mut error: Box<Error>) -> Box<Error> {
+    if *error.esource() == ErrorSource::Unset {
+        error.as_down();
+    }
+    error
+}
