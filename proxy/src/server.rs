@@ -238,7 +238,7 @@ fn accept_all(
             let stopped = stopped.clone();
             match TcpListener::from_std(socket) {
                 Ok(listener) => {
-                    drop(accepting.spawn(accept(listener, Arc::clone(cores), most, Arc::clone(open), stopped)))
+                    drop(accepting.spawn(accept(listener, Arc::clone(cores), most, Arc::clone(open), stopped)));
                 }
                 Err(error) => warn!(%address, %error, "cannot accept"),
             }
