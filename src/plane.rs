@@ -49,6 +49,10 @@ impl DataPlane for LivePlane {
         self.publisher.steer(service, &wanted(split));
     }
 
+    fn begin_exposure(&mut self, service: &Name, version: &Name) {
+        self.meter(service, version, VersionMeter::begin_exposure);
+    }
+
     fn take(&mut self, service: &Name, version: &Name, window: &mut Window) {
         window.clear();
         // A version that is gone did nothing.

@@ -51,6 +51,9 @@ pub trait DataPlane: Send {
     /// Publishes another split of one service. Takes effect for the next request.
     fn steer(&mut self, service: &Name, split: &Split);
 
+    /// A comparison of this version begins: requests drawn before now are counted, and not judged when they end.
+    fn begin_exposure(&mut self, service: &Name, version: &Name);
+
     /// Overwrites `window` with what this version did since the last call, and adds it to the version's tally.
     fn take(&mut self, service: &Name, version: &Name, window: &mut Window);
 

@@ -14,6 +14,8 @@ use crate::tally::{Tally, Window};
 /// records in the right place.
 #[derive(Debug)]
 pub struct VersionMeter {
+    /// Grows when a comparison begins; see [`VersionMeter::exposure`].
+    exposure: AtomicU64,
     shards: Box<[Shard]>,
     reader: Mutex<Reader>,
 }
@@ -53,11 +55,25 @@ impl VersionMeter {
     pub fn new(cores: usize) -> Self {
         let cores = cores.max(1);
         let reader = Reader { spares: (0..cores).map(|_| Counts::default()).collect(), tally: Tally::default() };
-        Self { shards: (0..cores).map(|_| Shard::default()).collect(), reader: Mutex::new(reader) }
+        let exposure = AtomicU64::new(0);
+        Self { exposure, shards: (0..cores).map(|_| Shard::default()).collect(), reader: Mutex::new(reader) }
     }
 
     fn shard(&self, core: usize) -> &Shard {
         &self.shards[core % self.shards.len()]
+    }
+
+    /// The number of the present exposure. A request carries the one under which it was drawn, and is judged only while
+    /// that one lasts: what a rollout leaves in flight is not charged to the next.
+    #[inline]
+    #[must_use]
+    pub fn exposure(&self) -> u64 {
+        self.exposure.load(Ordering::Relaxed)
+    }
+
+    /// A comparison begins: requests that are in flight now are counted and not judged.
+    pub fn begin_exposure(&self) {
+        self.exposure.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request was drawn to this version.

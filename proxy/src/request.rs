@@ -43,6 +43,8 @@ pub(crate) struct Matched {
     pub(crate) drawn: Arc<Version>,
     /// The group of the affinity key or client address.
     group: u8,
+    /// The exposure of the version drawn, when it was drawn.
+    exposure: u64,
     drawn_meter: Drawn,
 }
 
@@ -95,7 +97,8 @@ impl Request {
     pub(crate) fn matched(&mut self, service: Arc<Service>, drawn: Arc<Version>, group: u8) {
         drawn.meter.begin(self.core);
         let drawn_meter = Drawn { meter: Arc::clone(&drawn.meter), core: self.core, duration_us: None };
-        self.matched = Some(Matched { service, drawn, group, drawn_meter });
+        let exposure = drawn.meter.exposure();
+        self.matched = Some(Matched { service, drawn, group, exposure, drawn_meter });
     }
 
     /// What it matched; `None` where no service did.
@@ -255,7 +258,9 @@ impl Request {
         endpoint: Option<u16>,
         latency_us: Option<u64>,
     ) -> Outcome {
-        Outcome { attempt, class, judged: class != Class::Local, endpoint, group: matched.group, route: 0, latency_us }
+        // Of another exposure: it was drawn before the present rollout began.
+        let judged = class != Class::Local && matched.exposure == matched.drawn.meter.exposure();
+        Outcome { attempt, class, judged, endpoint, group: matched.group, route: 0, latency_us }
     }
 }
 

@@ -33,7 +33,9 @@ impl ControlCore {
     fn begin_judge(&mut self, name: &Name) {
         let Some(served) = self.services.get_mut(name) else { return };
         let Some((stable, canary)) = served.judged() else { return };
-        // What came before the rollout is not part of it.
+        // What came before the rollout is not part of it, ended or not.
+        self.plane.begin_exposure(name, &stable);
+        self.plane.begin_exposure(name, &canary);
         served.take(self.plane.as_mut(), &stable, &mut self.windows.0);
         served.take(self.plane.as_mut(), &canary, &mut self.windows.0);
         served.judge = served

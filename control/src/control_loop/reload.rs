@@ -14,8 +14,8 @@ use crate::command::Refused;
 use crate::plane::Resolved;
 use crate::rollout::{Event, State};
 
-/// How many services that the file no longer has are remembered.
-const RETIRED: usize = 64;
+/// How many services that the file no longer has are remembered: more than a file has that was cut short by mistake.
+const RETIRED: usize = 16_384;
 
 /// A reload whose raised weights wait for the disk.
 #[derive(Debug)]
@@ -87,6 +87,12 @@ impl ControlCore {
         let services = self.resolved.configuration.services.clone();
         let kept: BTreeSet<&Name> = services.iter().map(|service| &service.name).collect();
         let gone: Vec<Name> = self.services.keys().filter(|name| !kept.contains(name)).cloned().collect();
+        if !gone.is_empty() {
+            let first: Vec<&str> = gone.iter().take(5).map(Name::as_str).collect();
+            let more = if gone.len() > first.len() { ", ..." } else { "" };
+            let text = format!("{} gone from the file: {}{more}; what they were is kept", gone.len(), first.join(", "));
+            self.tell(now, None, "reload", text);
+        }
         for name in gone {
             self.retire(now, &name);
         }

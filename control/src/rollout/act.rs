@@ -248,7 +248,10 @@ impl Release {
     }
 
     fn version_for_weight(&self, version: Option<Name>) -> Result<Name, Refused> {
-        let version = match (version, self.others().as_slice()) {
+        // Without a name it is the version that has traffic beside the stable: a step down must not fail for want of one.
+        let exposed = self.state.running().map(|rollout| rollout.canary.clone());
+        let exposed = exposed.or_else(|| self.state.canary.as_ref().map(|(canary, _)| canary.clone()));
+        let version = match (version.or(exposed), self.others().as_slice()) {
             (Some(version), _) => version,
             (None, [only]) => (*only).clone(),
             (None, _) => {

@@ -147,15 +147,20 @@ impl Release {
     fn with_values_of(&self, file: FileValues) -> State {
         let mut next = self.state.clone();
         let stable_changed = next.file.stable != file.stable;
-        let changed = next.file != file;
+        let canary_changed = next.file.canary != file.canary;
         next.file = file;
-        if !changed || self.state.running().is_some() {
+        if self.state.running().is_some() {
             return next;
         }
+        // Each value wins when it changes itself: a file that is brought up to date with a promotion does not bring back
+        // the canary that it still names.
         if stable_changed {
             next.stable = next.file.stable.clone();
         }
-        next.canary = next.file.exposed().filter(|(canary, _)| *canary != next.stable);
+        if canary_changed {
+            next.canary = next.file.exposed();
+        }
+        next.canary = next.canary.filter(|(canary, _)| *canary != next.stable);
         next
     }
 
@@ -182,6 +187,10 @@ impl Release {
                 rollout.canary
             );
             return self.at_once(moment, next, vec![News { kind: "warning", text }]);
+        }
+        if (&next.stable, &next.canary) == (&self.state.stable, &self.state.canary) {
+            let text = "the file's new values are noted; the split stays as it is".to_owned();
+            return self.at_once(moment, next, vec![News { kind: "reload", text }]);
         }
         let text = match &next.canary {
             Some((canary, weight)) => format!("the file's split is in force: {weight} for {canary}"),

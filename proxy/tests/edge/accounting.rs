@@ -242,3 +242,20 @@ async fn a_tunnel_that_nobody_asked_for_is_a_broken_answer() {
     let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
     assert_eq!(judged(&tally, Class::ProtocolError), 1, "{tally:?}");
 }
+
+#[tokio::test]
+async fn what_was_in_flight_when_a_comparison_began_is_counted_and_not_judged() {
+    let (shop, _v1, v2) = canary(Behaviour::Hang).await;
+    let hanging = tokio::spawn(get(shop.address()));
+    let until = std::time::Instant::now() + crate::fixture::LONG;
+    while v2.arrivals().requests == 0 {
+        assert!(std::time::Instant::now() < until, "the request never arrived");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    shop.begin_exposure("v2");
+    v2.dial().set_behaviour(Behaviour::Serve);
+    assert_eq!(status(&get(shop.address()).await), 200);
+    assert_eq!(status(&hanging.await.unwrap()), 504);
+    let tally = shop.tally_until("v2", |tally| tally.attempts.iter().flatten().sum::<u64>() == 2).await;
+    assert_eq!((tally.requests(), tally.bad()), (1, 0), "{tally:?}");
+}

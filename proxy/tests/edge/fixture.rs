@@ -111,6 +111,12 @@ impl Shop {
         }
     }
 
+    /// A comparison of a version begins.
+    pub(crate) fn begin_exposure(&self, version: &str) {
+        let routing = self.publisher.shared().load_full();
+        routing.service(&name("shop")).unwrap().version(&name(version)).unwrap().meter.begin_exposure();
+    }
+
     pub(crate) fn responses(&self, class: Class) -> u64 {
         let routing = self.publisher.shared().load_full();
         routing.service(&name("shop")).unwrap().meter.responses()[class as usize]

@@ -57,8 +57,22 @@ fn weights_that_make_no_sense_are_refused() {
     let Err(Refused::Invalid(text)) = world.set_weight("v9", 100) else { panic!("an unknown version took a weight") };
     assert!(text.contains("v2, v3"), "{text}");
     assert!(is_conflict(&world.set_weight("v3", 100)), "another version than the rollout's");
-    let several = Event::SetWeight { version: None, weight: weight(1), if_generation: None, reason: None };
-    assert!(matches!(world.event(several), Err(Refused::Invalid(_))));
+    let unnamed = || Event::SetWeight { version: None, weight: weight(1), if_generation: None, reason: None };
+    assert!(matches!(World::new().event(unnamed()), Err(Refused::Invalid(_))), "two versions could be meant");
+}
+
+#[test]
+fn a_weight_without_a_name_is_for_the_version_that_has_traffic() {
+    let mut world = World::in_phase(Phase::Progressing);
+    let off = || Event::SetWeight { version: None, weight: weight(0), if_generation: None, reason: None };
+    world.event(off()).unwrap();
+    assert_eq!(world.weight("v2"), 0);
+
+    let mut world = World::new();
+    world.set_weight("v3", 500).unwrap();
+    world.sync();
+    world.event(off()).unwrap();
+    assert_eq!(world.weight("v3"), 0);
 }
 
 #[test]

@@ -33,6 +33,29 @@ fn a_promotion_outlives_restart_and_wins_until_the_files_own_stable_changes() {
 }
 
 #[test]
+fn a_file_brought_up_to_date_with_a_promotion_does_not_bring_back_the_canary_that_it_still_names() {
+    let mut world = World::new();
+    world.event(Event::FileChanged(service("stable: v1, canary: v2, weight: 10%"))).unwrap();
+    world.sync();
+    assert_eq!(world.weight("v2"), 1_000);
+    world.set_weight("v2", 0).unwrap();
+    world.sync();
+    world.start("v3").unwrap();
+    world.sync();
+    world.act(Action::Promote).unwrap();
+    world.sync();
+    assert_eq!(world.release.state().stable, name("v3"));
+
+    world.event(Event::FileChanged(service("stable: v3, canary: v2, weight: 10%"))).unwrap();
+    world.sync();
+    assert_eq!((world.release.state().stable.as_str(), world.weight("v2")), ("v3", 0));
+
+    world.event(Event::FileChanged(service("stable: v3, canary: v2, weight: 20%"))).unwrap();
+    world.sync();
+    assert_eq!(world.weight("v2"), 2_000, "its own value changed");
+}
+
+#[test]
 fn a_weight_by_hand_outlives_a_reload_and_wins_until_the_files_own_weight_changes() {
     let mut world = World::with("stable: v1, canary: v2, weight: 10%");
     world.set_weight("v2", 500).unwrap();
