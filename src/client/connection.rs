@@ -14,8 +14,10 @@ use crate::cli::AdminUrl;
 
 /// A connection is made within this.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The server answers within 10 s or says that it does not; a reload may take longer where names resolve slowly.
-const ANSWER: Duration = Duration::from_secs(75);
+/// A read needs nobody but the server's own thread.
+const READ: Duration = Duration::from_secs(5);
+/// The server answers a change within 10 s or says that it does not; a reload may take longer where names resolve slowly.
+const CHANGE: Duration = Duration::from_secs(75);
 /// A probe is answered within this.
 const PROBE: Duration = Duration::from_secs(2);
 /// More than this no answer has.
@@ -68,7 +70,7 @@ impl Connection {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(ANSWER))
+            .timeout_global(Some(CHANGE))
             .max_redirects(0)
             // A proxy of the environment is meant for the world outside, and would be shown the token.
             .proxy(None)
@@ -87,7 +89,7 @@ impl Connection {
         if let Some(credentials) = self.credentials() {
             request = request.header("authorization", credentials);
         }
-        self.read(request.call())
+        self.read(request.config().timeout_global(Some(READ)).build().call())
     }
 
     /// Posts JSON to `path`.

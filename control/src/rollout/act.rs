@@ -2,7 +2,7 @@
 
 use config::{Name, Step, Weight};
 
-use super::release::{By, News, Release};
+use super::release::{By, HELD, News, Release};
 use super::state::{Reading, Rollout, State};
 use super::view::allowed_words;
 use super::{Change, Moment, Start};
@@ -179,8 +179,10 @@ impl Release {
         next.expose(&canary, weight);
         // The lower of the two weights is kept, so this never raises; but it lets the plan raise later, and that
         // permission must outlive a restart before it is given.
+        let was_held = self.state.running().and_then(|it| it.reason.as_ref()).is_some_and(|it| it.ends_with(HELD));
         let change = self.propose(moment, By::Person, next, news)?;
-        self.hold_acknowledged = true;
+        // Only a hold that the person has seen: after a pause by hand the next tick says what there is to say.
+        self.hold_acknowledged = was_held;
         Ok(change)
     }
 

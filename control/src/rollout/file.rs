@@ -89,7 +89,7 @@ impl Release {
         let conflict = |detail| Err(Refused::Conflict { detail, present: None });
         let name = &self.service.name;
         let Some(new) = new else {
-            return match self.state.running() {
+            return match self.state.running().or_else(|| self.proposed().and_then(State::running)) {
                 None => Ok(()),
                 Some(rollout) => conflict(format!(
                     "{name}: a rollout of {} is running, so the service cannot be removed: abort or promote it first",

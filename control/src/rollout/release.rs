@@ -46,6 +46,9 @@ pub(super) struct News {
     pub(super) text: String,
 }
 
+/// How the reason of a pause ends that the gates made: a limit is broken on both versions.
+pub(super) const HELD: &str = "; resume to go on all the same, or abort";
+
 /// Who proposes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
@@ -236,7 +239,7 @@ impl Release {
         }
         match &judgement.hold {
             Some(hold) if rollout.phase != Phase::Paused && !self.hold_acknowledged => {
-                let reason = format!("{hold}; resume to go on all the same, or abort");
+                let reason = format!("{hold}{HELD}");
                 let text = format!("{} paused: {hold}", rollout.canary);
                 let next = self.paused(reason);
                 return self.at_once(moment, next, vec![News { kind: "warning", text }]);
@@ -272,7 +275,10 @@ impl Release {
             ));
         }
         if !judgement.has_data {
-            return Some("waiting for traffic: nothing to judge in the last 30 s".to_owned());
+            return Some(
+                "waiting for traffic: no answers of both versions to judge, in the last 30 s or since it began"
+                    .to_owned(),
+            );
         }
         let (needed, had) = (rollout.plan.min_requests, judgement.step_requests);
         if had.stable < needed || had.canary < needed {
