@@ -396,6 +396,19 @@ fn a_limit_broken_on_both_versions_pauses_and_a_resume_acknowledges_it() {
 }
 
 #[test]
+fn a_resume_acknowledges_no_broken_limit_that_its_person_has_not_seen() {
+    let broken = Judgement { hold: Some("both are over the limit".into()), ..good() };
+    let mut world = World::in_phase(Phase::Progressing);
+    world.act(Action::Pause).unwrap();
+    world.judged(broken.clone());
+    world.act(Action::Resume).unwrap();
+    world.sync();
+    world.judged(broken);
+    assert_eq!(world.phase(), Phase::Paused);
+    assert!(world.reason().contains("both are over the limit"), "{}", world.reason());
+}
+
+#[test]
 fn a_bad_canary_is_rolled_back_in_every_phase_that_runs() {
     for phase in [Phase::Progressing, Phase::Paused, Phase::AwaitingApproval, Phase::Promoting] {
         let mut world = World::in_phase(phase);
