@@ -19,6 +19,7 @@ mod snapshot;
 mod tests;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -143,14 +144,20 @@ pub fn start(
 
     let mut core = ControlCore::new(Box::new(plane), resolved, replayed, evidence, fastrand::u64(..), clock.now());
     let (commands, received) = mpsc::channel();
-    let handle =
-        Handle { commands: commands.clone(), snapshot: Arc::clone(core.snapshot()), events: Arc::clone(core.events()) };
+    let ended = Arc::new(AtomicBool::new(false));
+    let handle = Handle {
+        commands: commands.clone(),
+        snapshot: Arc::clone(core.snapshot()),
+        events: Arc::clone(core.events()),
+        ended: Arc::clone(&ended),
+    };
     let queue = Arc::new(Queue::default());
     let writer = spawn("tidegate-journal", {
         let queue = Arc::clone(&queue);
         move || write_journal(journal, &directory, &queue, &commands)
     })?;
     let looping = spawn("tidegate-control", move || {
+        let _end = End { ended, queue: Arc::clone(&queue) };
         run(&mut core, clock.as_ref(), &received, &queue);
         queue.close();
         if core.closed() && writer.join().is_err() {
@@ -158,6 +165,20 @@ pub fn start(
         }
     })?;
     Ok((handle, looping))
+}
+
+/// Says that the loop is over, also where it panicked: the journal's thread ends, and `/livez` says no, so that whoever
+/// supervises the process starts it again.
+struct End {
+    ended: Arc<AtomicBool>,
+    queue: Arc<Queue>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        self.queue.close();
+    }
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {

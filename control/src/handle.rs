@@ -1,5 +1,6 @@
 //! How the API (and tests) reach the control loop.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 
 use arc_swap::ArcSwap;
@@ -17,4 +18,6 @@ pub struct Handle {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// What happened.
     pub events: Arc<EventLog>,
+    /// Set once the loop is over, however it came to its end: from then on nothing is judged.
+    pub ended: Arc<AtomicBool>,
 }

@@ -262,6 +262,17 @@ fn a_reload_answers_what_needs_a_restart_or_every_problem() {
 }
 
 #[test]
+fn a_control_loop_that_is_over_is_no_life() {
+    let world = World::new();
+    assert_eq!(world.get("/livez").status, 200);
+    world.handle.ended.store(true, Ordering::Release);
+    let problem = world.get("/livez").problem(503);
+    assert!(problem["detail"].as_str().unwrap().contains("restart"), "{problem}");
+    world.draining.store(true, Ordering::Release);
+    assert_eq!(world.get("/livez").status, 200, "a process that ends in good order is not to be killed");
+}
+
+#[test]
 fn a_reload_that_takes_long_holds_up_nobody() {
     let (finish, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);

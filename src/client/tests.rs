@@ -38,7 +38,12 @@ impl World {
             }
         });
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot { ready: true, ..Snapshot::default() }));
-        let handle = Handle { commands, snapshot: Arc::clone(&snapshot), events: Arc::new(EventLog::default()) };
+        let handle = Handle {
+            commands,
+            snapshot: Arc::clone(&snapshot),
+            events: Arc::new(EventLog::default()),
+            ended: Arc::default(),
+        };
         let options = ApiOptions { token: Some("sesame".into()), ..ApiOptions::default() };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let problems = || Err(vec!["a.yaml:3:5: services.shop: missing".into(), "a.yaml:9:1: sate: unknown".into()]);

@@ -50,6 +50,7 @@ mod tests {
             commands: mpsc::channel().0,
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             events: Arc::new(EventLog::default()),
+            ended: Arc::default(),
         };
         Api(Arc::new(Shared {
             options: ApiOptions::default(),

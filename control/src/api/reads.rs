@@ -26,8 +26,13 @@ impl Api {
 }
 
 /// Whether the process lives: if this answers, it does.
-pub(super) async fn livez() -> &'static str {
-    "ok\n"
+pub(super) async fn livez(State(api): State<Api>) -> Result<&'static str, Problem> {
+    let draining = api.options.draining.load(Ordering::Acquire);
+    if api.handle.ended.load(Ordering::Acquire) && !draining {
+        let detail = "the control loop has ended: traffic keeps its last split and nothing is judged; restart Tidegate";
+        return Err(Problem::new(Kind::ControlLoopSilent, detail));
+    }
+    Ok("ok\n")
 }
 
 /// Whether requests should be sent here.

@@ -85,6 +85,7 @@ impl World {
             commands,
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot(true))),
             events: Arc::new(EventLog::default()),
+            ended: Arc::default(),
         };
         let draining = Arc::clone(&options.draining);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
