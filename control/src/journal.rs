@@ -120,6 +120,8 @@ pub struct Journal<S> {
     distrusted: Option<String>,
     /// A damaged journal that is still to be kept aside before anything replaces it.
     damaged: Option<Vec<u8>>,
+    /// Where it was kept.
+    kept_aside: Option<String>,
 }
 
 impl<S: Storage> Journal<S> {
@@ -128,7 +130,8 @@ impl<S: Storage> Journal<S> {
     pub fn open(mut storage: S) -> Result<(Self, Replayed), OpenError> {
         let bytes = storage.load()?;
         let (mut replayed, ending) = replay(&bytes);
-        let mut journal = Self { storage, size: bytes.len() as u64, distrusted: None, damaged: None };
+        let size = bytes.len() as u64;
+        let mut journal = Self { storage, size, distrusted: None, damaged: None, kept_aside: None };
         let repaired = match ending {
             Ending::Foreign { what } => return Err(OpenError::Foreign { what }),
             // What was read may be in the system's memory alone: nothing is built on it before it is on disk.
@@ -140,9 +143,11 @@ impl<S: Storage> Journal<S> {
                 ));
                 journal.take_over(&mut replayed)
             }
-            Ending::Corrupt { line } => {
-                journal.distrust_after(line, bytes, &mut replayed);
-                journal.take_over(&mut replayed)
+            Ending::Corrupt { first, lines } => {
+                journal.damaged = Some(bytes);
+                let repaired = journal.take_over(&mut replayed);
+                journal.tell_of_damage(first, lines, &mut replayed);
+                repaired
             }
         };
         replayed.size = journal.size;
@@ -163,20 +168,30 @@ impl<S: Storage> Journal<S> {
         self.replace(replayed.records.values())
     }
 
-    fn distrust_after(&mut self, line: usize, bytes: Vec<u8>, replayed: &mut Replayed) {
-        let reason = format!("line {line} of the journal is damaged, and what came after it is not known");
-        replayed.warnings.push(format!(
-            "{reason}: the records before it are used, running rollouts are paused, and the damaged journal is kept \
-             beside it as journal.corrupt-N"
-        ));
+    fn tell_of_damage(&self, first: usize, lines: usize, replayed: &mut Replayed) {
+        let reason = if lines == 1 {
+            format!(
+                "line {first} of the journal is damaged; every other record was read; a change in that line is lost"
+            )
+        } else {
+            format!(
+                "line {first} of the journal is damaged, the first of {lines} that are; every other record was read; \
+                 changes in those lines are lost"
+            )
+        };
+        let kept = match &self.kept_aside {
+            Some(name) => format!("the damaged journal is kept beside it as {name}"),
+            None => "the damaged journal is left as it is until a copy of it can be kept beside it".to_owned(),
+        };
+        replayed.warnings.push(format!("{reason}; running rollouts are paused; {kept}"));
         replayed.corrupt = Some(reason);
-        self.damaged = Some(bytes);
     }
 
     fn replace<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) -> io::Result<()> {
         if let Some(damaged) = &self.damaged {
             let name = self.storage.set_aside(damaged)?;
             tracing::warn!(name, "damaged journal kept aside");
+            self.kept_aside = Some(name);
             self.damaged = None;
         }
         let mut bytes = record::header();

@@ -50,25 +50,38 @@ pub(super) enum Line {
 impl Line {
     /// The line in the file, with its end.
     pub(super) fn encode(raw: &impl Serialize) -> Vec<u8> {
-        // Maps with string keys, numbers and strings always serialise; were it otherwise, the line would be one that
-        // no replay accepts, and a replay that stops there loses this record alone.
+        // Maps with string keys, numbers and strings always serialise; were it otherwise, the line would be one that a
+        // replay takes for damaged, and passes over.
         let json = serde_json::to_string(raw).unwrap_or_default();
         format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())).into_bytes()
     }
 
-    /// What a line without its end says; none where it is damaged.
-    pub(super) fn decode(line: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(line).ok()?;
-        let (checksum, json) = text.split_once(' ')?;
-        if checksum.len() != 8 || u32::from_str_radix(checksum, 16).ok()? != crc32fast::hash(json.as_bytes()) {
-            return None;
-        }
-        match serde_json::from_str(json).ok()? {
+    /// What a line without its end says.
+    pub(super) fn decode(line: &[u8]) -> Result<Self, Unread> {
+        let json = checked(line).ok_or(Unread::Damaged)?;
+        let line = match serde_json::from_str(json).map_err(|_| Unread::NotUnderstood)? {
             RawLine::Header { journal, version } => (journal == FORMAT).then_some(Self::Header { version }),
             RawLine::Ended { .. } => Some(Self::Ended),
-            RawLine::Record(raw) => Some(Self::Record(Box::new(raw.proven()?))),
-        }
+            RawLine::Record(raw) => raw.proven().map(|record| Self::Record(Box::new(record))),
+        };
+        line.ok_or(Unread::NotUnderstood)
     }
+}
+
+/// Why a line cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It is not what was written.
+    Damaged,
+    /// It is what was written, and not by this version of the program.
+    NotUnderstood,
+}
+
+/// What follows the checksum, where the checksum is right. Nothing at all has a checksum too, and nobody writes it.
+fn checked(line: &[u8]) -> Option<&str> {
+    let (checksum, json) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+    let right = checksum.len() == 8 && u32::from_str_radix(checksum, 16).ok()? == crc32fast::hash(json.as_bytes());
+    (right && !json.is_empty()).then_some(json)
 }
 
 /// The first line of a journal.

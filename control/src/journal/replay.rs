@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use config::Name;
 
-use super::record::{Line, Record, VERSION};
+use super::record::{Line, Record, Unread, VERSION};
 
 /// What a journal says.
 #[derive(Debug, Default)]
@@ -25,64 +25,116 @@ pub struct Replayed {
     pub problem: Option<String>,
 }
 
-/// How the bytes of a journal end.
+/// What the bytes of a journal are, as a whole.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// With a whole line.
+    /// Every line is good.
     Whole,
-    /// With a line that was not written to its end: what a crash leaves.
+    /// The end was not written whole, as a crash leaves it.
     Torn {
-        /// Bytes of it.
+        /// How many bytes that is.
         torn: usize,
     },
-    /// Good records follow a bad one: no crash does that.
+    /// Good lines follow a bad one: no crash does that.
     Corrupt {
-        /// The bad line's number, counted from 1.
-        line: usize,
+        /// The first bad line's number, counted from 1.
+        first: usize,
+        /// How many lines are bad.
+        lines: usize,
     },
-    /// The file is of another version of the format, or no journal at all.
+    /// The file is of another version of the program, or no journal at all.
     Foreign {
         /// In words.
         what: String,
     },
 }
 
-/// The good prefix of a journal, and how it ends.
+/// What is known of the bad lines so far.
+#[derive(Debug, Default)]
+struct Damage {
+    first: Option<usize>,
+    lines: usize,
+    /// Whether a good line follows one of them.
+    inside: bool,
+    /// The bytes up to the end of the last good line.
+    good: usize,
+}
+
+impl Damage {
+    fn bad(&mut self, line: usize) {
+        self.first.get_or_insert(line);
+        self.lines += 1;
+    }
+
+    fn good(&mut self, end: usize) {
+        self.good = end;
+        self.inside |= self.first.is_some();
+    }
+
+    /// Bad lines are a torn tail unless a good one follows: only the end of a file is lost in a crash.
+    fn ending(&self, bytes: &[u8]) -> Ending {
+        match self.first {
+            None => Ending::Whole,
+            Some(first) if self.inside => Ending::Corrupt { first, lines: self.lines },
+            // Not even a first line, and more than one that was cut short: this was never a journal.
+            Some(_) if self.good == 0 && bytes.contains(&b'\n') => {
+                Ending::Foreign { what: "it is no journal of tidegate".to_owned() }
+            }
+            Some(_) => Ending::Torn { torn: bytes.len() - self.good },
+        }
+    }
+}
+
+/// What a journal says, and what state it is in. Each record is a whole state, so bad lines are passed over: what a
+/// later one says is true without them.
 pub(super) fn replay(bytes: &[u8]) -> (Replayed, Ending) {
     let mut replayed = Replayed { ended_well: true, ..Replayed::default() };
-    let mut good = 0;
-    for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let decoded = line.strip_suffix(b"\n").and_then(Line::decode);
-        match decoded {
-            Some(Line::Header { version }) if number == 0 && version != VERSION => {
+    let mut damage = Damage::default();
+    let mut end = 0;
+    for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
+        end += line.len();
+        let content = line.strip_suffix(b"\n");
+        match Line::decode(content.unwrap_or(line)) {
+            Err(Unread::NotUnderstood) => {
+                let what = format!(
+                    "line {number} was written by another version of tidegate, and only that one can go on from it"
+                );
+                return (replayed, Ending::Foreign { what });
+            }
+            Ok(Line::Header { version }) if version != VERSION => {
                 let what = format!("it is a journal of format {version}, and this program reads format {VERSION}");
                 return (replayed, Ending::Foreign { what });
             }
-            Some(Line::Header { .. }) if number == 0 => {}
-            Some(Line::Ended) if number > 0 => replayed.ended_well = true,
-            Some(Line::Record(record)) if number > 0 => {
-                replayed.ended_well = false;
-                replayed.last_seq = replayed.last_seq.max(record.seq);
-                replayed.records.insert(record.service.clone(), *record);
+            Err(Unread::Damaged) => damage.bad(number),
+            // Not acknowledged to anyone before its end was on disk.
+            Ok(_) if content.is_none() => damage.bad(number),
+            Ok(Line::Header { .. }) if number == 1 => damage.good(end),
+            Ok(Line::Header { .. }) => {
+                damage.bad(number);
+                damage.good(end);
             }
-            Some(_) | None => {
-                replayed.ended_well = false;
-                return (replayed, ending(bytes, good, line.len(), number + 1));
+            Ok(line) => {
+                if number == 1 {
+                    // The first line, which says what this is, is gone.
+                    damage.bad(number);
+                }
+                damage.good(end);
+                take(&mut replayed, line);
             }
         }
-        good += line.len();
     }
-    (replayed, Ending::Whole)
+    replayed.ended_well &= damage.first.is_none();
+    (replayed, damage.ending(bytes))
 }
 
-/// A bad line is a torn tail unless a good one follows: only the end of a file is lost in a crash.
-fn ending(bytes: &[u8], good: usize, length: usize, line: usize) -> Ending {
-    let rest = bytes.get(good + length..).unwrap_or_default();
-    let goes_on = rest.split(|byte| *byte == b'\n').any(|line| Line::decode(line).is_some());
-    match (goes_on, good) {
-        (true, _) => Ending::Corrupt { line },
-        // Not even a first line, and more than one that was cut short: this was never a journal.
-        (false, 0) if bytes.contains(&b'\n') => Ending::Foreign { what: "it is no journal of tidegate".to_owned() },
-        (false, _) => Ending::Torn { torn: bytes.len() - good },
+fn take(replayed: &mut Replayed, line: Line) {
+    match line {
+        Line::Header { .. } => {}
+        Line::Ended => replayed.ended_well = true,
+        Line::Record(record) => {
+            replayed.ended_well = false;
+            replayed.last_seq = replayed.last_seq.max(record.seq);
+            replayed.records.insert(record.service.clone(), *record);
+        }
     }
 }

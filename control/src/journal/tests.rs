@@ -189,18 +189,91 @@ fn a_journal_cut_off_anywhere_gives_a_prefix_of_its_records_and_takes_more() {
     }
 }
 
+/// Flips a bit in this line, counted from 1.
+fn damage(bytes: &mut [u8], line: usize) {
+    let start = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(line - 2).unwrap().0;
+    bytes[start + 20] ^= 1;
+}
+
+/// A line that is what was written, whatever it says.
+fn line_of(json: &str) -> Vec<u8> {
+    format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes())).into_bytes()
+}
+
 #[test]
-fn a_record_damaged_before_the_end_keeps_the_prefix_pauses_and_is_kept_aside() {
-    let mut bytes = written(&[record("shop", 1), record("cart", 2), record("shop", 3)]);
-    let second = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0 + 20;
-    bytes[second] ^= 1;
+fn a_damaged_line_hides_no_other_record_pauses_and_is_kept_aside() {
+    let mut bytes = written(&[record("shop", 1), record("cart", 2), record("shop", 3), record("desk", 4)]);
+    damage(&mut bytes, 3);
+
     let (journal, replayed) = opened(&bytes);
-    assert_eq!(replayed.last_seq, 1);
+
+    let found: Vec<_> = replayed.records.values().map(|record| (record.service.as_str(), record.seq)).collect();
+    assert_eq!(found, [("desk", 4), ("shop", 3)]);
+    assert_eq!((replayed.last_seq, replayed.ended_well), (4, false));
     assert!(replayed.corrupt.is_some_and(|reason| reason.contains("line 3")));
-    assert!(replayed.warnings[0].contains("paused"));
+    for told in ["every other record was read", "a change in that line is lost", "paused", "as journal.corrupt-1"] {
+        assert!(replayed.warnings[0].contains(told), "{told}: {:?}", replayed.warnings);
+    }
     let storage = journal.into_storage();
     assert_eq!(storage.aside, [bytes]);
-    assert_eq!(opened(&storage.journal).1.last_seq, 1);
+    let (_, again) = opened(&storage.journal);
+    assert_eq!((again.last_seq, again.records.len(), again.corrupt), (4, 2, None));
+}
+
+#[test]
+fn of_a_service_whose_last_line_is_damaged_the_line_before_is_used() {
+    let mut bytes = written(&[record("shop", 1), record("shop", 2), record("cart", 3), record("shop", 4)]);
+    damage(&mut bytes, 3);
+    bytes.truncate(bytes.len() - 1);
+
+    let (_, replayed) = opened(&bytes);
+
+    let found: Vec<_> = replayed.records.values().map(|record| (record.service.as_str(), record.seq)).collect();
+    assert_eq!(found, [("cart", 3), ("shop", 1)]);
+    let warning = &replayed.warnings[0];
+    assert!(warning.contains("line 3") && warning.contains("first of 2"), "{warning}");
+}
+
+#[test]
+fn a_journal_whose_first_line_is_damaged_or_gone_gives_all_its_records() {
+    let bytes = written(&[record("shop", 1), record("cart", 2)]);
+    let gone = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let mut flipped = bytes.clone();
+    flipped[3] ^= 1;
+    for damaged in [&flipped[..], &bytes[gone..]] {
+        let (_, replayed) = opened(damaged);
+        assert_eq!((replayed.last_seq, replayed.records.len()), (2, 2));
+        assert!(replayed.corrupt.is_some_and(|reason| reason.contains("line 1 ")));
+    }
+}
+
+#[test]
+fn a_damaged_journal_that_cannot_be_kept_aside_is_not_replaced() {
+    let mut bytes = written(&[record("shop", 1), record("cart", 2)]);
+    damage(&mut bytes, 2);
+    let faults = [Some(io::ErrorKind::StorageFull)].into();
+
+    let (mut journal, replayed) =
+        Journal::open(Memory { journal: bytes.clone(), faults, ..Memory::default() }).unwrap();
+
+    assert!(replayed.problem.is_some());
+    assert!(replayed.warnings[0].contains("left as it is"), "{:?}", replayed.warnings);
+    assert_eq!((&journal.storage.journal, journal.storage.aside.len()), (&bytes, 0));
+    journal.commit(vec![Request::Rewrite(replayed.records.into_values().collect())]);
+    assert_eq!(journal.into_storage().aside, [bytes]);
+}
+
+#[test]
+fn a_line_of_another_version_is_refused_and_left_wherever_it_is() {
+    let (head, tail) = (written(&[record("shop", 1)]), &written(&[record("cart", 2)])[record::header().len()..]);
+    let unknown = line_of(r#"{"seq":2,"service":"shop","split":"of another time"}"#);
+    let unfinished = &unknown[..unknown.len() - 1];
+    for rest in [[&unknown[..], tail].concat(), unknown.clone(), unfinished.to_vec()] {
+        let bytes = [&head[..], &rest].concat();
+        let opened = Journal::open(Memory { journal: bytes, ..Memory::default() });
+        let Err(OpenError::Foreign { what }) = opened else { panic!("{opened:?}") };
+        assert!(what.contains("line 3 was written by another version"), "{what}");
+    }
 }
 
 #[test]
@@ -214,9 +287,8 @@ fn something_that_is_no_journal_is_not_touched() {
 
 #[test]
 fn a_journal_of_a_later_format_is_refused_by_its_number() {
-    let json = r#"{"journal":"tidegate-journal","version":7}"#;
-    let line = format!("{:08x} {json}\n", crc32fast::hash(json.as_bytes()));
-    let opened = Journal::open(Memory { journal: line.into_bytes(), ..Memory::default() });
+    let line = line_of(r#"{"journal":"tidegate-journal","version":7}"#);
+    let opened = Journal::open(Memory { journal: line, ..Memory::default() });
     let Err(OpenError::Foreign { what }) = opened else { panic!("{opened:?}") };
     assert!(what.contains("format 7"), "{what}");
 }
