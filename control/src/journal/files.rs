@@ -1,7 +1,8 @@
 //! The journal as files in a directory.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Storage;
@@ -17,7 +18,11 @@ const READABLE: u64 = 1 << 30;
 #[derive(Debug)]
 pub struct Files {
     directory: PathBuf,
-    /// The journal, open for appending; none until it is needed, and after a rewrite.
+    /// The directory itself, to notice another one in its place. Held for the lock too, where this is not the one
+    /// that was locked at the start.
+    opened: Option<File>,
+    /// The journal, open for appending, for as long as it is the one that was read or written here: so the system
+    /// gives its number to no other file. None after an error.
     journal: Option<File>,
 }
 
@@ -25,7 +30,8 @@ impl Files {
     /// The files of this directory, which exists.
     #[must_use]
     pub fn new(directory: PathBuf) -> Self {
-        Self { directory, journal: None }
+        let opened = File::open(&directory).ok();
+        Self { directory, opened, journal: None }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -40,10 +46,30 @@ impl Files {
         Ok(self.journal.insert(file))
     }
 
-    /// Replaces a file whole: a reader, or a crash, finds the old bytes or the new ones.
-    fn replace(&self, name: &str, bytes: &[u8], synced: bool) -> io::Result<()> {
+    /// Creates the directory where it was deleted. One that is not the one that was locked is used only with its
+    /// lock: another process may have created it.
+    fn claim_directory(&mut self) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        if let Some(opened) = &self.opened
+            && is_at(opened, &self.directory)?
+        {
+            return Ok(());
+        }
+        let found = File::open(&self.directory)?;
+        if let Err(TryLockError::WouldBlock) = found.try_lock() {
+            let problem = "the directory was replaced, and another tidegate uses the new one";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, problem));
+        }
+        self.opened = Some(found);
+        Ok(())
+    }
+
+    /// Replaces a file whole: a reader, or a crash, finds the old bytes or the new ones. Gives the file, open for
+    /// appending.
+    fn replace(&self, name: &str, bytes: &[u8], synced: bool) -> io::Result<File> {
         let temporary = self.path(&format!("{name}.new"));
-        let mut file = File::create(&temporary)?;
+        let mut file = OpenOptions::new().append(true).create(true).open(&temporary)?;
+        file.set_len(0)?;
         file.write_all(bytes)?;
         if synced {
             file.sync_all()?;
@@ -53,12 +79,14 @@ impl Files {
             // The name is on disk only when the directory is.
             File::open(&self.directory)?.sync_all()?;
         }
-        Ok(())
+        Ok(file)
     }
 }
 
 impl Storage for Files {
     fn load(&mut self) -> io::Result<Vec<u8>> {
+        // Where it may only be read, the first write says so.
+        self.journal = OpenOptions::new().append(true).open(self.path(JOURNAL)).ok();
         read_or_empty(&self.path(JOURNAL))
     }
 
@@ -67,7 +95,15 @@ impl Storage for Files {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.journal()?.sync_data()
+        let path = self.path(JOURNAL);
+        let journal = self.journal()?;
+        journal.sync_data()?;
+        // A file without a name takes all that is written to it, and is gone with the process.
+        if !is_at(journal, &path)? {
+            let problem = "the journal was deleted or replaced while in use";
+            return Err(io::Error::new(io::ErrorKind::NotFound, problem));
+        }
+        Ok(())
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
@@ -75,9 +111,10 @@ impl Storage for Files {
     }
 
     fn rewrite(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // Whatever comes of it, the next append opens the file that then has the name.
         self.journal = None;
-        self.replace(JOURNAL, bytes, true)
+        self.claim_directory()?;
+        self.journal = Some(self.replace(JOURNAL, bytes, true)?);
+        Ok(())
     }
 
     fn set_aside(&mut self, bytes: &[u8]) -> io::Result<String> {
@@ -101,8 +138,19 @@ impl Storage for Files {
     }
 
     fn write_evidence(&mut self, bytes: &[u8], synced: bool) -> io::Result<()> {
-        self.replace(EVIDENCE, bytes, synced)
+        self.replace(EVIDENCE, bytes, synced).map(drop)
     }
+}
+
+/// Whether this open file is the one that has this name.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let named = match fs::metadata(path) {
+        Ok(named) => named,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let open = file.metadata()?;
+    Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
 }
 
 fn read_or_empty(path: &Path) -> io::Result<Vec<u8>> {
@@ -117,4 +165,95 @@ fn read_or_empty(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 1 GiB"));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A journal of one line in a directory of its own, in use.
+    fn in_use() -> (tempfile::TempDir, PathBuf, Files) {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("state");
+        let mut files = Files::new(directory.clone());
+        files.rewrite(b"one\n").unwrap();
+        (place, directory, files)
+    }
+
+    fn write(files: &mut Files, line: &str) -> io::Result<()> {
+        files.append(line.as_bytes()).and_then(|()| files.sync())
+    }
+
+    fn assert_refused(written: io::Result<()>) {
+        let text = written.unwrap_err().to_string();
+        assert!(text.contains("deleted or replaced while in use"), "{text}");
+    }
+
+    #[test]
+    fn what_is_appended_follows_what_was_written_and_read() {
+        let (_place, directory, mut files) = in_use();
+        write(&mut files, "two\n").unwrap();
+        let mut next = Files::new(directory.clone());
+        assert_eq!(next.load().unwrap(), b"one\ntwo\n");
+        write(&mut next, "three\n").unwrap();
+        next.truncate(4).unwrap();
+        write(&mut next, "four\n").unwrap();
+        assert_eq!(fs::read(directory.join(JOURNAL)).unwrap(), b"one\nfour\n");
+    }
+
+    #[test]
+    fn a_journal_that_was_deleted_takes_nothing_until_it_is_written_anew() {
+        let (_place, directory, mut files) = in_use();
+        fs::remove_file(directory.join(JOURNAL)).unwrap();
+
+        assert_refused(write(&mut files, "two\n"));
+
+        files.rewrite(b"anew\n").unwrap();
+        write(&mut files, "three\n").unwrap();
+        assert_eq!(fs::read(directory.join(JOURNAL)).unwrap(), b"anew\nthree\n");
+    }
+
+    #[test]
+    fn a_journal_that_was_replaced_is_noticed_by_the_first_write_after_it_was_read_or_written() {
+        let (_place, directory, written) = in_use();
+        let mut read = Files::new(directory.clone());
+        read.load().unwrap();
+        fs::write(directory.join("copy"), "one\n").unwrap();
+        fs::rename(directory.join("copy"), directory.join(JOURNAL)).unwrap();
+
+        for mut files in [read, written] {
+            assert_refused(write(&mut files, "two\n"));
+        }
+
+        assert_eq!(fs::read(directory.join(JOURNAL)).unwrap(), b"one\n", "the other file is left as it is");
+    }
+
+    #[test]
+    fn a_directory_that_was_deleted_is_created_and_locked_again() {
+        let (_place, directory, mut files) = in_use();
+        fs::remove_dir_all(&directory).unwrap();
+        assert_refused(write(&mut files, "two\n"));
+
+        files.rewrite(b"anew\n").unwrap();
+
+        assert_eq!(fs::read(directory.join(JOURNAL)).unwrap(), b"anew\n");
+        let locked = File::open(&directory).unwrap().try_lock();
+        assert!(matches!(locked, Err(TryLockError::WouldBlock)), "{locked:?}");
+    }
+
+    #[test]
+    fn a_directory_in_place_of_the_deleted_one_that_another_process_uses_is_left_alone() {
+        let (_place, directory, mut files) = in_use();
+        fs::remove_dir_all(&directory).unwrap();
+        fs::create_dir(&directory).unwrap();
+        let other = File::open(&directory).unwrap();
+        other.try_lock().unwrap();
+
+        let refused = files.rewrite(b"anew\n").unwrap_err().to_string();
+
+        assert!(refused.contains("another tidegate uses"), "{refused}");
+        assert!(!directory.join(JOURNAL).exists());
+        drop(other);
+        files.rewrite(b"anew\n").unwrap();
+    }
 }
