@@ -1,14 +1,15 @@
 //! The state directory: one directory, one process.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A state directory that no other process uses while this lives.
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
-    /// Held for its lock. None where the directory is read-only and has no lock file.
+    /// The directory itself, held for its lock: a file in it could be deleted, and its lock with it. None where the
+    /// file system has no locks.
     _lock: Option<File>,
 }
 
@@ -37,7 +38,7 @@ pub enum UnusableStateDirectory {
     /// Another process uses it.
     #[error(
         "the state directory {path} is in use by another tidegate{holder}; stop it first, or give this one another \
-         'state'",
+         'state'; to delete the file 'lock' does not help",
         path = path.display(),
         holder = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default()
     )]
@@ -58,7 +59,8 @@ impl StateDirectory {
         let unreadable = |error| UnusableStateDirectory::Unreadable { path: path.to_owned(), error };
         let _entries = fs::read_dir(path).map_err(unreadable)?;
         let mut warnings = Vec::new();
-        let lock = lock(path, &mut warnings)?;
+        let directory = File::open(path).map_err(unreadable)?;
+        let lock = lock(path, directory, &mut warnings)?;
         Ok((Self { path: path.to_owned(), _lock: lock }, warnings))
     }
 
@@ -69,37 +71,73 @@ impl StateDirectory {
     }
 }
 
-fn lock(directory: &Path, warnings: &mut Vec<String>) -> Result<Option<File>, UnusableStateDirectory> {
-    let path = directory.join("lock");
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    // A directory that is read-only now may still be shared with a process that could write: its lock file counts.
-    let mut file = match options.open(&path).or_else(|_| File::open(&path)) {
-        Ok(file) => file,
-        Err(error) => {
-            warnings.push(format!(
-                "the state directory {} has no lock and none can be created ({error}): see that no other process uses \
-                 it",
-                directory.display()
-            ));
-            return Ok(None);
-        }
-    };
-    match file.try_lock() {
+fn lock(path: &Path, directory: File, warnings: &mut Vec<String>) -> Result<Option<File>, UnusableStateDirectory> {
+    // Only tells a person who holds the lock; the lock itself is the system's.
+    let pid = path.join("lock");
+    match directory.try_lock() {
         Ok(()) => {
-            // Only tells a person who holds the lock; the lock itself is the system's.
-            let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
-            Ok(Some(file))
+            let _ = fs::write(pid, std::process::id().to_string());
+            Ok(Some(directory))
         }
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
-            let read = (&file).take(32).read_to_string(&mut text);
+            let read = File::open(pid).and_then(|file| file.take(32).read_to_string(&mut text));
             let holder = read.ok().and_then(|_| text.trim().parse().ok());
-            Err(UnusableStateDirectory::InUse { path: directory.to_owned(), holder })
+            Err(UnusableStateDirectory::InUse { path: path.to_owned(), holder })
         }
         Err(TryLockError::Error(error)) => {
-            warnings.push(format!("the state directory {} cannot be locked: {error}", directory.display()));
+            warnings.push(format!(
+                "the state directory {} cannot be locked ({error}): see that no other process uses it",
+                path.display()
+            ));
             Ok(None)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_refused(path: &Path, told: &[&str]) {
+        let refused = StateDirectory::open(path).unwrap_err().to_string();
+        for told in told {
+            assert!(refused.contains(told), "{told}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_one_process_s_until_it_lets_go() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a/state");
+        let (held, warnings) = StateDirectory::open(&path).unwrap();
+        assert_eq!((held.path(), warnings.len()), (path.as_path(), 0));
+
+        assert_refused(&path, &["in use", &format!("process {}", std::process::id()), "does not help"]);
+
+        drop(held);
+        assert!(path.join("lock").exists());
+        StateDirectory::open(&path).unwrap();
+    }
+
+    #[test]
+    fn without_the_file_lock_a_directory_in_use_is_refused_all_the_same() {
+        let place = tempfile::tempdir().unwrap();
+        let (_held, _) = StateDirectory::open(place.path()).unwrap();
+        fs::remove_file(place.path().join("lock")).unwrap();
+
+        assert_refused(place.path(), &["in use by another tidegate;"]);
+    }
+
+    #[test]
+    fn a_directory_where_no_number_can_be_left_is_locked_all_the_same() {
+        let place = tempfile::tempdir().unwrap();
+        // Something that cannot be written: root, who may run this test, is not stopped by modes.
+        fs::create_dir(place.path().join("lock")).unwrap();
+
+        let (_held, warnings) = StateDirectory::open(place.path()).unwrap();
+
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_refused(place.path(), &["in use by another tidegate;"]);
     }
 }
