@@ -317,6 +317,26 @@ fn after_an_error_nothing_is_taken_until_a_rewrite_succeeded() {
 }
 
 #[test]
+fn a_directory_deleted_under_a_running_journal_is_told_and_made_good_by_a_rewrite() {
+    let place = tempfile::tempdir().unwrap();
+    let state = place.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    let (mut journal, _) = Journal::open(Files::new(state.clone())).unwrap();
+    journal.commit(vec![append(&record("shop", 1))]);
+    std::fs::remove_dir_all(&state).unwrap();
+
+    let [Answer::Failed { through: 2, problem }] = &journal.commit(vec![append(&record("shop", 2))])[..] else {
+        panic!("the loss was not told")
+    };
+    assert!(problem.contains("deleted or replaced while in use"), "{problem}");
+
+    let healed = journal.commit(vec![Request::Rewrite(vec![record("shop", 3)]), append(&record("cart", 4))]);
+    assert!(matches!(healed[..], [Answer::Rewritten { .. }, Answer::Journalled { through: 4, .. }]), "{healed:?}");
+    let (_, replayed) = Journal::open(Files::new(state)).unwrap();
+    assert_eq!(replayed.records.values().map(|record| record.seq).collect::<Vec<_>>(), [4, 3]);
+}
+
+#[test]
 fn a_record_that_was_refused_is_not_found_by_a_replay() {
     let (mut journal, _) = opened(&[]);
     journal.storage.faults = [None, Some(io::ErrorKind::Other)].into();
