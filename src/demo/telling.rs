@@ -78,7 +78,7 @@ impl<'a> Telling<'a> {
     pub(super) fn progress(&self, rollout: &RolloutView, load: &LiveCounts) {
         let evidence = rollout.gates.iter().map(|gate| gate.progress).fold(0.0, f64::max);
         self.live.set_message(format!(
-            "{} at {} %, {} of its requests seen, evidence of harm {:.0} %; {} requests answered, {} users hurt",
+            "{} at {} %, {} of its requests seen, evidence of harm {:.0} %; {} requests answered, {} users saw an error",
             rollout.canary,
             f64::from(rollout.weight) / 100.0,
             rollout.requests.canary,
