@@ -59,6 +59,12 @@ impl DataPlane for LivePlane {
         self.meter(service, version, |meter| meter.take(window));
     }
 
+    fn take_slice(&mut self, _service: &Name, window: &mut Window) {
+        window.clear();
+    }
+
+    fn watch_latencies(&mut self, _service: &Name, _version: &Name, _us: [u64; 2]) {}
+
     fn tally(&self, service: &Name, version: &Name, read: &mut dyn FnMut(&Tally)) {
         self.meter(service, version, |meter| meter.with_tally(read));
     }

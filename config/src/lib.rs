@@ -21,10 +21,10 @@ pub mod units;
 
 pub use flags::without_file;
 pub use model::{
-    Admin, Affinity, Canary, Configuration, Endpoint, Gate, GateRule, HostName, Listener, Name, PathPrefix, Plan,
-    Service, Step, Tolerance, Version,
+    Admin, Advance, Affinity, Baseline, Canary, Configuration, Deadline, Endpoint, Gate, GateRole, GateRule, HostName,
+    LatencyMargin, LatencyOf, Listener, Name, OnDeadline, PathPrefix, Plan, Service, Step, Tolerance, Version,
 };
 pub use problem::{Problem, Problems};
 pub use read::{Read, parse, read_file};
 pub use schema::json_schema;
-pub use units::{Alpha, Fraction, OutOfRange, Quantile, Weight};
+pub use units::{Alpha, Beta, Fraction, OutOfRange, Quantile, Stretch, Weight};

@@ -70,6 +70,8 @@ impl Fraction {
     pub const ZERO: Self = Self(0.0);
     /// 0.05 %: what the error gate tolerates in points where nothing is written.
     pub(crate) const TOLERATED: Self = Self(0.0005);
+    /// 0.1 %: what the error gate rules out in points to pass, where nothing is written.
+    pub(crate) const MARGIN: Self = Self(0.001);
 
     /// A fraction; an error outside 0 to 1 and for NaN.
     pub fn new(value: f64) -> Result<Self, OutOfRange> {
@@ -103,6 +105,58 @@ impl Alpha {
     }
 
     /// The probability.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// The chance that harm of a gate's margin passes the gate in one step: above 0, below 1.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Beta(f64);
+
+impl Beta {
+    /// 5 %: the beta where none is written.
+    pub const DEFAULT: Self = Self(0.05);
+
+    /// A beta; an error unless it is between 0.0001 % and 50 %.
+    pub fn new(value: f64) -> Result<Self, OutOfRange> {
+        if (1e-6..=0.5).contains(&value) {
+            return Ok(Self(value));
+        }
+        Err(OutOfRange { value, legal: "0.0001% to 50%" })
+    }
+
+    /// The probability.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// By how much a latency is longer, as a fraction of it: 0.1 is a tenth longer.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Stretch(f64);
+
+impl Stretch {
+    /// No longer at all.
+    pub const ZERO: Self = Self(0.0);
+    /// 5 %: what the latency gate tolerates where nothing is written.
+    pub(crate) const TOLERATED: Self = Self(0.05);
+    /// 25 %: what it rules out to pass at quantiles up to p95, where nothing is written.
+    pub(crate) const MARGIN: Self = Self(0.25);
+    /// 50 %: what it rules out to pass above p95, where nothing is written.
+    pub(crate) const TAIL_MARGIN: Self = Self(0.5);
+
+    /// A stretch; an error outside 0 to 100 (ten thousand percent) and for NaN.
+    pub fn new(value: f64) -> Result<Self, OutOfRange> {
+        if (0.0..=100.0).contains(&value) {
+            return Ok(Self(value));
+        }
+        Err(OutOfRange { value, legal: "0% to 10000%" })
+    }
+
+    /// The fraction, 0 to 100.
     #[must_use]
     pub const fn get(self) -> f64 {
         self.0

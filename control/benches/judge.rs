@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use config::{Alpha, Fraction, Gate, GateRule, Name, Plan, Quantile, Step, Tolerance, Weight};
-use control::judge::Judge;
+use config::{Alpha, Fraction, Gate, GateRole, GateRule, LatencyOf, Name, Plan, Quantile, Step, Tolerance, Weight};
+use control::judge::{Judge, Tick, Trial};
 use divan::{Bencher, black_box};
 use meter::{Class, Window};
 
@@ -12,13 +12,20 @@ fn main() {
 }
 
 fn plan(rules: &[GateRule]) -> Plan {
-    let gate =
-        |(place, rule): (usize, &GateRule)| Name::new(&format!("gate-{place}")).map(|name| Gate { name, rule: *rule });
+    let gate = |(place, rule): (usize, &GateRule)| {
+        Name::new(&format!("gate-{place}")).map(|name| Gate {
+            name,
+            role: GateRole::Guardrail,
+            path: None,
+            rule: *rule,
+        })
+    };
     Plan {
         alpha: Alpha::new(0.01).expect("1 % is legal"),
         min_requests: 50,
-        steps: vec![Step::Weight { weight: Weight::FULL, hold: Duration::ZERO }],
+        steps: vec![Step::of_weight(Weight::FULL, Duration::ZERO)],
         gates: rules.iter().enumerate().filter_map(gate).collect(),
+        ..Plan::built_in()
     }
 }
 
@@ -27,7 +34,7 @@ fn fraction(value: f64) -> Fraction {
 }
 
 fn errors() -> GateRule {
-    GateRule::Errors { tolerance: Tolerance { ratio: 1.1, points: fraction(0.0005) } }
+    GateRule::Errors { tolerance: Tolerance { ratio: 1.1, points: fraction(0.0005) }, margin: Tolerance::MARGIN }
 }
 
 /// A tick of 100 ms: latencies around 20 ms, one failure in a hundred.
@@ -43,18 +50,18 @@ fn window(requests: u64) -> Window {
 
 fn bench_ticks(bencher: Bencher<'_, '_>, rules: &[GateRule]) {
     let (stable, canary) = (window(950), window(50));
-    let mut judge = Judge::new(&plan(rules), "v1", "v2");
+    let mut judge = Judge::new(Trial::of(&plan(rules), "v1", "v2"));
     let mut tick = 0;
     bencher.bench_local(|| {
         tick += 1;
-        judge.tick(black_box(tick / 10), black_box(&stable), black_box(&canary));
+        judge.tick(&Tick::of(black_box(tick / 10), black_box(&stable), black_box(&canary)));
         judge.judgement()
     });
 }
 
 #[divan::bench]
 fn default_gates(bencher: Bencher<'_, '_>) {
-    bench_ticks(bencher, &[errors(), GateRule::LatencyShape]);
+    bench_ticks(bencher, &[errors(), GateRule::LATENCY]);
 }
 
 #[divan::bench]
@@ -62,8 +69,9 @@ fn ten_gates(bencher: Bencher<'_, '_>) {
     let limit = |ms| GateRule::LatencyLimit {
         quantile: Quantile::new(0.99).expect("p99 is legal"),
         limit: Duration::from_millis(ms),
+        of: LatencyOf::Head,
     };
-    let mut rules = vec![errors(), errors(), GateRule::LatencyShape];
+    let mut rules = vec![errors(), errors(), GateRule::LATENCY];
     rules.extend([0.02, 0.05, 0.1].map(|rate| GateRule::ErrorLimit { limit: fraction(rate) }));
     rules.extend([100, 300, 500, 1_000].map(limit));
     bench_ticks(bencher, &rules);

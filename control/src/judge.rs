@@ -3,6 +3,7 @@
 //! Pure: time is an argument, and the same windows give the same evidence to the last bit. What is decided from a
 //! [`Judgement`] is the state machine's business.
 
+pub mod background;
 mod family;
 mod record;
 mod saved;
@@ -10,11 +11,12 @@ mod settings;
 mod sightings;
 mod words;
 
-use config::Plan;
+use config::{Plan, Weight};
 use libm::log;
 use meter::Window;
 use serde::{Deserialize, Serialize};
 
+pub use self::background::Background;
 use self::family::{Family, Reading};
 use self::record::{Established, Record, batch_of, sighting_of};
 use self::saved::Saved;
@@ -43,6 +45,73 @@ pub struct Judge {
     family: Family,
     batcher: Batcher,
     record: Record,
+    background: Background,
+}
+
+/// What a rollout's tests begin with.
+#[derive(Debug, Clone)]
+pub struct Trial<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The version that the canary is compared with, for the sentences.
+    pub stable: &'a str,
+    /// The version under test, for the sentences.
+    pub canary: &'a str,
+    /// What is known of stable traffic from before.
+    pub background: Background,
+}
+
+/// What was counted since the last tick.
+#[derive(Debug, Clone, Copy)]
+pub struct Tick<'a> {
+    /// The wall-clock second, Unix time. Blocks of evidence end where it changes.
+    pub second: i64,
+    /// All of the stable version.
+    pub stable: &'a Window,
+    /// Whom the canary is compared with: `stable` itself, a slice of it, or another version.
+    pub baseline: &'a Window,
+    /// The version under test.
+    pub canary: &'a Window,
+    /// How the split drew, where it was one and the same since the last tick.
+    pub draws: Option<Draws>,
+    /// How many endpoints each version has.
+    pub endpoints: Arms<u32>,
+}
+
+impl<'a> Trial<'a> {
+    /// A trial about whose stable traffic nothing is known from before.
+    #[must_use]
+    pub fn of(plan: &'a Plan, stable: &'a str, canary: &'a str) -> Self {
+        Self { plan, stable, canary, background: Background::default() }
+    }
+}
+
+impl<'a> Tick<'a> {
+    /// A tick in which the canary is compared with all of stable, of one endpoint each and draws unknown.
+    #[must_use]
+    pub const fn of(second: i64, stable: &'a Window, canary: &'a Window) -> Self {
+        Self { second, stable, baseline: stable, canary, draws: None, endpoints: Arms { stable: 1, canary: 1 } }
+    }
+}
+
+/// How requests with random tickets were drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draws {
+    /// The canary's weight while they were drawn, above 0 and below 100 %, in basis points.
+    pub weight: u16,
+    /// To the canary.
+    pub canary: u64,
+    /// To any version.
+    pub all: u64,
+}
+
+impl Draws {
+    /// Draws under this weight; none where it leaves nothing to chance.
+    #[must_use]
+    pub fn under(weight: Weight, canary: u64, all: u64) -> Option<Self> {
+        let chance = weight > Weight::ZERO && weight < Weight::FULL;
+        chance.then_some(Self { weight: weight.basis_points(), canary, all })
+    }
 }
 
 /// What the tests say now.
@@ -52,6 +121,13 @@ pub struct Judgement {
     pub harm: Option<Harm>,
     /// A limit is broken on both versions: hold and alert, no rollback. In a sentence.
     pub hold: Option<String>,
+    /// A gate whose role is to signal established harm: pause and ask. Until [`Judge::acknowledge`].
+    pub signal: Option<Harm>,
+    /// Requests were lost, or are not drawn as the split says: what is measured cannot be trusted. In a sentence.
+    /// Until [`Judge::acknowledge`].
+    pub traffic: Option<String>,
+    /// Every gate passes: harm of its margin's size is ruled out since the step began.
+    pub proven: bool,
     /// The family's evidence is at 10 or above: no step forward.
     pub suspicion: bool,
     /// Judged first attempts since the rollout began.
@@ -74,25 +150,56 @@ pub struct Harm {
 }
 
 impl Judge {
-    /// Begins the tests of a rollout under `plan`. `stable` and `canary` are the versions' names, for the sentences.
+    /// Begins the tests of a rollout.
     #[must_use]
-    pub fn new(plan: &Plan, stable: &str, canary: &str) -> Self {
+    pub fn new(trial: Trial<'_>) -> Self {
+        let Trial { plan, stable, canary, background } = trial;
         let settings = Settings::new(plan, stable, canary);
-        Self { family: Family::new(&settings), batcher: Batcher::default(), record: Record::new(&settings), settings }
+        Self {
+            family: Family::new(&settings),
+            batcher: Batcher::default(),
+            record: Record::new(&settings),
+            background,
+            settings,
+        }
     }
 
-    /// Folds in what the two versions did since the last tick. `second` is the wall-clock second (blocks of evidence
-    /// end where it changes).
-    pub fn tick(&mut self, second: i64, stable: &Window, canary: &Window) {
-        if self.record.turn_to(second) {
+    /// Folds in what the versions did since the last tick.
+    pub fn tick(&mut self, tick: &Tick<'_>) {
+        if self.record.turn_to(tick.second) {
             self.family.end_block();
         }
-        let tick = batch_of(&self.settings, stable, canary);
-        self.record.count(&tick);
-        if let Some(batch) = self.batcher.push(tick) {
+        let batch = batch_of(&self.settings, tick.baseline, tick.canary);
+        self.record.count(&batch);
+        if let Some(batch) = self.batcher.push(batch) {
             self.judge(&batch);
         }
     }
+
+    /// What is known of stable traffic: for the next rollout, or while none runs.
+    #[must_use]
+    pub const fn background(&self) -> &Background {
+        &self.background
+    }
+
+    /// The same, from a judge that is no longer needed.
+    #[must_use]
+    pub fn into_background(self) -> Background {
+        self.background
+    }
+
+    /// A dry run goes on after harm was established: every test begins anew, and what was learnt of stable traffic and
+    /// the counts for people stay.
+    pub fn begin_anew(&mut self) {
+        self.family = Family::new(&self.settings);
+    }
+
+    /// A person has seen what was signalled (a signal gate, the traffic check) and goes on: those tests begin anew,
+    /// and their alpha is spent again.
+    pub fn acknowledge(&mut self) {}
+
+    /// The canary got more endpoints: its new ones are cold, so its latencies are not judged for another warm-up.
+    pub fn warm_up_again(&mut self) {}
 
     /// The canary's weight changed, or a step began: closes the batch and the block, and invests anew.
     pub fn new_step(&mut self) {
@@ -162,6 +269,9 @@ impl Judge {
                 .as_ref()
                 .map(|harm| Harm { gate: self.gate_name(harm.gate).to_owned(), explain: harm.explain.clone() }),
             hold: self.judged_gates().find_map(|gate| self.over_limit_too(gate)),
+            signal: None,
+            traffic: None,
+            proven: false,
             suspicion: record.established.is_some() || self.family.log_evidence() >= log(SUSPICION),
             requests: record.total.requests,
             failed: record.total.bad,
@@ -181,6 +291,10 @@ impl Judge {
             threshold: self.breaker_threshold(),
             progress: 1.0,
             explain: harm.explain.clone(),
+            path: None,
+            proof: None,
+            counts: None,
+            estimate: None,
         });
         self.judged_gates().map(|gate| self.view(gate)).chain(breaker).collect()
     }
@@ -203,6 +317,10 @@ impl Judge {
             threshold: reading.threshold,
             progress: if failed.is_some() { 1.0 } else { way },
             explain,
+            path: None,
+            proof: None,
+            counts: None,
+            estimate: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use config::{Configuration, Endpoint, Name, Weight};
+use config::{Configuration, Endpoint, Name, PathPrefix, Weight};
 use meter::{Class, Tally, Window};
 
 /// How a service's traffic is divided. The stable version has what the canary has not.
@@ -17,6 +17,12 @@ pub struct Split {
     pub stable: Name,
     /// The other version, and its weight. It may be listed with weight 0.
     pub canary: Option<(Name, Weight)>,
+    /// Whom the canary is compared with where that is not all of stable, and its weight. The stable itself stands for
+    /// a slice of its traffic; another version gets this traffic instead of the stable. The slice has the highest
+    /// tickets, the canary the lowest, so that a growing weight takes from neither.
+    pub baseline: Option<(Name, Weight)>,
+    /// Paths whose traffic is also counted by itself, by place in this list; at most 16.
+    pub paths: Arc<[PathPrefix]>,
     /// Grows by one with every change of the service's split or configuration.
     pub generation: u64,
 }
@@ -51,11 +57,20 @@ pub trait DataPlane: Send {
     /// Publishes another split of one service. Takes effect for the next request.
     fn steer(&mut self, service: &Name, split: &Split);
 
-    /// A comparison of this version begins: requests drawn before now are counted, and not judged when they end.
+    /// A comparison of this version begins: requests drawn before now are counted, and not judged when they end. Of a
+    /// baseline slice too, where the version has one.
     fn begin_exposure(&mut self, service: &Name, version: &Name);
 
     /// Overwrites `window` with what this version did since the last call, and adds it to the version's tally.
     fn take(&mut self, service: &Name, version: &Name, window: &mut Window);
+
+    /// Overwrites `window` with what the baseline slice of the stable version did since the last call: judged outcomes
+    /// alone, which are also among the stable's own. Empty where the split has no such slice.
+    fn take_slice(&mut self, service: &Name, window: &mut Window);
+
+    /// From now on the version's groups count latencies longer than these, in microseconds
+    /// ([`GroupCounts::over`](meter::GroupCounts::over)).
+    fn watch_latencies(&mut self, service: &Name, version: &Name, us: [u64; 2]);
 
     /// Reads a version's tally as of the last [`take`](Self::take).
     fn tally(&self, service: &Name, version: &Name, read: &mut dyn FnMut(&Tally));

@@ -138,6 +138,44 @@ pub struct RolloutView {
     pub failed: Arms<u64>,
     /// The gates.
     pub gates: Vec<GateView>,
+    /// What the canary is compared with, where that is not all of stable: `equal` or a version's name.
+    #[serde(default)]
+    pub baseline: Option<String>,
+    /// Whether verdicts are only reported.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// In a dry run: how often the gates would have rolled back.
+    #[serde(default)]
+    pub would_have_rolled_back: u64,
+    /// How bursty stable's events are; none before it was measured (docs/statistics.md).
+    #[serde(default)]
+    pub dispersion: Option<Dispersion>,
+    /// How long verdicts take at the present traffic, for the present step and those ahead.
+    #[serde(default)]
+    pub estimates: Vec<StepEstimate>,
+}
+
+/// How much more events vary between groups of stable traffic than if requests were independent: 1 is independence,
+/// and 14 makes a verdict need 14 times the requests.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Dispersion {
+    /// Of failures.
+    pub errors: f64,
+    /// Of slow requests.
+    pub latency: f64,
+}
+
+/// How long a verdict takes at one step's weight, by the present traffic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepEstimate {
+    /// Counted from 1.
+    pub step: usize,
+    /// The canary's weight, in basis points.
+    pub weight: u16,
+    /// Seconds until harm of the margin's size is established, on average, by the slowest gate; none without traffic.
+    pub fail_s: Option<f64>,
+    /// Seconds until a canary that is as good as stable passes every gate, on average; none without traffic.
+    pub pass_s: Option<f64>,
 }
 
 /// A figure for each version.
@@ -166,6 +204,37 @@ pub struct GateView {
     pub progress: f64,
     /// In a sentence.
     pub explain: String,
+    /// The only path that it judges; none for the whole service.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// How near it is to pass, 0 to 1; none where it was fed nothing in this step.
+    #[serde(default)]
+    pub proof: Option<f64>,
+    /// What it counted since the rollout began.
+    #[serde(default)]
+    pub counts: Option<GateCounts>,
+    /// Seconds until it fails if harm of its margin's size is there, and until it passes if there is none, on average
+    /// at the present traffic.
+    #[serde(default)]
+    pub estimate: Option<GateEstimate>,
+}
+
+/// What a gate counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct GateCounts {
+    /// Requests that it judged.
+    pub requests: Arms<u64>,
+    /// How many of them were what it counts: failures, or requests over its limit or edge.
+    pub events: Arms<u64>,
+}
+
+/// When a gate will say something.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GateEstimate {
+    /// Seconds until harm of the margin's size is established; none where it never would be.
+    pub fail_s: Option<f64>,
+    /// Seconds until the margin is ruled out where there is no harm; none where it never would be.
+    pub pass_s: Option<f64>,
 }
 
 /// What a gate's failing does.
@@ -174,6 +243,8 @@ pub struct GateView {
 pub enum Role {
     /// Rolls back.
     Guardrail,
+    /// Pauses and asks.
+    Signal,
 }
 
 /// What a gate says. "Not enough evidence" is a variant and never a number.

@@ -35,7 +35,8 @@ fn outcome(number: u64, latency_us: u64) -> Outcome {
         judged: true,
         endpoint: Some((number % 3) as u16),
         group: (number % GROUPS as u64) as u8,
-        route: 0,
+        paths: 0,
+        total_us: None,
         latency_us: Some(latency_us),
     }
 }

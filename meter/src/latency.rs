@@ -15,11 +15,12 @@ const PER_DOUBLING: usize = 128;
 /// Values are clamped to below two to this power: 67 s in microseconds.
 const TOP_BITS: u32 = 26;
 /// How many buckets there are.
-pub(crate) const BUCKETS: usize = EXACT as usize + (TOP_BITS - EXACT_BITS) as usize * PER_DOUBLING;
+pub const LATENCY_BUCKETS: usize = EXACT as usize + (TOP_BITS - EXACT_BITS) as usize * PER_DOUBLING;
 
-/// The bucket that a latency falls into.
+/// The bucket that a latency in microseconds falls into; below [`LATENCY_BUCKETS`].
 #[inline]
-pub(crate) fn bucket_of(us: u64) -> usize {
+#[must_use]
+pub fn latency_bucket_of(us: u64) -> usize {
     let us = us.min((1 << TOP_BITS) - 1);
     if us < EXACT {
         return us as usize;
@@ -31,7 +32,8 @@ pub(crate) fn bucket_of(us: u64) -> usize {
 
 /// The smallest latency of a bucket, in microseconds; one past the last bucket gives the end of the range.
 #[inline]
-fn lower_bound_us(bucket: usize) -> u64 {
+#[must_use]
+pub fn latency_bound_us(bucket: usize) -> u64 {
     if bucket < EXACT as usize {
         return bucket as u64;
     }
@@ -43,7 +45,7 @@ fn lower_bound_us(bucket: usize) -> u64 {
 /// The lower bounds of all buckets in microseconds, ascending.
 #[must_use]
 pub fn latency_bounds_us() -> Vec<u64> {
-    (0..BUCKETS).map(lower_bound_us).collect()
+    (0..LATENCY_BUCKETS).map(latency_bound_us).collect()
 }
 
 /// How many latencies fell into each bucket. Takes no memory until the first one; knows the range it touched, so
@@ -66,14 +68,14 @@ impl<C: Copy + Default + PartialEq + AddAssign + From<u8>> LatencyCounts<C> {
     /// Counts one latency. Allocates at the first.
     #[inline]
     pub fn record_us(&mut self, us: u64) {
-        let bucket = bucket_of(us);
+        let bucket = latency_bucket_of(us);
         self.touch(bucket, bucket + 1);
         self.counts[bucket] += C::from(1);
     }
 
     fn touch(&mut self, low: usize, high: usize) {
         if self.counts.is_empty() {
-            self.counts = vec![C::default(); BUCKETS].into_boxed_slice();
+            self.counts = vec![C::default(); LATENCY_BUCKETS].into_boxed_slice();
         }
         self.low = self.low.min(low);
         self.high = self.high.max(high);
@@ -102,6 +104,13 @@ impl<C: Copy + Default + PartialEq + AddAssign + From<u8>> LatencyCounts<C> {
 }
 
 impl LatencyCounts<u64> {
+    /// Counts `count` latencies of this bucket; one beyond the last is the last.
+    pub fn add(&mut self, bucket: usize, count: u64) {
+        let bucket = bucket.min(LATENCY_BUCKETS - 1);
+        self.touch(bucket, bucket + 1);
+        self.counts[bucket] = self.counts[bucket].saturating_add(count);
+    }
+
     /// Adds the counts of another, of either width.
     pub fn merge<C: Copy + Into<u64>>(&mut self, other: &LatencyCounts<C>) {
         if other.low >= other.high {
@@ -123,7 +132,7 @@ impl LatencyCounts<u64> {
     /// How many latencies were surely above `us`: those in buckets that begin above it.
     #[must_use]
     pub fn above_us(&self, us: u64) -> u64 {
-        self.iter().filter(|(bucket, _)| lower_bound_us(*bucket) > us).map(|(_, count)| count).sum()
+        self.iter().filter(|(bucket, _)| latency_bound_us(*bucket) > us).map(|(_, count)| count).sum()
     }
 
     /// The latency in microseconds that a fraction `q` of the counts is at or below (the upper end of its bucket);
@@ -136,7 +145,7 @@ impl LatencyCounts<u64> {
         for (bucket, count) in self.iter() {
             seen += count;
             if seen >= rank {
-                return Some(lower_bound_us(bucket + 1) - 1);
+                return Some(latency_bound_us(bucket + 1) - 1);
             }
         }
         None
@@ -152,17 +161,17 @@ mod tests {
     #[test]
     fn every_bucket_begins_where_the_one_before_it_ends() {
         let bounds = latency_bounds_us();
-        assert_eq!(bounds.len(), BUCKETS);
+        assert_eq!(bounds.len(), LATENCY_BUCKETS);
         for (bucket, bound) in bounds.iter().enumerate() {
-            assert_eq!(bucket_of(*bound), bucket);
-            assert_eq!(bucket_of(lower_bound_us(bucket + 1) - 1), bucket);
+            assert_eq!(latency_bucket_of(*bound), bucket);
+            assert_eq!(latency_bucket_of(latency_bound_us(bucket + 1) - 1), bucket);
         }
-        assert_eq!(lower_bound_us(BUCKETS), 1 << TOP_BITS);
+        assert_eq!(latency_bound_us(LATENCY_BUCKETS), 1 << TOP_BITS);
     }
 
     #[test]
     fn a_latency_beyond_the_range_lands_in_the_last_bucket() {
-        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+        assert_eq!(latency_bucket_of(u64::MAX), LATENCY_BUCKETS - 1);
     }
 
     #[test]

@@ -12,8 +12,8 @@ mod service;
 mod shard;
 mod tally;
 
-pub use latency::{LatencyCounts, latency_bounds_us};
+pub use latency::{LATENCY_BUCKETS, LatencyCounts, latency_bound_us, latency_bounds_us, latency_bucket_of};
 pub use outcome::{Attempt, Class, GROUPS, Outcome};
 pub use service::ServiceMeter;
 pub use shard::VersionMeter;
-pub use tally::{GroupCounts, Tally, Window};
+pub use tally::{Drawn, GroupCounts, PathTally, Tally, Window};

@@ -139,9 +139,11 @@ pub struct Outcome {
     pub endpoint: Option<u16>,
     /// The group of the affinity key, or of the client connection; below [`GROUPS`].
     pub group: u8,
-    /// The route's number in its service.
-    pub route: u16,
+    /// Which of the paths that gates judge by themselves the request is on: bit `n` stands for the `n`-th.
+    pub paths: u16,
     /// Microseconds from a ready upstream connection to the response head, or to the failure or the client's leaving
     /// where there was no head. `None` for upgrades and where no connection was ready.
     pub latency_us: Option<u64>,
+    /// As `latency_us`, but to the last byte of the response, or to where it broke off.
+    pub total_us: Option<u64>,
 }

@@ -192,7 +192,8 @@ mod tests {
             judged: true,
             endpoint: Some(0),
             group: 0,
-            route: 0,
+            paths: 0,
+            total_us: None,
             latency_us: Some(1_000),
         }
     }

@@ -10,6 +10,40 @@ pub struct GroupCounts {
     pub requests: u64,
     /// How many of them failed.
     pub bad: u64,
+    /// How many of them had a latency.
+    pub timed: u64,
+    /// How many of those were longer than each of the watched latencies
+    /// ([`VersionMeter::watch`](crate::VersionMeter::watch)).
+    pub over: [u64; 2],
+}
+
+/// Judged attempts on one of the paths that gates judge by themselves.
+#[derive(Debug, Clone, Default)]
+pub struct PathTally {
+    /// First attempts, by class.
+    pub judged: [u64; Class::ALL.len()],
+    /// As in [`Tally`].
+    pub latency_good: LatencyCounts,
+    /// As in [`Tally`].
+    pub latency_bad: LatencyCounts,
+    /// As in [`Tally`].
+    pub total_good: LatencyCounts,
+    /// As in [`Tally`].
+    pub total_bad: LatencyCounts,
+}
+
+/// What became of requests that were drawn to a version, whatever their outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drawn {
+    /// Requests drawn.
+    pub all: u64,
+    /// How many of them by a random ticket; the others have an affinity key.
+    pub at_random: u64,
+    /// Requests that are over.
+    pub ended: u64,
+    /// Requests that are over without a first attempt on record: answers that nobody judged. Always 0 unless something
+    /// is wrong with the proxy.
+    pub lost: u64,
 }
 
 /// Counts of what a version did. As a tally they only grow.
@@ -23,12 +57,20 @@ pub struct Tally {
     pub latency_good: LatencyCounts,
     /// Latencies of judged attempts that failed, where there was one.
     pub latency_bad: LatencyCounts,
+    /// As `latency_good`, but to the last byte of the response.
+    pub total_good: LatencyCounts,
+    /// As `latency_bad`, but to the last byte of the response, or to where it broke off.
+    pub total_bad: LatencyCounts,
     /// Whole requests drawn to this version, from their head to their last byte.
     pub duration: LatencyCounts,
     /// Judged attempts by hash group of the affinity key or client connection.
     pub groups: [GroupCounts; GROUPS],
     /// Judged attempts by endpoint (its place in the version, modulo [`GROUPS`]).
     pub endpoints: [GroupCounts; GROUPS],
+    /// What was drawn, and what became of it.
+    pub drawn: Drawn,
+    /// Judged attempts by path, in the order of the split's paths; empty where it has none.
+    pub paths: Vec<PathTally>,
 }
 
 /// What a version did between two moments: the difference of two tallies.
@@ -44,7 +86,7 @@ impl Tally {
     /// How many judged attempts failed.
     #[must_use]
     pub fn bad(&self) -> u64 {
-        Class::ALL.iter().filter(|class| class.is_bad()).map(|class| self.judged[*class as usize]).sum()
+        bad(&self.judged)
     }
 
     /// How many judged attempts took longer than `us` microseconds, or failed: the event that a latency limit counts.
@@ -59,6 +101,10 @@ impl Tally {
         self.attempts = Default::default();
         self.groups = Default::default();
         self.endpoints = Default::default();
+        self.drawn = Drawn::default();
+        self.paths.iter_mut().for_each(PathTally::clear);
+        self.total_good.clear();
+        self.total_bad.clear();
         self.latency_good.clear();
         self.latency_bad.clear();
         self.duration.clear();
@@ -75,7 +121,60 @@ impl Tally {
         self.latency_good.merge(&window.latency_good);
         self.latency_bad.merge(&window.latency_bad);
         self.duration.merge(&window.duration);
+        self.total_good.merge(&window.total_good);
+        self.total_bad.merge(&window.total_bad);
+        self.drawn.merge(&window.drawn);
+        if self.paths.len() < window.paths.len() {
+            self.paths.resize_with(window.paths.len(), PathTally::default);
+        }
+        for (mine, theirs) in self.paths.iter_mut().zip(&window.paths) {
+            mine.merge(theirs);
+        }
     }
+}
+
+impl PathTally {
+    /// How many judged attempts ended.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.judged.iter().sum()
+    }
+
+    /// How many judged attempts failed.
+    #[must_use]
+    pub fn bad(&self) -> u64 {
+        bad(&self.judged)
+    }
+
+    /// Forgets every count and keeps the memory.
+    pub fn clear(&mut self) {
+        self.judged = Default::default();
+        self.latency_good.clear();
+        self.latency_bad.clear();
+        self.total_good.clear();
+        self.total_bad.clear();
+    }
+
+    fn merge(&mut self, window: &Self) {
+        add(&mut self.judged, &window.judged);
+        self.latency_good.merge(&window.latency_good);
+        self.latency_bad.merge(&window.latency_bad);
+        self.total_good.merge(&window.total_good);
+        self.total_bad.merge(&window.total_bad);
+    }
+}
+
+impl Drawn {
+    fn merge(&mut self, window: &Self) {
+        self.all += window.all;
+        self.at_random += window.at_random;
+        self.ended += window.ended;
+        self.lost += window.lost;
+    }
+}
+
+fn bad(judged: &[u64; Class::ALL.len()]) -> u64 {
+    Class::ALL.iter().filter(|class| class.is_bad()).map(|class| judged[*class as usize]).sum()
 }
 
 fn add(mine: &mut [u64], theirs: &[u64]) {
@@ -88,5 +187,7 @@ fn merge_groups(mine: &mut [GroupCounts], theirs: &[GroupCounts]) {
     for (m, t) in mine.iter_mut().zip(theirs) {
         m.requests += t.requests;
         m.bad += t.bad;
+        m.timed += t.timed;
+        add(&mut m.over, &t.over);
     }
 }

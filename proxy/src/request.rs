@@ -260,7 +260,7 @@ impl Request {
     ) -> Outcome {
         // Of another exposure: it was drawn before the present rollout began.
         let judged = class != Class::Local && matched.exposure == matched.drawn.meter.exposure();
-        Outcome { attempt, class, judged, endpoint, group: matched.group, route: 0, latency_us }
+        Outcome { attempt, class, judged, endpoint, group: matched.group, paths: 0, latency_us, total_us: None }
     }
 }
 

@@ -90,7 +90,8 @@ impl Traffic {
                     judged: true,
                     endpoint: (manner.failure != Class::ConnectError || !fails).then_some(0),
                     group: random.u8(..16),
-                    route: 0,
+                    paths: 0,
+                    total_us: None,
                     latency_us: Some(random.u64(1_000..20_000)),
                 };
                 *sent.entry(version.to_string()).or_default() += 1;
@@ -129,6 +130,12 @@ impl DataPlane for Traffic {
             meter.take(window);
         }
     }
+
+    fn take_slice(&mut self, _service: &Name, window: &mut Window) {
+        window.clear();
+    }
+
+    fn watch_latencies(&mut self, _service: &Name, _version: &Name, _us: [u64; 2]) {}
 
     fn tally(&self, service: &Name, version: &Name, read: &mut dyn FnMut(&Tally)) {
         if let Some(meter) = self.inner().meters.get(&(service.clone(), version.clone())) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cursor::{Cursor, Fields, Report};
 use crate::keys;
 use crate::literal::{self, Illegal};
-use crate::model::{Gate, GateRule, Name, Tolerance};
+use crate::model::{Gate, GateRole, GateRule, LatencyOf, Name, Tolerance};
 use crate::problem::{did_you_mean, quoted};
 use crate::tree::Place;
 use crate::units::{Fraction, Quantile};
@@ -68,7 +68,7 @@ fn gate(item: &Cursor<'_>, report: &mut Report) -> Option<Gate> {
     };
     role?;
     let rule = rule?;
-    Some(Gate { name: name.unwrap_or_else(|| default_name(&rule)), rule })
+    Some(Gate { name: name.unwrap_or_else(|| default_name(&rule)), role: GateRole::Guardrail, path: None, rule })
 }
 
 fn default_name(rule: &GateRule) -> Name {
@@ -76,7 +76,8 @@ fn default_name(rule: &GateRule) -> Name {
         GateRule::Errors { .. } => Name::given("errors"),
         GateRule::ErrorLimit { .. } => Name::given("errors-limit"),
         GateRule::LatencyLimit { quantile, .. } => Name::given(&format!("latency-{quantile}")),
-        GateRule::LatencyShape => Name::given("latency"),
+        GateRule::Latency { quantile: Some(quantile), .. } => Name::given(&format!("latency-{quantile}")),
+        GateRule::Latency { quantile: None, .. } => Name::given("latency"),
     }
 }
 
@@ -115,8 +116,10 @@ fn rule_fields<'a>(written: &Cursor<'a>, keys: &keys::Keys, report: &mut Report)
 fn errors_rule(written: &Cursor<'_>, report: &mut Report) -> Option<GateRule> {
     let fields = rule_fields(written, &keys::ERRORS, report)?;
     match (fields.get("tolerance"), fields.get("limit")) {
-        (None, None) => Some(GateRule::Errors { tolerance: Tolerance::DEFAULT }),
-        (Some(tolerance), None) => Some(GateRule::Errors { tolerance: self::tolerance(tolerance, report)? }),
+        (None, None) => Some(GateRule::ERRORS),
+        (Some(tolerance), None) => {
+            Some(GateRule::Errors { tolerance: self::tolerance(tolerance, report)?, margin: Tolerance::MARGIN })
+        }
         (None, Some(limit)) => {
             Some(GateRule::ErrorLimit { limit: limit.literal(report, "a percentage, like 5%", error_limit)? })
         }
@@ -188,7 +191,7 @@ fn latency_rule(written: &Cursor<'_>, report: &mut Report) -> Option<GateRule> {
         return None;
     };
     let limit = limit.literal(report, "a time, like 300ms", latency_limit);
-    Some(GateRule::LatencyLimit { quantile: quantile?, limit: limit? })
+    Some(GateRule::LatencyLimit { quantile: quantile?, limit: limit?, of: LatencyOf::Head })
 }
 
 fn latency_limit(text: &str) -> Result<Duration, Illegal> {

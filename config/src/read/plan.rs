@@ -32,7 +32,7 @@ pub(super) fn plan(written: &Cursor<'_>, report: &mut Report) -> Option<Plan> {
         None => Some(Gate::defaults()),
     };
     advance?;
-    Some(Plan { alpha: alpha?, min_requests: min_requests?, steps: steps?, gates: gates? })
+    Some(Plan { alpha: alpha?, min_requests: min_requests?, steps: steps?, gates: gates?, ..Plan::built_in() })
 }
 
 fn min_requests(text: &str) -> Result<u64, Illegal> {
@@ -79,7 +79,7 @@ fn step(item: &Cursor<'_>, highest: &mut Option<(Weight, Place)>, report: &mut R
     match (fields.get("weight"), fields.get("approval")) {
         (Some(weight), None) => {
             let weight = step_weight(weight, highest, report);
-            Some(Step::Weight { weight: weight?, hold: hold? })
+            Some(Step::of_weight(weight?, hold?))
         }
         (None, Some(_)) if fields.has("hold") => {
             fields.wrong(report, "an approval waits for a person, however long; leave `hold` out");

@@ -19,10 +19,10 @@ use super::served::Served;
 use crate::command::Command;
 use crate::events::EventLog;
 use crate::journal::{Answer, Replayed, Request};
-use crate::judge::Judge;
+use crate::judge::{Background, Judge, Tick, Trial};
 use crate::plane::{DataPlane, Resolved};
 use crate::rollout::{Event, Moment, Release, State};
-use crate::view::{ServiceSnapshot, Snapshot};
+use crate::view::{Arms, ServiceSnapshot, Snapshot};
 
 /// How long an orderly end waits for the disk.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -156,7 +156,12 @@ impl ControlCore {
                 );
                 tracing::warn!(service = %name, "evidence lost");
                 self.warnings.push(text);
-                Judge::new(&rollout.plan, rollout.stable.as_str(), rollout.canary.as_str())
+                Judge::new(Trial {
+                    plan: &rollout.plan,
+                    stable: rollout.stable.as_str(),
+                    canary: rollout.canary.as_str(),
+                    background: Background::default(),
+                })
             });
             // The present step begins anew: time without evidence never counts.
             judge.new_step();
@@ -293,7 +298,14 @@ impl ControlCore {
         served.take(self.plane.as_mut(), &stable, of_stable);
         served.take(self.plane.as_mut(), &canary, of_canary);
         let Some(judge) = &mut served.judge else { return };
-        judge.tick(now.wall.as_second(), of_stable, of_canary);
+        judge.tick(&Tick {
+            second: now.wall.as_second(),
+            stable: of_stable,
+            baseline: of_stable,
+            canary: of_canary,
+            draws: None,
+            endpoints: Arms { stable: 1, canary: 1 },
+        });
         let event = Event::Judged { judgement: judge.judgement(), gates: judge.gates() };
         if let Ok(change) = served.release.transition(&moment, event) {
             self.perform(now, name, change);

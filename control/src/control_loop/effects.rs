@@ -7,7 +7,7 @@ use super::Now;
 use super::core::ControlCore;
 use super::served::Reply;
 use crate::command::Refused;
-use crate::judge::Judge;
+use crate::judge::{Background, Judge, Trial};
 use crate::rollout::{Change, Effect};
 use crate::view::{self, RolloutView};
 
@@ -38,11 +38,14 @@ impl ControlCore {
         self.plane.begin_exposure(name, &canary);
         served.take(self.plane.as_mut(), &stable, &mut self.windows.0);
         served.take(self.plane.as_mut(), &canary, &mut self.windows.0);
-        served.judge = served
-            .release
-            .state()
-            .running()
-            .map(|rollout| Judge::new(&rollout.plan, rollout.stable.as_str(), rollout.canary.as_str()));
+        served.judge = served.release.state().running().map(|rollout| {
+            Judge::new(Trial {
+                plan: &rollout.plan,
+                stable: rollout.stable.as_str(),
+                canary: rollout.canary.as_str(),
+                background: Background::default(),
+            })
+        });
     }
 
     fn settle(&mut self, now: Now, name: &Name, revision: u64, result: &Result<(), Refused>) {

@@ -104,7 +104,8 @@ mod tests {
                     judged: true,
                     endpoint: None,
                     group: 0,
-                    route: 0,
+                    paths: 0,
+                    total_us: None,
                     latency_us: Some(latency_us),
                 },
             );

@@ -297,7 +297,7 @@ impl RawRollout {
 impl RawPlan {
     fn of(plan: &Plan) -> Self {
         let step = |step: &Step| match step {
-            Step::Weight { weight, hold } => RawStep::Weight { weight: weight.basis_points(), hold: *hold },
+            Step::Weight { weight, hold, .. } => RawStep::Weight { weight: weight.basis_points(), hold: *hold },
             Step::Approval => RawStep::Approval,
         };
         let gate = |gate: &Gate| RawGate { name: gate.name.to_string(), rule: RawRule::of(&gate.rule) };
@@ -311,17 +311,23 @@ impl RawPlan {
 
     fn proven(self) -> Option<Plan> {
         let step = |raw: RawStep| match raw {
-            RawStep::Weight { weight, hold } => {
-                Some(Step::Weight { weight: Weight::from_basis_points(weight).ok()?, hold })
-            }
+            RawStep::Weight { weight, hold } => Some(Step::of_weight(Weight::from_basis_points(weight).ok()?, hold)),
             RawStep::Approval => Some(Step::Approval),
         };
-        let gate = |raw: RawGate| Some(Gate { name: Name::new(&raw.name)?, rule: raw.rule.proven()? });
+        let gate = |raw: RawGate| {
+            Some(Gate {
+                name: Name::new(&raw.name)?,
+                role: config::GateRole::Guardrail,
+                path: None,
+                rule: raw.rule.proven()?,
+            })
+        };
         Some(Plan {
             alpha: Alpha::new(self.alpha).ok()?,
             min_requests: self.min_requests,
             steps: self.steps.into_iter().map(step).collect::<Option<_>>()?,
             gates: self.gates.into_iter().map(gate).collect::<Option<_>>()?,
+            ..Plan::built_in()
         })
     }
 }
@@ -329,25 +335,30 @@ impl RawPlan {
 impl RawRule {
     fn of(rule: &GateRule) -> Self {
         match rule {
-            GateRule::Errors { tolerance } => Self::Errors { ratio: tolerance.ratio, points: tolerance.points.get() },
+            GateRule::Errors { tolerance, .. } => {
+                Self::Errors { ratio: tolerance.ratio, points: tolerance.points.get() }
+            }
             GateRule::ErrorLimit { limit } => Self::ErrorLimit { limit: limit.get() },
-            GateRule::LatencyLimit { quantile, limit } => {
+            GateRule::LatencyLimit { quantile, limit, .. } => {
                 Self::LatencyLimit { quantile: quantile.get(), limit: *limit }
             }
-            GateRule::LatencyShape => Self::LatencyShape,
+            GateRule::Latency { .. } => Self::LatencyShape,
         }
     }
 
     fn proven(self) -> Option<GateRule> {
         match self {
-            Self::Errors { ratio, points } => {
-                Some(GateRule::Errors { tolerance: Tolerance { ratio, points: Fraction::new(points).ok()? } })
-            }
+            Self::Errors { ratio, points } => Some(GateRule::Errors {
+                tolerance: Tolerance { ratio, points: Fraction::new(points).ok()? },
+                margin: Tolerance::MARGIN,
+            }),
             Self::ErrorLimit { limit } => Some(GateRule::ErrorLimit { limit: Fraction::new(limit).ok()? }),
-            Self::LatencyLimit { quantile, limit } => {
-                Some(GateRule::LatencyLimit { quantile: Quantile::new(quantile).ok()?, limit })
-            }
-            Self::LatencyShape => Some(GateRule::LatencyShape),
+            Self::LatencyLimit { quantile, limit } => Some(GateRule::LatencyLimit {
+                quantile: Quantile::new(quantile).ok()?,
+                limit,
+                of: config::LatencyOf::Head,
+            }),
+            Self::LatencyShape => Some(GateRule::LATENCY),
         }
     }
 }

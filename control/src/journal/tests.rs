@@ -101,7 +101,12 @@ fn full_state(revision: u64) -> State {
         explain: "\"v2\" fails\n0.13 % of requests".into(),
     };
     let mut plan = service.plan;
-    plan.gates.push(config::Gate { name: Name::new("latency").unwrap(), rule: config::GateRule::LatencyShape });
+    plan.gates.push(config::Gate {
+        name: Name::new("latency").unwrap(),
+        role: config::GateRole::Guardrail,
+        path: None,
+        rule: config::GateRule::LATENCY,
+    });
     state.rollout = Some(Rollout {
         id: "01J".into(),
         stable: state.stable.clone(),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Judge;
+use super::background::Background;
 use super::family::{Family, SavedFamily};
 use super::record::Record;
 use super::settings::Settings;
@@ -20,6 +21,7 @@ pub(super) struct Saved {
     family: SavedFamily,
     batcher: Batcher,
     record: Record,
+    background: Background,
 }
 
 /// Why a saved judge cannot go on.
@@ -41,8 +43,8 @@ impl From<Misfit> for Unusable {
 
 impl From<Judge> for Saved {
     fn from(judge: Judge) -> Self {
-        let Judge { settings, family, batcher, record } = judge;
-        Self { version: VERSION, settings, family: family.into_saved(), batcher, record }
+        let Judge { settings, family, batcher, record, background } = judge;
+        Self { version: VERSION, settings, family: family.into_saved(), batcher, record, background }
     }
 }
 
@@ -50,7 +52,7 @@ impl TryFrom<Saved> for Judge {
     type Error = Unusable;
 
     fn try_from(saved: Saved) -> Result<Self, Unusable> {
-        let Saved { version, settings, family, batcher, record } = saved;
+        let Saved { version, settings, family, batcher, record, background } = saved;
         if version != VERSION {
             return Err(Unusable::Version(version));
         }
@@ -60,6 +62,6 @@ impl TryFrom<Saved> for Judge {
             return Err(Unusable::Misfit);
         }
         let family = Family::restored(&settings, family)?;
-        Ok(Self { settings, family, batcher, record })
+        Ok(Self { settings, family, batcher, record, background })
     }
 }

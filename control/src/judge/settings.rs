@@ -60,13 +60,15 @@ impl Rule {
 impl Settings {
     pub(super) fn new(plan: &Plan, stable: &str, canary: &str) -> Self {
         let rule = |rule| match rule {
-            GateRule::Errors { tolerance } => Rule::Errors { ratio: tolerance.ratio, points: tolerance.points.get() },
+            GateRule::Errors { tolerance, .. } => {
+                Rule::Errors { ratio: tolerance.ratio, points: tolerance.points.get() }
+            }
             GateRule::ErrorLimit { limit } => Rule::ErrorLimit { limit: limit.get() },
-            GateRule::LatencyLimit { quantile, limit } => Rule::LatencyLimit {
+            GateRule::LatencyLimit { quantile, limit, .. } => Rule::LatencyLimit {
                 quantile: quantile.get(),
                 limit_us: u64::try_from(limit.as_micros()).unwrap_or(u64::MAX),
             },
-            GateRule::LatencyShape => Rule::LatencyShape,
+            GateRule::Latency { .. } => Rule::LatencyShape,
         };
         Self {
             alpha: plan.alpha.get(),

@@ -5,7 +5,7 @@ mod simulation;
 
 use std::time::Duration;
 
-use config::{Alpha, Fraction, Gate, GateRule, Name, Plan, Quantile, Step, Tolerance, Weight};
+use config::{Alpha, Fraction, Gate, GateRole, GateRule, LatencyOf, Name, Plan, Quantile, Step, Tolerance, Weight};
 use meter::{Class, Window};
 
 use super::*;
@@ -17,7 +17,7 @@ pub(super) fn fraction(value: f64) -> Fraction {
 }
 
 pub(super) fn errors((ratio, points): (f64, f64)) -> GateRule {
-    GateRule::Errors { tolerance: Tolerance { ratio, points: fraction(points) } }
+    GateRule::Errors { tolerance: Tolerance { ratio, points: fraction(points) }, margin: Tolerance::MARGIN }
 }
 
 pub(super) fn error_limit(limit: f64) -> GateRule {
@@ -25,7 +25,11 @@ pub(super) fn error_limit(limit: f64) -> GateRule {
 }
 
 pub(super) fn latency_limit(quantile: f64, ms: u64) -> GateRule {
-    GateRule::LatencyLimit { quantile: Quantile::new(quantile).unwrap(), limit: Duration::from_millis(ms) }
+    GateRule::LatencyLimit {
+        quantile: Quantile::new(quantile).unwrap(),
+        limit: Duration::from_millis(ms),
+        of: LatencyOf::Head,
+    }
 }
 
 pub(super) fn plan(rules: &[GateRule]) -> Plan {
@@ -34,7 +38,7 @@ pub(super) fn plan(rules: &[GateRule]) -> Plan {
             GateRule::Errors { .. } => "errors",
             GateRule::ErrorLimit { .. } => "errors-limit",
             GateRule::LatencyLimit { .. } => "latency-limit",
-            GateRule::LatencyShape => "latency",
+            GateRule::Latency { .. } => "latency",
         };
         let nth = rules[..place].iter().filter(|other| std::mem::discriminant(*other) == std::mem::discriminant(rule));
         let nth = nth.count();
@@ -43,19 +47,24 @@ pub(super) fn plan(rules: &[GateRule]) -> Plan {
     Plan {
         alpha: Alpha::new(0.01).unwrap(),
         min_requests: 50,
-        steps: vec![Step::Weight { weight: Weight::from_basis_points(500).unwrap(), hold: Duration::from_secs(60) }],
-        gates: rules.iter().enumerate().map(|(place, rule)| Gate { name: name(place, rule), rule: *rule }).collect(),
+        steps: vec![Step::of_weight(Weight::from_basis_points(500).unwrap(), Duration::from_secs(60))],
+        gates: rules
+            .iter()
+            .enumerate()
+            .map(|(place, rule)| Gate { name: name(place, rule), role: GateRole::Guardrail, path: None, rule: *rule })
+            .collect(),
+        ..Plan::built_in()
     }
 }
 
 /// A judge of v2 against v1.
 pub(super) fn judge_of(rules: &[GateRule]) -> Judge {
-    Judge::new(&plan(rules), "v1", "v2")
+    Judge::new(Trial::of(&plan(rules), "v1", "v2"))
 }
 
 /// What a plan without gates of its own has.
 pub(super) fn default_gates() -> [GateRule; 2] {
-    [errors(DEFAULT_TOLERANCE), GateRule::LatencyShape]
+    [errors(DEFAULT_TOLERANCE), GateRule::LATENCY]
 }
 
 /// So many requests, so many of them failed, at once.

@@ -55,7 +55,13 @@ impl State {
     /// The split as the data plane takes it.
     #[must_use]
     pub fn split(&self) -> Split {
-        Split { stable: self.stable.clone(), canary: self.canary.clone(), generation: self.generation }
+        Split {
+            stable: self.stable.clone(),
+            canary: self.canary.clone(),
+            baseline: None,
+            paths: Arc::default(),
+            generation: self.generation,
+        }
     }
 
     /// The weight of a version that is not the stable.

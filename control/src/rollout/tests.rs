@@ -168,6 +168,9 @@ fn moment(seconds: u64, journal_problem: Option<Arc<str>>) -> Moment {
 fn good() -> Judgement {
     let enough = Arms { stable: 1_000, canary: 1_000 };
     Judgement {
+        signal: None,
+        traffic: None,
+        proven: false,
         harm: None,
         hold: None,
         suspicion: false,

@@ -90,6 +90,11 @@ impl Release {
             requests: reading.requests,
             failed: reading.failed,
             gates: reading.gates.clone(),
+            baseline: None,
+            dry_run: rollout.plan.dry_run,
+            would_have_rolled_back: 0,
+            dispersion: None,
+            estimates: Vec::new(),
         }
     }
 

@@ -355,6 +355,11 @@ fn view(name: &str) -> ServiceView {
 
 pub(crate) fn rollout(phase: Phase) -> RolloutView {
     RolloutView {
+        baseline: None,
+        dry_run: false,
+        would_have_rolled_back: 0,
+        dispersion: None,
+        estimates: Vec::new(),
         id: "01JDTIDE".into(),
         service: "shop".into(),
         stable: "v1".into(),

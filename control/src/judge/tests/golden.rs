@@ -6,7 +6,7 @@ use crate::statistics::golden::{self, RolloutRow, Scenario, assert_close};
 /// Errors with the tolerance that the spread asks for, the shape of latency, and at most 5 % errors.
 fn family_of(scenario: &Scenario) -> Family {
     let ratio = (1.0 + scenario.spread).powf(2.5);
-    let plan = plan(&[errors((ratio, 0.0)), GateRule::LatencyShape, error_limit(0.05)]);
+    let plan = plan(&[errors((ratio, 0.0)), GateRule::LATENCY, error_limit(0.05)]);
     Family::new(&Settings::new(&plan, "v1", "v2"))
 }
 

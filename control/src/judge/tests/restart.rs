@@ -3,13 +3,7 @@
 use super::*;
 
 fn every_rule() -> [GateRule; 5] {
-    [
-        errors(DEFAULT_TOLERANCE),
-        GateRule::LatencyShape,
-        error_limit(0.05),
-        latency_limit(0.99, 300),
-        latency_limit(0.5, 20),
-    ]
+    [errors(DEFAULT_TOLERANCE), GateRule::LATENCY, error_limit(0.05), latency_limit(0.99, 300), latency_limit(0.5, 20)]
 }
 
 fn restored(judge: &Judge) -> Judge {
@@ -40,7 +34,7 @@ fn a_judge_restored_at_any_moment_goes_on_to_the_same_bits() {
     for tick in 0..400 {
         let (stable, canary) = random_tick(&mut random);
         for judge in [&mut judge, &mut twin] {
-            judge.tick(tick / 10, &stable, &canary);
+            judge.tick(&Tick::of(tick / 10, &stable, &canary));
             if tick % 97 == 96 {
                 judge.new_step();
             }
@@ -56,7 +50,7 @@ fn a_judge_restored_at_any_moment_goes_on_to_the_same_bits() {
 #[test]
 fn established_harm_survives_a_restart() {
     let mut judge = judge_of(&default_gates());
-    (0..20).for_each(|tick| judge.tick(tick / 10, &window(95, 0), &window(5, 5)));
+    (0..20).for_each(|tick| judge.tick(&Tick::of(tick / 10, &window(95, 0), &window(5, 5))));
     let before = judge.judgement();
     assert!(before.harm.is_some());
     assert_eq!(restored(&judge).judgement(), before);
@@ -76,7 +70,7 @@ fn the_saved_state_of_ten_gates_takes_less_than_16_kib() {
     let mut judge = judge_of(&rules);
     for tick in 0..1_000 {
         let (stable, canary) = random_tick(&mut random);
-        judge.tick(tick / 10, &stable, &canary);
+        judge.tick(&Tick::of(tick / 10, &stable, &canary));
     }
     let bytes = serde_json::to_string(&judge).unwrap().len();
     assert!(bytes < 16 * 1024, "{bytes} bytes");

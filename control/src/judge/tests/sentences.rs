@@ -6,7 +6,7 @@ use super::*;
 
 /// So many ticks of 100 ms, from the start of this second on.
 fn ticks(judge: &mut Judge, second: i64, ticks: i64, stable: &Window, canary: &Window) {
-    (0..ticks).for_each(|tick| judge.tick(second + tick / 10, stable, canary));
+    (0..ticks).for_each(|tick| judge.tick(&Tick::of(second + tick / 10, stable, canary)));
 }
 
 #[test]
@@ -69,11 +69,11 @@ fn the_breaker_does_not_call_a_stable_well_that_fails_too() {
 fn three_failures_are_too_few_for_the_breaker() {
     // At this alpha the evidence of three failures would do.
     let plan = Plan { alpha: Alpha::new(0.1).unwrap(), ..plan(&default_gates()) };
-    let mut judge = Judge::new(&plan, "v1", "v2");
+    let mut judge = Judge::new(Trial::of(&plan, "v1", "v2"));
     ticks(&mut judge, 0, 3, &window(1_000, 0), &window(1, 1));
     assert_eq!(judge.judgement().harm, None);
     assert!(judge.family.breaker().log_evidence() > judge.breaker_threshold());
-    judge.tick(0, &window(1_000, 0), &window(1, 1));
+    judge.tick(&Tick::of(0, &window(1_000, 0), &window(1, 1)));
     assert!(judge.judgement().harm.is_some());
 }
 
@@ -179,20 +179,20 @@ fn a_canary_that_gets_no_more_requests_has_no_data_after_thirty_seconds() {
 #[test]
 fn requests_of_one_version_alone_are_no_data_also_where_a_step_ends() {
     let mut judge = judge_of(&default_gates());
-    judge.tick(0, &window(0, 0), &window(50, 0));
+    judge.tick(&Tick::of(0, &window(0, 0), &window(50, 0)));
     judge.new_step();
     assert!(!judge.judgement().has_data);
-    judge.tick(0, &window(1, 0), &window(50, 0));
+    judge.tick(&Tick::of(0, &window(1, 0), &window(50, 0)));
     assert!(judge.judgement().has_data);
 }
 
 #[test]
 fn no_data_says_what_is_missing() {
     let mut judge = judge_of(&default_gates());
-    judge.tick(0, &window(0, 0), &window(3, 0));
+    judge.tick(&Tick::of(0, &window(0, 0), &window(3, 0)));
     let explain = |judge: &Judge| gate(&judge.gates(), "errors").explain.clone();
     expect!["v1 has had no request yet: nothing to compare v2 with"].assert_eq(&explain(&judge));
-    judge.tick(0, &window(2, 0), &window(0, 0));
+    judge.tick(&Tick::of(0, &window(2, 0), &window(0, 0)));
     expect!["3 requests to v2 and 2 to v1 wait to be judged: 20 are needed, at least one of each"]
         .assert_eq(&explain(&judge));
 }

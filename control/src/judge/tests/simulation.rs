@@ -66,7 +66,7 @@ impl Rollout {
     }
 
     fn feed(&mut self, stable: &Window, canary: &Window) {
-        self.judge.tick(self.tick / TICKS, stable, canary);
+        self.judge.tick(&Tick::of(self.tick / TICKS, stable, canary));
         self.tick += 1;
     }
 
@@ -179,7 +179,7 @@ fn five_percent_of_failures_are_seen_within_six_seconds_at_the_median_after_a_go
 fn versions_that_do_the_same_are_rolled_back_in_at_most_two_of_a_hundred_rollouts() {
     let mut false_rollbacks = 0;
     for seed in 0..300 {
-        let mut rollout = Rollout::new(seed, &[errors((1.0, 0.0)), GateRule::LatencyShape, error_limit(0.05)]);
+        let mut rollout = Rollout::new(seed, &[errors((1.0, 0.0)), GateRule::LATENCY, error_limit(0.05)]);
         // Four steps; the rate drifts and differs between rollouts, up to the limit.
         for (step, weight) in [0.01, 0.05, 0.25, 0.5].into_iter().enumerate() {
             rollout.weight = weight;
@@ -281,7 +281,7 @@ fn no_input_makes_a_figure_that_is_no_number() {
         let mut judge = judge_of(&rules);
         for tick in 0..60 {
             let (stable, canary) = &windows[random.usize(..windows.len())];
-            judge.tick(tick / 3, stable, canary);
+            judge.tick(&Tick::of(tick / 3, stable, canary));
             if random.u8(..10) == 0 {
                 judge.new_step();
             }
