@@ -157,6 +157,10 @@ fn service(rollout: RolloutView) -> ServiceView {
 
 fn rollout(phase: Phase) -> RolloutView {
     let gate = |name: &str, verdict, progress, explain: &str| GateView {
+        path: None,
+        proof: None,
+        counts: None,
+        estimate: None,
         name: name.into(),
         role: Role::Guardrail,
         verdict,
@@ -166,6 +170,11 @@ fn rollout(phase: Phase) -> RolloutView {
         explain: explain.into(),
     };
     RolloutView {
+        baseline: None,
+        dry_run: false,
+        would_have_rolled_back: 0,
+        dispersion: None,
+        estimates: Vec::new(),
         id: "01JDTIDE".into(),
         service: "shop".into(),
         stable: "v1".into(),

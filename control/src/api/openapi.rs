@@ -89,6 +89,10 @@ mod tests {
     #[test]
     fn the_schemas_have_the_fields_that_are_sent_and_no_others() {
         let gate = GateView {
+            path: None,
+            proof: None,
+            counts: None,
+            estimate: None,
             name: "errors".into(),
             role: Role::Guardrail,
             verdict: Verdict::NoData,
@@ -98,6 +102,11 @@ mod tests {
             explain: String::new(),
         };
         let rollout = RolloutView {
+            baseline: None,
+            dry_run: false,
+            would_have_rolled_back: 0,
+            dispersion: None,
+            estimates: Vec::new(),
             id: String::new(),
             service: String::new(),
             stable: String::new(),

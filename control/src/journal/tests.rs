@@ -92,6 +92,10 @@ fn full_state(revision: u64) -> State {
     state.revision = revision;
     state.generation = revision * 3;
     let gate = GateView {
+        path: None,
+        proof: None,
+        counts: None,
+        estimate: None,
         name: "errors".into(),
         role: Role::Guardrail,
         verdict: Verdict::Inconclusive,

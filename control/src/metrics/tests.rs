@@ -119,6 +119,10 @@ fn version(name: &str, weight: u16) -> VersionView {
 
 fn rollout() -> RolloutView {
     let gate = |name: &str, log_evidence| GateView {
+        path: None,
+        proof: None,
+        counts: None,
+        estimate: None,
         name: name.into(),
         role: Role::Guardrail,
         verdict: Verdict::Inconclusive,
@@ -128,6 +132,11 @@ fn rollout() -> RolloutView {
         explain: String::new(),
     };
     RolloutView {
+        baseline: None,
+        dry_run: false,
+        would_have_rolled_back: 0,
+        dispersion: None,
+        estimates: Vec::new(),
         id: "01J".into(),
         service: "shop".into(),
         stable: "v1".into(),
