@@ -8,6 +8,7 @@ mod core;
 mod effects;
 mod evidence;
 mod figures;
+mod judged;
 mod link;
 mod queue;
 mod reload;
@@ -28,6 +29,7 @@ use jiff::Timestamp;
 
 pub use self::core::ControlCore;
 pub use self::evidence::Evidence;
+pub use self::judged::Recording;
 use self::queue::Queue;
 use crate::command::Command;
 use crate::handle::Handle;
@@ -142,7 +144,9 @@ pub fn start(
     replayed.warnings = warnings;
     let evidence = Evidence::load(&mut journal, &mut replayed.warnings);
 
-    let mut core = ControlCore::new(Box::new(plane), resolved, replayed, evidence, fastrand::u64(..), clock.now());
+    let recording = Recording::default();
+    let plane = Box::new(plane);
+    let mut core = ControlCore::new(plane, resolved, replayed, evidence, recording, fastrand::u64(..), clock.now());
     let (commands, received) = mpsc::channel();
     let ended = Arc::new(AtomicBool::new(false));
     let handle = Handle {
@@ -159,6 +163,7 @@ pub fn start(
     let looping = spawn("tidegate-control", move || {
         let _end = End { ended, queue: Arc::clone(&queue) };
         run(&mut core, clock.as_ref(), &received, &queue);
+        core.end_recording();
         queue.close();
         if core.closed() && writer.join().is_err() {
             tracing::error!("the journal's thread panicked");

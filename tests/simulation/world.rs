@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use config::{Name, Weight};
 use control::command::{Action, Command, Refused};
-use control::control_loop::{ControlCore, Evidence, Now, TICK};
+use control::control_loop::{ControlCore, Evidence, Now, Recording, TICK};
 use control::journal::{Answer, Journal, Request, Storage};
 use control::plane::{Resolved, Split};
 use control::rollout::State;
@@ -401,6 +401,7 @@ fn resolved(configuration: &str) -> Resolved {
 fn boot(configuration: &str, disk: &Disk, traffic: &Traffic, seed: u64, now: Now) -> (ControlCore, Journal<Disk>) {
     let (mut journal, mut replayed) = Journal::open(disk.clone()).unwrap();
     let evidence = Evidence::load(&mut journal, &mut replayed.warnings);
-    let core = ControlCore::new(Box::new(traffic.clone()), resolved(configuration), replayed, evidence, seed, now);
+    let (plane, resolved) = (Box::new(traffic.clone()), resolved(configuration));
+    let core = ControlCore::new(plane, resolved, replayed, evidence, Recording::default(), seed, now);
     (core, journal)
 }

@@ -12,6 +12,7 @@ use ulid::Ulid;
 
 use super::Now;
 use super::evidence::Evidence;
+use super::judged::{Judged, Recording, Ticked};
 use super::link::{Link, Told};
 use super::reload::Reloading;
 use super::request::Remembered;
@@ -19,7 +20,7 @@ use super::served::Served;
 use crate::command::Command;
 use crate::events::EventLog;
 use crate::journal::{Answer, Replayed, Request};
-use crate::judge::{Background, Judge, Tick, Trial};
+use crate::judge::{Background, Tick};
 use crate::plane::{DataPlane, Resolved};
 use crate::rollout::{Event, Moment, Release, State};
 use crate::view::{Arms, ServiceSnapshot, Snapshot};
@@ -54,6 +55,7 @@ pub struct ControlCore {
     last_second: Duration,
     bounds_us: Vec<u64>,
     pub(super) windows: (Window, Window),
+    pub(super) recording: Recording,
     stopping: Option<Stopping>,
     /// Answers that wait for the snapshot to be published.
     pub(super) answers: Vec<Box<dyn FnOnce() + Send>>,
@@ -92,6 +94,7 @@ impl ControlCore {
         resolved: Resolved,
         replayed: Replayed,
         mut evidence: Evidence,
+        recording: Recording,
         seed: u64,
         now: Now,
     ) -> Self {
@@ -118,6 +121,7 @@ impl ControlCore {
             last_second: now.elapsed,
             bounds_us: latency_bounds_us(),
             windows: Default::default(),
+            recording,
             stopping: None,
             answers: Vec::new(),
         };
@@ -147,27 +151,25 @@ impl ControlCore {
             Some(state) => Release::restore(service, state, pause, &moment),
             None => Release::begin(service, &moment),
         };
-        let judge = release.state().running().map(|rollout| {
-            let mut judge = evidence.take(&rollout.id).unwrap_or_else(|| {
-                let text = format!(
-                    "{name}: the evidence for the rollout of {} did not survive: its tests begin anew, and its alpha is \
-                     spent again",
-                    rollout.canary
-                );
-                tracing::warn!(service = %name, "evidence lost");
-                self.warnings.push(text);
-                Judge::new(Trial {
-                    plan: &rollout.plan,
-                    stable: rollout.stable.as_str(),
-                    canary: rollout.canary.as_str(),
-                    background: Background::default(),
-                })
-            });
+        let judged = release.state().running().map(|rollout| {
+            let mut judged = match evidence.take(&rollout.id) {
+                Some(judge) => Judged::resume(&self.recording, &name, rollout, now.wall, judge),
+                None => {
+                    let text = format!(
+                        "{name}: the evidence for the rollout of {} did not survive: its tests begin anew, and its \
+                         alpha is spent again",
+                        rollout.canary
+                    );
+                    tracing::warn!(service = %name, "evidence lost");
+                    self.warnings.push(text);
+                    Judged::begin(&self.recording, &name, rollout, now.wall, Background::default())
+                }
+            };
             // The present step begins anew: time without evidence never counts.
-            judge.new_step();
-            judge
+            judged.new_step(now.wall);
+            judged
         });
-        self.services.insert(name.clone(), Served { judge, ..Served::new(release) });
+        self.services.insert(name.clone(), Served { judged, ..Served::new(release) });
         self.perform(now, &name, change);
     }
 
@@ -218,6 +220,11 @@ impl ControlCore {
     #[must_use]
     pub fn release(&self, service: &str) -> Option<&Release> {
         self.services.get(service).map(|served| &served.release)
+    }
+
+    /// The loop is over: what was recorded is written.
+    pub fn end_recording(&mut self) {
+        self.recording.close();
     }
 
     pub(super) fn moment(&self, now: Now) -> Moment {
@@ -293,20 +300,24 @@ impl ControlCore {
     fn judge(&mut self, now: Now, name: &Name) {
         let moment = self.moment(now);
         let Some(served) = self.services.get_mut(name) else { return };
-        let Some((stable, canary)) = served.judged() else { return };
+        let Some((stable, canary)) = served.compared() else { return };
         let (of_stable, of_canary) = &mut self.windows;
         served.take(self.plane.as_mut(), &stable, of_stable);
         served.take(self.plane.as_mut(), &canary, of_canary);
-        let Some(judge) = &mut served.judge else { return };
-        judge.tick(&Tick {
-            second: now.wall.as_second(),
-            stable: of_stable,
-            baseline: of_stable,
-            canary: of_canary,
-            draws: None,
-            endpoints: Arms { stable: 1, canary: 1 },
-        });
-        let event = Event::Judged { judgement: judge.judgement(), gates: judge.gates() };
+        let Some(judged) = &mut served.judged else { return };
+        let (generation, weight) = (served.release.state().generation, served.release.state().weight_of(&canary));
+        judged.tick(
+            Ticked { at: now.wall, generation, weight },
+            &Tick {
+                second: now.wall.as_second(),
+                stable: of_stable,
+                baseline: of_stable,
+                canary: of_canary,
+                draws: None,
+                endpoints: Arms { stable: 1, canary: 1 },
+            },
+        );
+        let event = Event::Judged { judgement: judged.judge().judgement(), gates: judged.judge().gates() };
         if let Ok(change) = served.release.transition(&moment, event) {
             self.perform(now, name, change);
         }
@@ -315,7 +326,7 @@ impl ControlCore {
     /// Takes the windows of the versions that no rollout compares, once a second.
     fn look_at_the_others(&mut self, name: &Name) {
         let Some(served) = self.services.get_mut(name) else { return };
-        let judged = served.judged();
+        let judged = served.compared();
         let service = Arc::clone(served.release.service());
         for version in &service.versions {
             let is_judged =
@@ -328,15 +339,14 @@ impl ControlCore {
     }
 
     fn evidence(&self) -> Vec<u8> {
-        let judges = self
-            .services
-            .values()
-            .filter_map(|served| Some((served.release.state().running()?.id.as_str(), served.judge.as_ref()?)));
+        let judges = self.services.values().filter_map(|served| {
+            Some((served.release.state().running()?.id.as_str(), served.judged.as_ref()?.judge()))
+        });
         Evidence::encode(judges)
     }
 
     fn save_evidence(&mut self) {
-        let runs = self.services.values().any(|served| served.judge.is_some());
+        let runs = self.services.values().any(|served| served.judged.is_some());
         if runs && self.stopping.is_none() {
             let bytes = self.evidence();
             self.link.save_evidence(bytes);

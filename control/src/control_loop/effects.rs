@@ -5,9 +5,10 @@ use tokio::sync::oneshot;
 
 use super::Now;
 use super::core::ControlCore;
+use super::judged::Judged;
 use super::served::Reply;
 use crate::command::Refused;
-use crate::judge::{Background, Judge, Trial};
+use crate::judge::Background;
 use crate::rollout::{Change, Effect};
 use crate::view::{self, RolloutView};
 
@@ -21,31 +22,31 @@ impl ControlCore {
                 Effect::Steer if self.installing => {}
                 Effect::Steer => self.plane.steer(name, &served.release.state().split()),
                 Effect::Journal { state, cause } => self.link.append(name, *state, cause, now.elapsed, now.wall),
-                Effect::BeginJudge => self.begin_judge(name),
-                Effect::NewStep => served.judge.iter_mut().for_each(Judge::new_step),
-                Effect::EndJudge => served.judge = None,
+                Effect::BeginJudge => self.begin_judge(now, name),
+                Effect::NewStep => served.judged.iter_mut().for_each(|judged| judged.new_step(now.wall)),
+                Effect::EndJudge => {
+                    let outcome = served.release.phase().filter(|phase| phase.has_ended());
+                    let _ = served.judged.take().map(|judged| judged.end(now.wall, outcome));
+                }
                 Effect::Announce { kind, text } => self.tell(now, Some(name), kind, text),
                 Effect::Settle { revision, result } => self.settle(now, name, revision, &result),
             }
         }
     }
 
-    fn begin_judge(&mut self, name: &Name) {
+    fn begin_judge(&mut self, now: Now, name: &Name) {
         let Some(served) = self.services.get_mut(name) else { return };
-        let Some((stable, canary)) = served.judged() else { return };
+        let Some((stable, canary)) = served.compared() else { return };
         // What came before the rollout is not part of it, ended or not.
         self.plane.begin_exposure(name, &stable);
         self.plane.begin_exposure(name, &canary);
         served.take(self.plane.as_mut(), &stable, &mut self.windows.0);
         served.take(self.plane.as_mut(), &canary, &mut self.windows.0);
-        served.judge = served.release.state().running().map(|rollout| {
-            Judge::new(Trial {
-                plan: &rollout.plan,
-                stable: rollout.stable.as_str(),
-                canary: rollout.canary.as_str(),
-                background: Background::default(),
-            })
-        });
+        served.judged = served
+            .release
+            .state()
+            .running()
+            .map(|rollout| Judged::begin(&self.recording, name, rollout, now.wall, Background::default()));
     }
 
     fn settle(&mut self, now: Now, name: &Name, revision: u64, result: &Result<(), Refused>) {

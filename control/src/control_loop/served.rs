@@ -8,8 +8,8 @@ use meter::{Tally, Window};
 use tokio::sync::oneshot;
 
 use super::figures::Figures;
+use super::judged::Judged;
 use crate::command::Refused;
-use crate::judge::Judge;
 use crate::plane::DataPlane;
 use crate::rollout::Release;
 use crate::view::{RolloutView, ServiceView};
@@ -19,7 +19,7 @@ use crate::view::{RolloutView, ServiceView};
 pub(super) struct Served {
     pub(super) release: Release,
     /// The tests of the running rollout.
-    pub(super) judge: Option<Judge>,
+    pub(super) judged: Option<Judged>,
     /// Who waits for which revision.
     pub(super) waiting: Vec<(u64, Reply)>,
     pub(super) figures: HashMap<Name, Figures>,
@@ -44,7 +44,7 @@ impl Served {
     pub(super) fn new(release: Release) -> Self {
         Self {
             release,
-            judge: None,
+            judged: None,
             waiting: Vec::new(),
             figures: HashMap::new(),
             tallies: BTreeMap::new(),
@@ -81,7 +81,7 @@ impl Served {
     }
 
     /// The versions that the running rollout compares.
-    pub(super) fn judged(&self) -> Option<(Name, Name)> {
+    pub(super) fn compared(&self) -> Option<(Name, Name)> {
         let rollout = self.release.state().running()?;
         Some((rollout.stable.clone(), rollout.canary.clone()))
     }

@@ -28,7 +28,7 @@ impl ControlCore {
     /// The figures of running rollouts change at every tick.
     pub(super) fn refresh_running(&mut self, now: Now) {
         let running: Vec<Name> =
-            self.services.iter().filter(|(_, served)| served.judge.is_some()).map(|(name, _)| name.clone()).collect();
+            self.services.iter().filter(|(_, served)| served.judged.is_some()).map(|(name, _)| name.clone()).collect();
         if running.is_empty() {
             return;
         }
