@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::model::{Endpoint, HostName, PathPrefix};
 use crate::problem::quoted;
-use crate::units::{Alpha, Fraction, Quantile, Weight};
+use crate::units::{Alpha, Beta, Fraction, OutOfRange, Quantile, Stretch, Weight};
 
 /// A text that is not what it should be: what is wrong; what is legal; perhaps what was meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,14 +78,23 @@ impl FromStr for Weight {
     }
 }
 
+/// A percentage that its unit takes.
+fn percentage<T>(
+    text: &str,
+    example: &str,
+    legal: &str,
+    unit: impl FnOnce(f64) -> Result<T, OutOfRange>,
+) -> Result<T, Illegal> {
+    let value = percent_as_fraction(text, "a percentage", example, legal)?;
+    unit(value).map_err(|error| Illegal::new(format!("{} is out of range; legal is {}", quoted(text), error.legal)))
+}
+
 impl FromStr for Fraction {
     type Err = Illegal;
 
     /// A fraction of requests as the operator writes it: `0.1%`.
     fn from_str(text: &str) -> Result<Self, Illegal> {
-        let value = percent_as_fraction(text, "a percentage", "0.1%", "0% to 100%")?;
-        Self::new(value)
-            .map_err(|error| Illegal::new(format!("{} is out of range; legal is {}", quoted(text), error.legal)))
+        percentage(text, "0.1%", "0% to 100%", Self::new)
     }
 }
 
@@ -94,9 +103,25 @@ impl FromStr for Alpha {
 
     /// An alpha as the operator writes it: `1%`.
     fn from_str(text: &str) -> Result<Self, Illegal> {
-        let value = percent_as_fraction(text, "a percentage", "1%", "0.0001% to 50%")?;
-        Self::new(value)
-            .map_err(|error| Illegal::new(format!("{} is out of range; legal is {}", quoted(text), error.legal)))
+        percentage(text, "1%", "0.0001% to 50%", Self::new)
+    }
+}
+
+impl FromStr for Beta {
+    type Err = Illegal;
+
+    /// A beta as the operator writes it: `5%`.
+    fn from_str(text: &str) -> Result<Self, Illegal> {
+        percentage(text, "5%", "0.0001% to 50%", Self::new)
+    }
+}
+
+impl FromStr for Stretch {
+    type Err = Illegal;
+
+    /// A stretch as the operator writes it: `10%` is a tenth longer.
+    fn from_str(text: &str) -> Result<Self, Illegal> {
+        percentage(text, "10%", "0% to 10000%", Self::new)
     }
 }
 

@@ -4,9 +4,14 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::units::{Alpha, Beta, Fraction, Quantile, Stretch, Weight};
+use crate::units::Weight;
+
+mod gate;
+mod plan;
+
+pub use gate::{Gate, GateRole, GateRule, LatencyMargin, LatencyOf, Tolerance};
+pub use plan::{Advance, Baseline, Deadline, OnDeadline, Plan, Step};
 
 /// A whole configuration. Service names and routes are unique; every reference resolves.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,9 +153,22 @@ impl HostName {
 pub struct PathPrefix(pub(crate) String);
 
 impl PathPrefix {
+    /// A prefix, where the text is a legal one.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
     /// The prefix of every path.
     pub(crate) fn root() -> Self {
         Self("/".to_owned())
+    }
+
+    /// Whether every path with this prefix has `other` as a prefix, too: `/shop/cart` is within `/shop` and `/`.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        let rest = self.0.strip_prefix(other.0.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// The prefix as text, without a trailing `/` unless it is the root.
@@ -200,264 +218,4 @@ impl fmt::Display for Endpoint {
             write!(f, "{}:{}", self.host, self.port)
         }
     }
-}
-
-/// How a rollout goes, and what it must satisfy.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    /// The chance of a false rollback over the whole rollout; 1 % by default.
-    pub alpha: Alpha,
-    /// The chance that a canary which is worse by a gate's margin passes that gate in one step; 5 % by default.
-    pub beta: Beta,
-    /// First requests that each version must have had since a step began before the step may end; 50 by default.
-    pub min_requests: u64,
-    /// For so long after the canary's first traffic its latencies are not judged; 30 s by default.
-    pub warmup: Duration,
-    /// What a step waits for when its hold is over.
-    pub advance: Advance,
-    /// What the canary is compared with.
-    pub baseline: Baseline,
-    /// Judge and report, and never move the split on a verdict.
-    pub dry_run: bool,
-    /// Never empty; weights never fall from one step to the next.
-    pub steps: Vec<Step>,
-    /// The gates; names are unique. Empty only where the operator wrote `gates: []`.
-    pub gates: Vec<Gate>,
-}
-
-impl Plan {
-    /// First requests that each version must have had since a step began, where nothing is written.
-    pub const MIN_REQUESTS: u64 = 50;
-    /// How long a canary warms up where nothing is written.
-    pub const WARMUP: Duration = Duration::from_secs(30);
-    /// How many different paths the gates of a plan may judge.
-    pub const MOST_PATHS: usize = 16;
-
-    /// The plan where none is written: 1 %, 5 %, 25 % and 50 % for 2, 5, 10 and 10 minutes, under the default gates.
-    #[must_use]
-    pub fn built_in() -> Self {
-        Self {
-            alpha: Alpha::DEFAULT,
-            beta: Beta::DEFAULT,
-            min_requests: Self::MIN_REQUESTS,
-            warmup: Self::WARMUP,
-            advance: Advance::Time,
-            baseline: Baseline::Stable,
-            dry_run: false,
-            steps: Step::built_in(),
-            gates: Gate::defaults(),
-        }
-    }
-
-    /// The different paths that gates judge by themselves, in the order of the gates; at most [`Self::MOST_PATHS`].
-    /// Traffic is counted by place in this list.
-    #[must_use]
-    pub fn paths(&self) -> Vec<PathPrefix> {
-        let mut paths: Vec<PathPrefix> = Vec::new();
-        for path in self.gates.iter().filter_map(|gate| gate.path.as_ref()) {
-            if !paths.contains(path) {
-                paths.push(path.clone());
-            }
-        }
-        paths
-    }
-}
-
-/// What a step waits for when its hold is over, beside data and the absence of suspicion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Advance {
-    /// Nothing more.
-    #[default]
-    Time,
-    /// Every gate must pass: harm of its margin's size is ruled out.
-    Proof,
-}
-
-/// What the canary is compared with.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Baseline {
-    /// All of stable's traffic.
-    #[default]
-    Stable,
-    /// A slice of stable's traffic that is as large as the canary's, chosen by ticket.
-    Equal,
-    /// Another version, mostly the old one freshly started, that gets as much traffic as the canary while a rollout
-    /// runs.
-    Version(Name),
-}
-
-/// One step of a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Give the canary this weight and keep it for at least this long.
-    Weight {
-        /// The canary's weight: above 0, and below 100 %, which would leave nothing to compare with.
-        weight: Weight,
-        /// At least this long, unless `early`.
-        hold: Duration,
-        /// The step may end before its hold is over, once every gate passes.
-        early: bool,
-        /// When the step has lasted too long; none by default.
-        deadline: Option<Deadline>,
-    },
-    /// Wait for a person.
-    Approval,
-}
-
-/// When a step has lasted too long, and what happens then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadline {
-    /// Counted from the step's beginning; not shorter than its hold.
-    pub after: Duration,
-    /// What happens then.
-    pub then: OnDeadline,
-}
-
-/// What happens at a step's deadline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnDeadline {
-    /// Pause, and ask a person.
-    #[default]
-    Hold,
-    /// Go on without the proof. Never without data, nor under suspicion.
-    Promote,
-    /// Take the canary back.
-    RollBack,
-}
-
-impl Step {
-    /// How long a step holds where nothing is written.
-    pub const HOLD: Duration = Duration::from_secs(5 * 60);
-
-    /// A step of this weight and hold, without deadline.
-    #[must_use]
-    pub const fn of_weight(weight: Weight, hold: Duration) -> Self {
-        Self::Weight { weight, hold, early: false, deadline: None }
-    }
-
-    /// The steps where none are written.
-    pub(crate) fn built_in() -> Vec<Self> {
-        [(1, 2), (5, 5), (25, 10), (50, 10)]
-            .map(|(percent, minutes)| {
-                Self::of_weight(Weight::whole_percent(percent), Duration::from_secs(minutes * 60))
-            })
-            .to_vec()
-    }
-}
-
-/// A rule that traffic must satisfy while the canary is exposed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Gate {
-    /// `errors`, `latency`, `latency-p99`, `errors-limit`, or the operator's own.
-    pub name: Name,
-    /// What its failing does.
-    pub role: GateRole,
-    /// Only requests whose path begins with this prefix; none for all requests of the service.
-    pub path: Option<PathPrefix>,
-    /// What is judged.
-    pub rule: GateRule,
-}
-
-impl Gate {
-    /// The gates where none are written: errors against stable, and the shape of latency.
-    pub(crate) fn defaults() -> Vec<Self> {
-        let gate = |name: &str, rule| Self { name: Name::given(name), role: GateRole::Guardrail, path: None, rule };
-        vec![gate("errors", GateRule::ERRORS), gate("latency", GateRule::LATENCY)]
-    }
-}
-
-/// What a gate's failing does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum GateRole {
-    /// Rolls back.
-    #[default]
-    Guardrail,
-    /// Pauses and asks.
-    Signal,
-}
-
-/// What a gate judges.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum GateRule {
-    /// The canary's error rate against stable's (T1; passes by T5).
-    Errors {
-        /// The harm that must be established to fail.
-        tolerance: Tolerance,
-        /// The harm that must be ruled out to pass; larger than the tolerance.
-        margin: Tolerance,
-    },
-    /// An absolute limit on the canary's error rate (T3, with T1 as its relative half; passes below the limit).
-    ErrorLimit {
-        /// The largest error rate allowed; above 0, below 1.
-        limit: Fraction,
-    },
-    /// The canary's latency against stable's: the whole shape (T2; passes by T5 at p50, p95 and p99), or one quantile.
-    Latency {
-        /// None for the whole shape.
-        quantile: Option<Quantile>,
-        /// The harm that must be established to fail: so much longer, as a fraction of stable's latency.
-        tolerance: Stretch,
-        /// The harm that must be ruled out to pass; larger than the tolerance.
-        margin: LatencyMargin,
-        /// From where to where it is measured.
-        of: LatencyOf,
-    },
-    /// An absolute limit on a quantile of the canary's latency (T3 on "over the limit or failed").
-    LatencyLimit {
-        /// The quantile; p99 by default.
-        quantile: Quantile,
-        /// The latency that it may not exceed; at least 1 ms, at most 60 s.
-        limit: Duration,
-        /// From where to where it is measured.
-        of: LatencyOf,
-    },
-}
-
-impl GateRule {
-    /// The `errors` gate where nothing is written.
-    pub const ERRORS: Self = Self::Errors { tolerance: Tolerance::DEFAULT, margin: Tolerance::MARGIN };
-    /// The `latency` gate where nothing is written: the whole shape, 5 % tolerated.
-    pub const LATENCY: Self = Self::Latency {
-        quantile: None,
-        tolerance: Stretch::TOLERATED,
-        margin: LatencyMargin { body: Stretch::MARGIN, tail: Stretch::TAIL_MARGIN },
-        of: LatencyOf::Head,
-    };
-}
-
-/// From where to where a latency is measured. Both begin when a connection to the version is ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum LatencyOf {
-    /// To the head of the response.
-    #[default]
-    Head,
-    /// To its last byte.
-    Total,
-}
-
-/// How much slower a canary must be ruled out to be, as fractions of stable's latency.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LatencyMargin {
-    /// At quantiles up to p95.
-    pub body: Stretch,
-    /// At quantiles above p95.
-    pub tail: Stretch,
-}
-
-/// The harm in errors that must be established to fail (a tolerance), or ruled out to pass (a margin): canary rate
-/// above `ratio` times stable's plus `points`. Defaults (statistics, section 3): tolerance 1.1 and 0.05 %, margin 1.5
-/// and 0.1 %. Written in points alone the ratio is 1; written as a ratio alone the points are 0.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tolerance {
-    /// At least 1.
-    pub ratio: f64,
-    /// Added fraction of requests.
-    pub points: Fraction,
-}
-
-impl Tolerance {
-    /// The tolerance where none is written: a tenth more than stable's rate, and 0.05 %.
-    pub const DEFAULT: Self = Self { ratio: 1.1, points: Fraction::TOLERATED };
-    /// The margin where none is written: half more than stable's rate, and 0.1 %.
-    pub const MARGIN: Self = Self { ratio: 1.5, points: Fraction::MARGIN };
 }

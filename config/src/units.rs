@@ -81,10 +81,22 @@ impl Fraction {
         Err(OutOfRange { value, legal: "0% to 100%" })
     }
 
+    /// Twice as much, at most all.
+    pub(crate) fn twice(self) -> Self {
+        Self((2.0 * self.0).min(1.0))
+    }
+
     /// The fraction, 0 to 1.
     #[must_use]
     pub const fn get(self) -> f64 {
         self.0
+    }
+}
+
+impl fmt::Display for Fraction {
+    /// As the operator writes it: `0.1%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", percents(self.0))
     }
 }
 
@@ -156,10 +168,22 @@ impl Stretch {
         Err(OutOfRange { value, legal: "0% to 10000%" })
     }
 
+    /// Twice as much, at most 10 000 %.
+    pub(crate) fn twice(self) -> Self {
+        Self((2.0 * self.0).min(100.0))
+    }
+
     /// The fraction, 0 to 100.
     #[must_use]
     pub const fn get(self) -> f64 {
         self.0
+    }
+}
+
+impl fmt::Display for Stretch {
+    /// As the operator writes it: `10%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", percents(self.0))
     }
 }
 
@@ -191,4 +215,11 @@ impl fmt::Display for Quantile {
         // Rounded to the finest digit that is legal: 0.999 * 100 is not 99.9 in binary.
         write!(f, "p{}", (self.0 * 1e6).round() / 1e4)
     }
+}
+
+/// A fraction in percent for people: 0.07 * 100 is not 7 in binary.
+fn percents(fraction: f64) -> f64 {
+    let rounded = (fraction * 1e10).round() / 1e8;
+    // What is so small that it would read as nothing is shown in full.
+    if rounded == 0.0 { fraction * 100.0 } else { rounded }
 }
