@@ -22,16 +22,27 @@
 
 pub mod batch;
 pub mod breaker;
+pub mod draws;
+pub mod edges;
 pub mod excess;
 pub mod increment;
+pub mod levels;
 pub mod limit;
 pub mod mixture;
+pub mod placebo;
+pub mod proof;
+pub mod quantile;
 
 pub use batch::{Batch, Batcher};
 pub use breaker::Breaker;
+pub use edges::Latencies;
 pub use excess::Excess;
+pub use levels::{LevelCounts, Shape};
 pub use limit::OverLimit;
 pub use mixture::{Mixture, Wealth};
+pub use placebo::Placebo;
+pub use proof::{ErrorProof, LimitProof, QuantileProof};
+pub use quantile::OverQuantile;
 
 use libm::{exp, log, log1p};
 

@@ -11,6 +11,11 @@ const ODDS: [f64; 6] = [1.3, 1.7, 2.5, 4.0, 8.0, 30.0];
 /// How near to 0 and 1 a limit may come.
 const NEAREST: f64 = 1e-9;
 
+/// The nearest rate to this one that can be bet against.
+pub(super) const fn within_odds(rate: f64) -> f64 {
+    rate.clamp(NEAREST, 1.0 - NEAREST)
+}
+
 /// The test of "canary rate <= limit, at all times": Wald's likelihood ratio, mixed over a grid of odds.
 ///
 /// By itself it cannot tell a bad canary from a bad day: a limit is held against the canary only together with a
@@ -27,7 +32,7 @@ impl OverLimit {
     /// against 0 or 1: the nearest rate that has odds stands in for them.
     #[must_use]
     pub fn new(limit: f64, alpha: f64) -> Self {
-        let limit = limit.clamp(NEAREST, 1.0 - NEAREST);
+        let limit = within_odds(limit);
         let odds = limit / (1.0 - limit);
         let rates = ODDS.map(|times| odds * times / (1.0 + odds * times));
         let scores = rates.map(|rate| log(rate / limit));

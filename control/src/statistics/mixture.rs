@@ -90,6 +90,15 @@ impl Mixture {
         log_sum_exp(cash.iter().copied().chain(components))
     }
 
+    /// The place in the grid of the alternative that holds the most of the stake; the first where several do.
+    #[must_use]
+    pub fn leading(&self) -> usize {
+        let Wealth { committed, block, .. } = &self.wealth;
+        let wealth = committed.iter().zip(block).zip(&self.cap).map(|((w, gain), cap)| w + cap.min(*gain));
+        let most = |best: (usize, f64), (place, wealth)| if wealth > best.1 { (place, wealth) } else { best };
+        wealth.enumerate().fold((0, f64::NEG_INFINITY), most).0
+    }
+
     /// Commits what the block gained, as far as the cap allows, and begins the next block.
     pub fn end_block(&mut self) {
         let Wealth { committed, block, .. } = &mut self.wealth;

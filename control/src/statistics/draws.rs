@@ -1,0 +1,58 @@
+//! Do random draws follow the split?
+
+use libm::{log, log1p};
+
+use super::START_SHARE;
+use super::mixture::Mixture;
+
+/// How many times the weight's odds the draws' may be, to both sides: the grid of alternatives, all of one weight.
+const ODDS: [f64; 10] = [0.5, 0.8, 0.9, 0.95, 0.98, 1.02, 1.05, 1.1, 1.25, 2.0];
+
+/// The test of "each draw goes to the canary with the chance that its weight says, independently": Wald's likelihood
+/// ratio of the binomial law, mixed over both sides.
+///
+/// The dice are the proxy's own, so there is no dispersion to temper for and no cap: a finding says that the split
+/// or the count is wrong, and that no comparison of the two versions can be trusted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draws {
+    mixture: Mixture,
+}
+
+impl Default for Draws {
+    fn default() -> Self {
+        Self { mixture: Mixture::new(&[1.0; ODDS.len()], &ODDS.map(log), START_SHARE, None) }
+    }
+}
+
+impl Draws {
+    /// A test that saw no draw yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds draws that were made at one weight (a fraction): `canary` of `all` went to the canary. At a weight of 0 or
+    /// 1 nothing is drawn, and nothing is said.
+    pub fn add(&mut self, canary: u64, all: u64, weight: f64) {
+        if !(weight > 0.0 && weight < 1.0) {
+            return;
+        }
+        self.mixture.add(ODDS.iter().map(|odds| ll_odds(canary, all, weight, *odds)), 1.0);
+    }
+
+    /// The stake behind the test.
+    #[must_use]
+    pub const fn mixture(&self) -> &Mixture {
+        &self.mixture
+    }
+
+    /// The stake behind the test, to end blocks and invest.
+    pub const fn mixture_mut(&mut self) -> &mut Mixture {
+        &mut self.mixture
+    }
+}
+
+/// The one-sample increment where the alternative has `odds` times the odds of `p`.
+fn ll_odds(events: u64, all: u64, p: f64, odds: f64) -> f64 {
+    events as f64 * log(odds) - all as f64 * log1p(p * (odds - 1.0))
+}

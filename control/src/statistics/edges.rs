@@ -1,0 +1,195 @@
+//! Where stable's latencies lie, and how latencies are sorted by it.
+//!
+//! An **edge** is the number of a bucket of [`meter::LatencyCounts`]: what is in it or above is beyond the edge. Edges
+//! are taken from the past alone and frozen in between, so nothing that is judged had a part in them.
+
+use meter::{LATENCY_BUCKETS, LatencyCounts, latency_bound_us};
+use serde::{Deserialize, Serialize};
+
+use super::levels::{EDGE_QUANTILES, LEVELS, LevelCounts};
+
+/// A latency counts for so much when it is new: whole numbers decay to the same bits everywhere.
+const UNIT: u64 = 1024;
+/// What is left of a count after a second, in parts of 2^32: half after 60 s, as 0.5^(1/60) = 0.988514...
+const KEPT: u64 = 4_245_635_389;
+
+/// A histogram of latencies in which older ones count less: half after 60 s.
+///
+/// Counts are whole numbers of 1/1024 and round down as they decay, so what was rare and long ago is forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Runs", into = "Runs")]
+pub struct Latencies {
+    /// Empty where nothing is counted, otherwise one for each bucket.
+    counts: Box<[u64]>,
+}
+
+impl Latencies {
+    /// Adds latencies of the present second.
+    pub fn observe(&mut self, latencies: &LatencyCounts) {
+        if latencies.is_empty() {
+            return;
+        }
+        if self.counts.is_empty() {
+            self.counts = vec![0; LATENCY_BUCKETS].into_boxed_slice();
+        }
+        for (bucket, count) in latencies.iter() {
+            self.counts[bucket] = self.counts[bucket].saturating_add(count.saturating_mul(UNIT));
+        }
+    }
+
+    /// Ends a second: what was counted counts a little less.
+    pub fn end_second(&mut self) {
+        let mut left = 0;
+        for count in &mut self.counts {
+            // At most 2^64 x 2^32, and the result is below the count.
+            *count = ((u128::from(*count) * u128::from(KEPT)) >> 32) as u64;
+            left |= *count;
+        }
+        if left == 0 {
+            self.counts = Box::default();
+        }
+    }
+
+    /// How many latencies are remembered, older ones counting less.
+    #[must_use]
+    pub fn total(&self) -> f64 {
+        self.counts.iter().map(|count| *count as f64).sum::<f64>() / UNIT as f64
+    }
+
+    /// The edge of a quantile (0 to 1).
+    #[must_use]
+    pub fn edge(&self, quantile: f64) -> usize {
+        let [edge] = pick_edges(&self.counts, &[quantile]);
+        edge
+    }
+
+    /// The edges of [`EDGE_QUANTILES`], ascending.
+    #[must_use]
+    pub fn edges(&self) -> [usize; 10] {
+        pick_edges(&self.counts, &EDGE_QUANTILES)
+    }
+}
+
+/// The edges of ascending quantiles: each the bucket after the first up to which that part of all counts lies.
+fn pick_edges<const N: usize>(counts: &[u64], quantiles: &[f64; N]) -> [usize; N] {
+    let total: f64 = counts.iter().map(|count| *count as f64).sum();
+    let (mut below, mut bucket) = (0.0, 0);
+    quantiles.map(|quantile| {
+        while bucket < counts.len() && below + (counts[bucket] as f64) < quantile * total {
+            below += counts[bucket] as f64;
+            bucket += 1;
+        }
+        (bucket + 1).min(counts.len().max(1))
+    })
+}
+
+/// The edge of latencies longer than those of `edge` by `stretch` (a fraction of them, at least 0), rounded up to a
+/// bucket: the safe side where the canary's edge is to find harm.
+#[must_use]
+pub fn shift_edge(edge: usize, stretch: f64) -> usize {
+    shift_up(edge, stretch, LATENCY_BUCKETS, bound)
+}
+
+/// As [`shift_edge`], but rounded down: the safe side where the canary's edge is to prove that there is no harm.
+#[must_use]
+pub fn shift_edge_down(edge: usize, stretch: f64) -> usize {
+    shift_down(edge, stretch, LATENCY_BUCKETS, bound)
+}
+
+fn bound(bucket: usize) -> f64 {
+    latency_bound_us(bucket) as f64
+}
+
+/// Room for the rounding of a product, so that an edge which is met exactly is met.
+const ROUNDING: f64 = 1e-12;
+
+/// The first of `buckets` buckets from `edge` on whose lower bound is at least `1 + stretch` times that of `edge`.
+fn shift_up(edge: usize, stretch: f64, buckets: usize, bound: impl Fn(usize) -> f64) -> usize {
+    if edge >= buckets {
+        return edge;
+    }
+    let longer = bound(edge) * (1.0 + stretch) * (1.0 - ROUNDING);
+    first_where(edge, buckets, |bucket| bound(bucket) >= longer)
+}
+
+/// The last of `buckets` buckets from `edge` on whose lower bound is at most `1 + stretch` times that of `edge`.
+fn shift_down(edge: usize, stretch: f64, buckets: usize, bound: impl Fn(usize) -> f64) -> usize {
+    if edge >= buckets {
+        return edge;
+    }
+    let longer = bound(edge) * (1.0 + stretch) * (1.0 + ROUNDING);
+    first_where(edge + 1, buckets, |bucket| bound(bucket) > longer) - 1
+}
+
+/// The first bucket in this range that meets a condition which all after it meet, too; its end where none does.
+fn first_where(mut from: usize, mut to: usize, met: impl Fn(usize) -> bool) -> usize {
+    while from < to {
+        let middle = from.midpoint(to);
+        if met(middle) {
+            to = middle;
+        } else {
+            from = middle + 1;
+        }
+    }
+    from
+}
+
+/// Sorts counts by bucket (ascending, as [`LatencyCounts::iter`] gives them) into levels at these edges (ascending).
+#[must_use]
+pub fn levels(counts: impl Iterator<Item = (usize, u64)>, edges: &[usize; 10]) -> LevelCounts {
+    let mut levels = [0; LEVELS];
+    let mut level = 0;
+    for (bucket, count) in counts {
+        while level < edges.len() && bucket >= edges[level] {
+            level += 1;
+        }
+        levels[level] += count;
+    }
+    levels
+}
+
+/// How many are beyond an edge.
+#[must_use]
+pub fn over(counts: impl Iterator<Item = (usize, u64)>, edge: usize) -> u64 {
+    counts.filter(|(bucket, _)| *bucket >= edge).map(|(_, count)| count).sum()
+}
+
+/// A saved histogram with buckets that do not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the saved latencies lie in buckets beyond the last, or overlap")]
+pub struct Unfit;
+
+/// Counts of successive buckets, each run with the number of its first.
+#[derive(Serialize, Deserialize)]
+struct Runs(Vec<(usize, Vec<u64>)>);
+
+impl From<Latencies> for Runs {
+    fn from(latencies: Latencies) -> Self {
+        let mut runs: Vec<(usize, Vec<u64>)> = Vec::new();
+        for (bucket, count) in latencies.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            match runs.last_mut() {
+                Some((first, run)) if *first + run.len() == bucket => run.push(*count),
+                Some(_) | None => runs.push((bucket, vec![*count])),
+            }
+        }
+        Self(runs)
+    }
+}
+
+impl TryFrom<Runs> for Latencies {
+    type Error = Unfit;
+
+    fn try_from(Runs(runs): Runs) -> Result<Self, Unfit> {
+        if runs.iter().all(|(_, run)| run.is_empty()) {
+            return Ok(Self::default());
+        }
+        let mut counts = vec![0; LATENCY_BUCKETS].into_boxed_slice();
+        let mut next = 0;
+        for (first, run) in runs {
+            let end = first.checked_add(run.len()).filter(|_| first >= next).ok_or(Unfit)?;
+            counts.get_mut(first..end).ok_or(Unfit)?.copy_from_slice(&run);
+            next = end;
+        }
+        Ok(Self { counts })
+    }
+}

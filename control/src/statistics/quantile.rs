@@ -1,0 +1,82 @@
+//! T2 at one quantile: is the canary's latency at a quantile longer than the tolerance over stable's allows?
+
+use libm::log;
+
+use super::increment::ll_levels;
+use super::mixture::{Cap, Mixture};
+use super::{BLOCKS, START_SHARE};
+use crate::view::Arms;
+
+/// How many times stable's part beyond the edge the canary's may be, from p90 on.
+const TAIL_RATIOS: [f64; 4] = [1.4, 2.5, 6.0, 20.0];
+/// How many times the odds of being beyond the edge the canary's may be, below p90: there no ratio of 2.5 is possible.
+const BODY_ODDS: [f64; 4] = [1.2, 1.7, 3.0, 9.0];
+/// From here on [`TAIL_RATIOS`] are tried.
+const TAIL_FROM: f64 = 0.9;
+
+/// The test of "the canary's part beyond its (shifted) edge is at most stable's beyond its own, at all times", at the
+/// edge of one quantile.
+///
+/// Two levels, below the edge and beyond it, with the density ratios `h = ((1 - (1 - q) r) / q, r)` of a canary that
+/// has `r` times what stable has beyond its quantile `q`. The grid of `r`:
+/// - from p90 on 1.4, 2.5, 6 and 20, as far as `r (1 - q) < 1` (p90 and p95: up to 6);
+/// - below p90, where hardly any of those is possible, what 1.2, 1.7, 3 and 9 times the odds come to: at the median
+///   1.09, 1.26, 1.5 and 1.8.
+///
+/// Why it is valid: `h` is positive and rises (`r > 1` gives `(1 - (1 - q) r) / q < 1`), and the increment on ordered
+/// levels has a mean of at most 1 for every such `h`, whether or not the edge really is at the quantile `q`. With
+/// `g(l) = (n_c h(l) + n_b) / n`, if both versions have one law of levels, then `n_c ln E[h/g] + n_b ln E[1/g] <=
+/// n ln E[((n_c/n) h + n_b/n) / g] = 0` by Jensen's inequality; and `h/g` rises while `1/g` falls in `h`, so a canary
+/// with less beyond the edge only lowers the mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OverQuantile {
+    /// Density ratios below the edge and beyond it.
+    weights: Vec<[f64; 2]>,
+    mixture: Mixture,
+}
+
+impl OverQuantile {
+    /// A test at the edge of this quantile (strictly between 0 and 1) that, alone, would act at level `alpha`.
+    #[must_use]
+    pub fn new(quantile: f64, alpha: f64) -> Self {
+        let beyond = 1.0 - quantile;
+        let ratios: Vec<f64> = if quantile >= TAIL_FROM {
+            TAIL_RATIOS.into_iter().filter(|ratio| ratio * beyond < 1.0 - 1e-9).collect()
+        } else {
+            BODY_ODDS.into_iter().map(|odds| odds / (quantile + odds * beyond)).collect()
+        };
+        let weights: Vec<_> = ratios.iter().map(|ratio| two_levels(quantile, *ratio)).collect();
+        let scores: Vec<f64> = ratios.iter().map(|ratio| log(*ratio)).collect();
+        let prior = vec![1.0; ratios.len()];
+        let cap = Cap { alpha, blocks: BLOCKS };
+        Self { weights, mixture: Mixture::new(&prior, &scores, START_SHARE, Some(cap)) }
+    }
+
+    /// Adds one batch: how many latencies were beyond the edge, of how many. `phi` (at least 1) is their dispersion.
+    pub fn add(&mut self, over: Arms<u64>, requests: Arms<u64>, phi: f64) {
+        let Self { weights, mixture } = self;
+        mixture.add(weights.iter().map(|h| ll_beyond(over, requests, h)), phi);
+    }
+
+    /// The stake behind the test.
+    #[must_use]
+    pub const fn mixture(&self) -> &Mixture {
+        &self.mixture
+    }
+
+    /// The stake behind the test, to end blocks and invest.
+    pub const fn mixture_mut(&mut self) -> &mut Mixture {
+        &mut self.mixture
+    }
+}
+
+/// The density ratios below and beyond the edge of a quantile, of a canary with `ratio` times stable's part beyond.
+pub(super) fn two_levels(quantile: f64, ratio: f64) -> [f64; 2] {
+    [(1.0 - (1.0 - quantile) * ratio) / quantile, ratio]
+}
+
+/// The increment on the two levels below and beyond an edge.
+pub(super) fn ll_beyond(over: Arms<u64>, requests: Arms<u64>, h: &[f64; 2]) -> f64 {
+    let levels = |over: u64, requests: u64| [requests.saturating_sub(over), over];
+    ll_levels(&levels(over.canary, requests.canary), &levels(over.stable, requests.stable), h)
+}
