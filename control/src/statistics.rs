@@ -33,7 +33,7 @@ pub mod placebo;
 pub mod proof;
 pub mod quantile;
 
-pub use batch::{Batch, Batcher};
+pub use batch::{Batch, Batcher, Gather};
 pub use breaker::Breaker;
 pub use edges::Latencies;
 pub use excess::Excess;

@@ -4,6 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::view::Arms;
 
+/// Counts of both versions that add up over ticks.
+pub trait Gather {
+    /// Judged requests that ended.
+    fn requests(&self) -> Arms<u64>;
+
+    /// Adds the counts of another tick.
+    fn gather(&mut self, tick: &Self);
+}
+
 /// What both versions did over some ticks, as far as tests need it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Batch {
@@ -27,6 +36,16 @@ impl Batch {
     }
 }
 
+impl Gather for Batch {
+    fn requests(&self) -> Arms<u64> {
+        self.requests
+    }
+
+    fn gather(&mut self, tick: &Self) {
+        self.merge(tick);
+    }
+}
+
 fn add(mine: &mut Arms<u64>, theirs: Arms<u64>) {
     mine.stable = mine.stable.saturating_add(theirs.stable);
     mine.canary = mine.canary.saturating_add(theirs.canary);
@@ -36,25 +55,27 @@ fn add(mine: &mut Arms<u64>, theirs: Arms<u64>) {
 /// carries no two-sample evidence, however long it goes on. When a batch closes depends on how many requests there
 /// were, never on how they ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Batcher {
-    open: Option<Batch>,
+pub struct Batcher<B = Batch> {
+    open: Option<B>,
 }
 
 impl Batcher {
     /// How many requests close a batch.
     pub const MIN_TOTAL: u64 = 20;
+}
 
+impl<B: Gather> Batcher<B> {
     /// Adds a tick; gives the batch that it closed, if it closed one.
-    pub fn push(&mut self, tick: Batch) -> Option<Batch> {
+    pub fn push(&mut self, tick: B) -> Option<B> {
         let batch = match self.open.take() {
             Some(mut open) => {
-                open.merge(&tick);
+                open.gather(&tick);
                 open
             }
             None => tick,
         };
-        let Arms { stable, canary } = batch.requests;
-        if canary >= 1 && stable >= 1 && canary.saturating_add(stable) >= Self::MIN_TOTAL {
+        let Arms { stable, canary } = batch.requests();
+        if canary >= 1 && stable >= 1 && canary.saturating_add(stable) >= Batcher::MIN_TOTAL {
             return Some(batch);
         }
         self.open = Some(batch);
@@ -62,13 +83,13 @@ impl Batcher {
     }
 
     /// Gives what there is, whatever there is: for a change of weights.
-    pub fn flush(&mut self) -> Option<Batch> {
+    pub fn flush(&mut self) -> Option<B> {
         self.open.take()
     }
 
     /// What was gathered since the last batch.
     #[must_use]
-    pub const fn open(&self) -> Option<&Batch> {
+    pub const fn open(&self) -> Option<&B> {
         self.open.as_ref()
     }
 }
