@@ -32,8 +32,15 @@ impl Excess {
 
     /// Adds one batch's events. `phi` (at least 1) is their dispersion.
     pub fn add(&mut self, events: Arms<u64>, requests: Arms<u64>, phi: f64) {
-        let Self { ratio, points, mixture } = self;
-        mixture.add(RATIOS.iter().map(|r| ll_count(events, requests, *ratio, *points, *ratio * r)), phi);
+        self.add_tolerating(self.ratio, events, requests, phi);
+    }
+
+    /// Adds one batch's events, tolerating this ratio to stable's rate where it is larger than the test's own:
+    /// [`tolerance_ratio`](super::placebo::tolerance_ratio).
+    pub fn add_tolerating(&mut self, ratio: f64, events: Arms<u64>, requests: Arms<u64>, phi: f64) {
+        let Self { ratio: own, points, mixture } = self;
+        let ratio = ratio.max(*own);
+        mixture.add(RATIOS.iter().map(|r| ll_count(events, requests, ratio, *points, ratio * r)), phi);
     }
 
     /// The stake behind the test.
