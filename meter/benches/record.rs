@@ -36,7 +36,7 @@ fn outcome(number: u64, latency_us: u64) -> Outcome {
         endpoint: Some((number % 3) as u16),
         group: (number % GROUPS as u64) as u8,
         paths: 0,
-        total_us: None,
+        total_us: Some(latency_us + 2_000),
         latency_us: Some(latency_us),
     }
 }
@@ -45,9 +45,9 @@ fn outcome(number: u64, latency_us: u64) -> Outcome {
 fn fill(meter: &VersionMeter) {
     for (number, us) in (0..LATENCIES).zip(latencies()) {
         let core = number as usize % CORES;
-        meter.begin(core);
+        meter.begin(core, true);
         meter.record(core, &outcome(number, us));
-        meter.end(core, Some(us));
+        meter.end(core, Some(us), true);
     }
 }
 
@@ -83,9 +83,9 @@ fn begin_record_and_end(bencher: Bencher<'_, '_>) {
     let mut next = outcomes.iter().cycle();
     bencher.bench_local(|| {
         if let Some(outcome) = next.next() {
-            meter.begin(0);
+            meter.begin(0, true);
             meter.record(0, black_box(outcome));
-            meter.end(0, outcome.latency_us);
+            meter.end(0, outcome.latency_us, true);
         }
     });
 }

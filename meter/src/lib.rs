@@ -15,5 +15,5 @@ mod tally;
 pub use latency::{LATENCY_BUCKETS, LatencyCounts, latency_bound_us, latency_bounds_us, latency_bucket_of};
 pub use outcome::{Attempt, Class, GROUPS, Outcome};
 pub use service::ServiceMeter;
-pub use shard::VersionMeter;
+pub use shard::{Exposure, VersionMeter};
 pub use tally::{Drawn, GroupCounts, PathTally, Tally, Window};

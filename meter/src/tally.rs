@@ -10,7 +10,7 @@ pub struct GroupCounts {
     pub requests: u64,
     /// How many of them failed.
     pub bad: u64,
-    /// How many of them had a latency.
+    /// How many of them have a latency that counts: those that did not fail, and timeouts at their age.
     pub timed: u64,
     /// How many of those were longer than each of the watched latencies
     /// ([`VersionMeter::watch`](crate::VersionMeter::watch)).
@@ -41,8 +41,13 @@ pub struct Drawn {
     pub at_random: u64,
     /// Requests that are over.
     pub ended: u64,
-    /// Requests that are over without a first attempt on record: answers that nobody judged. Always 0 unless something
+    /// Requests that are over without a first attempt on record: answers that nobody counted. Always 0 unless something
     /// is wrong with the proxy.
+    ///
+    /// Every ending has its record. One that the version had no part in (the client left before anything was sent, the
+    /// proxy answered in its own name after the draw, or it ended with the request in flight) is a first attempt of
+    /// [`Class::ClientAbort`] or [`Class::Local`] that is counted and not judged. What is left is a request that broke
+    /// in the proxy's hands: a panic, or a way out that nobody thought of.
     pub lost: u64,
 }
 
@@ -69,7 +74,8 @@ pub struct Tally {
     pub endpoints: [GroupCounts; GROUPS],
     /// What was drawn, and what became of it.
     pub drawn: Drawn,
-    /// Judged attempts by path, in the order of the split's paths; empty where it has none.
+    /// Judged attempts by path, in the order of the split's paths. One that is missing at the end counted nothing, and
+    /// a surplus one is empty.
     pub paths: Vec<PathTally>,
 }
 
@@ -112,6 +118,16 @@ impl Tally {
 
     /// Adds a window.
     pub fn merge(&mut self, window: &Window) {
+        self.merge_without_paths(window);
+        if self.paths.len() < window.paths.len() {
+            self.paths.resize_with(window.paths.len(), PathTally::default);
+        }
+        for (mine, theirs) in self.paths.iter_mut().zip(&window.paths) {
+            mine.merge(theirs);
+        }
+    }
+
+    pub(crate) fn merge_without_paths(&mut self, window: &Window) {
         add(&mut self.judged, &window.judged);
         for (mine, theirs) in self.attempts.iter_mut().zip(&window.attempts) {
             add(mine, theirs);
@@ -124,12 +140,6 @@ impl Tally {
         self.total_good.merge(&window.total_good);
         self.total_bad.merge(&window.total_bad);
         self.drawn.merge(&window.drawn);
-        if self.paths.len() < window.paths.len() {
-            self.paths.resize_with(window.paths.len(), PathTally::default);
-        }
-        for (mine, theirs) in self.paths.iter_mut().zip(&window.paths) {
-            mine.merge(theirs);
-        }
     }
 }
 
@@ -165,7 +175,7 @@ impl PathTally {
 }
 
 impl Drawn {
-    fn merge(&mut self, window: &Self) {
+    pub(crate) fn merge(&mut self, window: &Self) {
         self.all += window.all;
         self.at_random += window.at_random;
         self.ended += window.ended;
