@@ -116,6 +116,23 @@ impl<'a> Cursor<'a> {
         read(text).map_err(|illegal| self.wrong(report, illegal.to_string())).ok()
     }
 
+    /// One of a few words. Any other is a problem; `wrong` says what it is not.
+    pub(crate) fn choice<T: Copy>(&self, report: &mut Report, wrong: &str, words: &[(&str, T)]) -> Option<T> {
+        let legal = || words.iter().map(|(word, _)| *word);
+        let text = self.text(report, &listed(legal()))?;
+        let chosen = words.iter().find(|(word, _)| *word == text).map(|(_, chosen)| *chosen);
+        if chosen.is_none() {
+            let near = did_you_mean(text, legal());
+            self.wrong(report, format!("{} {wrong}; legal is {}{near}", quoted(text), listed(legal())));
+        }
+        chosen
+    }
+
+    /// Yes or no, as YAML and JSON both say it.
+    pub(crate) fn switch(&self, report: &mut Report) -> Option<bool> {
+        self.choice(report, "is no truth value", &[("true", true), ("false", false)])
+    }
+
     /// The text of a single value, where this is one.
     pub(crate) fn word(&self) -> Option<&'a str> {
         match &self.node.value {
@@ -188,15 +205,15 @@ fn unknown_key(name: &str, keys: &Keys) -> String {
     if keys.later.contains(&name) {
         return format!("{quoted} is known and not built yet; leave it out for now");
     }
-    if keys.outside.contains(&name) {
-        return format!("{quoted} is no key of {}; write it beside, in the mapping around this one", keys.of);
+    if let Some((_, instead)) = keys.elsewhere.iter().find(|(key, _)| *key == name) {
+        return format!("{quoted} is no key of {}; {instead}", keys.of);
     }
     if name == "<<" {
         return "merge keys are not read; write the keys here, or use an alias for the whole value".to_owned();
     }
     let legal = listed(keys.known.iter().copied());
     let near = did_you_mean(name, keys.known.iter().chain(keys.later).copied());
-    format!("{quoted} is no key of {}; legal keys are {legal}{near}", keys.of)
+    format!("{quoted} is no key of {}; legal keys are {legal}{}{near}", keys.of, keys.more)
 }
 
 /// What an unknown key was perhaps meant to be, so that one slip is not told twice.
@@ -204,11 +221,9 @@ fn unknown_key(name: &str, keys: &Keys) -> String {
 enum Meant {
     /// A near miss of this key.
     Key(&'static str),
-    /// A part that is not built yet.
-    Later,
     /// Any key, from another mapping.
     Merged,
-    /// Nothing near.
+    /// None of these keys: nothing is near, or it is known to be something else.
     Nothing,
 }
 
@@ -217,8 +232,8 @@ impl Meant {
         if name == "<<" {
             return Self::Merged;
         }
-        if keys.later.contains(&name) {
-            return Self::Later;
+        if keys.later.contains(&name) || keys.elsewhere.iter().any(|(key, _)| *key == name) {
+            return Self::Nothing;
         }
         nearest(name, keys.known.iter().copied()).map_or(Self::Nothing, Self::Key)
     }
@@ -240,6 +255,16 @@ impl<'a> Fields<'a> {
         self.entries.iter().find(|entry| entry.key.text == key).map(|entry| &entry.value)
     }
 
+    /// What is read under a key, or what holds where it is not written; none where what is written is wrong.
+    pub(crate) fn or<T>(&self, key: &str, usual: T, read: impl FnOnce(&Cursor<'a>) -> Option<T>) -> Option<T> {
+        self.get(key).map_or(Some(usual), read)
+    }
+
+    /// What is read under a key where it is written; none where what is written is wrong.
+    pub(crate) fn if_written<T>(&self, key: &str, read: impl FnOnce(&Cursor<'a>) -> Option<T>) -> Option<Option<T>> {
+        self.get(key).map_or(Some(None), |written| read(written).map(Some))
+    }
+
     /// Whether a key is written.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
@@ -258,10 +283,10 @@ impl<'a> Fields<'a> {
         value
     }
 
-    /// Reports that none of several keys is written, unless it is a problem already that one of them is misspelt or not
-    /// built yet.
+    /// Reports that none of several keys is written, unless it is a problem already that something unknown is written in
+    /// their stead: that one says what is legal.
     pub(crate) fn chooses_none(&self, report: &mut Report, message: impl Into<String>) {
-        if self.meant.iter().all(|meant| *meant == Meant::Nothing) {
+        if self.meant.is_empty() {
             self.wrong(report, message);
         }
     }

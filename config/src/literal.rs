@@ -164,6 +164,20 @@ pub fn duration(text: &str) -> Result<Duration, Illegal> {
     Ok(Duration::from_millis(milliseconds))
 }
 
+/// A time in the fewest words that [`duration`] reads: `1h30m`, `500ms`, `0s`. Parts of a millisecond are left out.
+pub(crate) fn spelt(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let parts = [
+        (milliseconds / 3_600_000, "h"),
+        (milliseconds / 60_000 % 60, "m"),
+        (milliseconds / 1_000 % 60, "s"),
+        (milliseconds % 1_000, "ms"),
+    ];
+    let spelt: String =
+        parts.iter().filter(|(number, _)| *number > 0).map(|(number, unit)| format!("{number}{unit}")).collect();
+    if spelt.is_empty() { "0s".to_owned() } else { spelt }
+}
+
 impl FromStr for Endpoint {
     type Err = Illegal;
 

@@ -4,18 +4,22 @@ mod gate;
 mod place;
 mod plan;
 mod routes;
+mod rule;
 mod service;
+mod step;
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::cursor::{Cursor, Entry, Report};
 use crate::keys;
 use crate::model::{Configuration, Name, Plan, Service};
-use crate::problem::{self, Problem, Problems, quoted};
+use crate::problem::{self, Problem, Problems, did_you_mean, quoted};
 use crate::tree::{LONGEST, Place, grow};
 
 pub(crate) use place::{clash, without_token};
+use plan::Planned;
 use routes::Routes;
 
 /// A configuration that was read, and what its author should know about it.
@@ -111,14 +115,14 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
         Some(state) => file_path(state, "the path of a directory", report),
         None => Some(PathBuf::from(Configuration::DEFAULT_STATE)),
     };
-    let plans = match fields.get("plans") {
-        Some(plans) => named_plans(plans, report),
-        None => Some(Vec::new()),
-    };
     let services = fields
         .need(report, "services", "at least one service")
         .cloned()
         .and_then(|services| all_services(&services, report));
+    let plans = match fields.get("plans") {
+        Some(plans) => named_plans(plans, services.as_deref(), report),
+        None => Some(Vec::new()),
+    };
     Some(Configuration { listeners: listeners?, admin: admin?, state: state?, services: services?, plans: plans? })
 }
 
@@ -128,12 +132,16 @@ fn all_services(services: &Cursor<'_>, report: &mut Report) -> Option<Vec<Servic
         services.wrong(report, "no service is written here; write at least one");
         return None;
     }
-    let mut routes = Routes::default();
-    let read: Vec<_> = entries.iter().map(|entry| service::service(entry, &mut routes, report)).collect();
+    let (mut routes, mut judged) = (Routes::default(), Vec::new());
+    let read: Vec<_> = entries.iter().map(|entry| service::service(entry, &mut routes, &mut judged, report)).collect();
+    for judged in &judged {
+        routes.check(judged, report);
+    }
     read.into_iter().collect()
 }
 
-fn named_plans(plans: &Cursor<'_>, report: &mut Report) -> Option<Vec<(Name, Plan)>> {
+/// The plans that a rollout may name. What they ask of a service is told by `services`, where those could be read.
+fn named_plans(plans: &Cursor<'_>, services: Option<&[Service]>, report: &mut Report) -> Option<Vec<(Name, Plan)>> {
     let entries = plans.entries(report, "a mapping from each plan's name to the plan")?;
     let read: Vec<_> = entries
         .iter()
@@ -143,11 +151,37 @@ fn named_plans(plans: &Cursor<'_>, report: &mut Report) -> Option<Vec<(Name, Pla
                 let message = "is a reserved name (a service's own plan, and the built-in one); choose another";
                 report.problem(entry.key.place, &entry.value.path, message);
             }
-            let plan = plan::plan(&entry.value, report);
-            Some((name?, plan?))
+            let planned = plan::plan(&entry.value, report);
+            if let Some(services) = services {
+                suits_some(&planned, services, report);
+            }
+            Some((name?, planned.plan?))
         })
         .collect();
     read.into_iter().collect()
+}
+
+/// Warns of what a plan asks and no service has. Which service a rollout gives it to is known when the rollout starts.
+fn suits_some(planned: &Planned<'_>, services: &[Service], report: &mut Report) {
+    if let Some((baseline, written)) = &planned.baseline
+        && !services.iter().any(|service| service.versions.iter().any(|version| version.name == *baseline))
+    {
+        let versions = services.iter().flat_map(|service| &service.versions).map(|version| version.name.as_str());
+        let versions: BTreeSet<&str> = versions.chain(["stable", "equal"]).collect();
+        let near = did_you_mean(baseline.as_str(), versions);
+        let baseline = quoted(baseline.as_str());
+        let message = format!("no service has a version {baseline}, so no rollout can start under this plan{near}");
+        report.warning(written.place, &written.path, message);
+    }
+    for (path, written) in &planned.paths {
+        if !services.iter().any(|service| path.is_within(&service.path) || service.path.is_within(path)) {
+            let path = path.as_str();
+            let message = format!(
+                "no request of any service begins with {path}, so under this plan nothing advances for want of data"
+            );
+            report.warning(written.place, &written.path, message);
+        }
+    }
 }
 
 /// The name that the operator chose as a key.

@@ -33,6 +33,7 @@ proptest! {
     fn a_duration_is_the_sum_of_its_parts(h in 0_u64..100, m in 0_u64..100, s in 0_u64..100, ms in 0_u64..5000) {
         let total = Duration::from_millis(((h * 60 + m) * 60 + s) * 1000 + ms);
         prop_assert_eq!(duration(&format!("{h}h{m}m{s}s{ms}ms")), Ok(total));
+        prop_assert_eq!(duration(&spelt(total)), Ok(total));
     }
 
     #[test]

@@ -1,38 +1,64 @@
-//! Plans and their steps.
+//! Plans.
 
-use crate::cursor::{Cursor, Report};
+use std::time::Duration;
+
+use crate::cursor::{Cursor, Fields, Report};
 use crate::keys;
 use crate::literal::{self, Illegal};
-use crate::model::{Gate, Plan, Step};
-use crate::problem::{did_you_mean, quoted};
+use crate::model::{Advance, Baseline, Gate, Name, PathPrefix, Plan, Step};
+use crate::problem::quoted;
 use crate::read::gate::gates;
-use crate::tree::Place;
-use crate::units::{Alpha, Weight};
+use crate::read::step::{Usual, steps};
+use crate::units::{Alpha, Beta};
 
-pub(super) fn plan(written: &Cursor<'_>, report: &mut Report) -> Option<Plan> {
-    let fields = written.fields(report, &keys::PLAN)?;
-    let alpha = match fields.get("alpha") {
-        Some(written) => written.literal(report, "a percentage, like 1%", str::parse),
-        None => Some(Alpha::DEFAULT),
-    };
-    let min_requests = match fields.get("min_requests") {
-        Some(written) => written.literal(report, "a whole number, like 50", min_requests),
-        None => Some(Plan::MIN_REQUESTS),
-    };
-    let advance = match fields.get("advance") {
-        Some(written) => advance(written, report),
-        None => Some(()),
-    };
-    let steps = match fields.get("steps") {
-        Some(written) => steps(written, report),
-        None => Some(Step::built_in()),
-    };
+/// A plan, and those of its values that only a service can tell right from wrong.
+pub(super) struct Planned<'a> {
+    /// The plan, where nothing else is wrong with it.
+    pub(super) plan: Option<Plan>,
+    /// The version that it names as its baseline.
+    pub(super) baseline: Option<(Name, Cursor<'a>)>,
+    /// The paths that its gates judge by themselves.
+    pub(super) paths: Vec<(PathPrefix, Cursor<'a>)>,
+}
+
+pub(super) fn plan<'a>(written: &Cursor<'a>, report: &mut Report) -> Planned<'a> {
+    let mut planned = Planned { plan: None, baseline: None, paths: Vec::new() };
+    let Some(fields) = written.fields(report, &keys::PLAN) else { return planned };
+    planned.plan = read(&fields, &mut planned, report);
+    planned
+}
+
+fn read<'a>(fields: &Fields<'a>, planned: &mut Planned<'a>, report: &mut Report) -> Option<Plan> {
+    let alpha =
+        fields.or("alpha", Alpha::DEFAULT, |written| written.literal(report, "a percentage, like 1%", str::parse));
+    let beta = fields.or("beta", Beta::DEFAULT, |written| written.literal(report, "a percentage, like 5%", str::parse));
+    let min_requests = fields.or("min_requests", Plan::MIN_REQUESTS, |written| {
+        written.literal(report, "a whole number, like 50", min_requests)
+    });
+    let warmup = fields.or("warmup", Plan::WARMUP, |written| written.literal(report, "a time, like 30s", warmup));
+    let advance = fields.or("advance", Advance::default(), |written| {
+        written.choice(report, "is no way to advance", &[("time", Advance::Time), ("proof", Advance::Proof)])
+    });
+    let baseline = fields.or("baseline", Baseline::default(), |written| baseline(written, planned, report));
+    let dry_run = fields.or("dry_run", false, |written| written.switch(report));
+    let usual = Usual::read(fields, report);
+    let steps = steps(fields.get("steps"), &usual, report);
     let gates = match fields.get("gates") {
-        Some(written) => gates(written, report),
+        Some(written) => gates(written, &mut planned.paths, report),
         None => Some(Gate::defaults()),
     };
-    advance?;
-    Some(Plan { alpha: alpha?, min_requests: min_requests?, steps: steps?, gates: gates?, ..Plan::built_in() })
+    let plan = Plan {
+        alpha: alpha?,
+        beta: beta?,
+        min_requests: min_requests?,
+        warmup: warmup?,
+        advance: advance?,
+        baseline: baseline?,
+        dry_run: dry_run?,
+        steps: steps?,
+        gates: gates?,
+    };
+    fits_together(&plan, fields, report).then_some(plan)
 }
 
 fn min_requests(text: &str) -> Result<u64, Illegal> {
@@ -42,90 +68,48 @@ fn min_requests(text: &str) -> Result<u64, Illegal> {
     text.parse().ok().filter(|number| digits && (1..=MOST).contains(number)).ok_or_else(wrong)
 }
 
-fn advance(written: &Cursor<'_>, report: &mut Report) -> Option<()> {
-    let text = written.text(report, "`time`")?;
-    match text {
-        "time" => return Some(()),
-        "proof" => written.wrong(report, "`proof` is known and not built yet; legal is `time`"),
+fn warmup(text: &str) -> Result<Duration, Illegal> {
+    let warmup = literal::duration(text)?;
+    if warmup <= Duration::from_secs(3600) {
+        return Ok(warmup);
+    }
+    Err(Illegal::new(format!("{} is longer than an hour; legal is 0s to 1h", quoted(text))))
+}
+
+fn baseline<'a>(written: &Cursor<'a>, planned: &mut Planned<'a>, report: &mut Report) -> Option<Baseline> {
+    const LEGAL: &str = "`stable`, `equal` or the name of another version";
+    match written.text(report, LEGAL)? {
+        "stable" => Some(Baseline::Stable),
+        "equal" => Some(Baseline::Equal),
         other => {
-            let near = did_you_mean(other, ["time", "proof"]);
-            written.wrong(report, format!("{} is no way to advance; legal is `time`{near}", quoted(other)));
+            let Some(version) = Name::new(other) else {
+                written.wrong(report, format!("{} names no version; legal is {LEGAL}", quoted(other)));
+                return None;
+            };
+            planned.baseline = Some((version.clone(), written.clone()));
+            Some(Baseline::Version(version))
         }
     }
-    None
 }
 
-fn steps(written: &Cursor<'_>, report: &mut Report) -> Option<Vec<Step>> {
-    let items = written.items(report, "a list of steps, like [{ weight: 5%, hold: 10m }, { approval: true }]")?;
-    let mut highest: Option<(Weight, Place)> = None;
-    let read: Vec<_> = items.iter().map(|item| step(item, &mut highest, report)).collect();
-    let steps: Vec<Step> = read.into_iter().collect::<Option<_>>()?;
-    if highest.is_none() {
-        let message = "no step gives the canary a weight; write at least one, like { weight: 5%, hold: 10m }, or leave \
-                       `steps` out for 1%, 5%, 25% and 50%";
-        written.wrong(report, message);
-        return None;
-    }
-    Some(steps)
-}
-
-fn step(item: &Cursor<'_>, highest: &mut Option<(Weight, Place)>, report: &mut Report) -> Option<Step> {
-    const LEGAL: &str = "{ weight: 5%, hold: 10m } or { approval: true }";
-    let fields = item.fields(report, &keys::STEP)?;
-    let hold = match fields.get("hold") {
-        Some(hold) => hold.literal(report, "a time, like 10m", literal::duration),
-        None => Some(Step::HOLD),
+/// Whether nothing in the plan waits for what cannot come. What has no effect is warned of.
+fn fits_together(plan: &Plan, fields: &Fields<'_>, report: &mut Report) -> bool {
+    let early = plan.steps.iter().any(|step| matches!(step, Step::Weight { early: true, .. }));
+    let waits = match (plan.advance, early) {
+        (Advance::Proof, _) => "`advance: proof`",
+        (Advance::Time, true) => "`early: true`",
+        (Advance::Time, false) => return true,
     };
-    match (fields.get("weight"), fields.get("approval")) {
-        (Some(weight), None) => {
-            let weight = step_weight(weight, highest, report);
-            Some(Step::of_weight(weight?, hold?))
-        }
-        (None, Some(_)) if fields.has("hold") => {
-            fields.wrong(report, "an approval waits for a person, however long; leave `hold` out");
-            None
-        }
-        (None, Some(approval)) => {
-            let text = approval.text(report, "`true`")?;
-            if text == "true" {
-                return Some(Step::Approval);
-            }
-            approval.wrong(report, format!("{} is written here; legal is `true`, or leave the step out", quoted(text)));
-            None
-        }
-        (Some(_), Some(approval)) => {
-            approval.wrong(report, format!("a step is either a weight or an approval; write two steps, each {LEGAL}"));
-            None
-        }
-        (None, None) => {
-            fields.chooses_none(report, format!("is no step; legal is {LEGAL}"));
-            None
-        }
-    }
-}
-
-fn step_weight(written: &Cursor<'_>, highest: &mut Option<(Weight, Place)>, report: &mut Report) -> Option<Weight> {
-    let weight: Weight = written.literal(report, "a weight, like 5%", str::parse)?;
-    if weight == Weight::ZERO {
-        written.wrong(report, "`0%` gives the canary nothing; legal is above 0% and below 100%");
-        return None;
-    }
-    if weight == Weight::FULL {
-        written.wrong(
-            report,
-            "`100%` leaves no stable traffic to compare with; legal is above 0% and below 100% (after its last step the \
-             canary is promoted by itself)",
-        );
-        return None;
-    }
-    if let Some((before, place)) = highest.filter(|(before, _)| weight < *before) {
+    if let (Some(gates), []) = (fields.get("gates"), plan.gates.as_slice()) {
         let message = format!(
-            "{weight} is below the {before} of an earlier step at {}; legal is {before} or more (weights never fall)",
-            report.place(place)
+            "no gate is written here that could prove anything, and {waits} waits for proof; write a gate, or leave {waits} out"
         );
-        written.wrong(report, message);
-        return None;
+        gates.wrong(report, message);
+        return false;
     }
-    *highest = Some((weight, written.place));
-    Some(weight)
+    if let (Some(dry_run), true) = (fields.get("dry_run"), plan.dry_run) {
+        let message = format!("a dry run waits for no proof, so {waits} does nothing: its steps end by time");
+        report.warning(dry_run.place, &dry_run.path, message);
+    }
+    true
 }

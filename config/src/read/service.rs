@@ -8,12 +8,18 @@ use crate::literal::{Illegal, is_token};
 use crate::model::{Affinity, Canary, Endpoint, HostName, Name, PathPrefix, Plan, Service, Version};
 use crate::problem::{did_you_mean, listed, quoted, shown};
 use crate::read::own_name;
-use crate::read::plan::plan;
-use crate::read::routes::{Claim, Routes};
+use crate::read::plan::{Planned, plan};
+use crate::read::routes::{Claim, Judged, Routes};
 use crate::tree::Place;
 use crate::units::Weight;
 
-pub(super) fn service(entry: &Entry<'_>, routes: &mut Routes, report: &mut Report) -> Option<Service> {
+/// A service, and the paths that its gates judge, for when all routes are known.
+pub(super) fn service<'a>(
+    entry: &Entry<'a>,
+    routes: &mut Routes,
+    judged: &mut Vec<Judged<'a>>,
+    report: &mut Report,
+) -> Option<Service> {
     let name = own_name(entry, "service", report);
     let fields = entry.value.fields(report, &keys::SERVICE)?;
     let route = route(entry, &fields, routes, report);
@@ -24,12 +30,52 @@ pub(super) fn service(entry: &Entry<'_>, routes: &mut Routes, report: &mut Repor
     let versions = versions(&fields, report);
     let split = versions.as_ref().and_then(|versions| split(&fields, versions, report));
     let plan = match fields.get("plan") {
-        Some(written) => plan(written, report),
+        Some(written) => {
+            let Planned { plan, baseline, paths } = plan(written, report);
+            if let (Some((baseline, written)), Some(versions), Some(split)) = (baseline, &versions, &split) {
+                check_baseline(&baseline, &written, versions, split, report);
+            }
+            if let Some((hosts, path)) = &route {
+                judged.extend(paths.into_iter().map(|(judged, written)| Judged {
+                    service: shown(&entry.key.text),
+                    hosts: hosts.clone(),
+                    path: path.clone(),
+                    judged,
+                    written,
+                }));
+            }
+            plan
+        }
         None => Some(Plan::built_in()),
     };
     let ((hosts, path), (stable, canary)) = (route?, split?);
     let versions = versions?.read?;
     Some(Service { name: name?, hosts, path, affinity: affinity?, stable, canary, versions, plan: plan? })
+}
+
+/// Whether a canary can be compared with this version, as far as the file tells.
+fn check_baseline(
+    baseline: &Name,
+    written: &Cursor<'_>,
+    versions: &Versions,
+    (stable, canary): &(Name, Option<Canary>),
+    report: &mut Report,
+) {
+    let canary = canary.as_ref().map(|canary| &canary.version);
+    let wrong = if baseline == stable {
+        "is the stable version (`stable` is all of its traffic, `equal` a slice as large as the canary's)"
+    } else if Some(baseline) == canary {
+        "is the canary, which cannot be compared with itself"
+    } else if versions.incomplete || versions.names.contains(baseline) {
+        return;
+    } else {
+        "is no version of this service"
+    };
+    let others = versions.names.iter().filter(|name| *name != stable && Some(*name) != canary);
+    let legal: Vec<&str> = ["stable", "equal"].into_iter().chain(others.map(Name::as_str)).collect();
+    let near = did_you_mean(baseline.as_str(), legal.iter().copied());
+    let (baseline, legal) = (quoted(baseline.as_str()), listed(legal));
+    written.wrong(report, format!("{baseline} {wrong}; legal is {legal}{near}"));
 }
 
 fn route(

@@ -79,7 +79,7 @@ fn the_schema_knows_the_keys_that_the_decoder_reads_and_no_others() {
         let objects = branches(&schema, at).into_iter().filter_map(|branch| branch["properties"].as_object());
         objects.flat_map(|properties| properties.keys().cloned()).collect()
     };
-    let pairs: [(&str, &Keys); 12] = [
+    let pairs: [(&str, &Keys); 13] = [
         ("", &keys::TOP),
         ("/$defs/Listener", &keys::LISTENER),
         ("/$defs/Admin", &keys::ADMIN),
@@ -91,6 +91,7 @@ fn the_schema_knows_the_keys_that_the_decoder_reads_and_no_others() {
         ("/$defs/Gate", &keys::GATE),
         ("/$defs/Errors", &keys::ERRORS),
         ("/$defs/Tolerance", &keys::TOLERANCE),
+        ("/$defs/Margin", &keys::MARGIN),
         ("/$defs/Latency", &keys::LATENCY),
     ];
     for (pointer, keys) in pairs {
@@ -113,6 +114,7 @@ fn no_key_is_both_read_and_not_built_yet() {
         &keys::GATE,
         &keys::ERRORS,
         &keys::TOLERANCE,
+        &keys::MARGIN,
         &keys::LATENCY,
     ];
     for keys in all {

@@ -3,9 +3,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
-use std::path::Path;
+mod plans;
 
-use config::{Affinity, Configuration, GateRule, Plan, Step, Tolerance};
+use std::path::Path;
+use std::time::Duration;
+
+use config::{
+    Advance, Affinity, Baseline, Configuration, Gate, GateRole, GateRule, LatencyMargin, LatencyOf, OnDeadline, Plan,
+    Step, Tolerance,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -27,17 +33,32 @@ services:
       v2: { endpoints: ["10.0.0.3:8080"] }
       v3: { endpoints: ["10.0.0.4:8080"] }
     plan:
+      beta: 2.5%
       min_requests: 200
-      steps: [{ weight: 1%, hold: 500ms }, { weight: 99.99% }]
+      warmup: 1m
+      advance: proof
+      early: true
+      deadline: 2h
+      on_deadline: promote
+      baseline: v3
+      dry_run: false
+      steps:
+        - { weight: 1%, hold: 500ms }
+        - { weight: 2%, hold: 1h, early: false, deadline: 1h, on_deadline: roll-back }
+        - { weight: 99.99% }
       gates:
         - errors: { tolerance: 0.1% }
-        - { name: doubled, errors: { tolerance: { ratio: 2, points: 0.02% } }, role: guardrail }
+        - { name: doubled, errors: { tolerance: { ratio: 2, points: 0.02% }, margin: { ratio: 3 } }, role: guardrail }
         - { name: plain, errors: {} }
         - errors: { limit: 5% }
         - latency: { limit: 300ms }
-        - latency: { limit: 2s, quantile: p99.9 }
+        - latency: { limit: 2s, quantile: p99.9, of: total }
+        - latency: {}
+        - latency: { quantile: p95, tolerance: 40%, margin: 60%, of: total }
+        - { latency: { tolerance: 30% }, role: signal, path: /checkout/cart/ }
+        - { errors: { margin: 0.5% }, path: /checkout/pay }
   shop: { affinity: { header: X-User }, versions: { v1: { endpoints: ["a:1"] } } }
-  cart: { path: /cart, affinity: client-address, weight: 0%, stable: v1, versions: { v1: { endpoints: ["a:1"] }, v2: { endpoints: ["b:1"] } } }
+  cart: { path: /cart, affinity: client-address, weight: 0%, stable: v1, versions: { v1: { endpoints: ["a:1"] }, v2: { endpoints: ["b:1"] } }, plan: { baseline: equal, dry_run: true } }
 "#;
 
 fn read(text: &str) -> Configuration {
@@ -101,42 +122,86 @@ fn percent(fraction: f64) -> String {
     format!("{:.10}%", fraction * 100.0)
 }
 
+fn milliseconds(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
+}
+
+/// A plan as a file would say it. What the plan says for all steps is said at each.
 fn written_plan(plan: &Plan) -> Value {
-    let steps: Vec<Value> = plan
-        .steps
-        .iter()
-        .map(|step| match step {
-            Step::Weight { weight, hold } => {
-                json!({ "weight": weight.to_string(), "hold": format!("{}ms", hold.as_millis()) })
-            }
-            Step::Approval => json!({ "approval": true }),
-        })
-        .collect();
-    let gates = plan.gates.iter().filter_map(|gate| {
-        let mut written = match gate.rule {
-            GateRule::Errors { tolerance: Tolerance { ratio, points } } => {
-                json!({ "errors": { "tolerance": { "ratio": ratio, "points": percent(points.get()) } } })
-            }
-            GateRule::ErrorLimit { limit } => json!({ "errors": { "limit": percent(limit.get()) } }),
-            GateRule::LatencyLimit { quantile, limit } => {
-                json!({ "latency": { "limit": format!("{}ms", limit.as_millis()), "quantile": quantile.to_string() } })
-            }
-            // It cannot be written: it stands among the default gates alone.
-            GateRule::LatencyShape => return None,
-        };
-        written["name"] = json!(gate.name.as_str());
-        Some(written)
-    });
     let mut entry = json!({
         "alpha": percent(plan.alpha.get()),
+        "beta": percent(plan.beta.get()),
         "min_requests": plan.min_requests,
-        "steps": steps,
-        "gates": gates.collect::<Vec<_>>(),
+        "warmup": milliseconds(plan.warmup),
+        "advance": match plan.advance { Advance::Time => "time", Advance::Proof => "proof" },
+        "baseline": match &plan.baseline {
+            Baseline::Stable => "stable",
+            Baseline::Equal => "equal",
+            Baseline::Version(version) => version.as_str(),
+        },
+        "dry_run": plan.dry_run,
+        "steps": plan.steps.iter().map(written_step).collect::<Vec<_>>(),
     });
-    if plan.gates == Plan::built_in().gates {
-        entry.as_object_mut().unwrap().remove("gates");
+    if plan.gates != Plan::built_in().gates {
+        entry["gates"] = plan.gates.iter().map(written_gate).collect();
     }
     entry
+}
+
+fn written_step(step: &Step) -> Value {
+    match step {
+        Step::Weight { weight, hold, early, deadline } => {
+            let mut written = json!({ "weight": weight.to_string(), "hold": milliseconds(*hold), "early": early });
+            if let Some(deadline) = deadline {
+                written["deadline"] = json!(milliseconds(deadline.after));
+                written["on_deadline"] = json!(match deadline.then {
+                    OnDeadline::Hold => "hold",
+                    OnDeadline::Promote => "promote",
+                    OnDeadline::RollBack => "roll-back",
+                });
+            }
+            written
+        }
+        Step::Approval => json!({ "approval": true }),
+    }
+}
+
+fn written_gate(gate: &Gate) -> Value {
+    let parts = |harm: Tolerance| json!({ "ratio": harm.ratio, "points": percent(harm.points.get()) });
+    let word = |of| match of {
+        LatencyOf::Head => "head",
+        LatencyOf::Total => "total",
+    };
+    let mut written = match gate.rule {
+        GateRule::Errors { tolerance, margin } => {
+            json!({ "errors": { "tolerance": parts(tolerance), "margin": parts(margin) } })
+        }
+        GateRule::ErrorLimit { limit } => json!({ "errors": { "limit": percent(limit.get()) } }),
+        GateRule::LatencyLimit { quantile, limit, of } => {
+            json!({ "latency": { "limit": milliseconds(limit), "quantile": quantile.to_string(), "of": word(of) } })
+        }
+        GateRule::Latency { quantile, tolerance, margin, of } => {
+            let mut latency = json!({ "tolerance": percent(tolerance.get()), "of": word(of) });
+            if let Some(quantile) = quantile {
+                latency["quantile"] = json!(quantile.to_string());
+            }
+            // Two margins cannot be written: they are those where none is.
+            if margin != LatencyMargin::usual(tolerance) {
+                assert_eq!(margin.body, margin.tail);
+                latency["margin"] = json!(percent(margin.body.get()));
+            }
+            json!({ "latency": latency })
+        }
+    };
+    written["name"] = json!(gate.name.as_str());
+    written["role"] = json!(match gate.role {
+        GateRole::Guardrail => "guardrail",
+        GateRole::Signal => "signal",
+    });
+    if let Some(path) = &gate.path {
+        written["path"] = json!(path.as_str());
+    }
+    written
 }
 
 #[test]
@@ -165,12 +230,17 @@ fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out(
                 "versions": { "v1": { "endpoints": ["127.0.0.1:9001"] }, "v2": { "endpoints": ["127.0.0.1:9002"] } },
                 "plan": {
                     "alpha": "1.0000000000%",
+                    "beta": "5.0000000000%",
                     "min_requests": 50,
+                    "warmup": "30000ms",
+                    "advance": "time",
+                    "baseline": "stable",
+                    "dry_run": false,
                     "steps": [
-                        { "weight": "1%", "hold": "120000ms" },
-                        { "weight": "5%", "hold": "300000ms" },
-                        { "weight": "25%", "hold": "600000ms" },
-                        { "weight": "50%", "hold": "600000ms" },
+                        { "weight": "1%", "hold": "120000ms", "early": false },
+                        { "weight": "5%", "hold": "300000ms", "early": false },
+                        { "weight": "25%", "hold": "600000ms", "early": false },
+                        { "weight": "50%", "hold": "600000ms", "early": false },
                     ],
                 },
             } },
@@ -179,60 +249,6 @@ fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out(
     );
     assert_eq!(configuration.services[0].plan, Plan::built_in());
     assert_eq!(read(&written(&configuration).to_string()), configuration);
-}
-
-#[test]
-fn every_key_of_a_plan_defaults_alone() {
-    let plan = |text: &str| {
-        let service = format!("services: {{ shop: {{ versions: {{ v1: {{ endpoints: ['a:1'] }} }}, plan: {text} }} }}");
-        read(&service).services.remove(0).plan
-    };
-    let built_in = Plan::built_in();
-    assert_eq!(plan("{}"), built_in);
-    assert_eq!(plan("{ alpha: 2% }"), Plan { alpha: "2%".parse().unwrap(), ..built_in.clone() });
-    assert_eq!(plan("{ min_requests: 7 }"), Plan { min_requests: 7, ..built_in.clone() });
-    assert_eq!(plan("{ gates: [] }"), Plan { gates: Vec::new(), ..built_in.clone() });
-    let steps = vec![Step::Weight { weight: "5%".parse().unwrap(), hold: Step::HOLD }];
-    assert_eq!(plan("{ steps: [{ weight: 5% }] }"), Plan { steps, ..built_in });
-}
-
-#[test]
-fn gates_have_the_names_and_figures_that_they_default_to() {
-    let configuration = read(FULL);
-    let gates: Vec<_> =
-        configuration.services[0].plan.gates.iter().map(|gate| (gate.name.as_str(), gate.rule)).collect();
-    let errors =
-        |ratio, points: &str| GateRule::Errors { tolerance: Tolerance { ratio, points: points.parse().unwrap() } };
-    let latency = |quantile: &str, seconds: f64| GateRule::LatencyLimit {
-        quantile: quantile.parse().unwrap(),
-        limit: std::time::Duration::from_secs_f64(seconds),
-    };
-    assert_eq!(
-        gates,
-        [
-            ("errors", errors(1.0, "0.1%")),
-            ("doubled", errors(2.0, "0.02%")),
-            ("plain", errors(1.1, "0.05%")),
-            ("errors-limit", GateRule::ErrorLimit { limit: "5%".parse().unwrap() }),
-            ("latency-p99", latency("p99", 0.3)),
-            ("latency-p99.9", latency("p99.9", 2.0)),
-        ]
-    );
-}
-
-#[test]
-fn a_tolerance_in_points_has_the_ratio_1_and_one_as_a_ratio_has_no_points() {
-    let tolerance = |text: &str| {
-        let plan = format!("{{ gates: [{{ errors: {{ tolerance: {text} }} }}] }}");
-        let service = format!("services: {{ shop: {{ versions: {{ v1: {{ endpoints: ['a:1'] }} }}, plan: {plan} }} }}");
-        let rule = read(&service).services[0].plan.gates[0].rule;
-        let GateRule::Errors { tolerance } = rule else { panic!("{text} became {rule:?}") };
-        (tolerance.ratio, tolerance.points.get())
-    };
-    assert_eq!(tolerance("0.1%"), (1.0, 0.001));
-    assert_eq!(tolerance("{ points: 0.1% }"), (1.0, 0.001));
-    assert_eq!(tolerance("{ ratio: 1.5 }"), (1.5, 0.0));
-    assert_eq!(tolerance("{ ratio: 1.5, points: 0.2% }"), (1.5, 0.002));
 }
 
 #[test]

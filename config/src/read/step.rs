@@ -1,0 +1,247 @@
+//! The steps of a plan.
+
+use std::time::Duration;
+
+use crate::cursor::{Cursor, Fields, Report};
+use crate::keys;
+use crate::literal::{self, Illegal, spelt};
+use crate::model::{Deadline, OnDeadline, Step};
+use crate::problem::{listed, quoted};
+use crate::tree::Place;
+use crate::units::Weight;
+
+/// What is written of a key: nothing, something wrong, or a value and where it stands.
+enum Said<'a, T> {
+    Nothing,
+    Wrong,
+    Value(T, Cursor<'a>),
+}
+
+impl<'a, T: Copy> Said<'a, T> {
+    fn read(fields: &Fields<'a>, key: &str, read: impl FnOnce(&Cursor<'a>) -> Option<T>) -> Self {
+        let Some(written) = fields.get(key) else { return Self::Nothing };
+        read(written).map_or(Self::Wrong, |value| Self::Value(value, written.clone()))
+    }
+
+    /// The value, or what holds where nothing is written; none where something wrong is.
+    fn or(&self, usual: T) -> Option<T> {
+        match self {
+            Self::Nothing => Some(usual),
+            Self::Wrong => None,
+            Self::Value(value, _) => Some(*value),
+        }
+    }
+}
+
+/// How a step may end otherwise than by its hold.
+struct Ending<'a> {
+    early: Said<'a, bool>,
+    deadline: Said<'a, Duration>,
+    on_deadline: Said<'a, OnDeadline>,
+}
+
+impl<'a> Ending<'a> {
+    const UNSAID: Self = Self { early: Said::Nothing, deadline: Said::Nothing, on_deadline: Said::Nothing };
+
+    fn read(fields: &Fields<'a>, report: &mut Report) -> Self {
+        const WORDS: [(&str, OnDeadline); 3] =
+            [("hold", OnDeadline::Hold), ("promote", OnDeadline::Promote), ("roll-back", OnDeadline::RollBack)];
+        Self {
+            early: Said::read(fields, "early", |written| written.switch(report)),
+            deadline: Said::read(fields, "deadline", |written| written.literal(report, "a time, like 1h", deadline)),
+            on_deadline: Said::read(fields, "on_deadline", |written| {
+                written.choice(report, "cannot be done at a deadline", &WORDS)
+            }),
+        }
+    }
+}
+
+fn deadline(text: &str) -> Result<Duration, Illegal> {
+    let deadline = literal::duration(text)?;
+    if deadline.is_zero() {
+        return Err(Illegal::new(format!(
+            "{} is over at once; legal is above 0s, and at least the hold",
+            quoted(text)
+        )));
+    }
+    Ok(deadline)
+}
+
+/// What a plan says for those of its weight steps that do not say it themselves.
+pub(super) struct Usual<'a>(Ending<'a>);
+
+impl<'a> Usual<'a> {
+    pub(super) fn read(plan: &Fields<'a>, report: &mut Report) -> Self {
+        Self(Ending::read(plan, report))
+    }
+}
+
+/// The steps as written, or the built-in ones, each with what the plan says for all.
+pub(super) fn steps(written: Option<&Cursor<'_>>, usual: &Usual<'_>, report: &mut Report) -> Option<Vec<Step>> {
+    let mut reading = Reading { usual, highest: None, longest: Duration::ZERO, deadlines: false };
+    let steps = match written {
+        Some(written) => reading.written(written, report),
+        None => reading.built_in(),
+    };
+    let steps = steps?;
+    reading.fits_usual(report).then_some(steps)
+}
+
+/// What is known of the steps so far.
+struct Reading<'a> {
+    usual: &'a Usual<'a>,
+    /// The last weight, and where it stands.
+    highest: Option<(Weight, Place)>,
+    /// The longest hold among the steps that take the plan's deadline.
+    longest: Duration,
+    /// Whether a step has a deadline of its own.
+    deadlines: bool,
+}
+
+const NO_DEADLINE: &str =
+    "says what happens at a deadline, and there is none; write one beside it, like `deadline: 1h`, or leave it out";
+
+impl Reading<'_> {
+    fn built_in(&mut self) -> Option<Vec<Step>> {
+        let steps = Step::built_in().into_iter().map(|step| match step {
+            Step::Weight { weight, hold, .. } => self.step(weight, hold, &Ending::UNSAID),
+            Step::Approval => Some(Step::Approval),
+        });
+        steps.collect()
+    }
+
+    fn written(&mut self, written: &Cursor<'_>, report: &mut Report) -> Option<Vec<Step>> {
+        let items = written.items(report, "a list of steps, like [{ weight: 5%, hold: 10m }, { approval: true }]")?;
+        let read: Vec<_> = items.iter().map(|item| self.item(item, report)).collect();
+        let steps: Vec<Step> = read.into_iter().collect::<Option<_>>()?;
+        if self.highest.is_none() {
+            let message = "no step gives the canary a weight; write at least one, like { weight: 5%, hold: 10m }, or leave \
+                           `steps` out for 1%, 5%, 25% and 50%";
+            written.wrong(report, message);
+            return None;
+        }
+        Some(steps)
+    }
+
+    fn item(&mut self, item: &Cursor<'_>, report: &mut Report) -> Option<Step> {
+        const LEGAL: &str = "{ weight: 5%, hold: 10m } or { approval: true }";
+        let fields = item.fields(report, &keys::STEP)?;
+        match (fields.get("weight"), fields.get("approval")) {
+            (Some(weight), None) => self.weight_step(weight, &fields, report),
+            (None, Some(approval)) => approval_step(approval, &fields, report),
+            (Some(_), Some(approval)) => {
+                let message = format!("a step is either a weight or an approval; write two steps, each {LEGAL}");
+                approval.wrong(report, message);
+                None
+            }
+            (None, None) => {
+                fields.chooses_none(report, format!("is no step; legal is {LEGAL}"));
+                None
+            }
+        }
+    }
+
+    fn weight_step(&mut self, weight: &Cursor<'_>, fields: &Fields<'_>, report: &mut Report) -> Option<Step> {
+        let weight = step_weight(weight, &mut self.highest, report);
+        let hold = Said::read(fields, "hold", |hold| hold.literal(report, "a time, like 10m", literal::duration));
+        let hold = hold.or(Step::HOLD);
+        let own = Ending::read(fields, report);
+        if let (Some(hold), Said::Value(deadline, written)) = (hold, &own.deadline)
+            && *deadline < hold
+        {
+            let (deadline, hold) = (spelt(*deadline), spelt(hold));
+            written.wrong(
+                report,
+                format!("{deadline} is shorter than this step's hold of {hold}; legal is {hold} or more"),
+            );
+            return None;
+        }
+        if let (Said::Nothing, Said::Nothing, Said::Value(_, written)) =
+            (&own.deadline, &self.usual.0.deadline, &own.on_deadline)
+        {
+            written.wrong(report, NO_DEADLINE);
+            return None;
+        }
+        self.deadlines |= !matches!(own.deadline, Said::Nothing);
+        self.step(weight?, hold?, &own)
+    }
+
+    /// A step that says this of its ending, and the rest as the plan does.
+    fn step(&mut self, weight: Weight, hold: Duration, own: &Ending<'_>) -> Option<Step> {
+        let usual = &self.usual.0;
+        if matches!(own.deadline, Said::Nothing) {
+            self.longest = self.longest.max(hold);
+        }
+        let early = own.early.or(usual.early.or(false)?)?;
+        let after = match (&own.deadline, &usual.deadline) {
+            (Said::Wrong, _) | (Said::Nothing, Said::Wrong) => return None,
+            (Said::Value(after, _), _) | (Said::Nothing, Said::Value(after, _)) => Some(*after),
+            (Said::Nothing, Said::Nothing) => None,
+        };
+        let then = own.on_deadline.or(usual.on_deadline.or(OnDeadline::default())?)?;
+        Some(Step::Weight { weight, hold, early, deadline: after.map(|after| Deadline { after, then }) })
+    }
+
+    /// Whether what the plan says for all steps fits those that take it.
+    fn fits_usual(&self, report: &mut Report) -> bool {
+        let usual = &self.usual.0;
+        match (&usual.deadline, &usual.on_deadline) {
+            (Said::Value(deadline, written), _) if *deadline < self.longest => {
+                let (deadline, hold) = (spelt(*deadline), spelt(self.longest));
+                let message = format!(
+                    "{deadline} is shorter than the hold of {hold} of a step without a deadline of its own; legal is \
+                     {hold} or more"
+                );
+                written.wrong(report, message);
+                false
+            }
+            (Said::Nothing, Said::Value(_, written)) if !self.deadlines => {
+                written.wrong(report, NO_DEADLINE);
+                false
+            }
+            _ => true,
+        }
+    }
+}
+
+fn approval_step(approval: &Cursor<'_>, fields: &Fields<'_>, report: &mut Report) -> Option<Step> {
+    let vain = keys::STEP.known.iter().copied().filter(|key| *key != "approval" && fields.has(key));
+    let vain: Vec<&str> = vain.collect();
+    if !vain.is_empty() {
+        let message = format!("an approval waits for a person, however long; leave {} out", listed(vain));
+        fields.wrong(report, message);
+        return None;
+    }
+    let text = approval.text(report, "`true`")?;
+    if text == "true" {
+        return Some(Step::Approval);
+    }
+    approval.wrong(report, format!("{} is written here; legal is `true`, or leave the step out", quoted(text)));
+    None
+}
+
+fn step_weight(written: &Cursor<'_>, highest: &mut Option<(Weight, Place)>, report: &mut Report) -> Option<Weight> {
+    let weight: Weight = written.literal(report, "a weight, like 5%", str::parse)?;
+    if weight == Weight::ZERO {
+        written.wrong(report, "`0%` gives the canary nothing; legal is above 0% and below 100%");
+        return None;
+    }
+    if weight == Weight::FULL {
+        written.wrong(
+            report,
+            "`100%` leaves no stable traffic to compare with; legal is above 0% and below 100% (after its last step the \
+             canary is promoted by itself)",
+        );
+        return None;
+    }
+    if let Some((before, place)) = highest.filter(|(before, _)| weight < *before) {
+        let message = format!(
+            "{weight} is below the {before} of an earlier step at {}; legal is {before} or more (weights never fall)",
+            report.place(place)
+        );
+        written.wrong(report, message);
+        return None;
+    }
+    *highest = Some((weight, written.place));
+    Some(weight)
+}
