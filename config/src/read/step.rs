@@ -189,8 +189,8 @@ impl Reading<'_> {
             (Said::Value(deadline, written), _) if *deadline < self.longest => {
                 let (deadline, hold) = (spelt(*deadline), spelt(self.longest));
                 let message = format!(
-                    "{deadline} is shorter than the hold of {hold} of a step without a deadline of its own; legal is \
-                     {hold} or more"
+                    "{deadline} is shorter than the longest hold of a step without a deadline of its own, {hold}; \
+                     legal is {hold} or more"
                 );
                 written.wrong(report, message);
                 false

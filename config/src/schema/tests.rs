@@ -1,5 +1,6 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::json_schema;
@@ -152,12 +153,112 @@ fn what_the_decoder_refuses_by_its_keys_does_not_fit_the_schema() {
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, affinity: { cookie: x, header: y } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { steps: [{ weight: 1%, approval: true }] } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { gates: [{ errors: { tolerence: 1% } }] } } }",
-        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { gates: [{ latency: {} }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { gates: [{ latency: { limit: 1s, margin: 5% } }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { gates: [{ errors: { limit: 1%, tolerance: 1% } }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { gates: [{ latency: {}, role: judge }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { steps: [{ approval: true, early: true }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { steps: [{ weight: 1%, on_deadline: wait }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { dry_run: yes } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { advance: early } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, weight: 10 } }",
     ];
     for text in broken {
         assert!(!fits(&schema, &schema, &read(text)), "{text} fits");
         assert!(crate::parse(text, "f").is_err(), "{text} is read");
+    }
+}
+
+/// A plan of some keys, each with one of a few values, of which many are wrong there.
+fn any_plan() -> impl Strategy<Value = Value> {
+    fn some(keys: &Keys, value: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Value> {
+        let keys: Vec<&str> = keys.known.iter().copied().chain(["colour"]).collect();
+        let key = prop::sample::select(keys).prop_map(str::to_owned);
+        let entries = prop::collection::btree_map(key, value, 0..3);
+        // A name is what the text says, also where JSON would read a number; editors are told to quote it.
+        let quote = |mut entries: BTreeMap<String, Value>| {
+            let unquoted = entries.get_mut("name").filter(|name| name.is_boolean() || name.is_number());
+            if let Some(name) = unquoted {
+                *name = json!(name.to_string());
+            }
+            json!(entries)
+        };
+        entries.prop_map(quote).boxed()
+    }
+    let words = [
+        "time",
+        "proof",
+        "hold",
+        "promote",
+        "roll-back",
+        "equal",
+        "v",
+        "head",
+        "total",
+        "guardrail",
+        "signal",
+        "/a",
+        "name",
+        "1%",
+        "20%",
+        "5m",
+        "1h",
+        "p50",
+        "p99",
+    ];
+    let word = prop_oneof![
+        prop::sample::select(words.to_vec()).prop_map(Value::from),
+        prop::sample::select(vec![json!(true), json!(false), json!(2), json!(1.5), Value::Null, json!([]), json!({})]),
+    ];
+    let harm = prop_oneof![word.clone(), some(&keys::TOLERANCE, word.clone())];
+    let rule = prop_oneof![some(&keys::ERRORS, harm.clone()), some(&keys::LATENCY, harm)];
+    let gate = some(&keys::GATE, prop_oneof![rule, word.clone()]);
+    let step = some(&keys::STEP, word.clone());
+    let gates = prop::collection::vec(gate, 0..3).prop_map(|gates| json!({ "gates": gates }));
+    let steps = prop::collection::vec(step, 0..3).prop_map(|steps| json!({ "steps": steps }));
+    prop_oneof![gates, steps, some(&keys::PLAN, word)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_plan_that_is_read_fits_the_schema(plan in any_plan()) {
+        let versions = json!({ "u": { "endpoints": ["a:1"] }, "v": { "endpoints": ["b:1"] } });
+        let whole = json!({ "services": { "a": { "stable": "u", "versions": versions, "plan": plan } } });
+        let read = crate::parse(&whole.to_string(), "f");
+        let schema = SCHEMA.with(Value::clone);
+        prop_assert!(read.is_err() || fits(&schema, &schema, &whole), "{whole} is read and does not fit");
+    }
+}
+
+thread_local! {
+    static SCHEMA: Value = json_schema();
+}
+
+#[test]
+fn what_a_gate_and_a_step_may_say_together_fits_the_schema_and_is_read() {
+    let schema = json_schema();
+    let gates = [
+        "{ errors: { tolerance: { ratio: 2 }, margin: 1% }, role: signal, path: /a, name: b }",
+        "{ errors: { margin: { ratio: 2, points: 1% } } }",
+        "{ latency: { quantile: p50, tolerance: 10%, margin: 20%, of: total } }",
+        "{ latency: { limit: 1s, quantile: p50, of: head } }",
+        "{ latency: {} }",
+    ];
+    let plans = gates.iter().map(|gate| format!("gates: [{gate}]")).chain([
+        "steps: [{ weight: 1%, hold: 1s, early: true, deadline: 1h, on_deadline: roll-back }, { approval: true }]"
+            .to_owned(),
+        "beta: 1%, warmup: 0s, advance: proof, early: true, deadline: 1h, on_deadline: hold, baseline: equal"
+            .to_owned(),
+        "baseline: v, dry_run: true".to_owned(),
+    ]);
+    for plan in plans {
+        let text = format!(
+            "services: {{ a: {{ stable: u, versions: {{ u: {{ endpoints: ['a:1'] }}, v: {{ endpoints: ['b:1'] }} }}, plan: \
+             {{ {plan} }} }} }}"
+        );
+        crate::parse(&text, "f").unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(fits(&schema, &schema, &read(&text)), "{text} does not fit");
     }
 }
 

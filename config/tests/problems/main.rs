@@ -129,52 +129,28 @@ timeouts: { connect: 2s }
 services:
   shop:
     mirror: 1%
-    baseline: equal
     affinity: { cookie: tidegate, issue: true }
     versions:
       v1: { endpoints: ["a:1"], health: { path: /healthz }, protocol: h2 }
     plan:
-      beta: 5%
-      warmup: 10s
-      early: true
-      deadline: 1h
-      on_deadline: promote
-      dry_run: true
-      advance: proof
+      drain: 10s
       steps:
         - { weight: 1%, mirror: 10% }
         - { weight: 1%, match: { x-beta: "1" } }
       gates:
-        - errors: { tolerance: 0.1%, margin: 0.5% }
-        - { errors: { limit: 5% }, role: signal }
-        - latency: {}
-        - latency: { tolerance: 10%, quantile: p99 }
-        - latency: { limit: 300ms, of: total }
         - query: { prometheus: up }
 "#,
         &expect![[r#"
             t.yaml:3:32: listeners[0].tls: `tls` is known and not built yet; leave it out for now
             t.yaml:4:1: timeouts: `timeouts` is known and not built yet; leave it out for now
             t.yaml:7:5: services.shop.mirror: `mirror` is known and not built yet; leave it out for now
-            t.yaml:8:5: services.shop.baseline: `baseline` is known and not built yet; leave it out for now
-            t.yaml:9:35: services.shop.affinity.issue: `issue` is known and not built yet; leave it out for now
-            t.yaml:11:33: services.shop.versions.v1.health: `health` is known and not built yet; leave it out for now
-            t.yaml:11:61: services.shop.versions.v1.protocol: `protocol` is known and not built yet; leave it out for now
-            t.yaml:13:7: services.shop.plan.beta: `beta` is known and not built yet; leave it out for now
-            t.yaml:14:7: services.shop.plan.warmup: `warmup` is known and not built yet; leave it out for now
-            t.yaml:15:7: services.shop.plan.early: `early` is known and not built yet; leave it out for now
-            t.yaml:16:7: services.shop.plan.deadline: `deadline` is known and not built yet; leave it out for now
-            t.yaml:17:7: services.shop.plan.on_deadline: `on_deadline` is known and not built yet; leave it out for now
-            t.yaml:18:7: services.shop.plan.dry_run: `dry_run` is known and not built yet; leave it out for now
-            t.yaml:19:16: services.shop.plan.advance: `proof` is known and not built yet; legal is `time`
-            t.yaml:21:25: services.shop.plan.steps[0].mirror: `mirror` is known and not built yet; leave it out for now
-            t.yaml:22:25: services.shop.plan.steps[1].match: `match` is known and not built yet; leave it out for now
-            t.yaml:24:38: services.shop.plan.gates[0].errors.margin: `margin` is known and not built yet; leave it out for now
-            t.yaml:25:42: services.shop.plan.gates[1].role: `signal` is known and not built yet; legal is `guardrail`
-            t.yaml:26:11: services.shop.plan.gates[2].latency: latency against stable is known and not built yet; write a `limit`, like { limit: 300ms }
-            t.yaml:27:22: services.shop.plan.gates[3].latency.tolerance: `tolerance` is known and not built yet; leave it out for now
-            t.yaml:28:36: services.shop.plan.gates[4].latency.of: `of` is known and not built yet; leave it out for now
-            t.yaml:29:11: services.shop.plan.gates[5].query: `query` is known and not built yet; leave it out for now"#]],
+            t.yaml:8:35: services.shop.affinity.issue: `issue` is known and not built yet; leave it out for now
+            t.yaml:10:33: services.shop.versions.v1.health: `health` is known and not built yet; leave it out for now
+            t.yaml:10:61: services.shop.versions.v1.protocol: `protocol` is known and not built yet; leave it out for now
+            t.yaml:12:7: services.shop.plan.drain: `drain` is known and not built yet; leave it out for now
+            t.yaml:14:25: services.shop.plan.steps[0].mirror: `mirror` is known and not built yet; leave it out for now
+            t.yaml:15:25: services.shop.plan.steps[1].match: `match` is known and not built yet; leave it out for now
+            t.yaml:17:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
     );
 }
 
