@@ -30,6 +30,15 @@ proptest! {
     }
 
     #[test]
+    fn percentages_of_requests_and_of_latency_read_as_they_are_written(millionths in 0_u32..=1_000_000) {
+        let fraction = f64::from(millionths) / 1e6;
+        let written = Fraction::new(fraction).unwrap().to_string();
+        prop_assert_eq!(written.parse::<Fraction>().map(Fraction::get), Ok(fraction));
+        let written = Stretch::new(fraction * 64.0).unwrap().to_string();
+        prop_assert_eq!(written.parse::<Stretch>().map(Stretch::get), Ok(fraction * 64.0));
+    }
+
+    #[test]
     fn a_duration_is_the_sum_of_its_parts(h in 0_u64..100, m in 0_u64..100, s in 0_u64..100, ms in 0_u64..5000) {
         let total = Duration::from_millis(((h * 60 + m) * 60 + s) * 1000 + ms);
         prop_assert_eq!(duration(&format!("{h}h{m}m{s}s{ms}ms")), Ok(total));
@@ -39,6 +48,10 @@ proptest! {
     #[test]
     fn no_text_makes_a_literal_panic(text in "\\PC{0,40}|[0-9.:%pmsh/\\[\\]*@-]{0,20}") {
         drop((text.parse::<Weight>(), text.parse::<Fraction>(), text.parse::<Alpha>(), text.parse::<Quantile>()));
+        drop((text.parse::<Beta>(), text.parse::<Stretch>()));
+        if let Some(path) = PathPrefix::new(&text) {
+            prop_assert_eq!(PathPrefix::new(path.as_str()), Some(path));
+        }
         drop((duration(&text), address(&text), text.parse::<HostName>(), text.parse::<PathPrefix>()));
         if let Ok(endpoint) = text.parse::<Endpoint>() {
             prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
@@ -51,7 +64,50 @@ fn percentages_are_the_nearest_number_to_what_is_written() {
     assert_eq!("0.1%".parse::<Fraction>().map(Fraction::get), Ok(0.001));
     assert_eq!("0.05%".parse::<Fraction>().map(Fraction::get), Ok(0.0005));
     assert_eq!("1%".parse::<Alpha>().map(Alpha::get), Ok(0.01));
+    assert_eq!("2.5%".parse::<Beta>().map(Beta::get), Ok(0.025));
+    assert_eq!("5%".parse::<Stretch>().map(Stretch::get), Ok(0.05));
+    assert_eq!("10000%".parse::<Stretch>().map(Stretch::get), Ok(100.0));
     assert_eq!("p99.9".parse::<Quantile>().map(Quantile::get), Ok(0.999));
+}
+
+#[test]
+fn percentages_that_are_none_are_refused_with_what_is_legal() {
+    let all = wrong::<Alpha>(&["0%", "50.1%", "1"]) + &wrong::<Beta>(&["0%", "100%", "5 %"]);
+    expect![[r#"
+        `0%` is out of range; legal is 0.0001% to 50%
+        `50.1%` is out of range; legal is 0.0001% to 50%
+        `1` has no %; a percentage is written like 1%; did you mean `1%`?
+        `0%` is out of range; legal is 0.0001% to 50%
+        `100%` is out of range; legal is 0.0001% to 50%
+        `5 %` is not a percentage; legal is 0.0001% to 50%, like 5%; did you mean `5%`?
+        `10001%` is out of range; legal is 0% to 10000%
+        `-5%` is not a percentage; legal is 0% to 10000%, like 10%
+        `1.1` has no %; a percentage is written like 10%; did you mean `1.1%`?
+        `NaN%` is not a percentage; legal is 0% to 10000%, like 10%
+        `inf` is not a percentage; legal is 0% to 10000%, like 10%
+    "#]]
+    .assert_eq(&(all + &wrong::<Stretch>(&["10001%", "-5%", "1.1", "NaN%", "inf"])));
+}
+
+#[test]
+fn percentages_are_shown_as_people_write_them() {
+    let fractions = [0.0, 0.07, 0.001, 0.29, 1.0, 1e-12, f64::MIN_POSITIVE].map(|value| Fraction::new(value).unwrap());
+    let shown: Vec<String> = fractions[..6].iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["0%", "7%", "0.1%", "29%", "100%", "0.0000000001%"]);
+    assert_ne!(fractions[6].to_string(), "0%");
+    assert_eq!(Stretch::new(0.07).unwrap().to_string(), "7%");
+}
+
+#[test]
+fn a_path_is_within_another_by_whole_segments() {
+    let within = |one: &str, other: &str| PathPrefix::new(one).unwrap().is_within(&PathPrefix::new(other).unwrap());
+    for (one, other) in [("/shop", "/"), ("/shop/cart", "/shop"), ("/shop", "/shop"), ("/shop/", "/shop"), ("/", "/")] {
+        assert!(within(one, other), "{one} in {other}");
+    }
+    for (one, other) in [("/", "/shop"), ("/shopping", "/shop"), ("/shop", "/shop/cart"), ("/cart", "/shop")] {
+        assert!(!within(one, other), "{one} in {other}");
+    }
+    assert_eq!(PathPrefix::new("shop"), None);
 }
 
 #[test]
