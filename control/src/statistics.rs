@@ -47,7 +47,7 @@ pub use quantile::OverQuantile;
 use libm::{exp, log, log1p};
 
 /// The part of the stake that is bet from the start; the rest is cash.
-const START_SHARE: f64 = 0.6;
+pub(crate) const START_SHARE: f64 = 0.6;
 /// In how many distinct blocks, at the least, a capped test may reach its threshold. Guards against one bad moment.
 const BLOCKS: f64 = 3.0;
 /// The part of the cash that is staked anew at each step.
@@ -71,4 +71,8 @@ pub(crate) fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
 }
 
 #[cfg(test)]
+mod exact;
+#[cfg(test)]
 pub(crate) mod golden;
+#[cfg(test)]
+mod tests;

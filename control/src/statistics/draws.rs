@@ -56,3 +56,42 @@ impl Draws {
 fn ll_odds(events: u64, all: u64, p: f64, odds: f64) -> f64 {
     events as f64 * log(odds) - all as f64 * log1p(p * (odds - 1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::golden::assert_close;
+    use crate::statistics::increment::ll_bern;
+
+    #[test]
+    fn the_increment_is_the_one_sample_increment_in_odds() {
+        for (canary, all, weight) in [(0, 10, 0.05), (3, 50, 0.05), (500, 1_000, 0.5), (7, 7, 0.9999)] {
+            for odds in ODDS {
+                let rate = weight * odds / (1.0 - weight + weight * odds);
+                let what = format!("{canary} of {all} at {weight}, odds {odds}");
+                assert_close(ll_odds(canary, all, weight, odds), ll_bern(canary, all, weight, rate), &what);
+            }
+        }
+    }
+
+    #[test]
+    fn draws_that_miss_the_split_to_either_side_are_found_and_fair_ones_are_not() {
+        for (canary, found) in [(500, false), (505, false), (450, true), (550, true)] {
+            let mut test = Draws::new();
+            for _ in 0..10 {
+                test.add(canary, 10_000, 0.05);
+                test.mixture_mut().end_block();
+            }
+            assert_eq!(test.mixture().log_evidence() >= log(100.0), found, "{canary} of 10000 at 5 %");
+        }
+    }
+
+    #[test]
+    fn where_nothing_is_drawn_nothing_is_said() {
+        let mut test = Draws::new();
+        for weight in [0.0, 1.0, f64::NAN] {
+            test.add(40, 100, weight);
+        }
+        assert_eq!(test, Draws::new());
+    }
+}

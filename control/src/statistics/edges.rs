@@ -193,3 +193,147 @@ impl TryFrom<Runs> for Latencies {
         Ok(Self { counts })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::golden;
+    use meter::latency_bucket_of;
+    use proptest::prelude::*;
+
+    fn latencies(us: impl IntoIterator<Item = u64>) -> LatencyCounts {
+        let mut counts = LatencyCounts::default();
+        us.into_iter().for_each(|us| counts.record_us(us));
+        counts
+    }
+
+    fn of(counts: &LatencyCounts) -> Latencies {
+        let mut latencies = Latencies::default();
+        latencies.observe(counts);
+        latencies
+    }
+
+    #[test]
+    fn edges_and_levels_agree_with_the_golden_vectors() {
+        let vectors = golden::edges();
+        let (bounds, buckets) = (&vectors.bounds, vectors.bounds.len());
+        let edges = pick_edges(&vectors.counts, &EDGE_QUANTILES);
+        assert_eq!(edges, vectors.edges);
+        let shifted = edges.map(|edge| shift_up(edge, vectors.stretch, buckets, |bucket| bounds[bucket]));
+        assert_eq!(shifted, vectors.shifted);
+        let counts = || vectors.counts.iter().copied().enumerate();
+        assert_eq!(levels(counts(), &edges), vectors.levels);
+        assert_eq!(levels(counts(), &shifted), vectors.levels_shifted);
+        for (place, edge) in edges.into_iter().enumerate() {
+            assert_eq!(over(counts(), edge), vectors.levels[place + 1..].iter().sum::<u64>());
+        }
+    }
+
+    #[test]
+    fn at_an_edge_the_part_beyond_is_what_its_quantile_says() {
+        let latencies = of(&latencies((1..=1_000).map(|i| i * 100)));
+        for (edge, quantile) in latencies.edges().into_iter().zip(EDGE_QUANTILES) {
+            assert_eq!(latencies.edge(quantile), edge);
+            let us = quantile * 100_000.0;
+            let (below, above) = (latency_bound_us(edge - 1) as f64, latency_bound_us(edge) as f64);
+            assert!(below <= us && us < above * 1.001, "{quantile}: {us} is not from {below} to {above}");
+        }
+    }
+
+    #[test]
+    fn without_latencies_there_are_edges_all_the_same() {
+        assert_eq!(Latencies::default().edges(), [1; 10]);
+        assert_eq!(Latencies::default().total(), 0.0);
+    }
+
+    #[test]
+    fn half_of_what_was_counted_is_left_after_a_minute_and_nothing_after_an_hour() {
+        let mut latencies = of(&latencies([5_000; 1_000]));
+        assert_eq!(latencies.total(), 1_000.0);
+        (0..60).for_each(|_| latencies.end_second());
+        assert!((latencies.total() - 500.0).abs() < 0.1, "{}", latencies.total());
+        (0..3_540).for_each(|_| latencies.end_second());
+        assert_eq!(latencies, Latencies::default());
+    }
+
+    #[test]
+    fn an_edge_that_is_stretched_rounds_to_its_safe_side() {
+        let edge = latency_bucket_of(10_000);
+        let at = latency_bound_us(edge) as f64;
+        for stretch in [0.0, 0.001, 0.05, 0.25, 0.5, 3.0] {
+            let (up, down) = (shift_edge(edge, stretch), shift_edge_down(edge, stretch));
+            let target = at * (1.0 + stretch);
+            assert!(bound(up) >= target * 0.999_999 && bound(up - 1) < target, "{stretch}");
+            assert!(bound(down) <= target * 1.000_001 && bound(down + 1) > target, "{stretch}");
+        }
+        assert_eq!((shift_edge(edge, 0.0), shift_edge_down(edge, 0.0)), (edge, edge));
+    }
+
+    #[test]
+    fn beyond_the_range_harm_is_not_seen_and_its_absence_not_proven() {
+        let edge = latency_bucket_of(60_000_000);
+        let all_slow = latencies([66_900_000; 9]);
+        assert_eq!(over(all_slow.iter(), shift_edge(edge, 0.25)), 0);
+        assert_eq!(over(all_slow.iter(), shift_edge_down(edge, 0.25)), 9);
+        assert_eq!((shift_edge(LATENCY_BUCKETS, 0.5), shift_edge_down(LATENCY_BUCKETS, 0.5)), (2_560, 2_560));
+    }
+
+    proptest! {
+        #[test]
+        fn levels_do_not_depend_on_the_order_in_which_counts_are_merged(
+            ticks in prop::collection::vec(prop::collection::vec(1u64..5_000_000, 0..40), 1..6),
+            past in prop::collection::vec(1u64..5_000_000, 1..200),
+            stretch in 0.0..2.0f64,
+        ) {
+            let edges = of(&latencies(past)).edges().map(|edge| shift_edge(edge, stretch));
+            prop_assert!(edges.is_sorted());
+            let ticks: Vec<_> = ticks.into_iter().map(latencies).collect();
+            let merged = |order: &mut dyn Iterator<Item = &LatencyCounts>| {
+                let mut all = LatencyCounts::<u64>::default();
+                order.for_each(|tick| all.merge(tick));
+                levels(all.iter(), &edges)
+            };
+            let (forth, back) = (merged(&mut ticks.iter()), merged(&mut ticks.iter().rev()));
+            prop_assert_eq!(forth, back);
+            let mut sum = [0; LEVELS];
+            for tick in &ticks {
+                sum.iter_mut().zip(levels(tick.iter(), &edges)).for_each(|(sum, count)| *sum += count);
+            }
+            prop_assert_eq!(sum, forth);
+        }
+
+        #[test]
+        fn restored_latencies_go_on_with_the_same_counts(
+            seconds in prop::collection::vec(prop::collection::vec((0usize..3_000, 0u64..=1_000_000_000_000), 0..20), 1..8),
+            saved_at in any::<prop::sample::Index>(),
+        ) {
+            let saved_at = saved_at.index(seconds.len());
+            let (mut all, mut restored) = (Latencies::default(), Latencies::default());
+            for (at, second) in seconds.iter().enumerate() {
+                let mut counts = LatencyCounts::<u64>::default();
+                second.iter().for_each(|(bucket, count)| counts.add(*bucket, *count));
+                all.observe(&counts);
+                restored.observe(&counts);
+                if at == saved_at {
+                    restored = serde_json::from_str(&serde_json::to_string(&all).unwrap()).unwrap();
+                }
+                all.end_second();
+                restored.end_second();
+                prop_assert_eq!(&restored, &all);
+                prop_assert!(all.total().is_finite() && all.edges().is_sorted());
+            }
+        }
+    }
+
+    #[test]
+    fn saved_latencies_that_cannot_be_are_refused() {
+        for damaged in ["[[2559,[1,1]]]", "[[9,[1]],[9,[1]]]", "[[18446744073709551615,[1]]]", "[[0,[-1]]]"] {
+            assert!(serde_json::from_str::<Latencies>(damaged).is_err(), "{damaged}");
+        }
+        let kept: Latencies = serde_json::from_str("[[3,[1024,2048]],[9,[1024]]]").unwrap();
+        assert_eq!(
+            (kept.total(), serde_json::to_string(&kept).unwrap().as_str()),
+            (4.0, "[[3,[1024,2048]],[9,[1024]]]")
+        );
+    }
+}

@@ -3,10 +3,15 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::levels::{LEVELS, LevelCounts};
+use crate::view::Arms;
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Increments {
     pub(crate) ll_count: Vec<CountRow>,
     pub(crate) ll_bern: Vec<BernRow>,
+    pub(crate) shape_quantiles: Vec<f64>,
+    pub(crate) shape_priors: Vec<f64>,
     /// Weights that `ll_levels_shaped` is computed for.
     pub(crate) shapes: Vec<Vec<f64>>,
     pub(crate) ll_levels_shaped: Vec<ShapedRow>,
@@ -99,23 +104,100 @@ pub(crate) struct Rollouts {
 pub(crate) struct Scenario {
     pub(crate) name: String,
     pub(crate) step_before_batch: usize,
-    pub(crate) phi: f64,
+    pub(crate) phi_errors: f64,
+    pub(crate) phi_latency: f64,
     pub(crate) spread: f64,
     pub(crate) batches_per_block: usize,
     pub(crate) rows: Vec<RolloutRow>,
 }
 
-/// n canary, n stable, bad canary, bad stable; ln E of T1, T3 and the breaker.
+/// The counts of a batch, and `ln E` of each test after it.
 #[derive(Debug, Deserialize)]
-pub(crate) struct RolloutRow(
-    pub(crate) u64,
-    pub(crate) u64,
-    pub(crate) u64,
-    pub(crate) u64,
-    pub(crate) f64,
-    pub(crate) f64,
-    pub(crate) f64,
-);
+pub(crate) struct RolloutRow {
+    pub(crate) n_canary: u64,
+    pub(crate) n_stable: u64,
+    pub(crate) bad_canary: u64,
+    pub(crate) bad_stable: u64,
+    pub(crate) levels_canary: LevelCounts,
+    pub(crate) levels_stable: LevelCounts,
+    pub(crate) t1: f64,
+    pub(crate) t2: f64,
+    pub(crate) t3: f64,
+    pub(crate) breaker: f64,
+    pub(crate) proof_errors: f64,
+    /// At p50, p95 and p99.
+    pub(crate) proof_latency: [f64; 3],
+    pub(crate) family: f64,
+    pub(crate) verdict: Verdict,
+}
+
+impl RolloutRow {
+    pub(crate) fn requests(&self) -> Arms<u64> {
+        Arms { stable: self.n_stable, canary: self.n_canary }
+    }
+
+    pub(crate) fn bad(&self) -> Arms<u64> {
+        Arms { stable: self.bad_stable, canary: self.bad_canary }
+    }
+
+    pub(crate) fn levels(&self) -> Arms<LevelCounts> {
+        Arms { stable: self.levels_stable, canary: self.levels_canary }
+    }
+
+    /// Levels at the edges of the proof: the canary's moved down by one.
+    pub(crate) fn proof_levels(&self) -> Arms<LevelCounts> {
+        let [lowest, rest @ ..] = self.levels_canary;
+        let mut canary = [0; LEVELS];
+        canary[..rest.len()].copy_from_slice(&rest);
+        canary[0] += lowest;
+        Arms { stable: self.levels_stable, canary }
+    }
+}
+
+/// What is to be done after a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum Verdict {
+    Hold,
+    Promote,
+    Rollback,
+    RollbackBreaker,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Placebos {
+    pub(crate) scripts: Vec<PlaceboScript>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct PlaceboScript {
+    pub(crate) name: String,
+    pub(crate) groups: usize,
+    pub(crate) scales: usize,
+    pub(crate) decay: f64,
+    pub(crate) blocks: Vec<PlaceboBlock>,
+}
+
+/// Requests and events of each group; the inflation and the spread after the block.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PlaceboBlock {
+    pub(crate) requests: Vec<u64>,
+    pub(crate) events: Vec<u64>,
+    pub(crate) phi: f64,
+    pub(crate) spread: f64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct EdgeScript {
+    /// Lower bounds of the buckets.
+    pub(crate) bounds: Vec<f64>,
+    pub(crate) counts: Vec<u64>,
+    pub(crate) edges: [usize; 10],
+    pub(crate) stretch: f64,
+    pub(crate) shifted: [usize; 10],
+    pub(crate) levels: LevelCounts,
+    pub(crate) levels_shifted: LevelCounts,
+}
 
 fn read<T: DeserializeOwned>(text: &str) -> T {
     serde_json::from_str(text).expect("the golden vectors parse")
@@ -135,6 +217,14 @@ pub(crate) fn batcher() -> BatcherScript {
 
 pub(crate) fn rollouts() -> Rollouts {
     read(include_str!("../../tests/golden/rollouts.json"))
+}
+
+pub(crate) fn placebos() -> Placebos {
+    read(include_str!("../../tests/golden/placebo.json"))
+}
+
+pub(crate) fn edges() -> EdgeScript {
+    read(include_str!("../../tests/golden/edges.json"))
 }
 
 /// Equal to a relative 1e-9.

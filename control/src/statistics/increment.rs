@@ -56,13 +56,10 @@ pub fn ll_bern(events: u64, requests: u64, p0: f64, p1: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::statistics::exact::{arms, binomial, choose, mean_of};
     use crate::statistics::golden::{self, assert_close};
     use libm::exp;
     use proptest::prelude::*;
-
-    fn arms(stable: u64, canary: u64) -> Arms<u64> {
-        Arms { stable, canary }
-    }
 
     #[test]
     fn counts_agree_with_the_golden_vectors() {
@@ -97,32 +94,6 @@ mod tests {
         }
     }
 
-    /// The chances of 0 to n successes.
-    fn binomial(n: u64, p: f64) -> Vec<f64> {
-        let mut chances = vec![1.0];
-        for _ in 0..n {
-            let mut next = vec![0.0; chances.len() + 1];
-            for (k, chance) in chances.iter().enumerate() {
-                next[k] += chance * (1.0 - p);
-                next[k + 1] += chance * p;
-            }
-            chances = next;
-        }
-        chances
-    }
-
-    /// The mean of e^ll over every outcome of two independent versions.
-    fn mean_of(n: Arms<u64>, p: Arms<f64>, ll: impl Fn(Arms<u64>) -> f64) -> f64 {
-        let (of_stable, of_canary) = (binomial(n.stable, p.stable), binomial(n.canary, p.canary));
-        let mut mean = 0.0;
-        for (stable, chance_b) in of_stable.iter().enumerate() {
-            for (canary, chance_c) in of_canary.iter().enumerate() {
-                mean += chance_b * chance_c * exp(ll(arms(stable as u64, canary as u64)));
-            }
-        }
-        mean
-    }
-
     const SIZES: [(u64, u64); 6] = [(1, 1), (19, 1), (12, 3), (5, 5), (1, 6), (8, 12)];
 
     #[test]
@@ -155,7 +126,6 @@ mod tests {
     #[test]
     fn when_the_version_makes_no_difference_to_any_request_a_count_increment_has_a_mean_of_at_most_one() {
         // Outcomes are fixed; which requests go to the canary is a random subset of fixed size: the hypergeometric law.
-        let choose = |n: u64, k: u64| (0..k).map(|i| (n - i) as f64 / (i + 1) as f64).product::<f64>();
         for (stable, canary) in SIZES {
             for bad in 0..=stable + canary {
                 for rho1 in [1.2, 3.0, 150.0] {

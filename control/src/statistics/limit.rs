@@ -7,7 +7,7 @@ use super::mixture::{Cap, Mixture};
 use super::{BLOCKS, START_SHARE};
 
 /// How many times the limit's odds the canary's may be: the grid of alternatives, all of one weight.
-const ODDS: [f64; 6] = [1.3, 1.7, 2.5, 4.0, 8.0, 30.0];
+pub const ODDS: [f64; 6] = [1.3, 1.7, 2.5, 4.0, 8.0, 30.0];
 /// How near to 0 and 1 a limit may come.
 const NEAREST: f64 = 1e-9;
 

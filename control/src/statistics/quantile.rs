@@ -13,13 +13,15 @@ const TAIL_RATIOS: [f64; 4] = [1.4, 2.5, 6.0, 20.0];
 const BODY_ODDS: [f64; 4] = [1.2, 1.7, 3.0, 9.0];
 /// From here on [`TAIL_RATIOS`] are tried.
 const TAIL_FROM: f64 = 0.9;
+/// No more than this part of the canary's requests is ever supposed to be beyond the edge.
+const MOST_BEYOND: f64 = 0.9;
 
 /// The test of "the canary's part beyond its (shifted) edge is at most stable's beyond its own, at all times", at the
 /// edge of one quantile.
 ///
 /// Two levels, below the edge and beyond it, with the density ratios `h = ((1 - (1 - q) r) / q, r)` of a canary that
 /// has `r` times what stable has beyond its quantile `q`. The grid of `r`:
-/// - from p90 on 1.4, 2.5, 6 and 20, as far as `r (1 - q) < 1` (p90 and p95: up to 6);
+/// - from p90 on 1.4, 2.5, 6 and 20, as far as `r (1 - q) <= 0.9` (p90 and p95: up to 6);
 /// - below p90, where hardly any of those is possible, what 1.2, 1.7, 3 and 9 times the odds come to: at the median
 ///   1.09, 1.26, 1.5 and 1.8.
 ///
@@ -41,7 +43,7 @@ impl OverQuantile {
     pub fn new(quantile: f64, alpha: f64) -> Self {
         let beyond = 1.0 - quantile;
         let ratios: Vec<f64> = if quantile >= TAIL_FROM {
-            TAIL_RATIOS.into_iter().filter(|ratio| ratio * beyond < 1.0 - 1e-9).collect()
+            TAIL_RATIOS.into_iter().filter(|ratio| ratio * beyond <= MOST_BEYOND).collect()
         } else {
             BODY_ODDS.into_iter().map(|odds| odds / (quantile + odds * beyond)).collect()
         };
@@ -50,6 +52,11 @@ impl OverQuantile {
         let prior = vec![1.0; ratios.len()];
         let cap = Cap { alpha, blocks: BLOCKS };
         Self { weights, mixture: Mixture::new(&prior, &scores, START_SHARE, Some(cap)) }
+    }
+
+    /// Density ratios below the edge and beyond it, of each alternative; all of one weight.
+    pub(crate) fn weights(&self) -> &[[f64; 2]] {
+        &self.weights
     }
 
     /// Adds one batch: how many latencies were beyond the edge, of how many. `phi` (at least 1) is their dispersion.
@@ -71,7 +78,7 @@ impl OverQuantile {
 }
 
 /// The density ratios below and beyond the edge of a quantile, of a canary with `ratio` times stable's part beyond.
-pub(super) fn two_levels(quantile: f64, ratio: f64) -> [f64; 2] {
+pub(crate) fn two_levels(quantile: f64, ratio: f64) -> [f64; 2] {
     [(1.0 - (1.0 - quantile) * ratio) / quantile, ratio]
 }
 
@@ -79,4 +86,31 @@ pub(super) fn two_levels(quantile: f64, ratio: f64) -> [f64; 2] {
 pub(super) fn ll_beyond(over: Arms<u64>, requests: Arms<u64>, h: &[f64; 2]) -> f64 {
     let levels = |over: u64, requests: u64| [requests.saturating_sub(over), over];
     ll_levels(&levels(over.canary, requests.canary), &levels(over.stable, requests.stable), h)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_quantile_has_alternatives_and_all_of_them_rise() {
+        for thousandths in 10..=9_999 {
+            let quantile = f64::from(thousandths) / 10_000.0;
+            let test = OverQuantile::new(quantile.max(0.01), 0.004);
+            assert!((3..=4).contains(&test.weights.len()), "p{quantile}");
+            for [below, beyond] in test.weights {
+                assert!(0.0 < below && below < 1.0 && beyond > 1.0, "p{quantile}: {below}, {beyond}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_grid_is_what_the_documentation_says() {
+        let ratios = |quantile| OverQuantile::new(quantile, 0.004).weights.iter().map(|h| h[1]).collect::<Vec<_>>();
+        assert_eq!(ratios(0.99), [1.4, 2.5, 6.0, 20.0]);
+        assert_eq!(ratios(0.95), [1.4, 2.5, 6.0]);
+        assert_eq!(ratios(0.9), [1.4, 2.5, 6.0]);
+        let rounded: Vec<f64> = ratios(0.5).iter().map(|ratio| (ratio * 100.0).round() / 100.0).collect();
+        assert_eq!(rounded, [1.09, 1.26, 1.5, 1.8]);
+    }
 }

@@ -1,7 +1,7 @@
 //! Whole rollouts against vectors of an independent implementation.
 
 use super::*;
-use crate::statistics::golden::{self, RolloutRow, Scenario, assert_close};
+use crate::statistics::golden::{self, Scenario, assert_close};
 
 /// Errors with the tolerance that the spread asks for, the shape of latency, and at most 5 % errors.
 fn family_of(scenario: &Scenario) -> Family {
@@ -15,23 +15,19 @@ fn the_evidence_of_whole_rollouts_agrees_with_the_golden_vectors() {
     let mut rows = 0;
     for scenario in golden::rollouts().scenarios {
         let mut family = family_of(&scenario);
-        for (at, RolloutRow(nc, nb, kc, kb, t1, t3, breaker)) in scenario.rows.iter().enumerate() {
+        for (at, row) in scenario.rows.iter().enumerate() {
             if at == scenario.step_before_batch {
                 family.begin_step();
             }
-            let batch = Batch {
-                requests: Arms { stable: *nb, canary: *nc },
-                bad: Arms { stable: *kb, canary: *kc },
-                over: Vec::new(),
-            };
-            family.add(&batch, scenario.phi);
+            let batch = Batch { requests: row.requests(), bad: row.bad(), over: Vec::new() };
+            family.add(&batch, scenario.phi_errors);
             let readings: Vec<_> = family.readings().collect();
             let what = |test: &str| format!("{test} in batch {at} of '{}'", scenario.name);
             let (errors, limit) = (readings[0].unwrap(), readings[2].unwrap());
-            assert_close(errors.harm, *t1, &what("T1"));
-            assert_close(limit.over_limit.unwrap(), *t3, &what("T3"));
-            assert_close(limit.harm, t1.min(*t3), &what("the smaller of both"));
-            assert_close(family.breaker().log_evidence(), *breaker, &what("T4"));
+            assert_close(errors.harm, row.t1, &what("T1"));
+            assert_close(limit.over_limit.unwrap(), row.t3, &what("T3"));
+            assert_close(limit.harm, row.t1.min(row.t3), &what("the smaller of both"));
+            assert_close(family.breaker().log_evidence(), row.breaker, &what("T4"));
             assert_eq!(readings[1], None);
             family.end_batch();
             if (at + 1) % scenario.batches_per_block == 0 {

@@ -1,0 +1,6 @@
+//! What holds for all tests alike.
+
+mod expectation;
+mod monitor;
+mod monotone;
+mod numbers;
