@@ -6,13 +6,18 @@
 
 mod core;
 mod effects;
+mod estimates;
 mod evidence;
 mod figures;
 mod judged;
+mod known;
 mod link;
+mod looking;
 mod queue;
 mod reload;
 mod request;
+mod rounds;
+mod saving;
 mod served;
 mod snapshot;
 

@@ -6,12 +6,15 @@
 //! simulations can crash it at any moment.
 
 mod files;
+mod plan;
 mod record;
 mod replay;
 
 use std::io;
 
 pub use self::files::Files;
+#[expect(unused_imports, reason = "the record of a rollout writes its plan in this form too")]
+pub(crate) use self::plan::PlanForm;
 pub use self::record::Record;
 pub use self::replay::Replayed;
 use self::replay::{Ending, replay};
@@ -46,6 +49,12 @@ pub trait Storage: Send {
 
     /// Replaces the evidence; on disk on return only where `synced`.
     fn write_evidence(&mut self, bytes: &[u8], synced: bool) -> io::Result<()>;
+
+    /// What is known of stable traffic; empty where nothing was written.
+    fn load_background(&mut self) -> io::Result<Vec<u8>>;
+
+    /// Replaces it; on disk on return only where `synced`.
+    fn write_background(&mut self, bytes: &[u8], synced: bool) -> io::Result<()>;
 }
 
 /// What the journal is asked.
@@ -57,10 +66,14 @@ pub enum Request {
     Rewrite(Vec<Record>),
     /// Replace the evidence, when there is time.
     Evidence(Vec<u8>),
+    /// Replace what is known of stable traffic, when there is time.
+    Background(Vec<u8>),
     /// Write this evidence, sync everything and end.
     Close {
         /// The evidence.
         evidence: Vec<u8>,
+        /// What is known of stable traffic.
+        background: Vec<u8>,
         /// Whether the journal then holds everything that is in force.
         complete: bool,
     },
@@ -207,19 +220,20 @@ impl<S: Storage> Journal<S> {
     pub fn commit(&mut self, requests: Vec<Request>) -> Vec<Answer> {
         let mut answers = Vec::new();
         let mut group: Vec<Record> = Vec::new();
-        let mut evidence = None;
+        let (mut evidence, mut background) = (None, None);
         for request in requests {
             match request {
                 Request::Append(record) => group.push(*record),
                 Request::Evidence(bytes) => evidence = Some(bytes),
+                Request::Background(bytes) => background = Some(bytes),
                 Request::Rewrite(records) => {
                     answers.extend(self.append(&group));
                     group.clear();
                     answers.push(self.rewrite(&records));
                 }
-                Request::Close { evidence, complete } => {
+                Request::Close { evidence, background, complete } => {
                     answers.extend(self.append(&group));
-                    self.close(&evidence, complete);
+                    self.close(&evidence, &background, complete);
                     answers.push(Answer::Closed);
                     return answers;
                 }
@@ -231,6 +245,11 @@ impl<S: Storage> Journal<S> {
             if let Err(error) = self.storage.write_evidence(&evidence, false) {
                 tracing::debug!(%error, "evidence not saved");
             }
+        }
+        if let Some(background) = background
+            && let Err(error) = self.storage.write_background(&background, false)
+        {
+            tracing::debug!(%error, "what is known of stable traffic not saved");
         }
         answers
     }
@@ -265,7 +284,7 @@ impl<S: Storage> Journal<S> {
         problem
     }
 
-    fn close(&mut self, evidence: &[u8], complete: bool) {
+    fn close(&mut self, evidence: &[u8], background: &[u8], complete: bool) {
         if complete && self.distrusted.is_none() {
             let ended = self.storage.append(&record::end()).and_then(|()| self.storage.sync());
             if let Err(error) = ended {
@@ -275,11 +294,19 @@ impl<S: Storage> Journal<S> {
         if let Err(error) = self.storage.write_evidence(evidence, true) {
             tracing::warn!(%error, "evidence not saved");
         }
+        if let Err(error) = self.storage.write_background(background, true) {
+            tracing::warn!(%error, "what is known of stable traffic not saved");
+        }
     }
 
     /// The evidence that an earlier process saved; empty where there is none.
     pub fn load_evidence(&mut self) -> io::Result<Vec<u8>> {
         self.storage.load_evidence()
+    }
+
+    /// What an earlier process knew of stable traffic; empty where nothing was saved.
+    pub fn load_background(&mut self) -> io::Result<Vec<u8>> {
+        self.storage.load_background()
     }
 
     /// Gives the storage back, as a crash would leave it.

@@ -8,6 +8,7 @@
 //! Absent here: clocks (time is an argument), I/O, randomness, statistics.
 
 mod act;
+mod advance;
 mod file;
 mod release;
 mod state;
@@ -23,11 +24,11 @@ use config::{Name, Plan, Service, Weight};
 use jiff::Timestamp;
 
 pub use self::release::Release;
-pub use self::state::{FileValues, HISTORY, Reading, Rollout, State};
+pub use self::state::{FileValues, HISTORY, Question, Reading, Rollout, State};
 pub use self::view::allowed;
 use crate::command::{Action, Refused};
 use crate::judge::Judgement;
-use crate::view::GateView;
+use crate::view::{Dispersion, GateView};
 
 /// When an event happens, and whether the disk would take a step forward.
 #[derive(Debug, Clone)]
@@ -70,8 +71,8 @@ pub enum Event {
     Judged {
         /// What the tests say.
         judgement: Judgement,
-        /// The gates as users see them.
-        gates: Vec<GateView>,
+        /// What people see of the evidence, where it was looked at anew.
+        exhibit: Option<Exhibit>,
     },
     /// A state of this service is on disk.
     Journalled {
@@ -88,6 +89,15 @@ pub enum Event {
     /// The file gives the service another configuration. Whether it may is asked before, with
     /// [`Release::may_become`].
     FileChanged(Arc<Service>),
+}
+
+/// What people see of the evidence.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Exhibit {
+    /// The gates.
+    pub gates: Vec<GateView>,
+    /// How bursty stable's events are, where that was measured.
+    pub dispersion: Option<Dispersion>,
 }
 
 /// What a rollout begins with.
@@ -123,6 +133,12 @@ pub enum Effect {
     BeginJudge,
     /// A step begins, or the weight changed: close the batch.
     NewStep,
+    /// A person has seen what was signalled and goes on: those tests begin anew.
+    Acknowledge,
+    /// A dry run goes on after established harm: its tests begin anew.
+    BeginAnew,
+    /// The canary got more endpoints, and the new ones are cold.
+    WarmUpAgain,
     /// The rollout is over, and so are its tests.
     EndJudge,
     /// Tell what happened.
@@ -167,7 +183,7 @@ impl Release {
             Event::SetWeight { version, weight, if_generation, reason } => {
                 self.set_weight(moment, version, weight, if_generation, reason.as_deref())
             }
-            Event::Judged { judgement, gates } => Ok(self.judged(moment, &judgement, gates)),
+            Event::Judged { judgement, exhibit } => Ok(self.judged(moment, &judgement, exhibit)),
             Event::Journalled { revision } => Ok(self.journalled(moment, revision)),
             Event::JournalFailed { revision, problem } => Ok(self.journal_failed(revision, &problem)),
             Event::FileChanged(service) => Ok(self.file_changed(moment, service)),

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use meter::{Class, Tally};
 use serde::{Deserialize, Serialize};
 
-/// Everything that reads need, published by the control loop: at once after a change, and at each tick while a
-/// rollout runs, once a second otherwise.
+/// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// The services by name.
@@ -61,6 +60,9 @@ pub struct ServiceView {
     pub differs_from_file: Vec<String>,
     /// What an operator should know: an unwritable journal, a corrupt record, no gates.
     pub warnings: Vec<String>,
+    /// While no rollout runs: how long verdicts would take at the present traffic, for the steps of the service's plan.
+    #[serde(default)]
+    pub estimates: Vec<StepEstimate>,
 }
 
 /// One version of a service.

@@ -152,6 +152,7 @@ fn service(rollout: RolloutView) -> ServiceView {
         rollout: Some(rollout),
         differs_from_file: vec!["stable is v1, the file says v0".into()],
         warnings: vec!["no\x1b[31m gates".into()],
+        estimates: Vec::new(),
     }
 }
 

@@ -27,6 +27,7 @@ struct Platter {
     /// What a power loss leaves for certain.
     synced: Vec<u8>,
     evidence: Vec<u8>,
+    background: Vec<u8>,
     mood: Mood,
     random: fastrand::Rng,
 }
@@ -38,6 +39,7 @@ impl Disk {
             journal: Vec::new(),
             synced: Vec::new(),
             evidence: Vec::new(),
+            background: Vec::new(),
             mood: Mood::Fine,
             random: fastrand::Rng::with_seed(seed),
         })))
@@ -147,6 +149,19 @@ impl Storage for Disk {
             return refused(io::ErrorKind::StorageFull);
         }
         platter.evidence = bytes.to_vec();
+        Ok(())
+    }
+
+    fn load_background(&mut self) -> io::Result<Vec<u8>> {
+        Ok(self.platter().background.clone())
+    }
+
+    fn write_background(&mut self, bytes: &[u8], _synced: bool) -> io::Result<()> {
+        let mut platter = self.platter();
+        if platter.mood == Mood::Full {
+            return refused(io::ErrorKind::StorageFull);
+        }
+        platter.background = bytes.to_vec();
         Ok(())
     }
 }

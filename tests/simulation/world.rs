@@ -143,7 +143,7 @@ impl World {
             let states: Vec<&State> = match &request {
                 Request::Append(record) => vec![&record.state],
                 Request::Rewrite(records) => records.iter().map(|record| &record.state).collect(),
-                Request::Evidence(_) | Request::Close { .. } => Vec::new(),
+                Request::Evidence(_) | Request::Background(_) | Request::Close { .. } => Vec::new(),
             };
             for state in states {
                 if let Some(rollout) = state.running() {

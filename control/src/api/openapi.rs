@@ -29,7 +29,8 @@ mod tests {
     use crate::events::EventLog;
     use crate::handle::Handle;
     use crate::view::{
-        Arms, EndpointView, Event, GateView, Phase, Role, RolloutView, ServiceView, Snapshot, Verdict, VersionView,
+        Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, Phase, Role, RolloutView,
+        ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
     };
 
     fn read() -> Value {
@@ -149,11 +150,16 @@ mod tests {
             rollout: None,
             differs_from_file: Vec::new(),
             warnings: Vec::new(),
+            estimates: Vec::new(),
         };
         let event =
             Event { id: 1, at: String::new(), service: None, kind: String::new(), text: String::new(), rollout: None };
         let sent = [
             ("GateView", json!(gate)),
+            ("GateCounts", json!(GateCounts::default())),
+            ("GateEstimate", json!(GateEstimate { fail_s: None, pass_s: None })),
+            ("Dispersion", json!(Dispersion { errors: 1.0, latency: 1.0 })),
+            ("StepEstimate", json!(StepEstimate { step: 1, weight: 1, fail_s: None, pass_s: None })),
             ("RolloutView", json!(rollout)),
             ("EndpointView", json!(endpoint)),
             ("VersionView", json!(version)),

@@ -6,24 +6,26 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::{Configuration, Name};
-use meter::{Window, latency_bounds_us};
+use meter::latency_bounds_us;
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
 use super::Now;
 use super::evidence::Evidence;
-use super::judged::{Judged, Recording, Ticked};
+use super::judged::{Judged, Recording};
+use super::known::Known;
 use super::link::{Link, Told};
+use super::looking::Windows;
 use super::reload::Reloading;
 use super::request::Remembered;
+use super::saving::Saving;
 use super::served::Served;
 use crate::command::Command;
 use crate::events::EventLog;
 use crate::journal::{Answer, Replayed, Request};
-use crate::judge::{Background, Tick};
 use crate::plane::{DataPlane, Resolved};
 use crate::rollout::{Event, Moment, Release, State};
-use crate::view::{Arms, ServiceSnapshot, Snapshot};
+use crate::view::{ServiceSnapshot, Snapshot};
 
 /// How long an orderly end waits for the disk.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -33,8 +35,8 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct ControlCore {
     pub(super) plane: Box<dyn DataPlane>,
     pub(super) resolved: Resolved,
-    /// What was looked at since it was last shown.
-    looked: Looked,
+    /// Whether a second is over since the figures were last shown.
+    all_due: bool,
     /// What the process began with: addresses and the state directory stay as they were then.
     pub(super) booted: Arc<Configuration>,
     pub(super) services: BTreeMap<Name, Served>,
@@ -53,16 +55,18 @@ pub struct ControlCore {
     pub(super) first_event: u64,
     random: fastrand::Rng,
     last_second: Duration,
-    bounds_us: Vec<u64>,
-    pub(super) windows: (Window, Window),
+    pub(super) bounds_us: Vec<u64>,
+    pub(super) windows: Windows,
+    pub(super) saving: Saving,
     pub(super) recording: Recording,
-    stopping: Option<Stopping>,
+    pub(super) stopping: Option<Stopping>,
     /// Answers that wait for the snapshot to be published.
     pub(super) answers: Vec<Box<dyn FnOnce() + Send>>,
 }
 
+/// An orderly end that was asked for.
 #[derive(Debug)]
-struct Stopping {
+pub(super) struct Stopping {
     replies: Vec<oneshot::Sender<()>>,
     since: Duration,
     closed: bool,
@@ -76,13 +80,6 @@ impl std::fmt::Debug for ControlCore {
             .field("link", &self.link)
             .finish_non_exhaustive()
     }
-}
-
-/// Whose figures changed since they were last shown.
-#[derive(Debug, Default)]
-struct Looked {
-    at_running: bool,
-    at_all: bool,
 }
 
 impl ControlCore {
@@ -101,7 +98,7 @@ impl ControlCore {
         let link = Link::new(replayed.last_seq, replayed.size, replayed.problem);
         let mut core = Self {
             plane,
-            looked: Looked::default(),
+            all_due: false,
             booted: Arc::clone(&resolved.configuration),
             resolved,
             services: BTreeMap::new(),
@@ -120,7 +117,8 @@ impl ControlCore {
             random: fastrand::Rng::with_seed(seed),
             last_second: now.elapsed,
             bounds_us: latency_bounds_us(),
-            windows: Default::default(),
+            windows: Windows::default(),
+            saving: Saving::new(),
             recording,
             stopping: None,
             answers: Vec::new(),
@@ -151,6 +149,11 @@ impl ControlCore {
             Some(state) => Release::restore(service, state, pause, &moment),
             None => Release::begin(service, &moment),
         };
+        let stable = release.state().stable.clone();
+        let mut known = match evidence.take_background(name.as_str()) {
+            Some(saved) => Known::restored(stable, saved),
+            None => Known::nothing(stable),
+        };
         let judged = release.state().running().map(|rollout| {
             let mut judged = match evidence.take(&rollout.id) {
                 Some(judge) => Judged::resume(&self.recording, &name, rollout, now.wall, judge),
@@ -162,14 +165,14 @@ impl ControlCore {
                     );
                     tracing::warn!(service = %name, "evidence lost");
                     self.warnings.push(text);
-                    Judged::begin(&self.recording, &name, rollout, now.wall, Background::default())
+                    Judged::begin(&self.recording, &name, rollout, now.wall, known.lend())
                 }
             };
             // The present step begins anew: time without evidence never counts.
             judged.new_step(now.wall);
             judged
         });
-        self.services.insert(name.clone(), Served { judged, ..Served::new(release) });
+        self.services.insert(name.clone(), Served { judged, ..Served::new(release, known) });
         self.perform(now, &name, change);
     }
 
@@ -254,11 +257,8 @@ impl ControlCore {
     /// Shows what came of the calls since the last one, and answers who asked. To be called after each, once what
     /// [`take_requests`](Self::take_requests) gave is on its way to the disk: nobody is told of what is not written.
     pub fn show(&mut self, now: Now) {
-        let Looked { at_running, at_all } = std::mem::take(&mut self.looked);
-        self.publish(now, at_all);
-        if at_running {
-            self.refresh_running(now);
-        }
+        let all = std::mem::take(&mut self.all_due);
+        self.publish(now, all);
         self.answers.drain(..).for_each(|answer| answer());
     }
 
@@ -272,15 +272,15 @@ impl ControlCore {
         for name in &names {
             // Nothing changes any more in a loop that ends: its last word is on the way to the disk.
             if self.stopping.is_none() {
-                self.judge(now, name);
+                self.judge(now, name, second_over);
             }
             if second_over {
-                self.look_at_the_others(name);
+                self.look_at_the_others(now, name);
             }
         }
         if second_over {
             self.last_second = now.elapsed;
-            self.save_evidence();
+            self.save(now);
         }
         if self.stopping.is_none() {
             self.rewrite_when_wanted(now);
@@ -293,64 +293,7 @@ impl ControlCore {
             stopping.over = true;
             stopping.replies.drain(..).for_each(|reply| _ = reply.send(()));
         }
-        self.looked = Looked { at_running: true, at_all: self.looked.at_all || second_over };
-    }
-
-    /// Feeds the tests of a running rollout, and does what follows: judge, steer, then write.
-    fn judge(&mut self, now: Now, name: &Name) {
-        let moment = self.moment(now);
-        let Some(served) = self.services.get_mut(name) else { return };
-        let Some((stable, canary)) = served.compared() else { return };
-        let (of_stable, of_canary) = &mut self.windows;
-        served.take(self.plane.as_mut(), &stable, of_stable);
-        served.take(self.plane.as_mut(), &canary, of_canary);
-        let Some(judged) = &mut served.judged else { return };
-        let (generation, weight) = (served.release.state().generation, served.release.state().weight_of(&canary));
-        judged.tick(
-            Ticked { at: now.wall, generation, weight },
-            &Tick {
-                second: now.wall.as_second(),
-                stable: of_stable,
-                baseline: of_stable,
-                canary: of_canary,
-                draws: None,
-                endpoints: Arms { stable: 1, canary: 1 },
-            },
-        );
-        let event = Event::Judged { judgement: judged.judge().judgement(), gates: judged.judge().gates() };
-        if let Ok(change) = served.release.transition(&moment, event) {
-            self.perform(now, name, change);
-        }
-    }
-
-    /// Takes the windows of the versions that no rollout compares, once a second.
-    fn look_at_the_others(&mut self, name: &Name) {
-        let Some(served) = self.services.get_mut(name) else { return };
-        let judged = served.compared();
-        let service = Arc::clone(served.release.service());
-        for version in &service.versions {
-            let is_judged =
-                judged.as_ref().is_some_and(|(stable, canary)| version.name == *stable || version.name == *canary);
-            if !is_judged {
-                served.take(self.plane.as_mut(), &version.name, &mut self.windows.0);
-            }
-        }
-        served.turn(self.plane.as_ref(), &self.bounds_us);
-    }
-
-    fn evidence(&self) -> Vec<u8> {
-        let judges = self.services.values().filter_map(|served| {
-            Some((served.release.state().running()?.id.as_str(), served.judged.as_ref()?.judge()))
-        });
-        Evidence::encode(judges)
-    }
-
-    fn save_evidence(&mut self) {
-        let runs = self.services.values().any(|served| served.judged.is_some());
-        if runs && self.stopping.is_none() {
-            let bytes = self.evidence();
-            self.link.save_evidence(bytes);
-        }
+        self.all_due |= second_over;
     }
 
     fn journal_answered(&mut self, now: Now, answer: Answer) {
@@ -402,9 +345,9 @@ impl ControlCore {
         match &mut self.stopping {
             Some(stopping) => stopping.replies.push(reply),
             None => {
-                let evidence = self.evidence();
+                let (evidence, background) = self.saved_whole();
                 self.rewrite_when_wanted(now);
-                self.link.close(evidence);
+                self.link.close(evidence, background);
                 self.stopping = Some(Stopping { replies: vec![reply], since: now.elapsed, closed: false, over: false });
                 tracing::info!("control loop stops");
             }

@@ -8,7 +8,6 @@ use super::core::ControlCore;
 use super::judged::Judged;
 use super::served::Reply;
 use crate::command::Refused;
-use crate::judge::Background;
 use crate::rollout::{Change, Effect};
 use crate::view::{self, RolloutView};
 
@@ -24,10 +23,10 @@ impl ControlCore {
                 Effect::Journal { state, cause } => self.link.append(name, *state, cause, now.elapsed, now.wall),
                 Effect::BeginJudge => self.begin_judge(now, name),
                 Effect::NewStep => served.judged.iter_mut().for_each(|judged| judged.new_step(now.wall)),
-                Effect::EndJudge => {
-                    let outcome = served.release.phase().filter(|phase| phase.has_ended());
-                    let _ = served.judged.take().map(|judged| judged.end(now.wall, outcome));
-                }
+                Effect::Acknowledge => served.judged.iter_mut().for_each(|judged| judged.acknowledge(now.wall)),
+                Effect::BeginAnew => served.judged.iter_mut().for_each(|judged| judged.begin_anew(now.wall)),
+                Effect::WarmUpAgain => served.judged.iter_mut().for_each(|judged| judged.warm_up_again(now.wall)),
+                Effect::EndJudge => self.end_judge(now, name),
                 Effect::Announce { kind, text } => self.tell(now, Some(name), kind, text),
                 Effect::Settle { revision, result } => self.settle(now, name, revision, &result),
             }
@@ -35,18 +34,26 @@ impl ControlCore {
     }
 
     fn begin_judge(&mut self, now: Now, name: &Name) {
+        self.begin_exposure(name);
         let Some(served) = self.services.get_mut(name) else { return };
-        let Some((stable, canary)) = served.compared() else { return };
-        // What came before the rollout is not part of it, ended or not.
-        self.plane.begin_exposure(name, &stable);
-        self.plane.begin_exposure(name, &canary);
-        served.take(self.plane.as_mut(), &stable, &mut self.windows.0);
-        served.take(self.plane.as_mut(), &canary, &mut self.windows.0);
-        served.judged = served
-            .release
-            .state()
-            .running()
-            .map(|rollout| Judged::begin(&self.recording, name, rollout, now.wall, Background::default()));
+        let Some(rollout) = served.release.state().running() else { return };
+        served.known.follow(&rollout.stable);
+        served.judged = Some(Judged::begin(&self.recording, name, rollout, now.wall, served.known.lend()));
+        // Those of a rollout that goes on are of its steps.
+        (served.estimates, served.estimated_for) = (Vec::new(), 0);
+    }
+
+    fn end_judge(&mut self, now: Now, name: &Name) {
+        let Some(served) = self.services.get_mut(name) else { return };
+        let Some(judged) = served.judged.take() else { return };
+        let rollout = served.release.state().rollout.as_ref();
+        let outcome = rollout.map(|rollout| rollout.phase).filter(|phase| phase.has_ended());
+        let background = judged.end(now.wall, outcome);
+        if let Some(rollout) = rollout {
+            served.known.keep(&rollout.stable, background);
+        }
+        (served.estimates, served.estimated_for) = (Vec::new(), 0);
+        self.saving.hasten();
     }
 
     fn settle(&mut self, now: Now, name: &Name, revision: u64, result: &Result<(), Refused>) {

@@ -2,44 +2,54 @@
 
 use std::collections::HashMap;
 
+use serde::de::DeserializeOwned;
+
+use super::known::SavedBackground;
 use crate::journal::{Journal, Storage};
 use crate::judge::Judge;
 
-/// The tests of the rollouts that ran when it was saved, by the rollout's identifier.
+/// The tests of the rollouts that ran when it was saved, by the rollout's identifier, and what was known of the stable
+/// traffic of the other services, by their names.
 #[derive(Debug, Default)]
 pub struct Evidence {
     judges: HashMap<String, serde_json::Value>,
+    backgrounds: HashMap<String, serde_json::Value>,
 }
 
 impl Evidence {
     /// What an earlier process saved. What cannot be read is said and left out: those tests begin anew.
     pub fn load<S: Storage>(journal: &mut Journal<S>, warnings: &mut Vec<String>) -> Self {
-        let bytes = match journal.load_evidence() {
-            Ok(bytes) if bytes.is_empty() => return Self::default(),
-            Ok(bytes) => bytes,
-            Err(error) => {
-                warnings.push(format!("the saved evidence cannot be read: {error}"));
-                return Self::default();
-            }
+        let mut read = |what: &str, bytes: std::io::Result<Vec<u8>>| {
+            let bytes = match bytes {
+                Ok(bytes) if bytes.is_empty() => return HashMap::new(),
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    warnings.push(format!("{what} cannot be read: {error}"));
+                    return HashMap::new();
+                }
+            };
+            serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                warnings.push(format!("{what} is damaged: {error}"));
+                HashMap::new()
+            })
         };
-        match serde_json::from_slice(&bytes) {
-            Ok(judges) => Self { judges },
-            Err(error) => {
-                warnings.push(format!("the saved evidence is damaged: {error}"));
-                Self::default()
-            }
+        Self {
+            judges: read("the saved evidence", journal.load_evidence()),
+            backgrounds: read("what was known of stable traffic", journal.load_background()),
         }
     }
 
     /// The tests of a rollout.
     pub(super) fn take(&mut self, rollout: &str) -> Option<Judge> {
-        serde_json::from_value(self.judges.remove(rollout)?).ok()
+        taken(&mut self.judges, rollout)
     }
 
-    /// The bytes to save.
-    pub(super) fn encode<'a>(judges: impl Iterator<Item = (&'a str, &'a Judge)>) -> Vec<u8> {
-        let judges: HashMap<&str, &Judge> = judges.collect();
-        // Not serialisable would mean tests that begin anew after a restart, which is said there.
-        serde_json::to_vec(&judges).unwrap_or_default()
+    /// What was known of a service's stable traffic.
+    pub(super) fn take_background(&mut self, service: &str) -> Option<SavedBackground> {
+        taken(&mut self.backgrounds, service)
     }
+}
+
+fn taken<T: DeserializeOwned>(saved: &mut HashMap<String, serde_json::Value>, key: &str) -> Option<T> {
+    serde_json::from_value(saved.remove(key)?).ok()
 }

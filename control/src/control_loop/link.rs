@@ -108,9 +108,13 @@ impl Link {
         self.outbox.push(Request::Evidence(bytes));
     }
 
-    pub(super) fn close(&mut self, evidence: Vec<u8>) {
+    pub(super) fn save_background(&mut self, bytes: Vec<u8>) {
+        self.outbox.push(Request::Background(bytes));
+    }
+
+    pub(super) fn close(&mut self, evidence: Vec<u8>, background: Vec<u8>) {
         let complete = self.problem.as_ref().is_none_or(|problem| !problem.needs_rewrite);
-        self.outbox.push(Request::Close { evidence, complete });
+        self.outbox.push(Request::Close { evidence, background, complete });
     }
 
     /// What an answer of the journal means.
@@ -256,7 +260,7 @@ mod tests {
     fn a_journal_that_lacks_something_is_not_ended_in_good_order() {
         for (problem, expected) in [(Some("full".to_owned()), false), (None, true)] {
             let mut link = Link::new(0, 0, problem);
-            link.close(Vec::new());
+            link.close(Vec::new(), Vec::new());
             let requests = link.take_requests();
             assert!(matches!(requests[..], [Request::Close { complete, .. }] if complete == expected), "{requests:?}");
         }

@@ -6,7 +6,8 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::journal::Request;
 
-/// Requests for the journal. Evidence waits at most once, the latest, so that a disk that hangs costs no memory; the
+/// Requests for the journal. Evidence waits at most once, the latest, and so does what is
+/// known of stable traffic, so that a disk that hangs costs no memory; the
 /// core sends nothing else to a journal that does not answer.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -32,8 +33,10 @@ impl Queue {
         }
         let mut waiting = self.waiting.lock();
         for request in requests {
-            if matches!(request, Request::Evidence(_)) {
-                waiting.requests.retain(|older| !matches!(older, Request::Evidence(_)));
+            match request {
+                Request::Evidence(_) => waiting.requests.retain(|older| !matches!(older, Request::Evidence(_))),
+                Request::Background(_) => waiting.requests.retain(|older| !matches!(older, Request::Background(_))),
+                Request::Append(_) | Request::Rewrite(_) | Request::Close { .. } => {}
             }
             waiting.requests.push(request);
         }

@@ -9,10 +9,12 @@ use tokio::sync::oneshot;
 
 use super::figures::Figures;
 use super::judged::Judged;
+use super::known::Known;
+use super::looking::Steadiness;
 use crate::command::Refused;
 use crate::plane::DataPlane;
 use crate::rollout::Release;
-use crate::view::{RolloutView, ServiceView};
+use crate::view::{RolloutView, ServiceView, StepEstimate};
 
 /// One service.
 #[derive(Debug)]
@@ -20,6 +22,13 @@ pub(super) struct Served {
     pub(super) release: Release,
     /// The tests of the running rollout.
     pub(super) judged: Option<Judged>,
+    /// What is known of the stable's traffic while no rollout runs.
+    pub(super) known: Known,
+    pub(super) steadiness: Steadiness,
+    /// How long verdicts take, for people.
+    pub(super) estimates: Vec<StepEstimate>,
+    /// For so many seconds more.
+    pub(super) estimated_for: u64,
     /// Who waits for which revision.
     pub(super) waiting: Vec<(u64, Reply)>,
     pub(super) figures: HashMap<Name, Figures>,
@@ -41,10 +50,14 @@ pub(super) enum Reply {
 }
 
 impl Served {
-    pub(super) fn new(release: Release) -> Self {
+    pub(super) fn new(release: Release, known: Known) -> Self {
         Self {
             release,
             judged: None,
+            known,
+            steadiness: Steadiness::default(),
+            estimates: Vec::new(),
+            estimated_for: 0,
             waiting: Vec::new(),
             figures: HashMap::new(),
             tallies: BTreeMap::new(),

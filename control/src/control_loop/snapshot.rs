@@ -25,19 +25,6 @@ impl ControlCore {
         self.publish_cached();
     }
 
-    /// The figures of running rollouts change at every tick.
-    pub(super) fn refresh_running(&mut self, now: Now) {
-        let running: Vec<Name> =
-            self.services.iter().filter(|(_, served)| served.judged.is_some()).map(|(name, _)| name.clone()).collect();
-        if running.is_empty() {
-            return;
-        }
-        for name in running {
-            self.rebuild(now, &name);
-        }
-        self.publish_cached();
-    }
-
     fn rebuild(&mut self, now: Now, name: &Name) {
         if let Some(built) = of_service(self, now, name) {
             self.cached.insert(name.to_string(), Arc::new(built));
@@ -82,18 +69,18 @@ pub(super) fn of_service(core: &ControlCore, now: Now, name: &Name) -> Option<Se
 pub(super) fn view_of(core: &ControlCore, now: Now, name: &Name) -> Option<ServiceView> {
     let served = core.services.get(name)?;
     let (release, state) = (&served.release, served.release.state());
-    let rollout = release.rollout_view(&core.moment(now));
+    let mut rollout = release.rollout_view(&core.moment(now));
+    let estimates = match &mut rollout {
+        Some(running) if !running.phase.has_ended() => {
+            running.estimates.clone_from(&served.estimates);
+            Vec::new()
+        }
+        Some(_) | None => served.estimates.clone(),
+    };
     let canary = state.running().map(|rollout| &rollout.canary).or(state.canary.as_ref().map(|(canary, _)| canary));
     let weight = canary.map_or(Weight::ZERO, |canary| state.weight_of(canary));
     let plane = core.plane.as_ref();
-    let version = |version: &config::Version| {
-        let weight = if version.name == state.stable {
-            state.canary.as_ref().map_or(Weight::FULL, |(_, weight)| weight.complement())
-        } else {
-            state.weight_of(&version.name)
-        };
-        version_view(plane, served, &version.name, weight)
-    };
+    let version = |version: &config::Version| version_view(plane, served, &version.name, state.share_of(&version.name));
     let mut warnings = core.warnings.clone();
     warnings.extend(release.warnings().iter().cloned());
     warnings.extend(warnings_now(core, served, release.service()));
@@ -107,6 +94,7 @@ pub(super) fn view_of(core: &ControlCore, now: Now, name: &Name) -> Option<Servi
         rollout,
         differs_from_file: release.differs_from_file(),
         warnings,
+        estimates,
     })
 }
 

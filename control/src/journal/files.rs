@@ -9,6 +9,7 @@ use super::Storage;
 
 const JOURNAL: &str = "journal";
 const EVIDENCE: &str = "evidence.json";
+const BACKGROUND: &str = "background.json";
 /// How many damaged journals are kept.
 const KEPT_CORRUPT: u32 = 5;
 /// More than any journal grows to; a file beyond it is not read into memory.
@@ -139,6 +140,14 @@ impl Storage for Files {
 
     fn write_evidence(&mut self, bytes: &[u8], synced: bool) -> io::Result<()> {
         self.replace(EVIDENCE, bytes, synced).map(drop)
+    }
+
+    fn load_background(&mut self) -> io::Result<Vec<u8>> {
+        read_or_empty(&self.path(BACKGROUND))
+    }
+
+    fn write_background(&mut self, bytes: &[u8], synced: bool) -> io::Result<()> {
+        self.replace(BACKGROUND, bytes, synced).map(drop)
     }
 }
 

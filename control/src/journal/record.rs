@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use config::{Alpha, Fraction, Gate, GateRule, Name, Plan, Quantile, Step, Tolerance, Weight};
+use config::{Name, Weight};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::{FileValues, Reading, Rollout, State};
-use crate::view::{Arms, GateView, Phase, RolloutView};
+use super::plan::PlanForm;
+use crate::rollout::{FileValues, Question, Reading, Rollout, State};
+use crate::view::{Arms, Dispersion, GateView, Phase, RolloutView};
 
 /// The format that this program writes, and the only one that it reads.
 pub(super) const VERSION: u32 = 1;
@@ -151,40 +151,27 @@ struct RawRollout {
     ended_at: Option<Timestamp0>,
     idempotency_key: Option<String>,
     plan_name: String,
-    plan: RawPlan,
+    plan: PlanForm,
     requests: Arms<u64>,
     failed: Arms<u64>,
     gates: Vec<GateView>,
+    #[serde(default)]
+    dispersion: Option<Dispersion>,
+    #[serde(default)]
+    asks: Option<RawQuestion>,
+    #[serde(default)]
+    acknowledged: u64,
+    #[serde(default)]
+    would_have_rolled_back: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct RawPlan {
-    alpha: f64,
-    min_requests: u64,
-    steps: Vec<RawStep>,
-    gates: Vec<RawGate>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawStep {
-    Weight { weight: u16, hold: Duration },
-    Approval,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RawGate {
-    name: String,
-    rule: RawRule,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawRule {
-    Errors { ratio: f64, points: f64 },
-    ErrorLimit { limit: f64 },
-    LatencyLimit { quantile: f64, limit: Duration },
-    LatencyShape,
+#[serde(rename_all = "kebab-case")]
+enum RawQuestion {
+    Limit,
+    Found { signal: bool, traffic: bool },
+    Deadline,
+    DryRunOver,
 }
 
 impl RawRecord {
@@ -258,10 +245,14 @@ impl RawRollout {
             ended_at: rollout.ended_at.map(|at| at.to_string()),
             idempotency_key: rollout.idempotency_key.clone(),
             plan_name: rollout.plan_name.clone(),
-            plan: RawPlan::of(&rollout.plan),
+            plan: PlanForm::of(&rollout.plan),
             requests: rollout.reading.requests,
             failed: rollout.reading.failed,
             gates: rollout.reading.gates.clone(),
+            dispersion: rollout.reading.dispersion,
+            asks: rollout.asks.as_ref().map(RawQuestion::of),
+            acknowledged: rollout.acknowledged,
+            would_have_rolled_back: rollout.would_have_rolled_back,
         }
     }
 
@@ -289,76 +280,35 @@ impl RawRollout {
             started_at: self.started_at.parse().ok()?,
             ended_at,
             idempotency_key: self.idempotency_key,
-            reading: Reading { requests: self.requests, failed: self.failed, gates: self.gates },
+            asks: self.asks.map(RawQuestion::proven),
+            acknowledged: self.acknowledged,
+            would_have_rolled_back: self.would_have_rolled_back,
+            reading: Reading {
+                requests: self.requests,
+                failed: self.failed,
+                gates: self.gates,
+                dispersion: self.dispersion,
+            },
         })
     }
 }
 
-impl RawPlan {
-    fn of(plan: &Plan) -> Self {
-        let step = |step: &Step| match step {
-            Step::Weight { weight, hold, .. } => RawStep::Weight { weight: weight.basis_points(), hold: *hold },
-            Step::Approval => RawStep::Approval,
-        };
-        let gate = |gate: &Gate| RawGate { name: gate.name.to_string(), rule: RawRule::of(&gate.rule) };
-        Self {
-            alpha: plan.alpha.get(),
-            min_requests: plan.min_requests,
-            steps: plan.steps.iter().map(step).collect(),
-            gates: plan.gates.iter().map(gate).collect(),
+impl RawQuestion {
+    const fn of(question: &Question) -> Self {
+        match *question {
+            Question::Limit => Self::Limit,
+            Question::Found { signal, traffic } => Self::Found { signal, traffic },
+            Question::Deadline => Self::Deadline,
+            Question::DryRunOver => Self::DryRunOver,
         }
     }
 
-    fn proven(self) -> Option<Plan> {
-        let step = |raw: RawStep| match raw {
-            RawStep::Weight { weight, hold } => Some(Step::of_weight(Weight::from_basis_points(weight).ok()?, hold)),
-            RawStep::Approval => Some(Step::Approval),
-        };
-        let gate = |raw: RawGate| {
-            Some(Gate {
-                name: Name::new(&raw.name)?,
-                role: config::GateRole::Guardrail,
-                path: None,
-                rule: raw.rule.proven()?,
-            })
-        };
-        Some(Plan {
-            alpha: Alpha::new(self.alpha).ok()?,
-            min_requests: self.min_requests,
-            steps: self.steps.into_iter().map(step).collect::<Option<_>>()?,
-            gates: self.gates.into_iter().map(gate).collect::<Option<_>>()?,
-            ..Plan::built_in()
-        })
-    }
-}
-
-impl RawRule {
-    fn of(rule: &GateRule) -> Self {
-        match rule {
-            GateRule::Errors { tolerance, .. } => {
-                Self::Errors { ratio: tolerance.ratio, points: tolerance.points.get() }
-            }
-            GateRule::ErrorLimit { limit } => Self::ErrorLimit { limit: limit.get() },
-            GateRule::LatencyLimit { quantile, limit, .. } => {
-                Self::LatencyLimit { quantile: quantile.get(), limit: *limit }
-            }
-            GateRule::Latency { .. } => Self::LatencyShape,
-        }
-    }
-
-    fn proven(self) -> Option<GateRule> {
+    const fn proven(self) -> Question {
         match self {
-            Self::Errors { ratio, points } => Some(GateRule::Errors {
-                tolerance: Tolerance { ratio, points: Fraction::new(points).ok()? },
-                margin: Tolerance::MARGIN,
-            }),
-            Self::ErrorLimit { limit } => Some(GateRule::ErrorLimit { limit: Fraction::new(limit).ok()? }),
-            Self::LatencyLimit { quantile, limit } => Some(GateRule::LatencyLimit {
-                quantile: Quantile::new(quantile).ok()?,
-                limit,
-                of: config::LatencyOf::Head,
-            }),
-            Self::LatencyShape => Some(GateRule::LATENCY),
+            Self::Limit => Question::Limit,
+            Self::Found { signal, traffic } => Question::Found { signal, traffic },
+            Self::Deadline => Question::Deadline,
+            Self::DryRunOver => Question::DryRunOver,
         }
     }
 }

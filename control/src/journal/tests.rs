@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::rollout::{Reading, Rollout, State};
-use crate::view::{Arms, GateView, Phase, Role, Verdict};
+use crate::rollout::{Question, Reading, Rollout, State};
+use crate::view::{Arms, Dispersion, GateView, Phase, Role, Verdict};
 
 /// A journal in memory whose next calls fail as told.
 #[derive(Debug, Default)]
@@ -14,6 +14,7 @@ struct Memory {
     journal: Vec<u8>,
     aside: Vec<Vec<u8>>,
     evidence: Vec<u8>,
+    background: Vec<u8>,
     /// What the next calls that write do: none means that they succeed.
     faults: VecDeque<Option<io::ErrorKind>>,
     syncs: usize,
@@ -67,6 +68,15 @@ impl Storage for Memory {
 
     fn write_evidence(&mut self, bytes: &[u8], _synced: bool) -> io::Result<()> {
         self.evidence = bytes.to_vec();
+        Ok(())
+    }
+
+    fn load_background(&mut self) -> io::Result<Vec<u8>> {
+        Ok(self.background.clone())
+    }
+
+    fn write_background(&mut self, bytes: &[u8], _synced: bool) -> io::Result<()> {
+        self.background = bytes.to_vec();
         Ok(())
     }
 }
@@ -123,10 +133,14 @@ fn full_state(revision: u64) -> State {
         started_at: at(1),
         ended_at: Some(at(2)),
         idempotency_key: Some("key".into()),
+        asks: Some(Question::Found { signal: true, traffic: false }),
+        acknowledged: 2,
+        would_have_rolled_back: 3,
         reading: Reading {
             requests: Arms { stable: 5, canary: 6 },
             failed: Arms { stable: 1, canary: 2 },
             gates: vec![gate],
+            dispersion: Some(Dispersion { errors: 1.5, latency: 14.25 }),
         },
     });
     state.outcomes.insert(Phase::RolledBack, 3);
@@ -369,8 +383,10 @@ fn only_a_journal_that_was_closed_ended_well() {
     assert!(replayed.ended_well, "nothing can be lost from an empty one");
     journal.commit(vec![append(&record("shop", 1))]);
     assert!(!opened(&journal.storage.journal).1.ended_well);
-    let answers = journal.commit(vec![Request::Close { evidence: b"{}".to_vec(), complete: true }]);
+    let answers =
+        journal.commit(vec![Request::Close { evidence: b"{}".to_vec(), background: b"[]".to_vec(), complete: true }]);
     assert_eq!((answers, &journal.storage.evidence[..]), (vec![Answer::Closed], &b"{}"[..]));
+    assert_eq!(journal.storage.background, b"[]");
     let closed = journal.into_storage().journal;
     let (mut journal, replayed) = opened(&closed);
     assert!(replayed.ended_well && replayed.last_seq == 1);
@@ -388,7 +404,7 @@ fn each_end_that_was_not_in_order_leaps_the_generation_and_an_orderly_one_does_n
         journal = opened.into_storage().journal;
     }
     let (mut last, _) = opened(&journal);
-    last.commit(vec![Request::Close { evidence: Vec::new(), complete: true }]);
+    last.commit(vec![Request::Close { evidence: Vec::new(), background: Vec::new(), complete: true }]);
     let (_, replayed) = opened(&last.into_storage().journal);
     assert_eq!(replayed.records.values().next().unwrap().state.generation, before + 4 * GENERATION_LEAP);
 }

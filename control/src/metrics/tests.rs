@@ -169,6 +169,7 @@ fn snapshot() -> Snapshot {
         rollout: Some(rollout()),
         differs_from_file: Vec::new(),
         warnings: Vec::new(),
+        estimates: Vec::new(),
     };
     let mut responses = [0; Class::ALL.len()];
     responses[Class::Local as usize] = 5;

@@ -1,9 +1,9 @@
 //! What people ask for: rollouts, actions on them, weights by hand.
 
-use config::{Name, Step, Weight};
+use config::{Baseline, Name, Plan, Step, Weight};
 
-use super::release::{By, HELD, News, Release};
-use super::state::{Reading, Rollout, State};
+use super::release::{By, News, Release};
+use super::state::{Question, Reading, Rollout, State};
 use super::view::allowed_words;
 use super::{Change, Moment, Start};
 use crate::command::{Action, Refused};
@@ -12,6 +12,7 @@ use crate::view::Phase;
 impl Release {
     pub(super) fn start(&mut self, moment: &Moment, start: Start) -> Result<Change, Refused> {
         self.must_be_canary(&start.canary)?;
+        self.must_have_baseline(&start.plan, &start.canary)?;
         self.may_propose(moment)?;
         let mut change = Change::default();
         if let Some(running) = self.state.running() {
@@ -55,6 +56,31 @@ impl Release {
         Err(Refused::Invalid(format!("{}: there is no version {version}; {others}", self.service.name)))
     }
 
+    /// A version that a plan names as baseline must be there, and be neither of the two that are compared.
+    fn must_have_baseline(&self, plan: &Plan, canary: &Name) -> Result<(), Refused> {
+        let Baseline::Version(baseline) = &plan.baseline else { return Ok(()) };
+        let (service, stable) = (&self.service.name, &self.state.stable);
+        let refused = |why: String| {
+            let others: Vec<&str> =
+                self.others().into_iter().filter(|other| *other != canary).map(Name::as_str).collect();
+            let legal = if others.is_empty() {
+                "it has no third version: add one, or write baseline: stable or equal".to_owned()
+            } else {
+                format!("legal here: stable, equal, {}", others.join(", "))
+            };
+            Err(Refused::Invalid(format!("{service}: the plan's baseline {baseline} {why}; {legal}")))
+        };
+        if !self.knows(baseline) {
+            refused("is no version of this service".to_owned())
+        } else if baseline == stable {
+            refused("is the stable version: all of it is compared with baseline: stable".to_owned())
+        } else if baseline == canary {
+            refused("is the canary itself".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
     pub(super) fn knows(&self, version: &Name) -> bool {
         self.service.versions.iter().any(|known| known.name == *version)
     }
@@ -86,6 +112,9 @@ impl Release {
             started_at: moment.wall,
             ended_at: None,
             idempotency_key: start.idempotency_key,
+            asks: None,
+            acknowledged: 0,
+            would_have_rolled_back: 0,
             reading: Reading::default(),
         };
         rollout.phase = rollout.phase_of_step();
@@ -137,7 +166,7 @@ impl Release {
         let news = |kind, what: &str| vec![News { kind, text: format!("{canary} {}", by_hand(what)) }];
         match action {
             Action::Pause => Ok(self.at_once(moment, self.paused(by_hand("paused")), news("phase", "paused"))),
-            Action::Resume => self.resume(moment, news("phase", "resumed")),
+            Action::Resume => self.resume(moment, by_hand("resumed")),
             Action::Approve | Action::Skip => {
                 let (next, news) = self.advanced(&by_hand(if action == Action::Skip { "skipped" } else { "approved" }));
                 self.propose(moment, By::Person, next, news)
@@ -168,9 +197,14 @@ impl Release {
         Some(self.at_once(moment, next, vec![News { kind: "phase", text }]))
     }
 
-    fn resume(&mut self, moment: &Moment, news: Vec<News>) -> Result<Change, Refused> {
+    fn resume(&mut self, moment: &Moment, by_hand: String) -> Result<Change, Refused> {
         let mut next = self.state.clone();
         let Some(rollout) = &mut next.rollout else { return Ok(Change::default()) };
+        let mut text = format!("{} {by_hand}", rollout.canary);
+        if rollout.asks.take().is_some_and(|asked| asked.is_of_findings()) {
+            rollout.acknowledged += 1;
+            text.push_str("; what was signalled is judged anew, and its alpha is spent again");
+        }
         rollout.phase = rollout.phase_of_step();
         rollout.reason = None;
         let present = self.state.weight_of(&rollout.canary);
@@ -179,11 +213,7 @@ impl Release {
         next.expose(&canary, weight);
         // The lower of the two weights is kept, so this never raises; but it lets the plan raise later, and that
         // permission must outlive a restart before it is given.
-        let was_held = self.state.running().and_then(|it| it.reason.as_ref()).is_some_and(|it| it.ends_with(HELD));
-        let change = self.propose(moment, By::Person, next, news)?;
-        // Only a hold that the person has seen: after a pause by hand the next tick says what there is to say.
-        self.hold_acknowledged = was_held;
-        Ok(change)
+        self.propose(moment, By::Person, next, vec![News { kind: "phase", text }])
     }
 
     fn retry(&mut self, moment: &Moment, reason: Option<&str>, id: String) -> Result<Change, Refused> {
@@ -287,6 +317,16 @@ impl Release {
         if let Some(rollout) = &mut next.rollout {
             rollout.phase = Phase::Paused;
             rollout.reason = Some(reason);
+            rollout.asks = None;
+        }
+        next
+    }
+
+    /// The state with the rollout paused because something is to be answered.
+    pub(super) fn paused_to_ask(&self, question: Question, reason: String) -> State {
+        let mut next = self.paused(reason);
+        if let Some(rollout) = &mut next.rollout {
+            rollout.asks = Some(question);
         }
         next
     }
@@ -301,11 +341,13 @@ impl Release {
             }
             rollout.phase = phase;
             rollout.reason = Some(reason);
+            rollout.asks = None;
         }
         next
     }
 
-    /// The state one step further: the next step, or the promotion after the last.
+    /// The state one step further: the next step, or after the last the promotion. Nobody judged the canary of a dry
+    /// run, so that one ends in a question.
     pub(super) fn advanced(&self, why: &str) -> (State, Vec<News>) {
         let mut next = self.state.clone();
         let Some(rollout) = &mut next.rollout else { return (next, Vec::new()) };
@@ -331,10 +373,25 @@ impl Release {
                     vec![News { kind: "step", text: format!("{canary} at step {number} of {steps}: awaits approval") }],
                 )
             }
+            None if rollout.plan.dry_run => {
+                let times = rollout.would_have_rolled_back;
+                let over = format!("the dry run is over: it would have rolled back {}", times_in_words(times));
+                let mut next = self.paused_to_ask(Question::DryRunOver, format!("{over}; promote or abort"));
+                next.rollout.iter_mut().for_each(|rollout| rollout.step = steps.saturating_sub(1));
+                (next, vec![News { kind: "phase", text: format!("{canary} paused: {over}") }])
+            }
             None => {
                 let next = self.ended(Phase::Promoted, why.to_owned());
                 (next, vec![News { kind: "phase", text: format!("{canary} promoted: {why}") }])
             }
         }
+    }
+}
+
+fn times_in_words(times: u64) -> String {
+    match times {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        several => format!("{several} times"),
     }
 }

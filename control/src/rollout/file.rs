@@ -7,7 +7,7 @@ use config::{Name, Service};
 
 use super::release::{By, News, Release};
 use super::state::{FileValues, Reading, State};
-use super::{Change, Moment};
+use super::{Change, Effect, Moment};
 use crate::command::Refused;
 use crate::view::Phase;
 
@@ -20,12 +20,13 @@ impl Release {
         let text = format!("{} is new: what the file says is in force", release.service.name);
         let mut change = release.at_once(moment, next, vec![News { kind: "reload", text }]);
         // Nobody asked for this, and the installation of the configuration tells it.
-        change.effects.retain(|effect| matches!(effect, super::Effect::Journal { .. }));
+        change.effects.retain(|effect| matches!(effect, Effect::Journal { .. }));
         (release, change)
     }
 
     /// The release of a service as the journal left it. A running rollout goes on where it stood, its step's hold
-    /// begun anew; `pause` says why it is paused instead, where part of the journal was unreadable. Where the file has changed meanwhile, its new values are taken over.
+    /// begun anew; `pause` says why it is paused instead, where part of the journal was unreadable. Where the file has
+    /// changed meanwhile, its new values are taken over.
     #[must_use]
     pub fn restore(service: Arc<Service>, state: State, pause: Option<&str>, moment: &Moment) -> (Self, Change) {
         let mut release = Self::with_state(state, service, moment);
@@ -48,6 +49,7 @@ impl Release {
             step_began: moment.elapsed,
             waits_for: None,
             hold_acknowledged: false,
+            told: None,
             reading: Reading::default(),
             warnings: Vec::new(),
         }
@@ -57,7 +59,7 @@ impl Release {
     fn drop_what_is_gone(&mut self, moment: &Moment) -> Change {
         let mut change = Change::default();
         let gone = |name: &Name| !self.service.versions.iter().any(|version| version.name == *name);
-        let rollout_gone = self.state.running().is_some_and(|rollout| gone(&rollout.canary) || gone(&rollout.stable));
+        let rollout_gone = self.state.running().is_some_and(|rollout| rollout.versions().any(gone));
         let canary_gone = self.state.canary.as_ref().is_some_and(|(canary, _)| gone(canary));
         let stable_gone = gone(&self.state.stable);
         if rollout_gone {
@@ -99,7 +101,7 @@ impl Release {
         };
         let missing = |version: &Name| !new.versions.iter().any(|known| known.name == *version);
         if let Some(rollout) = self.state.running().or_else(|| self.proposed().and_then(State::running)) {
-            if let Some(version) = [&rollout.canary, &rollout.stable].into_iter().find(|version| missing(version)) {
+            if let Some(version) = rollout.versions().find(|version| missing(version)) {
                 return conflict(format!(
                     "{name}: version {version} is part of a running rollout and cannot be removed: \
                      abort or promote it first"
@@ -127,7 +129,7 @@ impl Release {
     /// Takes over a configuration that [`may_become`](Self::may_become) allowed.
     pub(super) fn file_changed(&mut self, moment: &Moment, service: Arc<Service>) -> Change {
         let reconfigured = *self.service != *service;
-        self.service = service;
+        let before = std::mem::replace(&mut self.service, service);
         let mut change = Change::default();
         if reconfigured {
             let mut next = self.state.clone();
@@ -139,6 +141,11 @@ impl Release {
             let text = format!("{} has a new configuration", self.service.name);
             let cause = vec![News { kind: "reload", text }];
             change = self.at_once_with(moment, next, cause, true);
+        }
+        if let Some(rollout) = self.state.running()
+            && endpoints_of(&self.service, &rollout.canary) > endpoints_of(&before, &rollout.canary)
+        {
+            change.effects.push(Effect::WarmUpAgain);
         }
         change.then(self.take_over_file(moment))
     }
@@ -204,4 +211,8 @@ impl Release {
         // them new again.
         self.propose(moment, By::File, next, news).unwrap_or_default()
     }
+}
+
+fn endpoints_of(service: &Service, version: &Name) -> usize {
+    service.versions.iter().find(|known| known.name == *version).map_or(0, |known| known.endpoints.len())
 }

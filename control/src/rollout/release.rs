@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Service, Step, Weight};
+use config::Service;
 
-use super::state::{HISTORY, Reading, State};
+use super::state::{HISTORY, Question, Reading, State};
 use super::{Change, Effect, Moment};
 use crate::command::Refused;
-use crate::judge::Judgement;
-use crate::view::{GateView, Phase};
+use crate::view::Phase;
 
 /// The release of one service: the state in force, and the one that waits for the disk.
 #[derive(Debug, Clone)]
@@ -25,6 +24,8 @@ pub struct Release {
     pub(super) waits_for: Option<String>,
     /// A person resumed although a limit is broken on both versions; cleared when it no longer is.
     pub(super) hold_acknowledged: bool,
+    /// What a dry run has told already of what it would have asked.
+    pub(super) told: Option<Question>,
     /// What the tests of the running rollout say.
     pub(super) reading: Reading,
     /// What an operator should know of this release until the process ends.
@@ -45,9 +46,6 @@ pub(super) struct News {
     pub(super) kind: &'static str,
     pub(super) text: String,
 }
-
-/// How the reason of a pause ends that the gates made: a limit is broken on both versions.
-pub(super) const HELD: &str = "; resume to go on all the same, or abort";
 
 /// Who proposes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,8 +151,7 @@ impl Release {
     fn numbered(&mut self, mut next: State, moment: &Moment, reconfigured: bool) -> State {
         self.last_revision += 1;
         next.revision = self.last_revision;
-        let steers = next.stable != self.state.stable || next.canary != self.state.canary;
-        next.generation = self.state.generation + u64::from(steers || reconfigured);
+        next.generation = self.state.generation + u64::from(next.steers_from(&self.state) || reconfigured);
         let Some(rollout) = &mut next.rollout else { return next };
         let had_ended = self.state.rollout.as_ref().is_some_and(|old| old.id == rollout.id && old.phase.has_ended());
         if rollout.phase.has_ended() && !had_ended {
@@ -174,7 +171,7 @@ impl Release {
     /// The one place where what is in force changes. What follows from it is read off the difference.
     fn put_in_force(&mut self, moment: &Moment, next: State, news: Vec<News>, effects: &mut Vec<Effect>) {
         let old = std::mem::replace(&mut self.state, next);
-        let steers = old.stable != self.state.stable || old.canary != self.state.canary;
+        let steers = self.state.steers_from(&old);
         if steers {
             effects.push(Effect::Steer);
         }
@@ -186,15 +183,24 @@ impl Release {
             }
             (Some(before), Some(now)) if before.id == now.id => {
                 let resumed = before.phase == Phase::Paused && now.phase != Phase::Paused;
+                let asked = before.asks.as_ref().filter(|_| resumed);
+                // Only what the person has seen: after another pause the next tick says what there is to say.
+                let (sees_limit, sees_findings) =
+                    (asked == Some(&Question::Limit), asked.is_some_and(Question::is_of_findings));
                 if steers || resumed || before.step != now.step {
                     effects.push(Effect::NewStep);
                     self.begin_hold(moment);
                 }
+                if sees_findings {
+                    effects.push(Effect::Acknowledge);
+                }
+                self.hold_acknowledged |= sees_limit;
             }
             (_, Some(_)) => {
                 effects.push(Effect::BeginJudge);
                 self.reading = Reading::default();
                 self.hold_acknowledged = false;
+                self.told = None;
                 self.begin_hold(moment);
             }
         }
@@ -225,73 +231,6 @@ impl Release {
             effects: vec![Effect::Settle { revision, result: Err(Refused::JournalUnwritable(text)) }],
             waits_for: None,
         }
-    }
-
-    /// Time has passed and the tests have spoken.
-    pub(super) fn judged(&mut self, moment: &Moment, judgement: &Judgement, gates: Vec<GateView>) -> Change {
-        let Some(rollout) = self.state.running() else { return Change::default() };
-        self.reading = Reading { requests: judgement.requests, failed: judgement.failed, gates };
-        if let Some(harm) = &judgement.harm {
-            let reason = format!("{}: {}", harm.gate, harm.explain);
-            let text = format!("{} rolled back: {reason}", rollout.canary);
-            let next = self.ended(Phase::RolledBack, reason);
-            return self.at_once(moment, next, vec![News { kind: "phase", text }]);
-        }
-        match &judgement.hold {
-            Some(hold) if rollout.phase != Phase::Paused && !self.hold_acknowledged => {
-                let reason = format!("{hold}{HELD}");
-                let text = format!("{} paused: {hold}", rollout.canary);
-                let next = self.paused(reason);
-                return self.at_once(moment, next, vec![News { kind: "warning", text }]);
-            }
-            Some(_) => {}
-            None => self.hold_acknowledged = false,
-        }
-        self.advance_when_due(moment, judgement)
-    }
-
-    fn advance_when_due(&mut self, moment: &Moment, judgement: &Judgement) -> Change {
-        let Some(rollout) = self.state.running() else { return Change::default() };
-        let Some(Step::Weight { hold, .. }) = rollout.plan.steps.get(rollout.step) else { return Change::default() };
-        let held = moment.elapsed.saturating_sub(self.step_began) >= *hold;
-        if rollout.phase != Phase::Progressing || self.proposal.is_some() || !held {
-            return Change::default();
-        }
-        self.waits_for = self.obstacle(moment, judgement);
-        if self.waits_for.is_some() {
-            return Change::default();
-        }
-        let (next, news) = self.advanced("every step has held");
-        self.propose(moment, By::Plan, next, news).unwrap_or_default()
-    }
-
-    /// What stands against the next step, although the hold is over.
-    fn obstacle(&self, moment: &Moment, judgement: &Judgement) -> Option<String> {
-        let rollout = self.state.running()?;
-        if self.state.weight_of(&rollout.canary) == Weight::ZERO {
-            return Some(format!(
-                "{} has weight 0 and nothing to judge: set a weight, or skip to the next step",
-                rollout.canary
-            ));
-        }
-        if !judgement.has_data {
-            return Some(
-                "waiting for traffic: no answers of both versions to judge, in the last 30 s or since it began"
-                    .to_owned(),
-            );
-        }
-        let (needed, had) = (rollout.plan.min_requests, judgement.step_requests);
-        if had.stable < needed || had.canary < needed {
-            return Some(format!(
-                "waiting for {needed} requests of each version in this step: {} had {}, {} had {}",
-                self.state.stable, had.stable, rollout.canary, had.canary
-            ));
-        }
-        if judgement.suspicion {
-            return Some("waiting for the suspicion of harm to settle: see the gates".to_owned());
-        }
-        let problem = moment.journal_problem.as_ref()?;
-        Some(format!("waiting for the journal, which cannot be written: {problem}"))
     }
 }
 

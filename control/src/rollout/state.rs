@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use config::{Name, Plan, Service, Step, Weight};
+use config::{Baseline, Name, Plan, Service, Step, Weight};
 use jiff::Timestamp;
 
 use crate::plane::Split;
-use crate::view::{Arms, GateView, Phase, RolloutView};
+use crate::view::{Arms, Dispersion, GateView, Phase, RolloutView};
 
 /// How many ended rollouts of a service are kept.
 pub const HISTORY: usize = 20;
@@ -58,9 +58,49 @@ impl State {
         Split {
             stable: self.stable.clone(),
             canary: self.canary.clone(),
-            baseline: None,
-            paths: Arc::default(),
+            baseline: self.baseline(),
+            paths: self.running().map(|rollout| rollout.plan.paths().into()).unwrap_or_default(),
             generation: self.generation,
+        }
+    }
+
+    /// Whether the data plane must be told when this state follows the other.
+    pub(super) fn steers_from(&self, before: &Self) -> bool {
+        Split { generation: 0, ..self.split() } != Split { generation: 0, ..before.split() }
+    }
+
+    /// Whom the canary is compared with where that is not all of stable, and its weight. Only while a rollout runs and
+    /// its canary has traffic: a slice of stable as large as the canary where so much is left, or another version with
+    /// as much, at most half of what the canary leaves.
+    #[must_use]
+    pub fn baseline(&self) -> Option<(Name, Weight)> {
+        let rollout = self.running()?;
+        let (_, weight) = self.canary.as_ref()?;
+        let left = weight.complement();
+        let (version, weight) = match &rollout.plan.baseline {
+            Baseline::Stable => return None,
+            Baseline::Equal => (&self.stable, (*weight).min(left)),
+            Baseline::Version(version) => {
+                let half = Weight::from_basis_points(left.basis_points() / 2).ok()?;
+                (version, (*weight).min(half))
+            }
+        };
+        (weight > Weight::ZERO).then(|| (version.clone(), weight))
+    }
+
+    /// A version's share of the traffic. They sum to 100 % over a service's versions.
+    #[must_use]
+    pub fn share_of(&self, version: &Name) -> Weight {
+        // A slice of stable is stable's traffic.
+        let elsewhere = self.baseline().filter(|(baseline, _)| *baseline != self.stable);
+        match (&elsewhere, &self.canary) {
+            (Some((baseline, weight)), _) if baseline == version => *weight,
+            (_, Some((canary, weight))) if canary == version => *weight,
+            (_, canary) if *version == self.stable => {
+                let taken = [canary, &elsewhere].into_iter().flatten().map(|(_, weight)| weight.basis_points()).sum();
+                Weight::from_basis_points(Weight::FULL.basis_points().saturating_sub(taken)).unwrap_or(Weight::ZERO)
+            }
+            (_, _) => Weight::ZERO,
         }
     }
 
@@ -110,11 +150,54 @@ pub struct Rollout {
     pub ended_at: Option<Timestamp>,
     /// What made its start safe to repeat.
     pub idempotency_key: Option<String>,
+    /// What a person is asked while it is paused; none where a person paused it.
+    pub asks: Option<Question>,
+    /// How often a person has acknowledged what was signalled: so often the alpha of that family was spent again.
+    pub acknowledged: u64,
+    /// In a dry run: how often the gates would have rolled back.
+    pub would_have_rolled_back: u64,
     /// What was seen of it, as of its end.
     pub reading: Reading,
 }
 
+/// Why a rollout is paused that no person paused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// A limit is broken on both versions.
+    Limit,
+    /// Something was signalled.
+    Found {
+        /// By a gate whose role that is.
+        signal: bool,
+        /// By the check of the traffic.
+        traffic: bool,
+    },
+    /// The step did not end by its deadline.
+    Deadline,
+    /// A dry run is at its end.
+    DryRunOver,
+}
+
+impl Question {
+    /// Whether its answer acknowledges what was signalled.
+    pub(super) const fn is_of_findings(&self) -> bool {
+        match self {
+            Self::Found { .. } => true,
+            Self::Limit | Self::Deadline | Self::DryRunOver => false,
+        }
+    }
+}
+
 impl Rollout {
+    /// The versions that it needs: the two that it compares, and one that its plan names as baseline.
+    pub(super) fn versions(&self) -> impl Iterator<Item = &Name> {
+        let baseline = match &self.plan.baseline {
+            Baseline::Version(version) => Some(version),
+            Baseline::Stable | Baseline::Equal => None,
+        };
+        [&self.canary, &self.stable].into_iter().chain(baseline)
+    }
+
     /// The weight that the plan gives the canary in the present step: an approval keeps that of the step before.
     /// None before the first weight.
     #[must_use]
@@ -144,6 +227,8 @@ pub struct Reading {
     pub failed: Arms<u64>,
     /// The gates.
     pub gates: Vec<GateView>,
+    /// How bursty stable's events are, where that was measured.
+    pub dispersion: Option<Dispersion>,
 }
 
 /// What the file says about a service's split.

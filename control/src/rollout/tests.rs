@@ -1,5 +1,9 @@
+mod asking;
+mod baseline;
 mod by_hand;
+mod dry_run;
 mod over_time;
+mod proof;
 
 use std::collections::BTreeMap;
 
@@ -7,7 +11,7 @@ use config::Configuration;
 
 use super::*;
 use crate::judge::Harm;
-use crate::view::{Arms, Phase};
+use crate::view::{Arms, Phase, Role, Verdict};
 
 const VERSIONS: &str =
     "versions: { v1: { endpoints: ['a:1'] }, v2: { endpoints: ['b:1'] }, v3: { endpoints: ['c:1'] } }";
@@ -48,7 +52,21 @@ impl World {
     }
 
     fn with(split: &str) -> Self {
-        let (release, _) = Release::begin(service(split), &moment(0, None));
+        Self::of(service(split))
+    }
+
+    /// A rollout of v2 under this plan, at its first step.
+    fn under(plan: &str) -> Self {
+        let shop = format!("stable: v1, {VERSIONS}, plan: {{ {plan} }}");
+        let mut world = Self::of(Arc::new(configuration(&shop).services.remove(0)));
+        world.start("v2").unwrap();
+        world.sync();
+        world.effects.clear();
+        world
+    }
+
+    fn of(service: Arc<Service>) -> Self {
+        let (release, _) = Release::begin(service, &moment(0, None));
         Self { release, seconds: 0, problem: None, journal: Vec::new(), effects: Vec::new(), ids: 0 }
     }
 
@@ -100,7 +118,34 @@ impl World {
     }
 
     fn judged(&mut self, judgement: Judgement) {
-        self.event(Event::Judged { judgement, gates: Vec::new() }).unwrap();
+        self.event(Event::Judged { judgement, exhibit: None }).unwrap();
+    }
+
+    /// The tests spoke, and these are the gates that they show.
+    fn shown(&mut self, judgement: Judgement, gates: Vec<GateView>) {
+        let exhibit = Some(Exhibit { gates, dispersion: None });
+        self.event(Event::Judged { judgement, exhibit }).unwrap();
+    }
+
+    fn count(&self, wanted: &Effect) -> usize {
+        self.effects.iter().filter(|effect| *effect == wanted).count()
+    }
+
+    /// What people were told.
+    fn told(&self) -> Vec<String> {
+        let text = |effect: &'_ Effect| match effect {
+            Effect::Announce { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        self.effects.iter().filter_map(text).collect()
+    }
+
+    fn rollout(&self) -> &Rollout {
+        self.release.state().rollout.as_ref().unwrap()
+    }
+
+    fn step(&self) -> usize {
+        self.rollout().step + 1
     }
 
     /// So many seconds of good traffic pass.
@@ -183,6 +228,26 @@ fn good() -> Judgement {
 
 fn bad() -> Judgement {
     Judgement { harm: Some(Harm { gate: "errors".into(), explain: "v2 fails 9 %".into() }), ..good() }
+}
+
+fn proven() -> Judgement {
+    Judgement { proven: true, ..good() }
+}
+
+fn gate(name: &str, verdict: Verdict, proof: Option<f64>) -> GateView {
+    GateView {
+        name: name.into(),
+        role: Role::Guardrail,
+        verdict,
+        log_evidence: None,
+        threshold: 4.7,
+        progress: 0.0,
+        explain: String::new(),
+        path: None,
+        proof,
+        counts: None,
+        estimate: None,
+    }
 }
 
 fn is_conflict(result: &Result<Option<u64>, Refused>) -> bool {

@@ -1,6 +1,6 @@
 //! A release as people see it, and what they may do to it.
 
-use config::{Step, Weight};
+use config::{Baseline, Step, Weight};
 
 use super::Moment;
 use super::release::Release;
@@ -90,10 +90,14 @@ impl Release {
             requests: reading.requests,
             failed: reading.failed,
             gates: reading.gates.clone(),
-            baseline: None,
+            baseline: match &rollout.plan.baseline {
+                Baseline::Stable => None,
+                Baseline::Equal => Some("equal".to_owned()),
+                Baseline::Version(version) => Some(version.to_string()),
+            },
             dry_run: rollout.plan.dry_run,
-            would_have_rolled_back: 0,
-            dispersion: None,
+            would_have_rolled_back: rollout.would_have_rolled_back,
+            dispersion: reading.dispersion,
             estimates: Vec::new(),
         }
     }

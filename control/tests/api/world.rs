@@ -350,6 +350,7 @@ fn view(name: &str) -> ServiceView {
         rollout: None,
         differs_from_file: Vec::new(),
         warnings: Vec::new(),
+        estimates: Vec::new(),
     }
 }
 

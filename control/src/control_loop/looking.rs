@@ -1,0 +1,183 @@
+//! Looks at the traffic: windows for the tests of running rollouts, figures for people, and what is known of stable
+//! traffic for the rollouts to come.
+
+use std::sync::Arc;
+
+use config::{Baseline, Name, Service};
+use meter::Window;
+
+use super::Now;
+use super::core::ControlCore;
+use super::estimates::{self, Traffic};
+use super::judged::Ticked;
+use super::served::Served;
+use crate::judge::{Draws, Judgement, Tick};
+use crate::rollout::{Event, Exhibit, State};
+use crate::view::Arms;
+
+/// So many ticks in a row a split must have been in force before its draws are tested: a request may have been drawn a
+/// moment before the split changed and be counted a moment after.
+const STEADY_TICKS: u8 = 2;
+/// Estimates are for people who plan; they are made anew so often, in seconds.
+const ESTIMATED_EACH: u64 = 5;
+
+/// Where what was counted is taken to, used again at each tick.
+#[derive(Debug, Default)]
+pub(super) struct Windows {
+    stable: Window,
+    baseline: Window,
+    canary: Window,
+}
+
+/// For how many ticks one split has been in force.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Steadiness {
+    generation: u64,
+    ticks: u8,
+}
+
+impl Steadiness {
+    /// Whether all that was drawn since the last tick was drawn under this generation.
+    fn holds(&mut self, generation: u64) -> bool {
+        if self.generation == generation {
+            self.ticks = self.ticks.saturating_add(1);
+        } else {
+            *self = Self { generation, ticks: 0 };
+        }
+        self.ticks >= STEADY_TICKS
+    }
+}
+
+impl ControlCore {
+    /// What came before a rollout is not part of it, ended or not.
+    pub(super) fn begin_exposure(&mut self, name: &Name) {
+        let Some(served) = self.services.get_mut(name) else { return };
+        let Some((stable, canary)) = served.compared() else { return };
+        let plane = self.plane.as_mut();
+        let baseline = served.release.state().running().map(|rollout| rollout.plan.baseline.clone());
+        for version in [&stable, &canary] {
+            plane.begin_exposure(name, version);
+            served.take(plane, version, &mut self.windows.stable);
+        }
+        match baseline {
+            Some(Baseline::Version(version)) => {
+                plane.begin_exposure(name, &version);
+                served.take(plane, &version, &mut self.windows.stable);
+            }
+            Some(Baseline::Equal) => plane.take_slice(name, &mut self.windows.stable),
+            Some(Baseline::Stable) | None => {}
+        }
+        served.steadiness = Steadiness::default();
+    }
+
+    /// Feeds the tests of a running rollout, and does what follows: judge, steer, then write.
+    pub(super) fn judge(&mut self, now: Now, name: &Name, second_over: bool) {
+        let moment = self.moment(now);
+        let Some(served) = self.services.get_mut(name) else { return };
+        let Some((stable, canary)) = served.compared() else { return };
+        let Windows { stable: of_stable, baseline: of_baseline, canary: of_canary } = &mut self.windows;
+        let plane = self.plane.as_mut();
+        served.take(plane, &stable, of_stable);
+        served.take(plane, &canary, of_canary);
+        let baseline = served.release.state().running().map(|rollout| rollout.plan.baseline.clone());
+        let mut drawn = [of_stable.drawn.at_random, of_canary.drawn.at_random, 0];
+        let of_baseline: &Window = match baseline {
+            Some(Baseline::Equal) => {
+                plane.take_slice(name, of_baseline);
+                of_baseline
+            }
+            Some(Baseline::Version(version)) => {
+                served.take(plane, &version, of_baseline);
+                drawn[2] = of_baseline.drawn.at_random;
+                of_baseline
+            }
+            Some(Baseline::Stable) | None => of_stable,
+        };
+        let state = served.release.state();
+        let (generation, weight) = (state.generation, state.weight_of(&canary));
+        let steady = served.steadiness.holds(generation);
+        let tick = Tick {
+            second: now.wall.as_second(),
+            stable: of_stable,
+            baseline: of_baseline,
+            canary: of_canary,
+            draws: Draws::under(weight, drawn[1], drawn.iter().sum()).filter(|_| steady),
+            endpoints: endpoints(served.release.service(), &stable, &canary),
+        };
+        let Some(judged) = &mut served.judged else { return };
+        judged.tick(Ticked { at: now.wall, generation, weight }, &tick);
+        let judge = judged.judge();
+        let judgement = judge.judgement();
+        // Sentences cost more than the tests: they are made where somebody will read them.
+        let exhibit =
+            (second_over || calls_for_an_act(&judgement)).then(|| Exhibit { gates: judge.gates(), dispersion: None });
+        if let Ok(change) = served.release.transition(&moment, Event::Judged { judgement, exhibit }) {
+            self.perform(now, name, change);
+        }
+    }
+
+    /// A second is over: takes the windows of the versions that no rollout compares, and moves on what people see.
+    pub(super) fn look_at_the_others(&mut self, now: Now, name: &Name) {
+        let Some(served) = self.services.get_mut(name) else { return };
+        let service = Arc::clone(served.release.service());
+        let stable = served.release.state().stable.clone();
+        let plane = self.plane.as_mut();
+        served.known.follow(&stable);
+        for version in &service.versions {
+            if is_taken_each_tick(served.release.state(), &version.name) {
+                continue;
+            }
+            served.take(plane, &version.name, &mut self.windows.stable);
+            if version.name == stable && served.judged.is_none() {
+                served.known.observe(now.wall.as_second(), &self.windows.stable);
+            }
+        }
+        let background = served.judged.as_ref().map_or(served.known.background(), |judged| judged.judge().background());
+        let watched = background.watched_us();
+        served.known.watch(name, watched, plane);
+        served.turn(plane, &self.bounds_us);
+        served.estimate();
+    }
+}
+
+impl Served {
+    /// Estimates how long verdicts take, now and then: for the steps that are left, or for the service's own plan.
+    fn estimate(&mut self) {
+        self.estimated_for = self.estimated_for.checked_sub(1).unwrap_or(ESTIMATED_EACH - 1);
+        if self.estimated_for > 0 {
+            return;
+        }
+        let state = self.release.state();
+        let shown = |name: &Name| self.figures.get(name).map(super::figures::Figures::shown).unwrap_or_default();
+        let versions = &self.release.service().versions;
+        let traffic = Traffic {
+            requests_per_second: versions.iter().map(|version| shown(&version.name).requests_per_second).sum(),
+            error_rate: shown(&state.stable).error_rate.unwrap_or(0.0),
+        };
+        let (plan, first, background) = match (state.running(), &self.judged) {
+            (Some(rollout), Some(judged)) => (&rollout.plan, rollout.step, judged.judge().background()),
+            (_, _) => (&self.release.service().plan, 0, self.known.background()),
+        };
+        self.estimates = estimates::of_steps(plan, first, traffic, background);
+    }
+}
+
+/// Whether a person or the split is to hear of this at once.
+const fn calls_for_an_act(judgement: &Judgement) -> bool {
+    judgement.harm.is_some() || judgement.hold.is_some() || judgement.signal.is_some() || judgement.traffic.is_some()
+}
+
+/// Whether a running rollout takes this version's windows.
+fn is_taken_each_tick(state: &State, version: &Name) -> bool {
+    let Some(rollout) = state.running() else { return false };
+    let is_baseline = matches!(&rollout.plan.baseline, Baseline::Version(baseline) if baseline == version);
+    is_baseline || *version == rollout.stable || *version == rollout.canary
+}
+
+fn endpoints(service: &Service, stable: &Name, canary: &Name) -> Arms<u32> {
+    let count = |name: &Name| {
+        let version = service.versions.iter().find(|version| version.name == *name);
+        version.map_or(1, |version| u32::try_from(version.endpoints.len()).unwrap_or(u32::MAX))
+    };
+    Arms { stable: count(stable), canary: count(canary) }
+}

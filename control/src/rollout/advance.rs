@@ -1,0 +1,260 @@
+//! What the tests' word and the passing of time lead to: rollbacks, pauses that ask, steps forward, deadlines.
+
+use std::time::Duration;
+
+use config::{Advance, Deadline, OnDeadline, Step, Weight};
+
+use super::release::{By, News, Release};
+use super::state::{Question, Rollout};
+use super::{Change, Effect, Exhibit, Moment};
+use crate::judge::Judgement;
+use crate::view::{GateView, Phase, Verdict};
+
+/// How the reason of a pause ends where a limit is broken on both versions.
+const ON_LIMIT: &str = "; resume to go on all the same, or abort";
+/// How it ends where something was signalled.
+const ON_SIGNAL: &str = "; resume to go on and judge it anew, or abort";
+/// How it ends at a deadline.
+const ON_DEADLINE: &str = "; resume to begin the step anew, promote, or abort";
+
+impl Release {
+    /// Time has passed and the tests have spoken.
+    pub(super) fn judged(&mut self, moment: &Moment, judgement: &Judgement, exhibit: Option<Exhibit>) -> Change {
+        let Some(rollout) = self.state.running() else { return Change::default() };
+        (self.reading.requests, self.reading.failed) = (judgement.requests, judgement.failed);
+        if let Some(Exhibit { gates, dispersion }) = exhibit {
+            (self.reading.gates, self.reading.dispersion) = (gates, dispersion);
+        }
+        if rollout.plan.dry_run {
+            return self.judged_dry(moment, judgement);
+        }
+        if let Some(harm) = &judgement.harm {
+            return self.rolled_back(moment, format!("{}: {}", harm.gate, harm.explain));
+        }
+        match self.asks(judgement) {
+            Some((question, reason, text)) => {
+                let next = self.paused_to_ask(question, reason);
+                self.at_once(moment, next, vec![News { kind: "warning", text }])
+            }
+            None => self.advance_when_due(moment, judgement),
+        }
+    }
+
+    fn rolled_back(&mut self, moment: &Moment, reason: String) -> Change {
+        let Some(rollout) = self.state.running() else { return Change::default() };
+        let text = format!("{} rolled back: {reason}", rollout.canary);
+        let next = self.ended(Phase::RolledBack, reason);
+        self.at_once(moment, next, vec![News { kind: "phase", text }])
+    }
+
+    /// What a person is to be asked now: the question, the reason that stands while it is not answered, and the news.
+    fn asks(&mut self, judgement: &Judgement) -> Option<(Question, String, String)> {
+        if judgement.hold.is_none() {
+            self.hold_acknowledged = false;
+        }
+        let rollout = self.state.running()?;
+        let canary = &rollout.canary;
+        let found = Question::found(judgement);
+        let unseen = match (rollout.phase, &rollout.asks) {
+            // Somebody who looks at one finding is to see the other before they go on.
+            (Phase::Paused, Some(asked @ Question::Found { .. })) => found.filter(|found| found.exceeds(asked)),
+            (Phase::Paused, _) => None,
+            (_, _) => found,
+        };
+        if let Some(question) = unseen {
+            let seen = findings(judgement);
+            return Some((question, format!("{seen}{ON_SIGNAL}"), format!("{canary} paused: {seen}")));
+        }
+        let hold = judgement.hold.as_ref().filter(|_| rollout.phase != Phase::Paused && !self.hold_acknowledged)?;
+        Some((Question::Limit, format!("{hold}{ON_LIMIT}"), format!("{canary} paused: {hold}")))
+    }
+
+    /// In a dry run verdicts are told and counted, and nothing follows from them.
+    fn judged_dry(&mut self, moment: &Moment, judgement: &Judgement) -> Change {
+        let Some(rollout) = self.state.running() else { return Change::default() };
+        let canary = &rollout.canary;
+        if let Some(harm) = &judgement.harm {
+            // A step on its way to the disk does not know of this count: it is counted when that step is in force.
+            if self.proposal.is_some() {
+                return Change::default();
+            }
+            let text = format!("dry run: would have rolled back {canary}: {}: {}", harm.gate, harm.explain);
+            let mut next = self.state.clone();
+            if let Some(rollout) = &mut next.rollout {
+                rollout.would_have_rolled_back += 1;
+            }
+            let mut change = self.at_once(moment, next, vec![News { kind: "warning", text }]);
+            change.effects.push(Effect::BeginAnew);
+            return change;
+        }
+        let mut change = Change::default();
+        let mut tell = |seen: &str| {
+            let text = format!("dry run: would have paused {canary}: {seen}");
+            change.effects.push(Effect::Announce { kind: "warning", text });
+        };
+        let found = Question::found(judgement);
+        if found.as_ref().is_some_and(|found| self.told.as_ref().is_none_or(|told| found.exceeds(told))) {
+            tell(&findings(judgement));
+        }
+        self.told = found;
+        match &judgement.hold {
+            Some(hold) if !self.hold_acknowledged => tell(hold),
+            Some(_) | None => {}
+        }
+        self.hold_acknowledged = judgement.hold.is_some();
+        change.then(self.advance_when_due(moment, judgement))
+    }
+
+    fn advance_when_due(&mut self, moment: &Moment, judgement: &Judgement) -> Change {
+        let Some(rollout) = self.state.running() else { return Change::default() };
+        let Some(Step::Weight { hold, early, deadline, .. }) = rollout.plan.steps.get(rollout.step) else {
+            return Change::default();
+        };
+        if rollout.phase != Phase::Progressing || self.proposal.is_some() {
+            return Change::default();
+        }
+        let passed = moment.elapsed.saturating_sub(self.step_began);
+        let held = passed >= *hold;
+        // A dry run's steps end by time and data alone.
+        let judges = !rollout.plan.dry_run;
+        if !held && !(*early && judges && judgement.proven) {
+            return Change::default();
+        }
+        let late = deadline.filter(|deadline| judges && passed >= deadline.after);
+        let unproven = self.unproven(rollout, judgement);
+        let lacks = self.lacks(rollout, judgement);
+        let why = match (lacks, unproven, late) {
+            (None, None, _) if held => "its hold is over",
+            (None, None, _) => "every gate passed before its hold was over",
+            (None, Some(_), Some(Deadline { then: OnDeadline::Promote, .. })) => "its deadline is over, without proof",
+            (lacks, unproven, Some(Deadline { then: OnDeadline::Hold, after })) => {
+                let reason = self.late(after, lacks.or(unproven));
+                let text = format!("{} paused: {reason}", rollout.canary);
+                let next = self.paused_to_ask(Question::Deadline, format!("{reason}{ON_DEADLINE}"));
+                return self.at_once(moment, next, vec![News { kind: "warning", text }]);
+            }
+            (lacks, unproven, Some(Deadline { then: OnDeadline::RollBack, after })) => {
+                let reason = self.late(after, lacks.or(unproven));
+                return self.rolled_back(moment, reason);
+            }
+            (lacks, unproven, Some(Deadline { then: OnDeadline::Promote, .. }) | None) => {
+                self.waits_for = lacks.or(unproven).filter(|_| held);
+                return Change::default();
+            }
+        };
+        self.waits_for = moment
+            .journal_problem
+            .as_ref()
+            .filter(|_| held)
+            .map(|problem| format!("waiting for the journal, which cannot be written: {problem}"));
+        let (next, news) = self.advanced(why);
+        self.propose(moment, By::Plan, next, news).unwrap_or_default()
+    }
+
+    /// What stands against the next step whatever its deadline says.
+    fn lacks(&self, rollout: &Rollout, judgement: &Judgement) -> Option<String> {
+        let canary = &rollout.canary;
+        if self.state.weight_of(canary) == Weight::ZERO {
+            return Some(format!("{canary} has weight 0 and nothing to judge: set a weight, or skip to the next step"));
+        }
+        if !judgement.has_data {
+            return Some(
+                "waiting for traffic: no answers of both versions to judge, in the last 30 s or since it began"
+                    .to_owned(),
+            );
+        }
+        let (needed, had) = (rollout.plan.min_requests, judgement.step_requests);
+        if had.stable < needed || had.canary < needed {
+            return Some(format!(
+                "waiting for {needed} requests of each version in this step: {} had {}, {canary} had {}",
+                self.state.stable, had.stable, had.canary
+            ));
+        }
+        if judgement.suspicion && !rollout.plan.dry_run {
+            return Some("waiting for the suspicion of harm to settle: see the gates".to_owned());
+        }
+        None
+    }
+
+    /// That a proof is wanted and missing.
+    fn unproven(&self, rollout: &Rollout, judgement: &Judgement) -> Option<String> {
+        let wanted = rollout.plan.advance == Advance::Proof && !rollout.plan.dry_run;
+        if !wanted || judgement.proven {
+            return None;
+        }
+        let names: Vec<&str> = self.not_passed().map(|gate| gate.name.as_str()).collect();
+        let of = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+        Some(format!("waiting for proof{of}"))
+    }
+
+    fn not_passed(&self) -> impl Iterator<Item = &GateView> {
+        self.reading.gates.iter().filter(|gate| gate.verdict != Verdict::Pass)
+    }
+
+    /// Why a step that is over its deadline could not end, gate by gate.
+    fn late(&self, after: Duration, obstacle: Option<String>) -> String {
+        let step = self.state.running().map_or(0, |rollout| rollout.step) + 1;
+        let gates: Vec<String> = self.not_passed().map(how_far).collect();
+        let gates = if gates.is_empty() { String::new() } else { format!(" ({})", gates.join("; ")) };
+        let obstacle = obstacle.unwrap_or_else(|| "it could not end".to_owned());
+        format!("step {step} is over its deadline of {}: {obstacle}{gates}", in_words(after))
+    }
+}
+
+impl Question {
+    /// The findings that the tests ask about.
+    fn found(judgement: &Judgement) -> Option<Self> {
+        let (signal, traffic) = (judgement.signal.is_some(), judgement.traffic.is_some());
+        (signal || traffic).then_some(Self::Found { signal, traffic })
+    }
+
+    /// Whether this finds something that the other does not.
+    fn exceeds(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Found { signal, traffic }, Self::Found { signal: seen_signal, traffic: seen_traffic }) => {
+                (*signal && !seen_signal) || (*traffic && !seen_traffic)
+            }
+            (mine, theirs) => mine != theirs,
+        }
+    }
+}
+
+/// What was found, in sentences that name their gates.
+fn findings(judgement: &Judgement) -> String {
+    let signal = judgement.signal.as_ref().map(|harm| format!("{}: {}", harm.gate, harm.explain));
+    let traffic = judgement.traffic.as_ref().map(|seen| format!("traffic: {seen}"));
+    signal.into_iter().chain(traffic).collect::<Vec<_>>().join("; ")
+}
+
+/// How far a gate is on its way to pass.
+fn how_far(gate: &GateView) -> String {
+    let state = match (gate.verdict, gate.proof) {
+        (Verdict::NoData, _) => "no data".to_owned(),
+        (Verdict::Fail | Verdict::Inconclusive | Verdict::Pass, Some(proof)) => {
+            format!("{:.0} % of the way to pass", (proof * 100.0).floor())
+        }
+        (Verdict::Fail | Verdict::Inconclusive | Verdict::Pass, None) => "nothing to judge in this step".to_owned(),
+    };
+    format!("{}: {state}", gate.name)
+}
+
+/// A time as a plan writes it: `1h30m`, `10s`, `500ms`.
+fn in_words(time: Duration) -> String {
+    let (seconds, milliseconds) = (time.as_secs(), time.subsec_millis());
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s"), (milliseconds.into(), "ms")];
+    let words: String =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    if words.is_empty() { "0s".to_owned() } else { words }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_as_a_plan_writes_them() {
+        let said =
+            [0, 500, 10_000, 90_000, 5_400_000].map(|milliseconds| in_words(Duration::from_millis(milliseconds)));
+        assert_eq!(said, ["0s", "500ms", "10s", "1m30s", "1h30m"]);
+    }
+}
