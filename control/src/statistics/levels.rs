@@ -137,6 +137,24 @@ pub enum Moved {
     },
 }
 
+impl Moved {
+    /// What these levels look most like: the shape that explains them best, given how the stake is spread.
+    ///
+    /// From counts, not from the stake: where harm is obvious the cap makes all shapes equally rich.
+    #[must_use]
+    pub fn of(levels: &Arms<LevelCounts>) -> Self {
+        let fits = increments(levels).into_iter().zip(priors()).map(|(increment, prior)| increment + log(prior));
+        let best = |best: (usize, f64), fit: (usize, f64)| if fit.1 > best.1 { fit } else { best };
+        let (shape, _) = fits.enumerate().fold((0, f64::NEG_INFINITY), best);
+        if shape < BODY.len() {
+            return Self::Body;
+        }
+        let tail = shape.checked_sub(BODY.len() + STRETCH.len()).and_then(|place| tail_shapes().nth(place));
+        let edge = tail.map_or(STRETCH_FROM - 1, |(place, _)| TAILS[place].0);
+        Self::Tail { beyond: EDGE_QUANTILES[edge] }
+    }
+}
+
 /// The test of "the canary's latency is stochastically at most stable's at every (shifted) edge, at all times"
 /// (Turner, Ly & Grünwald 2024, made one-sided), mixed over 29 shapes of harm.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,25 +172,13 @@ impl Shape {
             .chain(tail_shapes().map(|(_, ratio)| RATIOS[ratio]));
         let cap = Cap { alpha, blocks: BLOCKS };
         let (priors, scores): (Vec<f64>, Vec<f64>) = (priors().collect(), tops.map(log).collect());
-        Self { mixture: Mixture::new(&priors, &scores, START_SHARE, Some(cap)).remembering() }
+        Self { mixture: Mixture::new(&priors, &scores, START_SHARE, Some(cap)) }
     }
 
     /// Adds one batch's latencies by level. `phi` (at least 1) is their dispersion. With one version absent it says
     /// nothing.
     pub fn add(&mut self, levels: &Arms<LevelCounts>, phi: f64) {
         self.mixture.add(increments(levels).into_iter(), phi);
-    }
-
-    /// What the latencies of late look most like: the shape that explains them best, given how the stake is spread.
-    #[must_use]
-    pub fn moved(&self) -> Moved {
-        let shape = self.mixture.best_of_late();
-        if shape < BODY.len() {
-            return Moved::Body;
-        }
-        let tail = shape.checked_sub(BODY.len() + STRETCH.len()).and_then(|place| tail_shapes().nth(place));
-        let edge = tail.map_or(STRETCH_FROM - 1, |(place, _)| TAILS[place].0);
-        Moved::Tail { beyond: EDGE_QUANTILES[edge] }
     }
 
     /// The stake behind the test.
@@ -244,181 +250,4 @@ fn total(counts: &[u64]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::statistics::exact::{arms, mean_after, multinomial};
-    use crate::statistics::golden::{self, assert_close};
-    use libm::{erfc, exp, sqrt};
-
-    /// The z-values of [`EDGE_QUANTILES`].
-    const EDGE_Z: [f64; 10] = [
-        -1.2815515655446004,
-        -0.6744897501960817,
-        0.0,
-        0.6744897501960817,
-        1.2815515655446004,
-        1.6448536269514722,
-        2.0537489106318225,
-        2.3263478740408408,
-        2.7477813854449926,
-        3.090232306167813,
-    ];
-    const MOVES: [f64; 6] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6];
-    const STRETCHES: [f64; 4] = [0.12, 0.3, 0.8, 2.0];
-
-    /// All shapes written out, in the order of the components.
-    fn shapes() -> Vec<[f64; LEVELS]> {
-        let stretched = STRETCH.iter().map(|h| {
-            let mut shape = [1.0; LEVELS];
-            shape[STRETCH_FROM..].copy_from_slice(h);
-            shape
-        });
-        let tails = tail_shapes().map(|(place, ratio)| {
-            let mut shape = [1.0; LEVELS];
-            shape[TAILS[place].0 + 1..].fill(RATIOS[ratio]);
-            shape
-        });
-        BODY.into_iter().chain(stretched).chain(tails).collect()
-    }
-
-    /// Density ratios per level where a standard normal's values move as `to_stable` says.
-    fn ratios(to_stable: impl Fn(f64) -> f64) -> [f64; LEVELS] {
-        let cdf = |z: f64| 0.5 * erfc(-z / sqrt(2.0));
-        let at = |edge: usize| if edge == EDGE_Z.len() { 1.0 } else { cdf(to_stable(EDGE_Z[edge])) };
-        let q = |edge: usize| EDGE_QUANTILES.get(edge).copied().unwrap_or(1.0);
-        std::array::from_fn(|level| {
-            let (low, from) = if level == 0 { (0.0, 0.0) } else { (at(level - 1), q(level - 1)) };
-            (at(level) - low) / (q(level) - from)
-        })
-    }
-
-    #[test]
-    fn the_tables_are_what_their_formulas_give() {
-        for (h, k) in BODY.iter().zip(MOVES) {
-            for (ours, computed) in h.iter().zip(ratios(|z| z - k)) {
-                assert_close(*ours, computed, &format!("moved by {k}"));
-            }
-        }
-        for (h, s) in STRETCH.iter().zip(STRETCHES) {
-            let p90 = EDGE_Z[STRETCH_FROM - 1];
-            let computed = ratios(|z| if z <= p90 { z } else { p90 + (z - p90) / (1.0 + s) });
-            for (ours, computed) in h.iter().zip(&computed[STRETCH_FROM..]) {
-                assert_close(*ours, computed.max(1.0), &format!("stretched by {s}"));
-            }
-        }
-    }
-
-    #[test]
-    fn shapes_priors_and_quantiles_agree_with_the_golden_vectors() {
-        let vectors = golden::increments();
-        assert_eq!(vectors.shape_quantiles, EDGE_QUANTILES);
-        assert_eq!((vectors.shapes.len(), vectors.shape_priors.len(), shapes().len()), (29, 29, SHAPES));
-        for (ours, theirs) in shapes().iter().zip(&vectors.shapes) {
-            for (ours, theirs) in ours.iter().zip(theirs) {
-                assert_close(*ours, *theirs, "density ratio");
-            }
-        }
-        let scores: Vec<f64> = vectors.shapes.iter().map(|h| log(h.iter().copied().fold(0.0, f64::max))).collect();
-        let cap = Cap { alpha: 0.0036, blocks: BLOCKS };
-        let theirs = Mixture::new(&vectors.shape_priors, &scores, START_SHARE, Some(cap));
-        assert_close(Shape::new(0.0036).mixture().log_evidence(), theirs.log_evidence(), "evidence at the start");
-        // Where no batch brought anything, the stake is spread as the priors say.
-        let (mut ours, mut theirs) = (Shape::new(0.0036), theirs);
-        ours.add(&arms([1; LEVELS], [2; LEVELS]), 1.7);
-        theirs.add(increments(&arms([1; LEVELS], [2; LEVELS])).into_iter(), 1.7);
-        assert_close(ours.mixture().log_evidence(), theirs.log_evidence(), "evidence after a batch");
-    }
-
-    #[test]
-    fn every_shape_rises() {
-        for shape in shapes() {
-            assert!(shape.is_sorted() && shape[0] > 0.0, "{shape:?}");
-        }
-    }
-
-    #[test]
-    fn the_increments_of_all_shapes_agree_with_the_golden_vectors() {
-        let rows = golden::increments().ll_levels_shaped;
-        assert_eq!(rows.len(), 5);
-        for row in rows {
-            let levels = Arms { stable: row.b[..].try_into().unwrap(), canary: row.c[..].try_into().unwrap() };
-            for (ours, theirs) in increments(&levels).iter().zip(&row.ll) {
-                assert_close(*ours, *theirs, &format!("{levels:?}"));
-            }
-        }
-    }
-
-    /// Chances of the levels: as they should be, edges far off, and nearly everything in one bucket.
-    fn laws() -> [[f64; LEVELS]; 3] {
-        let q = |edge: usize| EDGE_QUANTILES.get(edge).copied().unwrap_or(1.0);
-        let mut atom = [0.002; LEVELS];
-        atom[4] = 0.98;
-        let meant = std::array::from_fn(|level| if level == 0 { q(0) } else { q(level) - q(level - 1) });
-        [meant, [1.0 / LEVELS as f64; LEVELS], atom]
-    }
-
-    #[test]
-    fn where_both_versions_have_one_law_every_shape_has_a_mean_of_at_most_one() {
-        for law in laws() {
-            for (stable, canary) in [(1, 1), (3, 1), (2, 2), (1, 3)] {
-                let mut means = [0.0; SHAPES];
-                for (chance_b, stable) in multinomial(stable, &law) {
-                    for (chance_c, canary) in multinomial(canary, &law) {
-                        for (mean, ll) in means.iter_mut().zip(increments(&arms(stable, canary))) {
-                            *mean += chance_b * chance_c * exp(ll);
-                        }
-                    }
-                }
-                for (shape, mean) in means.iter().enumerate() {
-                    assert!(*mean <= 1.0 + 1e-12, "{mean} for shape {shape}, {stable} and {canary} requests, {law:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn over_two_blocks_and_an_investment_the_mean_stays_at_most_one() {
-        for law in laws() {
-            let mut outcomes = Vec::new();
-            for (chance_b, stable) in multinomial(1, &law) {
-                for (chance_c, canary) in multinomial(1, &law) {
-                    outcomes.push((chance_b * chance_c, arms(stable, canary)));
-                }
-            }
-            for phi in [1.0, 3.0] {
-                let round = |test: &mut Shape, levels: &Arms<LevelCounts>| {
-                    test.add(levels, phi);
-                    test.mixture_mut().end_block();
-                    test.mixture_mut().invest(0.2);
-                };
-                let mean =
-                    mean_after(2, &Shape::new(0.004), &outcomes, &round, &|test: &Shape| test.mixture().log_evidence());
-                assert!(mean <= 1.0 + 1e-12, "{mean} at phi {phi}, {law:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn evidence_says_where_the_latencies_moved_however_obvious_the_harm_is() {
-        let stable = [950, 1_425, 2_375, 2_375, 1_425, 475, 285, 95, 67, 19, 9];
-        let well = stable.map(|count| count / 19);
-        let body = [25, 50, 100, 120, 95, 40, 30, 15, 12, 8, 5];
-        let beyond_p99 = [50, 75, 125, 125, 75, 25, 15, 5, 30, 10, 5];
-        let stretched = [500, 750, 1_250, 1_250, 750, 250, 165, 61, 50, 20, 17];
-        for (canary, expected) in [
-            (body, Moved::Body),
-            (beyond_p99, Moved::Tail { beyond: 0.99 }),
-            (beyond_p99.map(|count| count * 100), Moved::Tail { beyond: 0.99 }),
-            (stretched, Moved::Tail { beyond: 0.9 }),
-        ] {
-            let mut test = Shape::new(0.004);
-            for blocks in 0..10 {
-                let good = blocks < 4;
-                test.add(&arms(stable, if good { well } else { canary }), 1.0);
-                test.mixture_mut().end_block();
-            }
-            assert!(test.mixture().log_evidence() > log(250.0), "{canary:?}");
-            assert_eq!(test.moved(), expected, "{canary:?}");
-        }
-    }
-}
+mod tests;

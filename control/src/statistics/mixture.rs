@@ -46,13 +46,7 @@ pub struct Wealth {
     block: Vec<f64>,
     /// The cash; none where everything was staked (JSON has no minus infinity).
     cash: Option<f64>,
-    /// What each component gained in blocks of late, without the cap; none where nobody asks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    late: Option<Vec<f64>>,
 }
-
-/// What is left, after a block, of what was gained in those before: half after 14 blocks.
-const LATE_KEPT: f64 = 0.95;
 
 /// A saved wealth that does not belong to the mixture it was given to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -75,29 +69,9 @@ impl Mixture {
                 committed: log_prior.iter().map(|p| start + p).collect(),
                 block: vec![0.0; prior.len()],
                 cash: (start_share < 1.0).then(|| log1p(-start_share)),
-                late: None,
             },
             log_prior,
         }
-    }
-
-    /// Remembers which alternative the evidence of late looks most like ([`best_of_late`](Self::best_of_late)).
-    #[must_use]
-    pub fn remembering(mut self) -> Self {
-        self.wealth.late = Some(vec![0.0; self.log_prior.len()]);
-        self
-    }
-
-    /// The place in the grid of the alternative that explains the evidence of late best; the likeliest beforehand where
-    /// there is none, or where nothing is remembered.
-    ///
-    /// Wealth does not tell: where harm is obvious the cap makes all alternatives equally rich.
-    #[must_use]
-    pub fn best_of_late(&self) -> usize {
-        let Wealth { block, late, .. } = &self.wealth;
-        let late = |place: usize| late.as_ref().map_or(0.0, |late| late[place] + block[place]);
-        let fits = self.log_prior.iter().enumerate().map(|(place, p)| (place, p + late(place)));
-        fits.fold((0, f64::NEG_INFINITY), |best, fit| if fit.1 > best.1 { fit } else { best }).0
     }
 
     /// Adds one batch's increments, one a component in the order of the grid. `phi` (at least 1) is the dispersion of
@@ -111,17 +85,14 @@ impl Mixture {
     /// The evidence against the null, in nats: `ln E`.
     #[must_use]
     pub fn log_evidence(&self) -> f64 {
-        let Wealth { committed, block, cash, .. } = &self.wealth;
+        let Wealth { committed, block, cash } = &self.wealth;
         let components = committed.iter().zip(block).zip(&self.cap).map(|((w, gain), cap)| w + cap.min(*gain));
         log_sum_exp(cash.iter().copied().chain(components))
     }
 
     /// Commits what the block gained, as far as the cap allows, and begins the next block.
     pub fn end_block(&mut self) {
-        let Wealth { committed, block, late, .. } = &mut self.wealth;
-        for (late, gain) in late.iter_mut().flatten().zip(&*block) {
-            *late = *late * LATE_KEPT + gain;
-        }
+        let Wealth { committed, block, .. } = &mut self.wealth;
         for ((w, gain), cap) in committed.iter_mut().zip(block).zip(&self.cap) {
             *w += cap.min(*gain);
             *gain = 0.0;
@@ -150,13 +121,11 @@ impl Mixture {
     /// # Errors
     /// [`Misfit`] where it is of another grid or not finite; the mixture is as before.
     pub fn restore(&mut self, wealth: Wealth) -> Result<(), Misfit> {
-        let numbers =
-            || wealth.committed.iter().chain(&wealth.block).chain(&wealth.cash).chain(wealth.late.iter().flatten());
-        let components = |wealth: &Wealth| {
-            let late = wealth.late.as_ref().map(Vec::len);
-            (wealth.committed.len(), wealth.block.len(), wealth.cash.is_some(), late)
-        };
-        let fits = components(&wealth) == components(&self.wealth) && numbers().all(|number| number.is_finite());
+        let numbers = || wealth.committed.iter().chain(&wealth.block).chain(&wealth.cash);
+        let fits = wealth.committed.len() == self.log_prior.len()
+            && wealth.block.len() == self.log_prior.len()
+            && wealth.cash.is_some() == self.wealth.cash.is_some()
+            && numbers().all(|number| number.is_finite());
         if !fits {
             return Err(Misfit);
         }
