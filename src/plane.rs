@@ -7,7 +7,7 @@ use config::Name;
 use control::plane::{DataPlane, EndpointState, Resolved, Split};
 use meter::{Class, Tally, VersionMeter, Window};
 use proxy::Publisher;
-use proxy::routing::Wanted;
+use proxy::routing::{Baseline, Wanted};
 
 /// The proxy's publisher and meters, behind the trait that control asks for.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ fn wanted(split: &Split) -> Wanted<'_> {
     Wanted {
         stable: &split.stable,
         canary: split.canary.as_ref().map(|(canary, weight)| (canary, *weight)),
+        baseline: split.baseline.as_ref().map(|(baseline, weight)| (baseline, *weight)),
+        paths: &split.paths,
         generation: split.generation,
     }
 }
@@ -50,7 +52,7 @@ impl DataPlane for LivePlane {
     }
 
     fn begin_exposure(&mut self, service: &Name, version: &Name) {
-        self.meter(service, version, VersionMeter::begin_exposure);
+        self.publisher.begin_exposure(service, version);
     }
 
     fn take(&mut self, service: &Name, version: &Name, window: &mut Window) {
@@ -59,11 +61,21 @@ impl DataPlane for LivePlane {
         self.meter(service, version, |meter| meter.take(window));
     }
 
-    fn take_slice(&mut self, _service: &Name, window: &mut Window) {
+    fn take_slice(&mut self, service: &Name, window: &mut Window) {
         window.clear();
+        let routing = self.publisher.shared().load_full();
+        // A slice that had its time is kept for the next; what it still counts is nobody's.
+        if let Some(service) = routing.service(service)
+            && let Some((Baseline::Slice, _)) = service.split.baseline
+            && let Some(slice) = &service.slice
+        {
+            slice.meter.take(window);
+        }
     }
 
-    fn watch_latencies(&mut self, _service: &Name, _version: &Name, _us: [u64; 2]) {}
+    fn watch_latencies(&mut self, service: &Name, version: &Name, us: [u64; 2]) {
+        self.meter(service, version, |meter| meter.watch(us));
+    }
 
     fn tally(&self, service: &Name, version: &Name, read: &mut dyn FnMut(&Tally)) {
         self.meter(service, version, |meter| meter.with_tally(read));

@@ -78,14 +78,14 @@ impl ProxyHttp for Edge {
             return answer(session, 400, "this HTTP/1.1 request has no Host header").await;
         }
         let routing = self.routing.load();
-        let Some(service) = routing.find(host_of(session.req_header()), session.req_header().uri.path()) else {
+        let path = session.req_header().uri.path();
+        let Some(service) = routing.find(host_of(session.req_header()), path) else {
             return answer(session, 404, "no service here").await;
         };
         let client = client_address(session);
         let key = affinity_key(&service.affinity, session.req_header(), client);
-        let drawn = service.draw(key.as_deref());
         let group = key.as_deref().map_or_else(|| group_of_address(client), group_of);
-        ctx.matched(Arc::clone(service), Arc::clone(drawn), group);
+        ctx.matched(service, service.draw(key.as_deref()), group, service.split.paths.mask(path));
         Ok(false)
     }
 
@@ -162,6 +162,19 @@ impl ProxyHttp for Edge {
             ctx.head(status, Instant::now());
         }
         Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Request,
+    ) -> Result<Option<Duration>> {
+        if end_of_stream {
+            ctx.last_byte(Instant::now());
+        }
+        Ok(None)
     }
 
     async fn response_filter(

@@ -1,14 +1,17 @@
 //! One request on its way: what it drew, which attempt is under way, and what each attempt came to.
 
+mod account;
+
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use meter::{Attempt, Class, Outcome, ServiceMeter, VersionMeter};
+use meter::{Attempt, Class, Outcome, ServiceMeter};
 
+use self::account::Account;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::head_watch::HeadWatch;
-use crate::routing::{Service, Version};
+use crate::routing::{Draw, Service, Version};
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
 const AT_ONCE: Duration = Duration::from_millis(10);
@@ -25,41 +28,28 @@ pub(crate) struct Request {
     pub(crate) attempts: u8,
     /// The endpoint that could not be reached last: not the next choice.
     pub(crate) unreachable: Option<Arc<Endpoint>>,
-    /// The first attempt was recorded.
-    first_is_recorded: bool,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
     /// It became a tunnel, whose length is no latency and whose end is no failure.
     is_tunnel: bool,
     /// What the last attempt that failed came to: what the proxy's own answer stands for.
     failed_with: Option<Class>,
+    /// Everything was said that there is to say of it.
+    is_over: bool,
 }
 
 /// What a request matched and drew.
 #[derive(Debug)]
 pub(crate) struct Matched {
     pub(crate) service: Arc<Service>,
-    /// The version drawn; its meter is told when the request is over.
+    /// The version drawn.
     pub(crate) drawn: Arc<Version>,
     /// The group of the affinity key or client address.
     group: u8,
-    /// The exposure of the version drawn, when it was drawn.
-    exposure: u64,
-    drawn_meter: Drawn,
-}
-
-/// Counts a request as in flight on the version drawn, until this is dropped.
-#[derive(Debug)]
-struct Drawn {
-    meter: Arc<VersionMeter>,
-    core: usize,
-    duration_us: Option<u64>,
-}
-
-impl Drop for Drawn {
-    fn drop(&mut self) {
-        self.meter.end(self.core, self.duration_us);
-    }
+    /// Which of the split's paths it is on.
+    paths: u16,
+    /// Where the version drawn is charged for it.
+    account: Account,
 }
 
 /// An attempt that has an endpoint and has not ended.
@@ -72,6 +62,8 @@ struct Underway {
     ready: Option<Instant>,
     /// Status and latency in microseconds, once the response head came.
     head: Option<(u16, u64)>,
+    /// Latency in microseconds of the response's last byte, once that came.
+    total_us: Option<u64>,
     /// Waits for the head where silence after it is no failure.
     watch: Option<HeadWatch>,
 }
@@ -86,19 +78,18 @@ impl Request {
             attempt: None,
             attempts: 0,
             unreachable: None,
-            first_is_recorded: false,
             forgiven: false,
             is_tunnel: false,
             failed_with: None,
+            is_over: false,
         }
     }
 
-    /// The request is for `service` and drew `drawn`.
-    pub(crate) fn matched(&mut self, service: Arc<Service>, drawn: Arc<Version>, group: u8) {
-        drawn.meter.begin(self.core);
-        let drawn_meter = Drawn { meter: Arc::clone(&drawn.meter), core: self.core, duration_us: None };
-        let exposure = drawn.meter.exposure();
-        self.matched = Some(Matched { service, drawn, group, exposure, drawn_meter });
+    /// The request is for `service`, drew `draw`, and is on these of the split's paths.
+    pub(crate) fn matched(&mut self, service: &Arc<Service>, draw: Draw<'_>, group: u8, paths: u16) {
+        let account = Account::open(self.core, draw);
+        let (service, drawn) = (Arc::clone(service), Arc::clone(draw.version));
+        self.matched = Some(Matched { service, drawn, group, paths, account });
     }
 
     /// What it matched; `None` where no service did.
@@ -112,14 +103,13 @@ impl Request {
         self.failed_with = Some(Class::ConnectError);
     }
 
-    /// Charges the drawn version with a failed first attempt, where none was recorded.
+    /// Charges the drawn version with a first attempt that never was, where none was recorded.
     fn charge_first(&mut self, class: Class) {
-        if let Some(matched) = &self.matched
-            && !self.first_is_recorded
+        if let Some(matched) = &mut self.matched
+            && !matched.account.first_is_recorded()
         {
-            self.first_is_recorded = true;
-            let outcome = self.outcome(matched, Attempt::First, class, None, None);
-            matched.drawn.meter.record(self.core, &outcome);
+            let outcome = matched.outcome(Attempt::First, class);
+            matched.account.record_first(&outcome);
         }
     }
 
@@ -130,13 +120,15 @@ impl Request {
             // Whoever serves in its stead, the version drawn is judged by what it did: here, it closed a connection.
             self.charge_first(Class::Reset);
         }
-        let kind = match (same, self.first_is_recorded) {
+        let is_recorded = self.matched.as_ref().is_some_and(|matched| matched.account.first_is_recorded());
+        let kind = match (same, is_recorded) {
             (true, false) => Attempt::First,
             (true, true) => Attempt::Retry,
             (false, _) => Attempt::Shield,
         };
         self.attempts = self.attempts.saturating_add(1);
-        self.attempt = Some(Underway { kind, version: Arc::clone(version), at, ready: None, head: None, watch: None });
+        let version = Arc::clone(version);
+        self.attempt = Some(Underway { kind, version, at, ready: None, head: None, total_us: None, watch: None });
     }
 
     /// Its connection is ready.
@@ -179,6 +171,13 @@ impl Request {
         }
     }
 
+    /// The response's last byte came. Its client may take longer to read it.
+    pub(crate) fn last_byte(&mut self, now: Instant) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.total_us = attempt.ready.map(|ready| micros(ready, now));
+        }
+    }
+
     /// Whether a pooled connection that ended now may be called stale: closed by its keep-alive time before the request
     /// reached it. Once a request, and only where it ended at once: a version that worked for a while and then closed
     /// has failed.
@@ -195,15 +194,14 @@ impl Request {
         self.forgiven = true;
         if let (Some(attempt), Some(matched)) = (self.attempt.take(), &self.matched) {
             let endpoint = Some(attempt.at.endpoint().place);
-            let outcome =
-                Outcome { judged: false, ..self.outcome(matched, attempt.kind, Class::Reset, endpoint, None) };
+            let outcome = Outcome { judged: false, endpoint, ..matched.outcome(attempt.kind, Class::Reset) };
             attempt.version.meter.record(self.core, &outcome);
         }
     }
 
     /// The present attempt is over. Does nothing where there is none.
     pub(crate) fn end_attempt(&mut self, class: Class, now: Instant) {
-        let (Some(attempt), Some(matched)) = (self.attempt.take(), &self.matched) else { return };
+        let (Some(attempt), Some(matched)) = (self.attempt.take(), &mut self.matched) else { return };
         let class = match (class, attempt.head) {
             // However a tunnel ends, it did what it was asked for.
             (_, Some((101, _))) => Class::Upgrade,
@@ -211,14 +209,17 @@ impl Request {
             (Class::ClientAbort, Some((500.., _))) => Class::ServerError,
             _ => class,
         };
-        let latency_us = match (class, attempt.head, attempt.ready) {
-            (Class::Upgrade, ..) | (_, None, None) => None,
-            (_, Some((_, latency_us)), _) => Some(latency_us),
-            (_, None, Some(ready)) => Some(micros(ready, now)),
+        let age_us = attempt.ready.filter(|_| class != Class::Upgrade).map(|ready| micros(ready, now));
+        let outcome = Outcome {
+            endpoint: Some(attempt.at.endpoint().place),
+            latency_us: age_us.map(|age_us| attempt.head.map_or(age_us, |(_, latency_us)| latency_us)),
+            total_us: age_us.map(|age_us| attempt.total_us.unwrap_or(age_us)),
+            ..matched.outcome(attempt.kind, class)
         };
-        let outcome = self.outcome(matched, attempt.kind, class, Some(attempt.at.endpoint().place), latency_us);
-        attempt.version.meter.record(self.core, &outcome);
-        self.first_is_recorded = true;
+        match attempt.kind {
+            Attempt::First => matched.account.record_first(&outcome),
+            Attempt::Retry | Attempt::Shield => attempt.version.meter.record(self.core, &outcome),
+        }
         self.failed_with = class.is_bad().then_some(class);
     }
 
@@ -232,6 +233,9 @@ impl Request {
             (None, None) => Class::Local,
         };
         self.end_attempt(class, now);
+        if self.attempts == 0 && matches!(class, Class::ClientAbort | Class::Local) {
+            self.end_unserved(class);
+        }
         let response = match (error, sent) {
             _ if self.is_tunnel => Class::Upgrade,
             (Some(Class::ClientAbort), None) => Class::ClientAbort,
@@ -243,27 +247,56 @@ impl Request {
         if let Some(matched) = &mut self.matched {
             matched.service.meter.count(self.core, response);
             if !self.is_tunnel {
-                matched.drawn_meter.duration_us = Some(micros(self.began, now));
+                matched.account.duration_us = Some(micros(self.began, now));
             }
         } else {
             self.unmatched.count(self.core, response);
         }
+        self.is_over = true;
     }
 
-    fn outcome(
-        &self,
-        matched: &Matched,
-        attempt: Attempt,
-        class: Class,
-        endpoint: Option<u16>,
-        latency_us: Option<u64>,
-    ) -> Outcome {
-        // Of another exposure: it was drawn before the present rollout began.
-        let judged = class != Class::Local && matched.exposure == matched.drawn.meter.exposure();
-        Outcome { attempt, class, judged, endpoint, group: matched.group, paths: 0, latency_us, total_us: None }
+    /// It ends without the version drawn having had a part in it: that is counted and not judged, and not lost.
+    fn end_unserved(&mut self, class: Class) {
+        if let Some(matched) = &mut self.matched
+            && !matched.account.first_is_recorded()
+        {
+            let outcome = Outcome { judged: false, ..matched.outcome(Attempt::First, class) };
+            matched.account.record_first(&outcome);
+        }
+    }
+}
+
+impl Drop for Request {
+    /// A request that is let go before its end was cut by the end of the process, which is nobody's failure. After a
+    /// panic it is left as it is: where its first attempt is missing, it is lost, and that is to be seen.
+    fn drop(&mut self) {
+        if !self.is_over && !std::thread::panicking() {
+            self.end_attempt(Class::Local, self.began);
+            self.end_unserved(Class::Local);
+        }
+    }
+}
+
+impl Matched {
+    /// The outcome of an attempt that reached no endpoint; whoever knows more adds to it. What the proxy did in its own
+    /// name is not judged.
+    fn outcome(&self, attempt: Attempt, class: Class) -> Outcome {
+        Outcome {
+            attempt,
+            class,
+            judged: class != Class::Local,
+            endpoint: None,
+            group: self.group,
+            paths: self.paths,
+            latency_us: None,
+            total_us: None,
+        }
     }
 }
 
 fn micros(from: Instant, to: Instant) -> u64 {
     u64::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ impl RouteTable {
     pub fn new(services: &[Service]) -> Self {
         let mut table = Self::default();
         for (place, service) in services.iter().enumerate() {
-            let prefix = service.path.as_str().trim_end_matches('/').to_owned();
+            let prefix = without_last_slash(service.path.as_str()).to_owned();
             for host in &service.hosts {
                 table.by_host.entry(host.as_str().to_owned()).or_default().insert(&prefix, place);
             }
@@ -74,6 +74,17 @@ impl PathTable {
     }
 }
 
+/// A prefix as it is compared: the root is empty.
+pub(crate) fn without_last_slash(prefix: &str) -> &str {
+    prefix.trim_end_matches('/')
+}
+
+/// Whether a path (without query) begins with whole segments of a prefix, which has no trailing slash.
+#[inline]
+pub(crate) fn is_within(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 fn without_port(host: &str) -> &str {
     match host.rfind(':') {
         // In an IPv6 address the colon of a port follows the bracket.
@@ -95,6 +106,20 @@ fn lower_case(host: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_path_is_within_a_prefix_where_a_service_of_that_prefix_would_be_found(
+            prefix in "(/[ab]{0,2}){1,3}",
+            path in "[/ab*]{0,8}",
+        ) {
+            // As the reader of the configuration leaves it: no segment is empty.
+            prop_assume!(prefix == "/" || (!prefix.contains("//") && !prefix.ends_with('/')));
+            let found = table(&[(&[], &prefix)]).find("a", &path).is_some();
+            prop_assert_eq!(is_within(&path, without_last_slash(&prefix)), found);
+        }
+    }
 
     /// A table of services by their hosts and path.
     fn table(routes: &[(&[&str], &str)]) -> RouteTable {

@@ -1,7 +1,7 @@
 //! The ticket: which version a request draws.
 //!
 //! A ticket below the canary's weight goes to the canary, so raising the weight only adds users and lowering it only
-//! removes them.
+//! removes them. A baseline that has a weight of its own has the highest tickets, so the same holds for it.
 
 use config::Weight;
 use meter::GROUPS;
@@ -47,6 +47,12 @@ impl Ticket {
     pub const fn is_below(self, weight: Weight) -> bool {
         self.0 < weight.basis_points()
     }
+
+    /// Whether this ticket goes to a baseline of this weight.
+    #[must_use]
+    pub const fn is_among_highest(self, weight: Weight) -> bool {
+        self.0 >= weight.complement().basis_points()
+    }
 }
 
 /// The hash group of an affinity key or client address, for the spread of errors over groups. Not salted: a user
@@ -77,6 +83,20 @@ mod tests {
             prop_assert!(!ticket.is_below(weight(low)) || ticket.is_below(weight(high)));
             prop_assert!(!ticket.is_below(Weight::ZERO));
             prop_assert!(ticket.is_below(Weight::FULL));
+        }
+
+        #[test]
+        fn raising_the_weight_never_moves_a_ticket_away_from_the_baseline_nor_into_the_canary(
+            key in prop::collection::vec(any::<u8>(), 0..40),
+            low in 0u16..=5_000,
+            high in 0u16..=5_000,
+        ) {
+            let (low, high) = (low.min(high), low.max(high));
+            let ticket = Ticket::of_key(Salt::new("shop", "v2"), &key);
+            prop_assert!(!ticket.is_among_highest(weight(low)) || ticket.is_among_highest(weight(high)));
+            prop_assert!(!ticket.is_among_highest(weight(high)) || !ticket.is_below(weight(high)));
+            prop_assert!(!ticket.is_among_highest(Weight::ZERO));
+            prop_assert!(ticket.is_among_highest(Weight::FULL));
         }
 
         #[test]

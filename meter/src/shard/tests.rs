@@ -180,7 +180,7 @@ proptest! {
         let (spread, single) = (VersionMeter::new(4), VersionMeter::new(1));
         let mut sum = Tally::default();
         for (core, class, us, tick) in &events {
-            let paths = *us as u16;
+            let paths = *us as u16 & 0b101;
             let (latency_us, total_us) = (Some(*us), Some(us + 3));
             let outcome = Outcome { latency_us, total_us, paths, ..outcome(Class::ALL[*class]) };
             spread.record(*core, &outcome);

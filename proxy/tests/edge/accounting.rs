@@ -10,7 +10,7 @@ use proxy::endpoint::UpstreamTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::{Shop, exchange, get, judged, nobody, status};
+use crate::fixture::{Shop, exchange, get, judged, nobody, origin_has, status};
 
 async fn origin(name: &str, behaviour: Behaviour) -> Origin {
     let origin = Origin::start(name, OriginOptions::default()).await.unwrap();
@@ -101,6 +101,7 @@ async fn a_client_that_leaves_a_hanging_version_is_a_latency_and_no_error() {
     let shop = Shop::open(&[v1.address()], &[v2.address()], 100);
     let mut stream = TcpStream::connect(shop.address()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    origin_has(&v2, 1).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     drop(stream);
     let tally = shop.tally_until("v2", |tally| tally.requests() == 1).await;
@@ -245,13 +246,9 @@ async fn a_tunnel_that_nobody_asked_for_is_a_broken_answer() {
 
 #[tokio::test]
 async fn what_was_in_flight_when_a_comparison_began_is_counted_and_not_judged() {
-    let (shop, _v1, v2) = canary(Behaviour::Hang).await;
+    let (mut shop, _v1, v2) = canary(Behaviour::Hang).await;
     let hanging = tokio::spawn(get(shop.address()));
-    let until = std::time::Instant::now() + crate::fixture::LONG;
-    while v2.arrivals().requests == 0 {
-        assert!(std::time::Instant::now() < until, "the request never arrived");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    origin_has(&v2, 1).await;
     shop.begin_exposure("v2");
     v2.dial().set_behaviour(Behaviour::Serve);
     assert_eq!(status(&get(shop.address()).await), 200);

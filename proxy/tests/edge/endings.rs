@@ -9,7 +9,7 @@ use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::{LONG, Shop, get, nobody, status};
+use crate::fixture::{LONG, Shop, get, nobody, origin_has, status};
 
 #[test]
 fn a_port_in_use_is_said_with_what_to_do() {
@@ -94,12 +94,4 @@ async fn from_the_announcement_of_a_drain_every_response_ends_its_connection() {
     let mut answer = String::new();
     tokio::time::timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.to_lowercase().contains("connection: close"), "{answer}");
-}
-
-async fn origin_has(origin: &Origin, requests: u64) {
-    let until = std::time::Instant::now() + LONG;
-    while origin.arrivals().requests < requests {
-        assert!(std::time::Instant::now() < until, "requests never arrived");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }

@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use config::{Name, Weight};
+use config::{Name, PathPrefix, Weight};
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use meter::{Class, Tally, Window};
+use loadtest::Origin;
+use meter::{Attempt, Class, Tally, VersionMeter, Window};
 use proxy::client_stream::ClientTimeouts;
 use proxy::endpoint::UpstreamTimeouts;
-use proxy::routing::Wanted;
+use proxy::routing::{Routing, Wanted};
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -20,10 +23,34 @@ use tokio::net::TcpStream;
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
-/// A service `shop` with the versions v1 (stable) and v2, served by a real data plane.
+/// A service `shop` with the versions v1 (stable) and v2, served by a real data plane. Dropped in this order, so that
+/// the books are looked at when every request is over.
 pub(crate) struct Shop {
     pub(crate) publisher: Publisher,
     pub(crate) data: DataPlane,
+    _books: Books,
+}
+
+/// Sees to it at the end of every test that each request that was drawn is over and has its first attempt on record.
+struct Books(Arc<ArcSwap<Routing>>);
+
+impl Drop for Books {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let routing = self.0.load_full();
+        let shop = routing.service(&name("shop")).unwrap();
+        let meters = shop.versions.iter().map(|version| (version.name.as_str(), &version.meter));
+        for (what, meter) in meters.chain(shop.slice.iter().map(|slice| ("the slice", &slice.meter))) {
+            meter.take(&mut Window::default());
+            let (drawn, firsts) =
+                meter.with_tally(|t| (t.drawn, t.attempts[Attempt::First as usize].iter().sum::<u64>()));
+            assert_eq!(drawn.lost, 0, "{what} lost a request");
+            assert_eq!((drawn.ended, meter.in_flight()), (drawn.all, 0), "a request on {what} is not over");
+            assert!(firsts >= drawn.all, "{what}: {firsts} first attempts of {} requests", drawn.all);
+        }
+    }
 }
 
 impl Shop {
@@ -74,16 +101,30 @@ impl Shop {
         let data =
             DataPlane::start(Listeners::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap(), &limits, &publisher.reader())
                 .unwrap();
-        let mut shop = Self { publisher, data };
+        let books = Books(publisher.shared());
+        let mut shop = Self { publisher, data, _books: books };
         shop.split(percent);
         shop
     }
 
     /// Gives v2 this weight in per cent.
     pub(crate) fn split(&mut self, percent: u16) {
-        let (v1, v2) = (name("v1"), name("v2"));
+        self.compare(percent, None, &[]);
+    }
+
+    /// Gives v2 this weight in per cent, compares it with a baseline of the same weight, and counts these paths.
+    pub(crate) fn compare(&mut self, percent: u16, baseline: Option<&str>, paths: &[&str]) {
+        let (v1, v2, baseline) = (name("v1"), name("v2"), baseline.map(name));
         let weight = Weight::from_basis_points(percent * 100).unwrap();
-        self.publisher.steer(&name("shop"), &Wanted { stable: &v1, canary: Some((&v2, weight)), generation: 1 });
+        let paths: Vec<_> = paths.iter().map(|path| PathPrefix::new(path).unwrap()).collect();
+        let wanted = Wanted {
+            stable: &v1,
+            canary: Some((&v2, weight)),
+            baseline: baseline.as_ref().map(|baseline| (baseline, weight)),
+            paths: &paths,
+            generation: 1,
+        };
+        self.publisher.steer(&name("shop"), &wanted);
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -92,8 +133,7 @@ impl Shop {
 
     /// What a version did so far.
     pub(crate) fn tally(&self, version: &str) -> Tally {
-        let routing = self.publisher.shared().load_full();
-        let meter = &routing.service(&name("shop")).unwrap().version(&name(version)).unwrap().meter;
+        let meter = self.meter(version);
         meter.take(&mut Window::default());
         meter.with_tally(Tally::clone)
     }
@@ -111,10 +151,21 @@ impl Shop {
         }
     }
 
-    /// A comparison of a version begins.
-    pub(crate) fn begin_exposure(&self, version: &str) {
+    /// The meter of a version.
+    pub(crate) fn meter(&self, version: &str) -> Arc<VersionMeter> {
         let routing = self.publisher.shared().load_full();
-        routing.service(&name("shop")).unwrap().version(&name(version)).unwrap().meter.begin_exposure();
+        Arc::clone(&routing.service(&name("shop")).unwrap().version(&name(version)).unwrap().meter)
+    }
+
+    /// The meter of the slice.
+    pub(crate) fn slice(&self) -> Arc<VersionMeter> {
+        let routing = self.publisher.shared().load_full();
+        Arc::clone(&routing.service(&name("shop")).unwrap().slice.as_ref().unwrap().meter)
+    }
+
+    /// A comparison of a version begins.
+    pub(crate) fn begin_exposure(&mut self, version: &str) {
+        self.publisher.begin_exposure(&name("shop"), &name(version));
     }
 
     pub(crate) fn responses(&self, class: Class) -> u64 {
@@ -175,4 +226,13 @@ pub(crate) async fn http2(address: SocketAddr) -> http2::SendRequest<Full<Bytes>
 pub(crate) fn nobody() -> SocketAddr {
     // Bound and closed again: the system does not give the port to anybody else soon.
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Waits until so many requests have come to an origin.
+pub(crate) async fn origin_has(origin: &Origin, requests: u64) {
+    let until = Instant::now() + LONG;
+    while origin.arrivals().requests < requests {
+        assert!(Instant::now() < until, "requests never arrived");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }

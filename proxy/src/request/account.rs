@@ -1,0 +1,54 @@
+//! A request in the books of the version that it drew.
+
+use std::sync::Arc;
+
+use meter::Outcome;
+
+use crate::routing::{Draw, Slice, Version};
+
+/// Counts a request as in flight on the version drawn, and in its slice, until this is dropped; and says then whether
+/// its first attempt is on record.
+#[derive(Debug)]
+pub(super) struct Account {
+    core: usize,
+    drawn: Arc<Version>,
+    slice: Option<Arc<Slice>>,
+    first_is_recorded: bool,
+    /// From the request's head to its last byte, once it is over; none for a tunnel.
+    pub(super) duration_us: Option<u64>,
+}
+
+impl Account {
+    /// A request drew this, on this core.
+    pub(super) fn open(core: usize, draw: Draw<'_>) -> Self {
+        let (drawn, slice) = (Arc::clone(draw.version), draw.slice.map(Arc::clone));
+        drawn.meter.begin(core, draw.at_random);
+        if let Some(slice) = &slice {
+            slice.meter.begin(core, draw.at_random);
+        }
+        Self { core, drawn, slice, first_is_recorded: false, duration_us: None }
+    }
+
+    /// Whether the first attempt is on record.
+    pub(super) const fn first_is_recorded(&self) -> bool {
+        self.first_is_recorded
+    }
+
+    /// Records the first attempt, which is the one that is judged.
+    pub(super) fn record_first(&mut self, outcome: &Outcome) {
+        self.first_is_recorded = true;
+        self.drawn.meter.record_under(self.core, self.drawn.exposure, outcome);
+        if let Some(slice) = &self.slice {
+            slice.meter.record_under(self.core, slice.exposure, outcome);
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.drawn.meter.end(self.core, self.duration_us, self.first_is_recorded);
+        if let Some(slice) = &self.slice {
+            slice.meter.end(self.core, None, self.first_is_recorded);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The one writer of snapshots.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use config::{Configuration, Name, PathPrefix, Weight};
+use meter::{ServiceMeter, VersionMeter, Window};
+
+use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
+use crate::endpoint::{Endpoint, UpstreamTimeouts};
+use crate::routes::RouteTable;
+use crate::ticket::Salt;
+
+/// What a service's split should be, by names.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// The version that serves users.
+    pub stable: &'a Name,
+    /// The other version, and its weight.
+    pub canary: Option<(&'a Name, Weight)>,
+    /// Whom the canary is compared with, and its weight: the stable stands for a slice of its traffic, another version
+    /// has this traffic instead of stable. Has at most what the canary leaves, and nothing while the canary has
+    /// nothing.
+    pub baseline: Option<(&'a Name, Weight)>,
+    /// Paths whose traffic is counted by itself; at most 16.
+    pub paths: &'a [PathPrefix],
+    /// Grows with every change of the service.
+    pub generation: u64,
+}
+
+/// What a data plane reads: the latest snapshot, and where it counts what no service matched.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pub(crate) routing: Arc<ArcSwap<Routing>>,
+    pub(crate) unmatched: Arc<ServiceMeter>,
+}
+
+/// The one writer of snapshots. Readers take them from [`shared`](Self::shared).
+#[derive(Debug)]
+pub struct Publisher {
+    shared: Arc<ArcSwap<Routing>>,
+    cores: usize,
+    timeouts: UpstreamTimeouts,
+    unmatched: Arc<ServiceMeter>,
+}
+
+impl Publisher {
+    /// A publisher of an empty snapshot, for a data plane of so many cores.
+    #[must_use]
+    pub fn new(cores: usize, timeouts: UpstreamTimeouts) -> Self {
+        Self { shared: Arc::default(), cores, timeouts, unmatched: Arc::new(ServiceMeter::new(cores)) }
+    }
+
+    /// Where the latest snapshot is found.
+    #[must_use]
+    pub fn shared(&self) -> Arc<ArcSwap<Routing>> {
+        Arc::clone(&self.shared)
+    }
+
+    /// What a data plane needs to serve what is published here.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { routing: self.shared(), unmatched: self.unmatched() }
+    }
+
+    /// What requests that match no service get.
+    #[must_use]
+    pub fn unmatched(&self) -> Arc<ServiceMeter> {
+        Arc::clone(&self.unmatched)
+    }
+
+    /// Publishes a configuration. `addresses` holds what its endpoints resolved to (one that is missing is left out),
+    /// `wanted` gives each service's split. Meters and endpoints that stay are kept, with all that they know.
+    pub fn install<'a>(
+        &mut self,
+        configuration: &Configuration,
+        addresses: &HashMap<config::Endpoint, SocketAddr>,
+        wanted: impl Fn(&Name) -> Option<Wanted<'a>>,
+        now: Instant,
+    ) {
+        let before = self.shared.load_full();
+        let services = configuration
+            .services
+            .iter()
+            .map(|service| {
+                let known = before.service(&service.name);
+                let by_file = Wanted {
+                    stable: &service.stable,
+                    canary: service.canary.as_ref().map(|canary| (&canary.version, canary.weight)),
+                    baseline: None,
+                    paths: &[],
+                    generation: 0,
+                };
+                let fresh = self.fresh(service, known.map(Arc::as_ref), addresses, now).divided(&by_file);
+                let wanted = wanted(&service.name).unwrap_or(by_file);
+                Arc::new(fresh.divided(&wanted).counted(wanted.paths, self.cores))
+            })
+            .collect();
+        let by_name = configuration.services.iter().enumerate().map(|(place, s)| (s.name.clone(), place)).collect();
+        let table = Arc::new(RouteTable::new(&configuration.services));
+        self.shared.store(Arc::new(Routing { table, services, by_name: Arc::new(by_name) }));
+    }
+
+    /// Publishes another split of one service, for every request that begins from now on. A name that the service
+    /// does not have changes nothing.
+    pub fn steer(&mut self, service: &Name, wanted: &Wanted<'_>) {
+        self.replace(service, |service| service.divided(wanted).counted(wanted.paths, self.cores));
+    }
+
+    /// A comparison of this version begins: requests drawn before now, or by a snapshot from before now, are counted
+    /// and not judged. Where it is the stable version and has a slice, the slice begins anew.
+    pub fn begin_exposure(&mut self, service: &Name, version: &Name) {
+        self.replace(service, |service| service.exposed(version));
+    }
+
+    fn replace(&self, service: &Name, next: impl FnOnce(&Service) -> Service) {
+        let before = self.shared.load();
+        let Some(place) = before.by_name.get(service) else { return };
+        let mut services = before.services.clone();
+        services[*place] = Arc::new(next(&services[*place]));
+        let (table, by_name) = (Arc::clone(&before.table), Arc::clone(&before.by_name));
+        self.shared.store(Arc::new(Routing { table, services, by_name }));
+    }
+
+    /// A service as the file has it, with what is known of it, and everything on its first version.
+    fn fresh(
+        &self,
+        service: &config::Service,
+        known: Option<&Service>,
+        addresses: &HashMap<config::Endpoint, SocketAddr>,
+        now: Instant,
+    ) -> Service {
+        let version = |version: &config::Version| {
+            self.version(version, known.and_then(|service| service.version(&version.name)), addresses, now)
+        };
+        Service {
+            name: service.name.clone(),
+            affinity: service.affinity.clone(),
+            versions: service.versions.iter().map(version).collect(),
+            // A list of paths that stays is the same one: what is in flight still counts.
+            split: Split { paths: known.map(|s| Arc::clone(&s.split.paths)).unwrap_or_default(), ..Split::default() },
+            slice: known.and_then(|service| service.slice.clone()),
+            meter: known.map_or_else(|| Arc::new(ServiceMeter::new(self.cores)), |s| Arc::clone(&s.meter)),
+        }
+    }
+
+    fn version(
+        &self,
+        version: &config::Version,
+        known: Option<&Arc<Version>>,
+        addresses: &HashMap<config::Endpoint, SocketAddr>,
+        now: Instant,
+    ) -> Arc<Version> {
+        let endpoint = |(place, written): (usize, &config::Endpoint)| {
+            let place = u16::try_from(place).unwrap_or(u16::MAX);
+            let address = *addresses.get(written)?;
+            let same = |e: &&Arc<Endpoint>| e.written == *written && e.address == address && e.place == place;
+            let kept = known.and_then(|version| version.endpoints.iter().find(same)).map(Arc::clone);
+            Some(kept.unwrap_or_else(|| Arc::new(Endpoint::new(written.clone(), address, place, &self.timeouts, now))))
+        };
+        let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
+        Arc::new(Version {
+            name: version.name.clone(),
+            endpoints: version.endpoints.iter().enumerate().filter_map(endpoint).collect(),
+            exposure: meter.exposure(),
+            meter,
+        })
+    }
+}
+
+impl Service {
+    /// This service under another split; names that it does not have leave that part as it was, or out.
+    fn divided(&self, wanted: &Wanted<'_>) -> Self {
+        let place = |name: &Name| self.versions.iter().position(|version| version.name == *name);
+        let stable = place(wanted.stable).unwrap_or(self.split.stable);
+        let canary = wanted
+            .canary
+            .and_then(|(name, weight)| Some((place(name)?, weight, Salt::new(self.name.as_str(), name.as_str()))));
+        let baseline = wanted.baseline.zip(canary).and_then(|((name, weight), (canary, of_canary, _))| {
+            let baseline = match place(name)? {
+                version if version == stable => Baseline::Slice,
+                version if version == canary => return None,
+                version => Baseline::Version(version),
+            };
+            Some((baseline, weight.min(of_canary.complement())))
+        });
+        let paths = Arc::clone(&self.split.paths);
+        Self { split: Split { stable, canary, baseline, paths, generation: wanted.generation }, ..self.clone() }
+    }
+
+    /// This service with what its split needs to be counted: these paths, and the meter of a slice.
+    fn counted(mut self, paths: &[PathPrefix], cores: usize) -> Self {
+        let stable = &self.versions[self.split.stable].name;
+        self.slice = self.slice.filter(|slice| slice.of == *stable);
+        if self.slice.is_none() && matches!(self.split.baseline, Some((Baseline::Slice, _))) {
+            let meter = Arc::new(VersionMeter::new(cores));
+            self.slice = Some(Arc::new(Slice { of: stable.clone(), exposure: meter.exposure(), meter }));
+        }
+        let paths = PathList::new(paths);
+        if paths != *self.split.paths {
+            self.split.paths = Arc::new(paths);
+            for version in &mut self.versions {
+                let exposure = version.meter.begin_paths();
+                *version = Arc::new(Version { exposure, ..Version::clone(version) });
+            }
+            self.slice = self.slice.map(|slice| {
+                let exposure = slice.meter.begin_paths();
+                Arc::new(Slice { exposure, ..Slice::clone(&slice) })
+            });
+        }
+        self
+    }
+
+    /// This service where a comparison of the version of this name begins.
+    fn exposed(&self, name: &Name) -> Self {
+        let mut next = self.clone();
+        for version in next.versions.iter_mut().filter(|version| version.name == *name) {
+            let exposure = version.meter.begin_exposure();
+            *version = Arc::new(Version { exposure, ..Version::clone(version) });
+        }
+        next.slice = next.slice.map(|slice| {
+            if slice.of != *name {
+                return slice;
+            }
+            let exposure = slice.meter.begin_exposure();
+            // What an earlier comparison left untaken.
+            slice.meter.take(&mut Window::default());
+            Arc::new(Slice { exposure, ..Slice::clone(&slice) })
+        });
+        next
+    }
+}
