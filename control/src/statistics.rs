@@ -8,14 +8,37 @@
 //! | what | null hypothesis | where |
 //! |---|---|---|
 //! | T1, [`Excess`] | the canary's event rate is at most `ratio` times stable's plus `points` | [`excess`] |
+//! | T2, [`Shape`] | the canary's latency is at most stable's, stretched by the tolerance, all along its distribution | [`levels`] |
+//! | T2, [`OverQuantile`] | the same at one quantile | [`quantile`] |
 //! | T3, [`OverLimit`] | the canary's event rate is at most a limit | [`limit`] |
 //! | T4, [`Breaker`] | the canary fails at most one request in ten, or no more than stable | [`breaker`] |
+//! | T5, [`ErrorProof`], [`QuantileProof`], [`LimitProof`] | the canary is worse by the margin, or more | [`proof`] |
+//! | [`draws::Draws`] | each random draw goes to the canary with the chance that its weight says | [`mod@draws`] |
 //!
 //! The evidence of one batch is an [`increment`]: a function of the batch's counts alone. It uses the split that was
 //! realised, so a change of weights needs nothing, and it compares traffic of the same moment, so drift and incidents
-//! that both versions share cancel. The size of the harm is not known beforehand: a [`Mixture`] spreads its stake over
-//! a grid of sizes, and keeps part of it as cash for harm that begins late. Averages of e-processes are e-processes
-//! under any dependence (Vovk & Wang, Annals of Statistics 49, 2021), which is how gates share one alpha.
+//! that both versions share cancel. [`Batcher`] gathers ticks until there is something to compare, and looks at how
+//! many requests there were, never at how they ended. The size of the harm is not known beforehand: a [`Mixture`]
+//! spreads its stake over a grid of sizes or shapes, and keeps part of it as cash for harm that begins late. Averages
+//! of e-processes are e-processes under any dependence (Vovk & Wang, Annals of Statistics 49, 2021), which is how gates
+//! share one alpha; the smaller of two is one for "either null is true", which is how a limit spares a canary on a bad
+//! day.
+//!
+//! # What is promised
+//!
+//! - Whatever the traffic does (bursts, incidents of both versions, drift): if each request is sent to the canary by an
+//!   independent coin and the version makes no difference to any request, T1 without a tolerance and T2's tails act
+//!   with a chance of at most `alpha`. Given all outcomes, which of them fall to the canary is then drawn without
+//!   replacement, and that is dominated in convex order by independent draws (Hoeffding 1963, theorem 4).
+//! - For requests that are independent within a batch given the past, all tests keep their level exactly, at any number
+//!   of requests; rates may jump from batch to batch.
+//! - Failures that come in bursts on one instance or for one client are no independent requests. Two measures are
+//!   taken, neither of them a theorem about any given service: evidence is tempered by a dispersion that [`placebo`]
+//!   learns from groups of stable's own traffic (valid for bursts of geometric size, [`mixture::kappa`]), and no test
+//!   but the breaker can reach its threshold within fewer than three distinct seconds.
+//!
+//! Where stable's latencies lie is learnt from the past alone ([`edges`]). An edge that is off costs power; no
+//! estimate of a quantile enters into what is promised.
 //!
 //! All logarithms are natural: evidence is in nats. `ln`, `exp` and their kin come from the crate `libm`, so that the
 //! same counts give the same bits on every platform.

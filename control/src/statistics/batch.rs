@@ -98,6 +98,7 @@ impl<B: Gather> Batcher<B> {
 mod tests {
     use super::*;
     use crate::statistics::golden;
+    use proptest::prelude::*;
 
     fn batch([nc, nb, kc, kb]: [u64; 4]) -> Batch {
         Batch {
@@ -126,6 +127,23 @@ mod tests {
             assert_eq!((0..10).find_map(|_| batcher.push(batch(alone))), None);
             let closed = batcher.push(batch([1, 1, 0, 0])).unwrap();
             assert_eq!(closed.requests.stable + closed.requests.canary, 10_002);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn in_whatever_order_ticks_are_gathered_the_batch_is_the_same(
+            ticks in prop::collection::vec(prop::array::uniform4(0u64..=1_000_000_000_000), 1..12),
+            seed in any::<u64>(),
+        ) {
+            let gathered = |ticks: &[[u64; 4]]| {
+                let mut all = Batch::default();
+                ticks.iter().for_each(|tick| all.gather(&batch(*tick)));
+                all
+            };
+            let mut shuffled = ticks.clone();
+            fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
+            prop_assert_eq!(gathered(&ticks), gathered(&shuffled));
         }
     }
 }

@@ -31,12 +31,11 @@ pub(super) fn binomial(n: u64, p: f64) -> Vec<f64> {
 /// Every way in which `n` requests fall into levels of these chances, with its chance.
 pub(super) fn multinomial(n: u64, levels: &[f64; LEVELS]) -> Vec<(f64, LevelCounts)> {
     let mut outcomes = Vec::new();
-    fill(n, n, 0, levels, 1.0, [0; LEVELS], &mut outcomes);
+    fill(n, 0, levels, 1.0, [0; LEVELS], &mut outcomes);
     outcomes
 }
 
 fn fill(
-    n: u64,
     left: u64,
     level: usize,
     levels: &[f64; LEVELS],
@@ -52,7 +51,7 @@ fn fill(
     for here in 0..=left {
         counts[level] = here;
         let ways = choose(left, here) * levels[level].powi(here as i32);
-        fill(n, left - here, level + 1, levels, chance * ways, counts, into);
+        fill(left - here, level + 1, levels, chance * ways, counts, into);
     }
 }
 

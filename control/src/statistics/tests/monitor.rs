@@ -99,7 +99,7 @@ impl Monitor {
 
     fn end_block(&mut self) {
         self.blocks += 1;
-        let late = (self.blocks % 10 == 0).then(|| INVEST_LATER / (f64::from(self.blocks / 10) + 1.0));
+        let late = self.blocks.is_multiple_of(10).then(|| INVEST_LATER / (f64::from(self.blocks / 10) + 1.0));
         for mixture in self.guards() {
             mixture.end_block();
             late.into_iter().for_each(|share| mixture.invest(share));
