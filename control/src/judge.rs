@@ -4,11 +4,17 @@
 //! [`Judgement`] is the state machine's business.
 
 pub mod background;
+mod counting;
+mod estimate;
 mod family;
+mod measure;
+mod profile;
 mod record;
 mod saved;
 mod settings;
 mod sightings;
+mod traffic;
+mod views;
 mod words;
 
 use config::{Plan, Weight};
@@ -17,14 +23,18 @@ use meter::Window;
 use serde::{Deserialize, Serialize};
 
 pub use self::background::Background;
-use self::family::{Family, Reading};
-use self::record::{Established, Record, batch_of, sighting_of};
+use self::background::{Bursts, REFRESH_SECONDS};
+pub use self::estimate::forecast;
+use self::estimate::{Outlook, USUAL_SPREAD};
+use self::family::Family;
+use self::measure::{Lens, Measure, SERVICE, population_of};
+use self::record::{Established, Record};
 use self::saved::Saved;
-use self::settings::{GateSetting, Rule, Settings};
-use self::sightings::FRESH_SECONDS;
-use self::words::Words;
-use crate::statistics::{Batch, Batcher};
-use crate::view::{Arms, GateView, Role, Verdict};
+use self::settings::{Rule, Settings};
+use self::sightings::Sighting;
+use self::traffic::TrafficCheck;
+use crate::statistics::Batch;
+use crate::view::{Arms, Dispersion, Role};
 
 /// The name under which the breaker is shown.
 const BREAKER: &str = "breaker";
@@ -32,8 +42,10 @@ const BREAKER: &str = "breaker";
 const BREAKER_MIN_EVENTS: u64 = 4;
 /// Evidence of this much, as a factor, holds steps forward back.
 const SUSPICION: f64 = 10.0;
-/// The dispersion of events: 1 is independence.
-const PHI: f64 = 1.0;
+/// How many seconds without a batch make "no data".
+const FRESH_SECONDS: u64 = 30;
+/// Estimates are made at this second of every [`REFRESH_SECONDS`] of a step: the first soon after it began.
+const ESTIMATE_AT: u64 = 5;
 
 /// The tests of one rollout and all that they remember. Its serialised form is what survives a restart.
 ///
@@ -43,9 +55,12 @@ const PHI: f64 = 1.0;
 pub struct Judge {
     settings: Settings,
     family: Family,
-    batcher: Batcher,
+    measure: Measure,
+    traffic: TrafficCheck,
     record: Record,
     background: Background,
+    /// What the background says of bursts, up to the last full second.
+    bursts: Bursts,
 }
 
 /// What a rollout's tests begin with.
@@ -157,8 +172,10 @@ impl Judge {
         let settings = Settings::new(plan, stable, canary);
         Self {
             family: Family::new(&settings),
-            batcher: Batcher::default(),
+            measure: Measure::new(&settings),
+            traffic: TrafficCheck::default(),
             record: Record::new(&settings),
+            bursts: background.bursts(),
             background,
             settings,
         }
@@ -166,14 +183,28 @@ impl Judge {
 
     /// Folds in what the versions did since the last tick.
     pub fn tick(&mut self, tick: &Tick<'_>) {
+        if self.background.turn_to(tick.second) {
+            self.bursts = self.background.bursts();
+        }
         if self.record.turn_to(tick.second) {
             self.family.end_block();
+            self.measure.end_second();
+            if self.record.step_seconds() % REFRESH_SECONDS == ESTIMATE_AT {
+                self.estimate();
+            }
         }
-        let batch = batch_of(&self.settings, tick.baseline, tick.canary);
-        self.record.count(&batch);
-        if let Some(batch) = self.batcher.push(batch) {
-            self.judge(&batch);
+        self.record.count(tick);
+        let now = (self.record.seconds, self.is_warm());
+        for population in 0..self.measure.populations() {
+            let Self { measure, settings, background, .. } = self;
+            if let Some(batch) = measure.gather(settings, population, tick, background, now) {
+                self.judge(population, &batch);
+            }
         }
+        self.traffic.add(&self.settings, tick);
+        // Last: nothing is judged by what it had a part in.
+        self.measure.observe(tick);
+        self.background.add(tick.stable);
     }
 
     /// What is known of stable traffic: for the next rollout, or while none runs.
@@ -191,53 +222,109 @@ impl Judge {
     /// A dry run goes on after harm was established: every test begins anew, and what was learnt of stable traffic and
     /// the counts for people stay.
     pub fn begin_anew(&mut self) {
+        let harmed = self.record.established.take().is_some();
+        self.record.dry_rollbacks = self.record.dry_rollbacks.saturating_add(u64::from(harmed));
+        self.record.signalled = None;
+        self.record.bad_run = Default::default();
+        self.record.gates.iter_mut().for_each(|gate| gate.rises = Default::default());
         self.family = Family::new(&self.settings);
+        self.traffic = TrafficCheck::default();
+    }
+
+    /// How often [`begin_anew`](Self::begin_anew) followed established harm: in a dry run, how often the canary would
+    /// have been taken back.
+    #[must_use]
+    pub const fn dry_rollbacks(&self) -> u64 {
+        self.record.dry_rollbacks
     }
 
     /// A person has seen what was signalled (a signal gate, the traffic check) and goes on: those tests begin anew,
     /// and their alpha is spent again.
-    pub fn acknowledge(&mut self) {}
+    pub fn acknowledge(&mut self) {
+        self.family.begin_anew(&self.settings, Role::Signal);
+        self.traffic = TrafficCheck::default();
+        self.record.signalled = None;
+        for (gate, record) in self.settings.gates.iter().zip(&mut self.record.gates) {
+            if gate.role == Role::Signal {
+                record.rises = Default::default();
+            }
+        }
+    }
 
     /// The canary got more endpoints: its new ones are cold, so its latencies are not judged for another warm-up.
-    pub fn warm_up_again(&mut self) {}
+    pub fn warm_up_again(&mut self) {
+        self.record.cool();
+        if !self.is_warm() {
+            self.measure.cool(&self.settings);
+        }
+    }
 
     /// The canary's weight changed, or a step began: closes the batch and the block, and invests anew.
     pub fn new_step(&mut self) {
-        if let Some(batch) = self.batcher.flush() {
-            self.judge(&batch);
+        for population in 0..self.measure.populations() {
+            if let Some(batch) = self.measure.flush(population, self.record.seconds) {
+                self.judge(population, &batch);
+            }
         }
         // Where nothing was judged since the last start there is nothing to start anew from, and the cash is kept.
         if self.record.judged_in_step {
             self.family.begin_step();
+            self.traffic.begin_step();
         }
-        self.record.judged_in_step = false;
-        self.record.step_requests = Arms::default();
+        self.family.prove_anew(&self.settings.gates);
+        self.measure.begin_step();
+        self.record.begin_step();
     }
 
-    fn judge(&mut self, batch: &Batch) {
-        self.family.add(batch, PHI);
-        let second = self.record.seconds;
-        if batch.requests.stable > 0 && batch.requests.canary > 0 {
-            self.record.batch_at = Some(second);
+    fn is_warm(&self) -> bool {
+        self.record.cold_for(self.settings.warmup_seconds) == Some(0)
+    }
+
+    /// Judges a batch of one population: the tests of its gates, and the breaker where it is the whole service.
+    fn judge(&mut self, population: usize, batch: &Batch) {
+        let temper = self.bursts.temper(self.record.size());
+        let Self { settings, family, measure, record, .. } = self;
+        let gates = || settings.gates.iter().enumerate().filter(|(_, gate)| population_of(gate) == population);
+        let warm = measure.population(population).warm;
+        for (place, _) in gates() {
+            family.add(place, batch, measure.counted(place), temper, warm);
         }
-        self.record.judged_in_step = true;
-        self.record.bad_run.observe(sighting_of(batch, None));
-        let sightings = latency_limits(&self.settings.gates).map(|limit| sighting_of(batch, limit));
-        for ((rises, reading), sighting) in self.record.rises.iter_mut().zip(self.family.readings()).zip(sightings) {
-            if let Some(reading) = reading {
-                rises.observe(second, sighting, reading);
-            }
+        family.read(gates().map(|(place, _)| place));
+        for (place, gate) in gates() {
+            let (counted, latencies) = (measure.counted(place), measure.lens(gate).map(Lens::open));
+            let mine = &mut record.gates[place];
+            mine.counts.merge(counted.sighting(batch));
+            mine.rises.observe(record.seconds, (batch, counted), latencies, family.reading(place));
         }
+        record.judged_in_step = true;
+        if population == SERVICE {
+            family.add_to_breaker(batch, temper);
+            record.bad_run.observe(Sighting::of(batch));
+        }
+        measure.close(settings, population);
+        self.establish(population);
+        if population == SERVICE {
+            self.family.end_batch();
+        }
+    }
+
+    /// What was established by the batch that was just judged stays.
+    fn establish(&mut self, population: usize) {
         if self.record.established.is_none() {
-            self.record.established = self.broken().or_else(|| self.harmful());
+            let broken = if population == SERVICE { self.broken() } else { None };
+            self.record.established = broken.or_else(|| self.harmful(Role::Guardrail));
         }
-        self.family.end_batch();
+        if self.record.signalled.is_none() {
+            self.record.signalled = self.harmful(Role::Signal);
+        }
     }
 
     /// What the breaker says.
     fn broken(&self) -> Option<Established> {
         let log_evidence = self.family.breaker().log_evidence();
-        let fires = log_evidence >= self.breaker_threshold() && self.record.total.bad.canary >= BREAKER_MIN_EVENTS;
+        let fires = log_evidence >= self.breaker_threshold()
+            && self.record.total.events.canary >= BREAKER_MIN_EVENTS
+            && self.record.is_widespread();
         fires.then(|| Established {
             gate: None,
             log_evidence,
@@ -245,150 +332,56 @@ impl Judge {
         })
     }
 
-    /// What the family of gates says: the gate with the largest part in its evidence speaks for it.
-    fn harmful(&self) -> Option<Established> {
-        let of_family = self.family.log_evidence();
+    /// What a family of gates says: the gate with the largest part in its evidence speaks for it.
+    fn harmful(&self, role: Role) -> Option<Established> {
+        let of_family = self.family.log_evidence(role);
         if of_family < log(1.0 / self.settings.alpha_family()) {
             return None;
         }
-        let parts = self.family.readings().enumerate().filter_map(|(gate, reading)| Some((gate, reading?)));
-        let part = |reading: &Reading| reading.log_share + reading.harm;
-        let (gate, reading) = parts.max_by(|(_, a), (_, b)| part(a).total_cmp(&part(b)))?;
-        let (rule, rise) = (self.settings.gates.get(gate)?.rule, self.record.rises.get(gate)?.harm);
-        let explain = self.words().harm(rule, rise.seen, self.record.seconds_since(rise.since), of_family);
-        Some(Established { gate: Some(gate), log_evidence: reading.harm, explain })
-    }
-
-    /// What the tests say now.
-    #[must_use]
-    pub fn judgement(&self) -> Judgement {
-        let record = &self.record;
-        Judgement {
-            harm: record
-                .established
-                .as_ref()
-                .map(|harm| Harm { gate: self.gate_name(harm.gate).to_owned(), explain: harm.explain.clone() }),
-            hold: self.judged_gates().find_map(|gate| self.over_limit_too(gate)),
-            signal: None,
-            traffic: None,
-            proven: false,
-            suspicion: record.established.is_some() || self.family.log_evidence() >= log(SUSPICION),
-            requests: record.total.requests,
-            failed: record.total.bad,
-            step_requests: record.step_requests,
-            has_data: record.has_data(),
-        }
-    }
-
-    /// The gates as users see them. The breaker is among them once it fired.
-    #[must_use]
-    pub fn gates(&self) -> Vec<GateView> {
-        let breaker = self.record.established.as_ref().filter(|harm| harm.gate.is_none()).map(|harm| GateView {
-            name: BREAKER.to_owned(),
-            role: Role::Guardrail,
-            verdict: Verdict::Fail,
-            log_evidence: Some(harm.log_evidence),
-            threshold: self.breaker_threshold(),
-            progress: 1.0,
-            explain: harm.explain.clone(),
-            path: None,
-            proof: None,
-            counts: None,
-            estimate: None,
-        });
-        self.judged_gates().map(|gate| self.view(gate)).chain(breaker).collect()
-    }
-
-    fn view(&self, gate: JudgedGate<'_>) -> GateView {
-        let JudgedGate { place, setting, reading, .. } = gate;
-        let failed = self.record.established.as_ref().filter(|harm| harm.gate == Some(place));
-        let (verdict, explain) = match failed {
-            Some(harm) => (Verdict::Fail, harm.explain.clone()),
-            None if !self.record.has_data() => (Verdict::NoData, self.no_data()),
-            None => (Verdict::Inconclusive, self.inconclusive(gate)),
+        let members = self.settings.gates.iter().enumerate().filter(|(_, gate)| gate.role == role);
+        let part = |place: usize| {
+            let reading = self.family.reading(place);
+            reading.log_share + reading.harm
         };
-        let log_evidence = self.record.batch_at.map(|_| reading.harm);
-        let way = log_evidence.map_or(0.0, |nats| (nats / reading.threshold).clamp(0.0, 1.0));
-        GateView {
-            name: setting.name.clone(),
-            role: Role::Guardrail,
-            verdict,
-            log_evidence,
-            threshold: reading.threshold,
-            progress: if failed.is_some() { 1.0 } else { way },
-            explain,
-            path: None,
-            proof: None,
-            counts: None,
-            estimate: None,
+        let (gate, _) = members.max_by(|(a, _), (b, _)| part(*a).total_cmp(&part(*b)))?;
+        let since = self.record.gates[gate].rises.harm.since;
+        let explain = self.words().harm(self.risen(gate), self.record.seconds_since(since), of_family);
+        Some(Established { gate: Some(gate), log_evidence: self.family.reading(gate).harm, explain })
+    }
+
+    /// Looks how long verdicts will take at the traffic of the present step.
+    fn estimate(&mut self) {
+        let [errors, latency] = self.bursts.phi();
+        let seconds = self.record.step_seconds().max(1) as f64;
+        let cold_for = self.record.cold_for(self.settings.warmup_seconds).unwrap_or(self.settings.warmup_seconds);
+        let shares = self.settings.shares();
+        for (place, share) in shares.into_iter().enumerate() {
+            let gate = &self.settings.gates[place];
+            let Sighting { requests, events } = self.record.gates[place].counts;
+            let counts_events = match gate.rule {
+                Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => requests.stable > 0,
+                Rule::Shape { .. } | Rule::Quantile { .. } => false,
+            };
+            let in_step = self.measure.population(population_of(gate)).in_step();
+            let lens = self.measure.lens(gate).and_then(|lens| lens.recent(&self.background).spread());
+            let outlook = Outlook {
+                requests: Arms { stable: in_step.stable as f64 / seconds, canary: in_step.canary as f64 / seconds },
+                events: counts_events.then(|| events.stable as f64 / requests.stable as f64),
+                phi: Dispersion { errors, latency },
+                spread: lens.unwrap_or(USUAL_SPREAD),
+                cold_for: cold_for as f64,
+            };
+            let mut estimate = estimate::estimate(&self.settings, gate, share, outlook);
+            // What was proven already is not to be proven again.
+            let left = 1.0 - self.family.proven(place).log_evidence / log(1.0 / self.settings.beta);
+            estimate.pass_s = estimate.pass_s.map(|seconds| seconds * left.clamp(0.0, 1.0));
+            self.record.gates[place].estimate = Some(estimate);
         }
-    }
-
-    fn inconclusive(&self, gate: JudgedGate<'_>) -> String {
-        if let Some(over_limit) = self.over_limit_too(gate) {
-            return over_limit;
-        }
-        let rule = gate.setting.rule;
-        match self.record.rises.get(gate.place) {
-            Some(rises) if gate.reading.harm >= log(SUSPICION) => {
-                self.words().suspicion(rule, rises.harm.seen, self.record.seconds_since(rises.harm.since))
-            }
-            Some(_) | None => self.words().well(rule, sighting_of(&self.record.total, gate.latency_limit)),
-        }
-    }
-
-    /// The sentence where the canary is over this gate's limit and harm is not established.
-    fn over_limit_too(&self, gate: JudgedGate<'_>) -> Option<String> {
-        let over = gate.reading.over_limit? >= gate.reading.threshold;
-        if !over || self.record.established.is_some() {
-            return None;
-        }
-        let rise = self.record.rises.get(gate.place)?.over_limit;
-        Some(self.words().over_limit_too(gate.setting.rule, rise.seen, self.record.seconds_since(rise.since)))
-    }
-
-    fn no_data(&self) -> String {
-        let open = self.batcher.open().map(|open| open.requests).unwrap_or_default();
-        self.words().no_data(self.record.unseen_for(), open, FRESH_SECONDS)
-    }
-
-    fn judged_gates(&self) -> impl Iterator<Item = JudgedGate<'_>> {
-        let gates = self.settings.gates.iter().zip(latency_limits(&self.settings.gates)).zip(self.family.readings());
-        gates.enumerate().filter_map(|(place, ((setting, latency_limit), reading))| {
-            Some(JudgedGate { place, setting, latency_limit, reading: reading? })
-        })
-    }
-
-    fn gate_name(&self, place: Option<usize>) -> &str {
-        place.and_then(|place| self.settings.gates.get(place)).map_or(BREAKER, |gate| &gate.name)
     }
 
     fn breaker_threshold(&self) -> f64 {
         log(1.0 / self.settings.alpha_breaker())
     }
-
-    fn words(&self) -> Words<'_> {
-        Words::new(&self.settings)
-    }
-}
-
-/// A gate with what its test says.
-#[derive(Debug, Clone, Copy)]
-struct JudgedGate<'a> {
-    place: usize,
-    setting: &'a GateSetting,
-    /// Its number among the latency limits, if it is one.
-    latency_limit: Option<usize>,
-    reading: Reading,
-}
-
-/// For each gate, its number among the latency limits, if it is one.
-fn latency_limits(gates: &[GateSetting]) -> impl Iterator<Item = Option<usize>> + '_ {
-    let mut limits = 0..;
-    gates.iter().map(move |gate| match gate.rule {
-        Rule::LatencyLimit { .. } => limits.next(),
-        Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyShape => None,
-    })
 }
 
 #[cfg(test)]

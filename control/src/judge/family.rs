@@ -1,66 +1,37 @@
-//! The gates of a plan as one family of tests with one alpha, and the breaker beside it.
+//! The gates of a plan as families of tests with one alpha each, and the breaker beside them.
 //!
 //! `E = sum of share x E of the gate`: an average of e-processes, itself one whatever the dependence (Vovk & Wang
-//! 2021). It is never below any `share x E`, so this dominates dividing alpha among the gates.
+//! 2021). It is never below any `share x E`, so this dominates dividing alpha among the gates. Guardrails are one
+//! family, signals another.
+
+mod member;
+mod proof;
 
 use libm::log;
 use serde::{Deserialize, Serialize};
 
-use super::settings::{Rule, Settings};
+use self::member::Member;
+pub(super) use self::member::{DEFAULT_TOLERANCE, Reading};
+pub(super) use self::proof::Proven;
+use self::proof::SavedProof;
+use super::background::Temper;
+use super::counting::Counted;
+use super::settings::{GateSetting, Rule, Settings};
 use crate::statistics::mixture::Misfit;
-use crate::statistics::{
-    Batch, Breaker, Excess, INVEST_AT_STEP, INVEST_LATER, Mixture, OverLimit, Wealth, log_sum_exp,
-};
+use crate::statistics::{Batch, Breaker, INVEST_AT_STEP, INVEST_LATER, Mixture, Wealth, log_sum_exp};
+use crate::view::Role;
 
 /// After so many blocks some cash is staked anew.
 const BLOCKS_TO_LATE_EPOCH: u64 = 10;
-/// The tolerance of a limit's relative half where no gate of the plan gives one: times stable's rate, plus points.
-pub(super) const DEFAULT_TOLERANCE: (f64, f64) = (1.1, 0.0005);
 
-/// Every test of a rollout.
+/// Every test of a rollout that can find harm or rule it out.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Family {
+    /// One a gate, in the order of the plan.
     members: Vec<Member>,
     breaker: Breaker,
     /// Since the step began.
     blocks: u64,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Member {
-    log_share: f64,
-    /// Where this gate would make the family cross by itself, in nats.
-    threshold: f64,
-    test: Test,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Test {
-    Errors(Excess),
-    ErrorLimit { absolute: OverLimit, relative: Relative },
-    LatencyLimit { absolute: OverLimit, relative: Excess, event: usize },
-    Unjudged,
-}
-
-/// The half of an error limit that compares with stable.
-#[derive(Debug, Clone, PartialEq)]
-enum Relative {
-    /// The test of the gate at this place.
-    OfGate(usize),
-    Own(Excess),
-}
-
-/// The evidence of one gate, in nats.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Reading {
-    /// For harm: canary against stable, and against the limit where there is one.
-    pub(super) harm: f64,
-    /// That the canary is over its limit, whatever stable does; none where there is no limit.
-    pub(super) over_limit: Option<f64>,
-    /// Where this gate would make the family cross by itself.
-    pub(super) threshold: f64,
-    /// Of the family, as a logarithm.
-    pub(super) log_share: f64,
 }
 
 /// What of the family survives a restart.
@@ -68,99 +39,70 @@ pub(super) struct Reading {
 pub(super) struct SavedFamily {
     blocks: u64,
     wealths: Vec<Wealth>,
+    proofs: Vec<SavedProof>,
     breaker_batches: u64,
     breaker: [Wealth; 2],
 }
 
 impl Family {
     pub(super) fn new(settings: &Settings) -> Self {
-        let first_errors = settings.gates.iter().position(|gate| matches!(gate.rule, Rule::Errors { .. }));
-        let (ratio, points) = DEFAULT_TOLERANCE;
-        let mut events = 0..;
-        let member = |(rule, share): (&Rule, f64)| {
-            let alpha = settings.alpha_family() * share;
-            let test = match *rule {
-                Rule::Errors { ratio, points } => Test::Errors(Excess::new(ratio, points, alpha)),
-                Rule::ErrorLimit { limit } => Test::ErrorLimit {
-                    absolute: OverLimit::new(limit, alpha),
-                    relative: first_errors
-                        .map_or_else(|| Relative::Own(Excess::new(ratio, points, alpha)), Relative::OfGate),
-                },
-                Rule::LatencyLimit { quantile, .. } => Test::LatencyLimit {
-                    absolute: OverLimit::new(1.0 - quantile, alpha),
-                    relative: Excess::new(ratio, points, alpha),
-                    event: events.next().unwrap_or_default(),
-                },
-                Rule::LatencyShape => Test::Unjudged,
-            };
-            Member { log_share: log(share), threshold: log(1.0 / alpha), test }
-        };
-        let members = settings.gates.iter().map(|gate| &gate.rule).zip(settings.shares()).map(member).collect();
-        Self { members, breaker: Breaker::default(), blocks: 0 }
+        let shares = settings.shares();
+        let member = |(place, share): (usize, &f64)| Member::new(settings, place, *share);
+        let members = shares.iter().enumerate().map(member).collect();
+        let mut family = Self { members, breaker: Breaker::default(), blocks: 0 };
+        family.read_all();
+        family
     }
 
-    /// Adds one batch to every test. `phi` (at least 1) is the dispersion of its events.
-    pub(super) fn add(&mut self, batch: &Batch, phi: f64) {
-        let Batch { requests, bad, over } = batch;
-        for member in &mut self.members {
-            match &mut member.test {
-                Test::Errors(excess) => excess.add(*bad, *requests, phi),
-                Test::ErrorLimit { absolute, relative } => {
-                    absolute.add(bad.canary, requests.canary, phi);
-                    match relative {
-                        Relative::OfGate(_) => {}
-                        Relative::Own(excess) => excess.add(*bad, *requests, phi),
-                    }
-                }
-                Test::LatencyLimit { absolute, relative, event } => {
-                    let events = over.get(*event).copied().unwrap_or_default();
-                    absolute.add(events.canary, requests.canary, phi);
-                    relative.add(events, *requests, phi);
-                }
-                Test::Unjudged => {}
-            }
-        }
-        self.breaker.add(*bad, *requests, phi);
-    }
-
-    /// What each gate says, in their order; none for a gate that is not judged.
-    pub(super) fn readings(&self) -> impl Iterator<Item = Option<Reading>> + Clone + '_ {
-        self.members.iter().map(|member| {
-            let (harm, over_limit) = self.evidence(&member.test)?;
-            Some(Reading { harm, over_limit, threshold: member.threshold, log_share: member.log_share })
-        })
-    }
-
-    fn evidence(&self, test: &Test) -> Option<(f64, Option<f64>)> {
-        let (absolute, relative) = match test {
-            Test::Errors(excess) => return Some((excess.mixture().log_evidence(), None)),
-            Test::ErrorLimit { absolute, relative } => (absolute, self.relative(relative)),
-            Test::LatencyLimit { absolute, relative, .. } => (absolute, relative.mixture().log_evidence()),
-            Test::Unjudged => return None,
-        };
-        let absolute = absolute.mixture().log_evidence();
-        Some((absolute.min(relative), Some(absolute)))
-    }
-
-    fn relative(&self, relative: &Relative) -> f64 {
-        match relative {
-            Relative::Own(excess) => excess.mixture().log_evidence(),
-            // Whatever is no test of errors gives no evidence.
-            Relative::OfGate(place) => match self.members.get(*place).map(|member| &member.test) {
-                Some(Test::Errors(excess)) => excess.mixture().log_evidence(),
-                Some(Test::ErrorLimit { .. } | Test::LatencyLimit { .. } | Test::Unjudged) | None => 0.0,
-            },
+    /// Adds one batch to the tests of the gate at this place. Where the canary is not `warm` nothing is added to the
+    /// proof: its first requests are the fast ones.
+    pub(super) fn add(&mut self, gate: usize, batch: &Batch, counted: &Counted, temper: Temper, warm: bool) {
+        if let Some(member) = self.members.get_mut(gate) {
+            member.add(batch, counted, temper, warm);
         }
     }
 
-    /// The evidence of all gates together, in nats; 0 (none for harm) where there is no gate. A gate that is not
-    /// judged keeps its share as it is.
-    pub(super) fn log_evidence(&self) -> f64 {
-        if self.members.is_empty() {
+    /// Reads the tests of these gates, once all of them had their batch: a limit shares the test of another gate. What
+    /// is read stands until it is read again, so that reading it costs nothing.
+    pub(super) fn read(&mut self, mut gates: impl Iterator<Item = usize>) {
+        while let Some(member) = gates.next().filter(|gate| *gate < self.members.len()) {
+            let evidence = self.members[member].evidence(&self.members);
+            self.members[member].read(evidence);
+        }
+    }
+
+    fn read_all(&mut self) {
+        self.read(0..self.members.len());
+    }
+
+    /// Adds one batch of the whole service to the breaker.
+    pub(super) fn add_to_breaker(&mut self, batch: &Batch, temper: Temper) {
+        self.breaker.add(batch.bad, batch.requests, temper.errors);
+    }
+
+    /// What the gate at this place says.
+    pub(super) fn reading(&self, gate: usize) -> &Reading {
+        self.members[gate].reading()
+    }
+
+    /// How far the gate at this place is with ruling harm out, in the present step.
+    pub(super) fn proven(&self, gate: usize) -> Proven {
+        self.members[gate].proven()
+    }
+
+    /// The evidence of each proof of the gate at this place as it is now, not at its best.
+    #[cfg(test)]
+    pub(super) fn proof_now(&self, gate: usize) -> Vec<f64> {
+        self.members[gate].proof_now()
+    }
+
+    /// The evidence of all gates of a role together, in nats; 0 (none for harm) where there is no such gate.
+    pub(super) fn log_evidence(&self, role: Role) -> f64 {
+        let members = self.members.iter().filter(|member| member.role() == role);
+        if members.clone().next().is_none() {
             return 0.0;
         }
-        let of = |(member, reading): (&Member, Option<Reading>)| member.log_share + reading.map_or(0.0, |r| r.harm);
-        log_sum_exp(self.members.iter().zip(self.readings()).map(of))
+        log_sum_exp(members.map(Member::reading).map(|reading| reading.log_share + reading.harm))
     }
 
     pub(super) const fn breaker(&self) -> &Breaker {
@@ -176,10 +118,12 @@ impl Family {
     pub(super) fn end_block(&mut self) {
         self.blocks = self.blocks.saturating_add(1);
         self.mixtures_mut().for_each(Mixture::end_block);
+        self.members.iter_mut().for_each(Member::end_block_of_proof);
         if self.blocks.is_multiple_of(BLOCKS_TO_LATE_EPOCH) {
             let share = INVEST_LATER / ((self.blocks / BLOCKS_TO_LATE_EPOCH) as f64 + 1.0);
             self.mixtures_mut().for_each(|mixture| mixture.invest(share));
         }
+        self.read_all();
     }
 
     /// A step begins: commits the block and stakes some cash anew. Only after [`end_batch`](Self::end_batch).
@@ -190,46 +134,66 @@ impl Family {
             mixture.invest(INVEST_AT_STEP);
         });
         self.breaker.begin_step();
+        self.read_all();
+    }
+
+    /// A step begins: what was ruled out in the step before has to be ruled out again.
+    pub(super) fn prove_anew(&mut self, gates: &[GateSetting]) {
+        for (member, gate) in self.members.iter_mut().zip(gates) {
+            member.prove_anew(&gate.rule);
+        }
+    }
+
+    /// The tests of a role begin anew, with their alpha whole.
+    pub(super) fn begin_anew(&mut self, settings: &Settings, role: Role) {
+        let fresh = Self::new(settings);
+        for (mine, fresh) in self.members.iter_mut().zip(fresh.members) {
+            if mine.role() == role {
+                *mine = fresh;
+            }
+        }
+        self.read_all();
     }
 
     fn mixtures_mut(&mut self) -> impl Iterator<Item = &mut Mixture> {
-        self.members.iter_mut().flat_map(|member| {
-            let (first, second) = match &mut member.test {
-                Test::Errors(excess) => (Some(excess.mixture_mut()), None),
-                Test::ErrorLimit { absolute, relative } => {
-                    let own = match relative {
-                        Relative::OfGate(_) => None,
-                        Relative::Own(excess) => Some(excess.mixture_mut()),
-                    };
-                    (Some(absolute.mixture_mut()), own)
-                }
-                Test::LatencyLimit { absolute, relative, .. } => {
-                    (Some(absolute.mixture_mut()), Some(relative.mixture_mut()))
-                }
-                Test::Unjudged => (None, None),
-            };
-            first.into_iter().chain(second)
-        })
+        self.members.iter_mut().flat_map(Member::mixtures_mut)
     }
 
     pub(super) fn into_saved(mut self) -> SavedFamily {
         let (breaker_batches, breaker) = self.breaker.saved();
+        let proofs = self.members.iter().map(Member::saved_proof).collect();
         let wealths = self.mixtures_mut().map(|mixture| mixture.wealth().clone()).collect();
-        SavedFamily { blocks: self.blocks, wealths, breaker_batches, breaker }
+        SavedFamily { blocks: self.blocks, wealths, proofs, breaker_batches, breaker }
     }
 
     /// The family of `settings`, going on from what was saved.
     pub(super) fn restored(settings: &Settings, saved: SavedFamily) -> Result<Self, Misfit> {
+        let SavedFamily { blocks, wealths, proofs, breaker_batches, breaker } = saved;
         let mut family = Self::new(settings);
-        let mut wealths = saved.wealths.into_iter();
+        let mut wealths = wealths.into_iter();
         for mixture in family.mixtures_mut() {
             mixture.restore(wealths.next().ok_or(Misfit)?)?;
         }
-        if wealths.next().is_some() {
+        if wealths.next().is_some() || proofs.len() != family.members.len() {
             return Err(Misfit);
         }
-        family.blocks = saved.blocks;
-        family.breaker = Breaker::restored(saved.breaker_batches, saved.breaker)?;
+        for (member, proof) in family.members.iter_mut().zip(proofs) {
+            member.restore_proof(proof)?;
+        }
+        family.blocks = blocks;
+        family.breaker = Breaker::restored(breaker_batches, breaker)?;
+        family.read_all();
         Ok(family)
     }
+}
+
+/// The place of the gate whose test of errors an error limit may share: of the same requests and role.
+fn errors_like(settings: &Settings, gate: &GateSetting) -> Option<usize> {
+    let same = |other: &GateSetting| other.path == gate.path && other.role == gate.role;
+    settings.gates.iter().position(|other| matches!(other.rule, Rule::Errors { .. }) && same(other))
+}
+
+/// Where a gate with this share would make its family cross by itself, in nats.
+pub(super) fn threshold(settings: &Settings, share: f64) -> f64 {
+    log(1.0 / (settings.alpha_family() * share))
 }

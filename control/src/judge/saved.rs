@@ -5,23 +5,45 @@ use serde::{Deserialize, Serialize};
 use super::Judge;
 use super::background::Background;
 use super::family::{Family, SavedFamily};
+use super::measure::Measure;
 use super::record::Record;
 use super::settings::Settings;
-use crate::statistics::Batcher;
+use super::traffic::{SavedTraffic, TrafficCheck};
 use crate::statistics::mixture::Misfit;
 
 /// Grows whenever a state of before would be read wrongly.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A [`Judge`] without what its settings already say.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Saved {
-    version: u32,
+    // First, so that a state of another version is told as that, whatever else it lacks.
+    version: OfVersion,
     settings: Settings,
     family: SavedFamily,
-    batcher: Batcher,
+    measure: Measure,
+    traffic: SavedTraffic,
     record: Record,
     background: Background,
+}
+
+/// The version that a state was saved by.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+struct OfVersion;
+
+impl From<OfVersion> for u32 {
+    fn from(_: OfVersion) -> Self {
+        VERSION
+    }
+}
+
+impl TryFrom<u32> for OfVersion {
+    type Error = Unusable;
+
+    fn try_from(version: u32) -> Result<Self, Unusable> {
+        if version == VERSION { Ok(Self) } else { Err(Unusable::Version(version)) }
+    }
 }
 
 /// Why a saved judge cannot go on.
@@ -43,8 +65,9 @@ impl From<Misfit> for Unusable {
 
 impl From<Judge> for Saved {
     fn from(judge: Judge) -> Self {
-        let Judge { settings, family, batcher, record, background } = judge;
-        Self { version: VERSION, settings, family: family.into_saved(), batcher, record, background }
+        let Judge { settings, family, measure, traffic, record, background, bursts: _ } = judge;
+        let (family, traffic) = (family.into_saved(), traffic.into_saved());
+        Self { version: OfVersion, settings, family, measure, traffic, record, background }
     }
 }
 
@@ -52,16 +75,12 @@ impl TryFrom<Saved> for Judge {
     type Error = Unusable;
 
     fn try_from(saved: Saved) -> Result<Self, Unusable> {
-        let Saved { version, settings, family, batcher, record, background } = saved;
-        if version != VERSION {
-            return Err(Unusable::Version(version));
-        }
-        let limits = settings.latency_limits_us().count();
-        let waiting_fits = batcher.open().is_none_or(|open| open.over.len() == limits);
-        if !waiting_fits || !record.fits(settings.gates.len(), limits) {
+        let Saved { version: OfVersion, settings, family, measure, traffic, record, background } = saved;
+        if !settings.are_sound() || !measure.fits(&settings) || !record.fits(settings.gates.len()) {
             return Err(Unusable::Misfit);
         }
         let family = Family::restored(&settings, family)?;
-        Ok(Self { settings, family, batcher, record, background })
+        let traffic = TrafficCheck::restored(traffic)?;
+        Ok(Self { bursts: background.bursts(), settings, family, measure, traffic, record, background })
     }
 }

@@ -1,7 +1,9 @@
 //! What a judge keeps of its plan, so that it survives a restart whatever the file says by then.
 
-use config::{GateRule, Plan};
+use config::{GateRole, GateRule, LatencyOf, PathPrefix, Plan, Tolerance};
 use serde::{Deserialize, Serialize};
+
+use crate::view::Role;
 
 /// The part of alpha that belongs to the breaker; the family of gates has the rest.
 const BREAKER_PART: f64 = 0.1;
@@ -9,9 +11,14 @@ const BREAKER_PART: f64 = 0.1;
 /// What is judged, and the names to say it with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Settings {
-    alpha: f64,
+    pub(super) alpha: f64,
+    pub(super) beta: f64,
+    /// For so long after the canary's first traffic nothing is proven and latencies are not compared.
+    pub(super) warmup_seconds: u64,
     pub(super) stable: String,
     pub(super) canary: String,
+    /// What gates judge by themselves. Windows count by place in this list.
+    pub(super) paths: Vec<String>,
     pub(super) gates: Vec<GateSetting>,
 }
 
@@ -19,6 +26,9 @@ pub(super) struct Settings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct GateSetting {
     pub(super) name: String,
+    pub(super) role: Role,
+    /// Its place among the paths; none for all requests of the service.
+    pub(super) path: Option<usize>,
     pub(super) rule: Rule,
 }
 
@@ -26,63 +36,158 @@ pub(super) struct GateSetting {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Rule {
-    /// Failures against stable's: times and plus.
-    Errors { ratio: f64, points: f64 },
+    /// Failures against stable's.
+    Errors { tolerance: Above, margin: Above },
     /// Failures against a limit.
     ErrorLimit { limit: f64 },
+    /// The whole shape of latency against stable's. All are stretches: 0.1 is a tenth longer.
+    Shape { tolerance: f64, body: f64, tail: f64, of: Of },
+    /// One quantile of latency against stable's.
+    Quantile { quantile: f64, tolerance: f64, margin: f64, of: Of },
     /// Latencies beyond `limit_us` (or failures) against what the quantile allows.
-    LatencyLimit { quantile: f64, limit_us: u64 },
-    /// The whole shape of latency: has its share of the family, which stays cash.
-    LatencyShape,
+    LatencyLimit { quantile: f64, limit_us: u64, of: Of },
+}
+
+/// A rate that is held against stable's: times `ratio`, plus `points` (a fraction of requests).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Above {
+    pub(super) ratio: f64,
+    pub(super) points: f64,
+}
+
+/// From where to where a latency is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Of {
+    /// To the head of the response.
+    Head,
+    /// To its last byte.
+    Total,
+}
+
+/// Which latencies a gate compares: of which requests, and from where to where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sight {
+    pub(super) path: Option<usize>,
+    pub(super) of: Of,
+}
+
+impl Sight {
+    /// What is known of stable's latencies before a rollout.
+    pub(super) const SERVICE: Self = Self { path: None, of: Of::Head };
+}
+
+impl From<Tolerance> for Above {
+    fn from(tolerance: Tolerance) -> Self {
+        Self { ratio: tolerance.ratio, points: tolerance.points.get() }
+    }
+}
+
+impl From<LatencyOf> for Of {
+    fn from(of: LatencyOf) -> Self {
+        match of {
+            LatencyOf::Head => Self::Head,
+            LatencyOf::Total => Self::Total,
+        }
+    }
+}
+
+impl From<GateRule> for Rule {
+    fn from(rule: GateRule) -> Self {
+        match rule {
+            GateRule::Errors { tolerance, margin } => {
+                Self::Errors { tolerance: tolerance.into(), margin: margin.into() }
+            }
+            GateRule::ErrorLimit { limit } => Self::ErrorLimit { limit: limit.get() },
+            GateRule::Latency { quantile: None, tolerance, margin, of } => {
+                let (body, tail) = (margin.body.get(), margin.tail.get());
+                Self::Shape { tolerance: tolerance.get(), body, tail, of: of.into() }
+            }
+            GateRule::Latency { quantile: Some(quantile), tolerance, margin, of } => {
+                let quantile = quantile.get();
+                let margin = if quantile > LAST_OF_BODY { margin.tail } else { margin.body };
+                Self::Quantile { quantile, tolerance: tolerance.get(), margin: margin.get(), of: of.into() }
+            }
+            GateRule::LatencyLimit { quantile, limit, of } => Self::LatencyLimit {
+                quantile: quantile.get(),
+                limit_us: u64::try_from(limit.as_micros()).unwrap_or(u64::MAX),
+                of: of.into(),
+            },
+        }
+    }
+}
+
+/// Quantiles up to this one have the margin of the body, those above it that of the tail.
+const LAST_OF_BODY: f64 = 0.95;
+
+/// Kinds of gates: each has a part of its family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Errors,
+    Latency,
+    Limit,
+}
+
+impl Kind {
+    /// Its part of the family, where every kind is there.
+    const fn share(self) -> f64 {
+        match self {
+            Self::Errors => 0.5,
+            Self::Latency => 0.4,
+            Self::Limit => 0.1,
+        }
+    }
 }
 
 impl Rule {
-    /// What its kind gets of the family, where every kind is there.
-    const fn kind_share(&self) -> f64 {
+    const fn kind(&self) -> Kind {
         match self {
-            Self::Errors { .. } => 0.5,
-            Self::LatencyShape => 0.4,
-            Self::ErrorLimit { .. } | Self::LatencyLimit { .. } => 0.1,
+            Self::Errors { .. } => Kind::Errors,
+            Self::Shape { .. } | Self::Quantile { .. } => Kind::Latency,
+            Self::ErrorLimit { .. } | Self::LatencyLimit { .. } => Kind::Limit,
+        }
+    }
+}
+
+impl GateSetting {
+    /// The latencies that it compares with stable's; none where it compares none.
+    pub(super) const fn sight(&self) -> Option<Sight> {
+        match self.rule {
+            Rule::Shape { of, .. } | Rule::Quantile { of, .. } => Some(Sight { path: self.path, of }),
+            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => None,
         }
     }
 
-    const fn same_kind(&self, other: &Self) -> bool {
-        match self {
-            Self::Errors { .. } => matches!(other, Self::Errors { .. }),
-            Self::LatencyShape => matches!(other, Self::LatencyShape),
-            Self::ErrorLimit { .. } | Self::LatencyLimit { .. } => {
-                matches!(other, Self::ErrorLimit { .. } | Self::LatencyLimit { .. })
-            }
-        }
+    fn shares_with(&self, other: &Self) -> bool {
+        self.role == other.role && self.rule.kind() == other.rule.kind()
     }
 }
 
 impl Settings {
     pub(super) fn new(plan: &Plan, stable: &str, canary: &str) -> Self {
-        let rule = |rule| match rule {
-            GateRule::Errors { tolerance, .. } => {
-                Rule::Errors { ratio: tolerance.ratio, points: tolerance.points.get() }
-            }
-            GateRule::ErrorLimit { limit } => Rule::ErrorLimit { limit: limit.get() },
-            GateRule::LatencyLimit { quantile, limit, .. } => Rule::LatencyLimit {
-                quantile: quantile.get(),
-                limit_us: u64::try_from(limit.as_micros()).unwrap_or(u64::MAX),
+        let paths = plan.paths();
+        let place = |path: &PathPrefix| paths.iter().position(|other| other == path);
+        let gate = |gate: &config::Gate| GateSetting {
+            name: gate.name.as_str().to_owned(),
+            role: match gate.role {
+                GateRole::Guardrail => Role::Guardrail,
+                GateRole::Signal => Role::Signal,
             },
-            GateRule::Latency { .. } => Rule::LatencyShape,
+            path: gate.path.as_ref().and_then(place),
+            rule: gate.rule.into(),
         };
         Self {
             alpha: plan.alpha.get(),
+            beta: plan.beta.get(),
+            warmup_seconds: plan.warmup.as_secs() + u64::from(plan.warmup.subsec_nanos() > 0),
             stable: stable.to_owned(),
             canary: canary.to_owned(),
-            gates: plan
-                .gates
-                .iter()
-                .map(|gate| GateSetting { name: gate.name.as_str().to_owned(), rule: rule(gate.rule) })
-                .collect(),
+            gates: plan.gates.iter().map(gate).collect(),
+            paths: paths.iter().map(|path| path.as_str().to_owned()).collect(),
         }
     }
 
-    /// The level at which the family of gates acts.
+    /// The level at which a family of gates acts.
     pub(super) fn alpha_family(&self) -> f64 {
         (1.0 - BREAKER_PART) * self.alpha
     }
@@ -92,21 +197,50 @@ impl Settings {
         BREAKER_PART * self.alpha
     }
 
-    /// The share of the family that each gate has, in their order; they sum to 1. The kinds have .5, .4 and .1, a kind
-    /// without a gate leaves its share to the others in proportion, and the gates of a kind share equally.
+    /// The share of its family that each gate has, in their order; the shares of a role sum to 1. The kinds have .5,
+    /// .4 and .1, a kind without a gate leaves its share to the others in proportion, and the gates of a kind share
+    /// equally.
     pub(super) fn shares(&self) -> Vec<f64> {
-        let alike = |rule: &Rule| self.gates.iter().filter(|gate| gate.rule.same_kind(rule)).count() as f64;
-        let raw: Vec<f64> = self.gates.iter().map(|gate| gate.rule.kind_share() / alike(&gate.rule)).collect();
-        let sum: f64 = raw.iter().sum();
-        raw.iter().map(|share| share / sum).collect()
+        let alike = |gate: &GateSetting| self.gates.iter().filter(|other| other.shares_with(gate)).count() as f64;
+        let raw: Vec<f64> = self.gates.iter().map(|gate| gate.rule.kind().share() / alike(gate)).collect();
+        let of_role = |role: Role| -> f64 {
+            self.gates.iter().zip(&raw).filter(|(gate, _)| gate.role == role).map(|(_, share)| share).sum()
+        };
+        let sums = [of_role(Role::Guardrail), of_role(Role::Signal)];
+        let sum = |gate: &GateSetting| match gate.role {
+            Role::Guardrail => sums[0],
+            Role::Signal => sums[1],
+        };
+        self.gates.iter().zip(&raw).map(|(gate, share)| share / sum(gate)).collect()
     }
 
-    /// The latency limits in the order of the gates, in microseconds.
-    pub(super) fn latency_limits_us(&self) -> impl Iterator<Item = u64> + '_ {
-        self.gates.iter().filter_map(|gate| match gate.rule {
-            Rule::LatencyLimit { limit_us, .. } => Some(limit_us),
-            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyShape => None,
-        })
+    /// The different latencies that gates compare, in the order of the gates.
+    pub(super) fn sights(&self) -> Vec<Sight> {
+        let mut sights = Vec::new();
+        for sight in self.gates.iter().filter_map(GateSetting::sight) {
+            if !sights.contains(&sight) {
+                sights.push(sight);
+            }
+        }
+        sights
+    }
+
+    /// Whether the numbers are such as a plan gives: what was saved is read again by whoever could write it.
+    pub(super) fn are_sound(&self) -> bool {
+        let probability = |value: f64| value > 0.0 && value < 1.0;
+        let stretch = |value: f64| (0.0..=100.0).contains(&value);
+        let above = |above: Above| (1.0..1e6).contains(&above.ratio) && (0.0..=1.0).contains(&above.points);
+        let rule = |rule: &Rule| match *rule {
+            Rule::Errors { tolerance, margin } => above(tolerance) && above(margin),
+            Rule::ErrorLimit { limit } => (0.0..=1.0).contains(&limit),
+            Rule::Shape { tolerance, body, tail, .. } => [tolerance, body, tail].into_iter().all(stretch),
+            Rule::Quantile { quantile, tolerance, margin, .. } => {
+                probability(quantile) && stretch(tolerance) && stretch(margin)
+            }
+            Rule::LatencyLimit { quantile, .. } => probability(quantile),
+        };
+        let gate = |gate: &GateSetting| gate.path.is_none_or(|path| path < self.paths.len()) && rule(&gate.rule);
+        probability(self.alpha) && probability(self.beta) && self.gates.iter().all(gate)
     }
 }
 
@@ -114,31 +248,75 @@ impl Settings {
 mod tests {
     use super::*;
 
-    const ERRORS: Rule = Rule::Errors { ratio: 1.1, points: 0.0005 };
+    const ERRORS: Rule =
+        Rule::Errors { tolerance: Above { ratio: 1.1, points: 0.0005 }, margin: Above { ratio: 1.5, points: 0.001 } };
+    const SHAPE: Rule = Rule::Shape { tolerance: 0.05, body: 0.25, tail: 0.5, of: Of::Head };
+    const QUANTILE: Rule = Rule::Quantile { quantile: 0.99, tolerance: 0.05, margin: 0.5, of: Of::Total };
     const ERROR_LIMIT: Rule = Rule::ErrorLimit { limit: 0.05 };
-    const LATENCY_LIMIT: Rule = Rule::LatencyLimit { quantile: 0.99, limit_us: 300_000 };
+    const LATENCY_LIMIT: Rule = Rule::LatencyLimit { quantile: 0.99, limit_us: 300_000, of: Of::Head };
 
-    fn shares(rules: &[Rule]) -> Vec<f64> {
-        let gates = rules.iter().map(|rule| GateSetting { name: String::new(), rule: *rule }).collect();
-        Settings { alpha: 0.01, stable: String::new(), canary: String::new(), gates }.shares()
+    fn settings(gates: &[(Role, Rule)]) -> Settings {
+        let gate =
+            |(role, rule): &(Role, Rule)| GateSetting { name: String::new(), role: *role, path: None, rule: *rule };
+        Settings {
+            alpha: 0.01,
+            beta: 0.05,
+            warmup_seconds: 30,
+            stable: String::new(),
+            canary: String::new(),
+            paths: Vec::new(),
+            gates: gates.iter().map(gate).collect(),
+        }
     }
 
-    fn assert_shares(rules: &[Rule], expected: &[f64]) {
-        for (ours, theirs) in shares(rules).iter().zip(expected) {
-            assert!((ours - theirs).abs() < 1e-12, "{rules:?}: {ours} is not {theirs}");
+    fn assert_shares(gates: &[(Role, Rule)], expected: &[f64]) {
+        let shares = settings(gates).shares();
+        for (ours, theirs) in shares.iter().zip(expected) {
+            assert!((ours - theirs).abs() < 1e-12, "{gates:?}: {ours} is not {theirs}");
         }
-        assert_eq!(shares(rules).len(), expected.len());
+        assert_eq!(shares.len(), expected.len());
+    }
+
+    fn guardrails(rules: &[Rule]) -> Vec<(Role, Rule)> {
+        rules.iter().map(|rule| (Role::Guardrail, *rule)).collect()
     }
 
     #[test]
     fn a_kind_without_a_gate_leaves_its_share_to_the_others_in_proportion() {
-        assert_shares(&[ERRORS, Rule::LatencyShape, ERROR_LIMIT], &[0.5, 0.4, 0.1]);
-        assert_shares(&[ERRORS, Rule::LatencyShape], &[5.0 / 9.0, 4.0 / 9.0]);
-        assert_shares(&[LATENCY_LIMIT], &[1.0]);
+        assert_shares(&guardrails(&[ERRORS, SHAPE, ERROR_LIMIT]), &[0.5, 0.4, 0.1]);
+        assert_shares(&guardrails(&[ERRORS, SHAPE]), &[5.0 / 9.0, 4.0 / 9.0]);
+        assert_shares(&guardrails(&[LATENCY_LIMIT]), &[1.0]);
     }
 
     #[test]
-    fn error_limits_and_latency_limits_are_one_kind_and_share_equally() {
-        assert_shares(&[ERRORS, ERROR_LIMIT, LATENCY_LIMIT], &[0.5 / 0.6, 0.05 / 0.6, 0.05 / 0.6]);
+    fn gates_of_one_kind_share_equally() {
+        let gates = guardrails(&[ERRORS, ERROR_LIMIT, LATENCY_LIMIT, SHAPE, QUANTILE]);
+        assert_shares(&gates, &[0.5, 0.05, 0.05, 0.2, 0.2]);
+    }
+
+    #[test]
+    fn signals_are_a_family_of_their_own() {
+        let gates = [(Role::Guardrail, ERRORS), (Role::Signal, SHAPE), (Role::Signal, LATENCY_LIMIT)];
+        assert_shares(&gates, &[1.0, 0.8, 0.2]);
+    }
+
+    #[test]
+    fn gates_that_compare_the_same_latencies_share_what_is_known_of_them() {
+        let of_total = Rule::Shape { tolerance: 0.05, body: 0.25, tail: 0.5, of: Of::Total };
+        let settings = settings(&guardrails(&[SHAPE, QUANTILE, ERRORS, of_total, LATENCY_LIMIT]));
+        assert_eq!(settings.sights(), [Sight::SERVICE, Sight { path: None, of: Of::Total }]);
+    }
+
+    #[test]
+    fn a_quantile_beyond_p95_has_the_margin_of_the_tail() {
+        let margin = |quantile: f64| {
+            let GateRule::Latency { tolerance, margin, of, .. } = GateRule::LATENCY else { panic!() };
+            let quantile = config::Quantile::new(quantile).ok();
+            match Rule::from(GateRule::Latency { quantile, tolerance, margin, of }) {
+                Rule::Quantile { margin, .. } => margin,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!([margin(0.5), margin(0.95), margin(0.99)], [0.25, 0.25, 0.5]);
     }
 }

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::counting::Counted;
 use super::family::Reading;
-use crate::statistics::Breaker;
-use crate::view::Arms;
-
-/// How many seconds without a batch make "no data".
-pub(super) const FRESH_SECONDS: u64 = 30;
+use super::profile::Profile;
+use crate::statistics::levels::{LevelCounts, Moved};
+use crate::statistics::{Batch, Breaker};
+use crate::view::{Arms, GateCounts};
 
 /// Requests, and how many of them were events of the kind that a gate counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -17,14 +17,26 @@ pub(super) struct Sighting {
 }
 
 impl Sighting {
-    fn merge(&mut self, other: Self) {
-        let add = |mine: &mut Arms<u64>, theirs: Arms<u64>| {
-            mine.stable = mine.stable.saturating_add(theirs.stable);
-            mine.canary = mine.canary.saturating_add(theirs.canary);
-        };
+    pub(super) const fn of(batch: &Batch) -> Self {
+        Self { requests: batch.requests, events: batch.bad }
+    }
+
+    pub(super) const fn merge(&mut self, other: Self) {
         add(&mut self.requests, other.requests);
         add(&mut self.events, other.events);
     }
+}
+
+impl From<Sighting> for GateCounts {
+    fn from(Sighting { requests, events }: Sighting) -> Self {
+        Self { requests, events }
+    }
+}
+
+/// Adds counts.
+pub(super) const fn add(mine: &mut Arms<u64>, theirs: Arms<u64>) {
+    mine.stable = mine.stable.saturating_add(theirs.stable);
+    mine.canary = mine.canary.saturating_add(theirs.canary);
 }
 
 /// What was seen since evidence was last at its lowest: the span that made it rise, without the good time before.
@@ -37,31 +49,92 @@ pub(super) struct Rise {
 }
 
 impl Rise {
-    /// A batch was judged, and the evidence is now this.
-    pub(super) fn observe(&mut self, second: u64, batch: Sighting, log_evidence: f64) {
-        if log_evidence <= self.lowest {
-            *self = Self { lowest: log_evidence, since: second, seen: Sighting::default() };
-        } else {
+    /// A batch was judged, and the evidence is now this. Says whether it is above its lowest.
+    fn observe(&mut self, second: u64, batch: Sighting, log_evidence: f64) -> bool {
+        let rises = log_evidence > self.lowest;
+        if rises {
             self.seen.merge(batch);
+        } else {
+            *self = Self { lowest: log_evidence, since: second, seen: Sighting::default() };
         }
+        rises
+    }
+
+    /// Whether it is a number in every part.
+    fn is_sound(&self) -> bool {
+        self.lowest.is_finite()
     }
 }
 
 /// The rises of one gate.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Rises {
     /// Of its evidence for harm.
     pub(super) harm: Rise,
     /// Of its evidence that the canary is over the limit.
     pub(super) over_limit: Rise,
+    /// Where a gate compares latencies: those of the time in which its evidence for harm rose.
+    pub(super) latencies: Option<RisenLatencies>,
+}
+
+/// Latencies of the time in which evidence rose.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct RisenLatencies {
+    pub(super) profiles: Arms<Profile>,
+    /// By level, where the whole shape is judged.
+    levels: Arms<LevelCounts>,
+}
+
+impl RisenLatencies {
+    fn merge(&mut self, profiles: &Arms<Profile>, counted: &Counted) {
+        self.profiles.stable.merge(&profiles.stable);
+        self.profiles.canary.merge(&profiles.canary);
+        if let Counted::Levels { levels, .. } = counted {
+            for (mine, theirs) in [(&mut self.levels.stable, levels.stable), (&mut self.levels.canary, levels.canary)] {
+                mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine = mine.saturating_add(theirs));
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.profiles.stable.clear();
+        self.profiles.canary.clear();
+        self.levels = Arms::default();
+    }
+
+    /// Which part of them is longer.
+    pub(super) fn moved(&self) -> Moved {
+        Moved::of(&self.levels)
+    }
 }
 
 impl Rises {
-    pub(super) fn observe(&mut self, second: u64, batch: Sighting, reading: Reading) {
-        self.harm.observe(second, batch, reading.harm);
-        if let Some(over_limit) = reading.over_limit {
-            self.over_limit.observe(second, batch, over_limit);
+    /// A batch was judged, in which the gate counted this, with these latencies where it compares any, and its evidence
+    /// is now this.
+    pub(super) fn observe(
+        &mut self,
+        second: u64,
+        (batch, counted): (&Batch, &Counted),
+        profiles: Option<&Arms<Profile>>,
+        reading: &Reading,
+    ) {
+        let sighting = counted.sighting(batch);
+        let rises = self.harm.observe(second, sighting, reading.harm);
+        if let Some(profiles) = profiles {
+            let mine = self.latencies.get_or_insert_default();
+            if rises {
+                mine.merge(profiles, counted);
+            } else {
+                mine.clear();
+            }
         }
+        if let Some(over_limit) = reading.over_limit {
+            self.over_limit.observe(second, sighting, over_limit);
+        }
+    }
+
+    pub(super) fn are_sound(&self) -> bool {
+        self.harm.is_sound() && self.over_limit.is_sound()
     }
 }
 

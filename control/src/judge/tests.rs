@@ -8,7 +8,9 @@ use std::time::Duration;
 use config::{Alpha, Fraction, Gate, GateRole, GateRule, LatencyOf, Name, Plan, Quantile, Step, Tolerance, Weight};
 use meter::{Class, Window};
 
+use super::settings::Settings;
 use super::*;
+use crate::view::{GateView, Verdict};
 
 pub(super) const DEFAULT_TOLERANCE: (f64, f64) = (1.1, 0.0005);
 

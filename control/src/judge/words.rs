@@ -1,10 +1,16 @@
 //! The judge's sentences: for somebody who was just woken up.
 
-use libm::{exp, floor, log10};
+mod figures;
+mod latency;
 
+use self::figures::{chance, duration, grouped, percent, percent_of, span, stretch};
+pub(super) use self::latency::{Compared, LookAt};
+use super::FRESH_SECONDS;
+use super::background::ENOUGH_LATENCIES;
 use super::family::DEFAULT_TOLERANCE;
-use super::settings::{Rule, Settings};
+use super::settings::{Above, GateSetting, Rule, Settings};
 use super::sightings::Sighting;
+use super::traffic::Seen;
 use crate::statistics::Batcher;
 use crate::view::Arms;
 
@@ -13,26 +19,35 @@ use crate::view::Arms;
 pub(super) struct Words<'a> {
     stable: &'a str,
     canary: &'a str,
+    paths: &'a [String],
+}
+
+/// What one gate saw: over its whole time, or in the span in which its evidence rose.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) gate: &'a GateSetting,
+    pub(super) seen: Sighting,
+    /// Where the gate compares latencies.
+    pub(super) compared: Option<Compared<'a>>,
 }
 
 impl<'a> Words<'a> {
     pub(super) fn new(settings: &'a Settings) -> Self {
-        Self { stable: &settings.stable, canary: &settings.canary }
+        Self { stable: &settings.stable, canary: &settings.canary, paths: &settings.paths }
     }
 
     /// A gate established harm.
-    pub(super) fn harm(self, rule: Rule, seen: Sighting, seconds: u64, log_evidence: f64) -> String {
-        let (rates, counts) = (self.rates(rule, seen), counts(seen));
+    pub(super) fn harm(self, told: Told<'_>, seconds: u64, log_evidence: f64) -> String {
         format!(
-            "{rates} ({}, {counts}): harm is established (chance of seeing this without harm: {})",
-            span(seconds),
+            "{}: harm is established (chance of seeing this without harm: {})",
+            self.lately(told, seconds),
             chance(log_evidence)
         )
     }
 
     /// The breaker fired.
     pub(super) fn broken(self, seen: Sighting, log_evidence: f64) -> String {
-        let Self { stable, canary } = self;
+        let Self { stable, canary, .. } = self;
         let Sighting { requests, events } = seen;
         let of_stable = format!("{} of {}", grouped(events.stable), grouped(requests.stable));
         // "Well" is a promise: less than one failure in a hundred.
@@ -50,44 +65,70 @@ impl<'a> Words<'a> {
     }
 
     /// The canary is over a limit, and it is not established that it is worse than stable.
-    pub(super) fn over_limit_too(self, rule: Rule, seen: Sighting, seconds: u64) -> String {
-        let (rates, counts) = (self.rates(rule, seen), counts(seen));
+    pub(super) fn over_limit_too(self, told: Told<'_>, seconds: u64) -> String {
         format!(
-            "{rates} ({}, {counts}): {} is over the limit, but it is not established that it is worse than {}, so it is \
-             not taken back; look at what both depend on",
-            span(seconds),
+            "{}: {} is over the limit, but it is not established that it is worse than {}, so it is not taken back; look \
+             at what both depend on",
+            self.lately(told, seconds),
             self.canary,
             self.stable
         )
     }
 
     /// Evidence has gathered and does not suffice.
-    pub(super) fn suspicion(self, rule: Rule, seen: Sighting, seconds: u64) -> String {
-        let (rates, counts) = (self.rates(rule, seen), counts(seen));
-        format!("{rates} ({}, {counts}): harm is suspected, not established", span(seconds))
+    pub(super) fn suspicion(self, told: Told<'_>, seconds: u64) -> String {
+        format!("{}: harm is suspected, not established", self.lately(told, seconds))
     }
 
-    /// Nothing is suspected so far. Where the rates alone look like harm (a few requests, failures of one moment, no
+    /// Nothing is suspected so far. Where the figures alone look like harm (a few requests, failures of one moment, no
     /// stable traffic beside them), it says that this is not enough.
-    pub(super) fn well(self, rule: Rule, seen: Sighting) -> String {
-        let (ratio, points) = match rule {
-            Rule::Errors { ratio, points } => (ratio, points),
-            Rule::LatencyShape | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => DEFAULT_TOLERANCE,
+    pub(super) fn well(self, told: Told<'_>) -> String {
+        let ending = if looks_worse(told) { "worse so far, not enough evidence of harm" } else { "no harm seen yet" };
+        format!("{}: {ending}", self.figures(told))
+    }
+
+    /// Harm of the margin's size is ruled out.
+    pub(super) fn passes(self, told: Told<'_>) -> String {
+        let Self { stable, canary, .. } = self;
+        let ending = match told.gate.rule {
+            Rule::Errors { margin, .. } => format!("{} is ruled out", more_than(margin, stable)),
+            Rule::ErrorLimit { limit } => format!("{} or more is ruled out", percent_of(limit)),
+            Rule::LatencyLimit { quantile, limit_us, .. } => {
+                format!("{} or more over {} is ruled out", percent_of(1.0 - quantile), duration(limit_us))
+            }
+            Rule::Shape { body, tail, .. } => {
+                let beyond = if tail > body { format!(" ({} beyond p95)", stretch(tail)) } else { String::new() };
+                format!("that {canary} takes {} longer{beyond} is ruled out", stretch(body))
+            }
+            Rule::Quantile { margin, .. } => format!("that {canary} takes {} longer is ruled out", stretch(margin)),
         };
-        let rate = |events: u64, requests: u64| if requests == 0 { 0.0 } else { events as f64 / requests as f64 };
-        let of_stable = rate(seen.events.stable, seen.requests.stable);
-        let looks_worse = rate(seen.events.canary, seen.requests.canary) > ratio * of_stable + points;
-        let ending = if looks_worse { "worse so far, not enough evidence of harm" } else { "no harm seen yet" };
-        format!("{}: {ending}", self.rates(rule, seen))
+        format!("{}: {ending}", self.figures(told))
+    }
+
+    /// The canary's latencies are not compared yet.
+    pub(super) fn warms_up(self, told: Told<'_>, cold_for: u64) -> String {
+        format!("{}{} warms up: its latencies are compared in {cold_for} s", self.place(told.gate), self.canary)
+    }
+
+    /// Where stable's latencies lie is not known yet.
+    pub(super) fn too_few_latencies(self, told: Told<'_>, total: f64) -> String {
+        format!(
+            "{}{} answers are known by their latency so far: {} of {}'s are needed before any are compared",
+            self.place(told.gate),
+            grouped(total as u64),
+            grouped(ENOUGH_LATENCIES as u64),
+            self.stable
+        )
     }
 
     /// No batch closed lately. `unseen_for` is for how many seconds a version had no request; none where it never had
     /// one. `open` is what waits for the next batch.
-    pub(super) fn no_data(self, unseen_for: Arms<Option<u64>>, open: Arms<u64>, fresh_seconds: u64) -> String {
+    pub(super) fn no_data(self, gate: &GateSetting, unseen_for: Arms<Option<u64>>, open: Arms<u64>) -> String {
+        let place = self.place(gate);
         let idle = |version: &str, unseen_for: Option<u64>| match unseen_for {
-            None => Some(format!("{version} has had no request yet")),
-            Some(seconds) if seconds >= fresh_seconds => {
-                Some(format!("{version} has had no request {}", span(seconds)))
+            None => Some(format!("{place}{version} has had no request yet")),
+            Some(seconds) if seconds >= FRESH_SECONDS => {
+                Some(format!("{place}{version} has had no request {}", span(seconds)))
             }
             Some(_) => None,
         };
@@ -98,7 +139,7 @@ impl<'a> Words<'a> {
             return format!("{idle}: nothing to compare {} with", self.canary);
         }
         format!(
-            "{} requests to {} and {} to {} wait to be judged: {} are needed, at least one of each",
+            "{place}{} requests to {} and {} to {} wait to be judged: {} are needed, at least one of each",
             grouped(open.canary),
             self.canary,
             grouped(open.stable),
@@ -107,169 +148,142 @@ impl<'a> Words<'a> {
         )
     }
 
-    fn rates(self, rule: Rule, seen: Sighting) -> String {
-        let Self { stable, canary } = self;
-        let of_canary = percent(seen.events.canary, seen.requests.canary);
-        let of_stable = percent(seen.events.stable, seen.requests.stable);
-        match rule {
-            Rule::Errors { .. } | Rule::LatencyShape => {
-                format!("{canary} fails {of_canary} of requests, {stable} {of_stable}")
+    /// Requests are over and nobody judged them.
+    pub(super) fn lost(self, lost: Arms<u64>) -> String {
+        format!(
+            "{} requests to {} and {} to {} ended without an outcome on record: what is measured cannot be trusted",
+            grouped(lost.canary),
+            self.canary,
+            grouped(lost.stable),
+            self.stable
+        )
+    }
+
+    /// Random draws do not follow the split.
+    pub(super) fn unfair_draws(self, seen: Seen, log_evidence: f64) -> String {
+        format!(
+            "{}: the split is not what it says (chance of this if it were: {}), so what is measured cannot be trusted",
+            self.drawn(seen),
+            chance(log_evidence)
+        )
+    }
+
+    /// Random draws follow the split, as far as one can see.
+    pub(super) fn draws(self, seen: Seen) -> String {
+        format!("{}: nothing unusual", self.drawn(seen))
+    }
+
+    fn drawn(self, seen: Seen) -> String {
+        format!(
+            "{} of {} random draws went to {} ({}), {} were to be expected",
+            grouped(seen.canary),
+            grouped(seen.all),
+            self.canary,
+            percent(seen.canary, seen.all),
+            grouped(seen.expected.round() as u64)
+        )
+    }
+
+    /// Figures with the span and the counts that they are of.
+    fn lately(self, told: Told<'_>, seconds: u64) -> String {
+        let Sighting { requests, events } = told.seen;
+        let of = |events: u64, requests: u64| format!("{} of {}", grouped(events), grouped(requests));
+        let counts = match told.gate.rule {
+            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => {
+                format!("{} against {}", of(events.canary, requests.canary), of(events.stable, requests.stable))
             }
+            Rule::Shape { .. } | Rule::Quantile { .. } => {
+                format!("{} requests against {}", grouped(requests.canary), grouped(requests.stable))
+            }
+        };
+        format!("{} ({}, {counts})", self.figures(told), span(seconds))
+    }
+
+    fn figures(self, told: Told<'_>) -> String {
+        let Self { stable, canary, .. } = self;
+        let Sighting { requests, events } = told.seen;
+        let of_canary = percent(events.canary, requests.canary);
+        let of_stable = percent(events.stable, requests.stable);
+        let figures = match told.gate.rule {
+            Rule::Errors { .. } => format!("{canary} fails {of_canary} of requests, {stable} {of_stable}"),
             Rule::ErrorLimit { limit } => format!(
                 "{canary} fails {of_canary} of requests (the limit is {}), {stable} {of_stable}",
                 percent_of(limit)
             ),
-            Rule::LatencyLimit { quantile, limit_us } => format!(
+            Rule::LatencyLimit { quantile, limit_us, .. } => format!(
                 "{of_canary} of requests to {canary} fail or take over {} (the limit allows {}), {of_stable} to {stable}",
                 duration(limit_us),
                 percent_of(1.0 - quantile)
             ),
+            Rule::Shape { tolerance, of, .. } | Rule::Quantile { tolerance, of, .. } => {
+                self.latencies(told.compared, tolerance, of)
+            }
+        };
+        format!("{}{figures}", self.place(told.gate))
+    }
+
+    /// `on /checkout: ` where a gate judges a path by itself.
+    fn place(self, gate: &GateSetting) -> String {
+        let path = gate.path.and_then(|path| self.paths.get(path));
+        path.map_or_else(String::new, |path| format!("on {path}: "))
+    }
+}
+
+/// Whether the figures alone are beyond what is tolerated.
+fn looks_worse(told: Told<'_>) -> bool {
+    let Sighting { requests, events } = told.seen;
+    let (ratio, points) = match told.gate.rule {
+        Rule::Errors { tolerance: Above { ratio, points }, .. } => (ratio, points),
+        Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => DEFAULT_TOLERANCE,
+        Rule::Shape { tolerance, .. } | Rule::Quantile { tolerance, .. } => {
+            return told.compared.is_some_and(|compared| compared.looks_slower(tolerance));
         }
+    };
+    let rate = |events: u64, requests: u64| if requests == 0 { 0.0 } else { events as f64 / requests as f64 };
+    let of_stable = rate(events.stable, requests.stable);
+    rate(events.canary, requests.canary) > ratio * of_stable + points
+}
+
+/// `more than 1.5 times v1's rate plus 0.1 points`.
+fn more_than(Above { ratio, points }: Above, stable: &str) -> String {
+    let points = percent_of(points).replace(" %", " points");
+    match (ratio > 1.0, points.as_str()) {
+        (true, "0 points") => format!("more than {ratio} times {stable}'s rate"),
+        (true, points) => format!("more than {ratio} times {stable}'s rate plus {points}"),
+        (false, points) => format!("more than {points} above {stable}'s rate"),
     }
-}
-
-fn counts(seen: Sighting) -> String {
-    let of = |events: u64, requests: u64| format!("{} of {}", grouped(events), grouped(requests));
-    format!("{} against {}", of(seen.events.canary, seen.requests.canary), of(seen.events.stable, seen.requests.stable))
-}
-
-/// `4.1 %`, `0.13 %`, `100 %`: two digits, and 0 or 100 only where it is exact.
-fn percent(events: u64, requests: u64) -> String {
-    if requests == 0 {
-        return "none".to_owned();
-    }
-    let percent = 100.0 * events as f64 / requests as f64;
-    if events > 0 && percent < 0.001 {
-        return "under 0.001 %".to_owned();
-    }
-    if events < requests && percent >= 99.5 {
-        return if percent < 99.95 { format!("{percent:.1} %") } else { "over 99.9 %".to_owned() };
-    }
-    two_digits(percent)
-}
-
-/// A limit as the operator wrote it: `5 %`, `0.1 %`.
-fn percent_of(rate: f64) -> String {
-    // To a millionth of a percent: 1 - 0.99 is not 0.01 in binary.
-    format!("{} %", (rate * 1e8).round() / 1e6)
-}
-
-fn two_digits(percent: f64) -> String {
-    let decimals = if percent <= 0.0 { 0 } else { (1.0 - floor(log10(percent))).clamp(0.0, 6.0) as usize };
-    let text = format!("{percent:.decimals$}");
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    format!("{text} %")
-}
-
-/// A latency limit as it was written: `300 ms`, `2.5 s`.
-fn duration(us: u64) -> String {
-    if us < 1_000_000 { format!("{} ms", us as f64 / 1e3) } else { format!("{} s", us as f64 / 1e6) }
-}
-
-/// `12 000`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `in the last 12 s`; rounded up, so that what was seen was seen within it.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0 | 1 => "in the last second".to_owned(),
-        2..=119 => format!("in the last {seconds} s"),
-        120..=7_199 => format!("in the last {} min", seconds.div_ceil(60)),
-        7_200.. => format!("in the last {} h", seconds.div_ceil(3_600)),
-    }
-}
-
-/// `at most 1 in 12 000`: by Ville's inequality, rounded to the safe side.
-fn chance(log_evidence: f64) -> String {
-    const MILLIARD: f64 = 1e9;
-    let odds = exp(log_evidence.clamp(0.0, 50.0));
-    if odds >= MILLIARD {
-        return format!("less than 1 in {}", grouped(MILLIARD as u64));
-    }
-    let odds = floor(odds) as u64;
-    let rounding = 10_u64.pow(odds.max(1).ilog10().saturating_sub(1));
-    format!("at most 1 in {}", grouped(odds / rounding * rounding))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rates_are_said_with_two_digits_and_are_never_nicer_or_worse_than_they_are() {
-        let said: Vec<String> = [
-            (0, 10),
-            (10, 10),
-            (41, 1_000),
-            (13, 10_000),
-            (1, 1_000),
-            (1, 3),
-            (1_999, 2_000),
-            (99_999, 100_000),
-            (1, 1_000_000),
-            (0, 0),
-        ]
-        .iter()
-        .map(|(events, requests)| percent(*events, *requests))
-        .collect();
-        assert_eq!(
-            said,
-            ["0 %", "100 %", "4.1 %", "0.13 %", "0.1 %", "33 %", "over 99.9 %", "over 99.9 %", "under 0.001 %", "none"]
-        );
-    }
+    use crate::view::Role;
 
     #[test]
     fn rates_that_look_like_harm_are_never_called_harmless() {
         let said = |failed: u64| {
             let requests = Arms { stable: 1_000, canary: 100 };
             let seen = Sighting { requests, events: Arms { stable: 10, canary: failed } };
-            let rule = Rule::Errors { ratio: 1.1, points: 0.0005 };
-            Words { stable: "v1", canary: "v2" }.well(rule, seen)
+            let above = Above { ratio: 1.1, points: 0.0005 };
+            let rule = Rule::Errors { tolerance: above, margin: above };
+            let gate = GateSetting { name: "errors".to_owned(), role: Role::Guardrail, path: None, rule };
+            Words { stable: "v1", canary: "v2", paths: &[] }.well(Told { gate: &gate, seen, compared: None })
         };
         assert_eq!(said(1), "v2 fails 1 % of requests, v1 1 %: no harm seen yet");
         assert_eq!(said(45), "v2 fails 45 % of requests, v1 1 %: worse so far, not enough evidence of harm");
     }
 
     #[test]
-    fn limits_are_said_as_they_were_written() {
-        assert_eq!([percent_of(0.05), percent_of(1.0 - 0.99), percent_of(1.0 - 0.999)], ["5 %", "1 %", "0.1 %"]);
-    }
-
-    #[test]
-    fn latency_limits_are_said_in_the_unit_that_fits() {
-        assert_eq!([1_000, 300_000, 2_500_000, 60_000_000].map(duration), ["1 ms", "300 ms", "2.5 s", "60 s"]);
-    }
-
-    #[test]
-    fn chances_are_rounded_to_the_safe_side() {
-        let said: Vec<String> = [0.0, 4.75, 9.4, 16.0, 300.0].iter().map(|nats| chance(*nats)).collect();
+    fn margins_are_said_as_they_were_written() {
+        let said =
+            [(1.5, 0.001), (1.0, 0.002), (2.0, 0.0)].map(|(ratio, points)| more_than(Above { ratio, points }, "v1"));
         assert_eq!(
             said,
             [
-                "at most 1 in 1",
-                "at most 1 in 110",
-                "at most 1 in 12 000",
-                "at most 1 in 8 800 000",
-                "less than 1 in 1 000 000 000"
+                "more than 1.5 times v1's rate plus 0.1 points",
+                "more than 0.2 points above v1's rate",
+                "more than 2 times v1's rate"
             ]
-        );
-    }
-
-    #[test]
-    fn spans_are_rounded_up() {
-        assert_eq!(
-            [span(0), span(12), span(121), span(7_201)],
-            ["in the last second", "in the last 12 s", "in the last 3 min", "in the last 3 h"]
         );
     }
 }

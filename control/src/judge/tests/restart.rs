@@ -84,9 +84,11 @@ fn a_state_of_another_version_or_of_other_gates_is_refused_in_words() {
         *saved.pointer_mut(path).unwrap() = value;
         serde_json::from_value::<Judge>(saved).unwrap_err().to_string()
     };
-    assert_eq!(refusal("/version", 2.into()), "the state of the gates is of version 2, this Tidegate reads version 1");
+    assert_eq!(refusal("/version", 1.into()), "the state of the gates is of version 1, this Tidegate reads version 2");
     let misfit = "the state of the gates does not fit the gates it was saved with";
     assert_eq!(refusal("/settings/gates", serde_json::json!([])), misfit);
     assert_eq!(refusal("/family/wealths", serde_json::json!([])), misfit);
-    assert_eq!(refusal("/record/rises", serde_json::json!([])), misfit);
+    assert_eq!(refusal("/record/gates", serde_json::json!([])), misfit);
+    assert_eq!(refusal("/measure/gauges", serde_json::json!([])), misfit);
+    assert_eq!(refusal("/settings/alpha", 7.into()), misfit);
 }

@@ -25,7 +25,7 @@ fn harm_in_errors_is_told_with_the_rates_of_the_time_in_which_it_showed() {
     let gates = judge.gates();
     let errors = gate(&gates, "errors");
     assert_eq!((errors.verdict, errors.progress, &errors.explain), (Verdict::Fail, 1.0, &harm.explain));
-    assert_eq!(gates.len(), 1, "the shape of latency is not judged and the breaker did not fire: {gates:?}");
+    assert_eq!(gates.len(), 2, "the breaker did not fire: {gates:?}");
 }
 
 #[test]

@@ -1,0 +1,157 @@
+//! Proof that a gate's margin is kept, gathered anew in each step.
+
+use serde::{Deserialize, Serialize};
+
+use crate::judge::background::Temper;
+use crate::judge::counting::{Counted, PROVEN_EDGES, sum};
+use crate::judge::settings::Rule;
+use crate::statistics::levels::EDGE_QUANTILES;
+use crate::statistics::mixture::Misfit;
+use crate::statistics::{Batch, ErrorProof, LimitProof, Mixture, QuantileProof, Wealth};
+use crate::view::Arms;
+
+/// The proof of one gate. What has once reached a level in a step has reached it: an e-process that was ever at
+/// `1/beta` has refuted, whatever it does later.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Proof {
+    tests: Tests,
+    /// The most evidence each of them had since the step began, in nats; at least 0, where they start.
+    best: Vec<f64>,
+    fed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Tests {
+    Errors(ErrorProof),
+    /// Of failures, or of what is over a latency limit.
+    Limit(LimitProof),
+    /// The whole shape: at [`PROVEN_EDGES`].
+    Shape([QuantileProof; PROVEN_EDGES.len()]),
+    Quantile(QuantileProof),
+}
+
+/// How far a gate is with ruling harm out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::judge) struct Proven {
+    /// The least evidence of its tests, each at its best since the step began, in nats.
+    pub(in crate::judge) log_evidence: f64,
+    /// Whether any batch was judged in this step.
+    pub(in crate::judge) fed: bool,
+}
+
+/// What of a proof survives a restart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedProof {
+    wealths: Vec<Wealth>,
+    best: Vec<f64>,
+    fed: bool,
+}
+
+impl Proof {
+    pub(super) fn new(rule: &Rule) -> Self {
+        let tests = match *rule {
+            Rule::Errors { margin, .. } => Tests::Errors(ErrorProof::new(margin.ratio, margin.points)),
+            Rule::ErrorLimit { limit } => Tests::Limit(LimitProof::new(limit)),
+            Rule::LatencyLimit { quantile, .. } => Tests::Limit(LimitProof::new(1.0 - quantile)),
+            Rule::Shape { .. } => Tests::Shape(PROVEN_EDGES.map(|edge| QuantileProof::new(EDGE_QUANTILES[edge]))),
+            Rule::Quantile { quantile, .. } => Tests::Quantile(QuantileProof::new(quantile)),
+        };
+        let best = vec![0.0; tests.mixtures().count()];
+        Self { tests, best, fed: false }
+    }
+
+    pub(super) fn add(&mut self, batch: &Batch, counted: &Counted, temper: Temper) {
+        let Batch { requests, bad, .. } = batch;
+        let Temper { errors, latency, .. } = temper;
+        match (&mut self.tests, counted) {
+            (Tests::Errors(proof), _) => proof.add(*bad, *requests, errors),
+            (Tests::Limit(proof), Counted::Failures) => proof.add(bad.canary, requests.canary, errors),
+            (Tests::Limit(proof), Counted::Over(events)) => {
+                proof.add(events.canary, requests.canary, errors.max(latency));
+            }
+            (Tests::Shape(proofs), Counted::Levels { levels, beyond_margin }) => {
+                let timed = Arms { stable: sum(&levels.stable), canary: sum(&levels.canary) };
+                // Nothing was compared: the edges are not known yet.
+                if timed == Arms::default() {
+                    return;
+                }
+                for ((proof, edge), beyond) in proofs.iter_mut().zip(PROVEN_EDGES).zip(beyond_margin) {
+                    let over = Arms { stable: sum(&levels.stable[edge + 1..]), canary: *beyond };
+                    proof.add(over, timed, latency);
+                }
+            }
+            (Tests::Quantile(proof), Counted::Beyond { timed, over, beyond_margin }) => {
+                if *timed == Arms::default() {
+                    return;
+                }
+                proof.add(Arms { stable: over.stable, canary: *beyond_margin }, *timed, latency);
+            }
+            // What is counted belongs to the rule that the proof belongs to; anything else proves nothing.
+            (Tests::Limit(_) | Tests::Shape(_) | Tests::Quantile(_), _) => return,
+        }
+        self.fed = true;
+        for (best, mixture) in self.best.iter_mut().zip(self.tests.mixtures()) {
+            *best = best.max(mixture.log_evidence());
+        }
+    }
+
+    pub(super) fn proven(&self) -> Proven {
+        let least = self.best.iter().copied().fold(f64::INFINITY, f64::min);
+        Proven { log_evidence: if least.is_finite() { least } else { 0.0 }, fed: self.fed }
+    }
+
+    #[cfg(test)]
+    pub(super) fn now(&self) -> Vec<f64> {
+        self.tests.mixtures().map(Mixture::log_evidence).collect()
+    }
+
+    pub(super) const fn was_fed(&self) -> bool {
+        self.fed
+    }
+
+    pub(super) fn end_block(&mut self) {
+        self.tests.mixtures_mut().for_each(Mixture::end_block);
+    }
+
+    pub(super) fn saved(&self) -> SavedProof {
+        let wealths = self.tests.mixtures().map(|mixture| mixture.wealth().clone()).collect();
+        SavedProof { wealths, best: self.best.clone(), fed: self.fed }
+    }
+
+    pub(super) fn restore(&mut self, saved: SavedProof) -> Result<(), Misfit> {
+        let SavedProof { wealths, best, fed } = saved;
+        let fits = wealths.len() == self.best.len()
+            && best.len() == self.best.len()
+            && best.iter().all(|nats| nats.is_finite() && *nats >= 0.0);
+        if !fits {
+            return Err(Misfit);
+        }
+        for (mixture, wealth) in self.tests.mixtures_mut().zip(wealths) {
+            mixture.restore(wealth)?;
+        }
+        (self.best, self.fed) = (best, fed);
+        Ok(())
+    }
+}
+
+impl Tests {
+    fn mixtures(&self) -> impl Iterator<Item = &Mixture> {
+        let (one, shape): (_, &[QuantileProof]) = match self {
+            Self::Errors(proof) => (Some(proof.mixture()), &[]),
+            Self::Limit(proof) => (Some(proof.mixture()), &[]),
+            Self::Quantile(proof) => (Some(proof.mixture()), &[]),
+            Self::Shape(proofs) => (None, proofs),
+        };
+        one.into_iter().chain(shape.iter().map(QuantileProof::mixture))
+    }
+
+    fn mixtures_mut(&mut self) -> impl Iterator<Item = &mut Mixture> {
+        let (one, shape): (_, &mut [QuantileProof]) = match self {
+            Self::Errors(proof) => (Some(proof.mixture_mut()), &mut []),
+            Self::Limit(proof) => (Some(proof.mixture_mut()), &mut []),
+            Self::Quantile(proof) => (Some(proof.mixture_mut()), &mut []),
+            Self::Shape(proofs) => (None, proofs),
+        };
+        one.into_iter().chain(shape.iter_mut().map(QuantileProof::mixture_mut))
+    }
+}

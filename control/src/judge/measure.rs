@@ -1,0 +1,335 @@
+//! Ticks become batches: of the whole service, and of each path that gates judge by itself.
+//!
+//! Each of these gathers for itself, so that a quiet path loses no evidence to a busy service. What decides how a
+//! batch is counted (the edges of latencies, whether the canary is warm) is settled while the batch is empty, from
+//! what came before, and stays until it closes.
+
+use serde::{Deserialize, Serialize};
+
+use super::background::{Background, REFRESH_SECONDS, Recent};
+use super::counting::{Counted, Edges, Traffic};
+use super::profile::Profile;
+use super::settings::{GateSetting, Rule, Settings, Sight};
+use super::sightings::add;
+use super::{FRESH_SECONDS, Tick};
+use crate::statistics::{Batch, Batcher};
+use crate::view::Arms;
+
+/// The population of all requests of the service; those of the paths follow it.
+pub(super) const SERVICE: usize = 0;
+
+/// Everything that gathers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Measure {
+    /// The whole service, then the paths in their order.
+    populations: Vec<Population>,
+    lenses: Vec<Lens>,
+    /// One a gate.
+    gauges: Vec<Gauge>,
+}
+
+/// Requests that are gathered together.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Population {
+    batcher: Batcher,
+    /// Whether the canary was warm when the open batch began.
+    pub(super) warm: bool,
+    /// When each version last had a request.
+    seen_at: Arms<Option<u64>>,
+    /// When a batch last closed.
+    batch_at: Option<u64>,
+    /// Requests since the step began.
+    in_step: Arms<u64>,
+}
+
+/// Latencies that gates compare.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Lens {
+    sight: Sight,
+    /// Where the baseline's lie; none where that is known of stable from before the rollout.
+    own: Option<Recent>,
+    /// When edges were last looked for, and whether there were enough latencies.
+    looked_at: Option<u64>,
+    found: bool,
+    /// Of the open batch.
+    open: Arms<Profile>,
+    /// Of the batches of the present step.
+    step: Arms<Profile>,
+}
+
+/// What one gate counts of the open batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Gauge {
+    edges: Option<Edges>,
+    open: Counted,
+}
+
+/// The population that a gate judges.
+pub(super) const fn population_of(gate: &GateSetting) -> usize {
+    population_on(gate.path)
+}
+
+const fn population_on(path: Option<usize>) -> usize {
+    match path {
+        None => SERVICE,
+        Some(path) => path + 1,
+    }
+}
+
+impl Measure {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let lens = |sight: Sight| Lens {
+            sight,
+            own: (sight != Sight::SERVICE).then(Recent::default),
+            looked_at: None,
+            found: false,
+            open: Arms::default(),
+            step: Arms::default(),
+        };
+        let gauge = |gate: &GateSetting| Gauge { edges: None, open: Counted::nothing(&gate.rule) };
+        Self {
+            populations: vec![Population::default(); 1 + settings.paths.len()],
+            lenses: settings.sights().into_iter().map(lens).collect(),
+            gauges: settings.gates.iter().map(gauge).collect(),
+        }
+    }
+
+    /// Whether it is of these settings.
+    pub(super) fn fits(&self, settings: &Settings) -> bool {
+        let gate = |(gauge, gate): (&Gauge, &GateSetting)| {
+            let edges = match (&gauge.edges, &gate.rule) {
+                (None, _) | (Some(Edges::Shape { .. }), Rule::Shape { .. }) => true,
+                (Some(Edges::Quantile { .. }), Rule::Quantile { .. }) => true,
+                (Some(_), _) => false,
+            };
+            edges && gauge.open.fits(&gate.rule)
+        };
+        let lens =
+            |(lens, sight): (&Lens, Sight)| lens.sight == sight && lens.own.is_some() == (sight != Sight::SERVICE);
+        let sights = settings.sights();
+        self.populations.len() == 1 + settings.paths.len()
+            && self.lenses.len() == sights.len()
+            && self.lenses.iter().zip(sights).all(lens)
+            && self.gauges.len() == settings.gates.len()
+            && self.gauges.iter().zip(&settings.gates).all(gate)
+    }
+
+    /// How many populations there are.
+    pub(super) const fn populations(&self) -> usize {
+        self.populations.len()
+    }
+
+    pub(super) fn population(&self, place: usize) -> &Population {
+        &self.populations[place]
+    }
+
+    /// Counts a tick of one population; gives the batch that it closed, if it closed one. `seconds` is now.
+    pub(super) fn gather(
+        &mut self,
+        settings: &Settings,
+        place: usize,
+        tick: &Tick<'_>,
+        background: &Background,
+        (seconds, warm): (u64, bool),
+    ) -> Option<Batch> {
+        let path = place.checked_sub(1);
+        if self.populations[place].is_empty() {
+            self.populations[place].warm = warm;
+            self.look(settings, path, background, seconds);
+        }
+        let traffic = traffic_of(tick, path)?;
+        self.count(settings, path, traffic);
+        self.populations[place].gather(traffic, seconds)
+    }
+
+    /// Looks where latencies lie, where that is due. Nothing is counted at the edges of before: the batch is empty.
+    fn look(&mut self, settings: &Settings, path: Option<usize>, background: &Background, seconds: u64) {
+        for lens in self.lenses.iter_mut().filter(|lens| lens.sight.path == path) {
+            if !lens.is_due(seconds) {
+                continue;
+            }
+            lens.looked_at = Some(seconds);
+            let Some(latencies) = lens.recent(background).enough() else { continue };
+            for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates) {
+                if gate.sight() == Some(lens.sight) {
+                    gauge.edges = Edges::of(&gate.rule, latencies);
+                    gauge.open = Counted::nothing(&gate.rule);
+                }
+            }
+            lens.found = true;
+        }
+    }
+
+    fn count(&mut self, settings: &Settings, path: Option<usize>, traffic: Arms<Traffic<'_>>) {
+        let warm = self.populations[population_on(path)].warm;
+        for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates).filter(|(_, gate)| gate.path == path) {
+            match gate.rule {
+                Rule::LatencyLimit { limit_us, of, .. } => gauge.open.count_over(traffic, limit_us, of),
+                Rule::Shape { of, .. } | Rule::Quantile { of, .. } => {
+                    if let Some(edges) = gauge.edges.as_ref().filter(|_| warm) {
+                        gauge.open.count_latencies(traffic, of, edges);
+                    }
+                }
+                Rule::Errors { .. } | Rule::ErrorLimit { .. } => {}
+            }
+        }
+        for lens in self.lenses.iter_mut().filter(|lens| lens.sight.path == path && lens.found && warm) {
+            let Arms { stable, canary } = traffic;
+            lens.open.stable.add(stable.latencies(lens.sight.of), stable.timeouts());
+            lens.open.canary.add(canary.latencies(lens.sight.of), canary.timeouts());
+        }
+    }
+
+    /// Gives what there is of a population, whatever there is: for a change of weights.
+    pub(super) fn flush(&mut self, place: usize, seconds: u64) -> Option<Batch> {
+        let population = &mut self.populations[place];
+        let batch = population.batcher.flush()?;
+        population.closed(&batch, seconds);
+        Some(batch)
+    }
+
+    /// The batch of this population was judged: what it counted is over.
+    pub(super) fn close(&mut self, settings: &Settings, place: usize) {
+        for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates) {
+            if population_of(gate) == place {
+                gauge.open = Counted::nothing(&gate.rule);
+            }
+        }
+        for lens in self.lenses.iter_mut().filter(|lens| population_on(lens.sight.path) == place) {
+            let Lens { open, step, .. } = lens;
+            step.stable.merge(&open.stable);
+            step.canary.merge(&open.canary);
+            open.stable.clear();
+            open.canary.clear();
+        }
+    }
+
+    /// Remembers where the baseline's latencies lie. After the tick was judged: edges are of the past alone.
+    pub(super) fn observe(&mut self, tick: &Tick<'_>) {
+        for lens in &mut self.lenses {
+            let Some(own) = &mut lens.own else { continue };
+            if let Some(baseline) = Traffic::of(tick.baseline, lens.sight.path) {
+                own.observe(baseline.latencies(lens.sight.of));
+            }
+        }
+    }
+
+    /// A second is over.
+    pub(super) fn end_second(&mut self) {
+        self.lenses.iter_mut().filter_map(|lens| lens.own.as_mut()).for_each(Recent::end_second);
+    }
+
+    /// A step begins.
+    pub(super) fn begin_step(&mut self) {
+        self.populations.iter_mut().for_each(|population| population.in_step = Arms::default());
+        for lens in &mut self.lenses {
+            lens.step.stable.clear();
+            lens.step.canary.clear();
+        }
+    }
+
+    /// The canary is cold again: latencies of open batches are not compared, and nothing is proven by them.
+    pub(super) fn cool(&mut self, settings: &Settings) {
+        self.populations.iter_mut().for_each(|population| population.warm = false);
+        for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates).filter(|(_, gate)| gate.sight().is_some()) {
+            gauge.open = Counted::nothing(&gate.rule);
+        }
+        for lens in &mut self.lenses {
+            lens.open.stable.clear();
+            lens.open.canary.clear();
+        }
+    }
+
+    /// What the gate at this place counted of the open batch.
+    pub(super) fn counted(&self, gate: usize) -> &Counted {
+        &self.gauges[gate].open
+    }
+
+    /// The latencies that a gate compares.
+    pub(super) fn lens(&self, gate: &GateSetting) -> Option<&Lens> {
+        let sight = gate.sight()?;
+        self.lenses.iter().find(|lens| lens.sight == sight)
+    }
+
+    /// When a population last had requests of both versions, and whether that is so long ago that there is no data.
+    pub(super) fn has_data(&self, place: usize, seconds: u64) -> bool {
+        self.populations[place].batch_at.is_some_and(|at| seconds.saturating_sub(at) < FRESH_SECONDS)
+    }
+}
+
+impl Lens {
+    fn is_due(&self, seconds: u64) -> bool {
+        let patience = if self.found { REFRESH_SECONDS } else { 1 };
+        self.looked_at.is_none_or(|at| seconds.saturating_sub(at) >= patience)
+    }
+
+    /// The latencies by which the edges are chosen.
+    pub(super) const fn recent<'a>(&'a self, background: &'a Background) -> &'a Recent {
+        match &self.own {
+            Some(own) => own,
+            None => background.latencies(),
+        }
+    }
+
+    /// Whether there were ever enough latencies to compare any.
+    pub(super) const fn has_edges(&self) -> bool {
+        self.found
+    }
+
+    /// Of the open batch.
+    pub(super) const fn open(&self) -> &Arms<Profile> {
+        &self.open
+    }
+
+    /// Of the batches of the present step.
+    pub(super) const fn step(&self) -> &Arms<Profile> {
+        &self.step
+    }
+}
+
+impl Population {
+    fn is_empty(&self) -> bool {
+        self.batcher.open().is_none_or(|open| open.requests == Arms::default())
+    }
+
+    fn gather(&mut self, traffic: Arms<Traffic<'_>>, seconds: u64) -> Option<Batch> {
+        let requests = Arms { stable: traffic.stable.requests(), canary: traffic.canary.requests() };
+        let bad = Arms { stable: traffic.stable.bad(), canary: traffic.canary.bad() };
+        if requests.stable > 0 {
+            self.seen_at.stable = Some(seconds);
+        }
+        if requests.canary > 0 {
+            self.seen_at.canary = Some(seconds);
+        }
+        add(&mut self.in_step, requests);
+        let batch = self.batcher.push(Batch { requests, bad, ..Batch::default() })?;
+        self.closed(&batch, seconds);
+        Some(batch)
+    }
+
+    fn closed(&mut self, batch: &Batch, seconds: u64) {
+        if batch.requests.stable > 0 && batch.requests.canary > 0 {
+            self.batch_at = Some(seconds);
+        }
+    }
+
+    /// Requests that wait for the batch to close.
+    pub(super) fn open(&self) -> Arms<u64> {
+        self.batcher.open().map(|open| open.requests).unwrap_or_default()
+    }
+
+    /// Requests since the step began.
+    pub(super) const fn in_step(&self) -> Arms<u64> {
+        self.in_step
+    }
+
+    /// For how many seconds each version had no request.
+    pub(super) fn unseen_for(&self, seconds: u64) -> Arms<Option<u64>> {
+        let since = |at: Option<u64>| at.map(|at| seconds.saturating_sub(at));
+        Arms { stable: since(self.seen_at.stable), canary: since(self.seen_at.canary) }
+    }
+}
+
+fn traffic_of<'a>(tick: &Tick<'a>, path: Option<usize>) -> Option<Arms<Traffic<'a>>> {
+    Some(Arms { stable: Traffic::of(tick.baseline, path)?, canary: Traffic::of(tick.canary, path)? })
+}

@@ -1,0 +1,212 @@
+//! What the tests say, as users and the state machine see it.
+
+use libm::log;
+
+use super::family::Reading;
+use super::measure::{SERVICE, population_of};
+use super::record::GateRecord;
+use super::settings::GateSetting;
+use super::words::{Compared, LookAt, Told, Words};
+use super::{BREAKER, Harm, Judge, Judgement, Rule, SUSPICION};
+use crate::view::{Dispersion, GateView, Role, Verdict};
+
+/// A gate with what its tests say.
+#[derive(Debug, Clone, Copy)]
+struct Shown<'a> {
+    place: usize,
+    gate: &'a GateSetting,
+    reading: &'a Reading,
+    record: &'a GateRecord,
+}
+
+impl Judge {
+    /// What the tests say now.
+    #[must_use]
+    pub fn judgement(&self) -> Judgement {
+        let record = &self.record;
+        Judgement {
+            harm: record.established.as_ref().map(|harm| self.harm_of(harm.gate, &harm.explain)),
+            hold: self.shown().find(|shown| self.is_over_limit_too(*shown)).map(|shown| self.over_limit_too(shown)),
+            signal: record.signalled.as_ref().map(|harm| self.harm_of(harm.gate, &harm.explain)),
+            traffic: self.traffic.found().map(str::to_owned),
+            proven: self.is_proven(),
+            suspicion: record.established.is_some() || self.family.log_evidence(Role::Guardrail) >= log(SUSPICION),
+            requests: record.total.requests,
+            failed: record.total.events,
+            step_requests: record.step_requests,
+            has_data: self.has_data(),
+        }
+    }
+
+    /// The gates as users see them. The breaker is among them once it fired; the traffic check once it has anything to
+    /// go by.
+    #[must_use]
+    pub fn gates(&self) -> Vec<GateView> {
+        let mut gates: Vec<GateView> = self.shown().map(|shown| self.view(shown)).collect();
+        gates.extend(self.breaker_view());
+        gates.extend(self.traffic.view(&self.settings));
+        gates
+    }
+
+    /// How bursty stable's events are, up to the last full second; none before it was measured.
+    #[must_use]
+    pub fn dispersion(&self) -> Option<Dispersion> {
+        let [errors, latency] = self.bursts.phi();
+        self.background.is_measured().then_some(Dispersion { errors, latency })
+    }
+
+    fn breaker_view(&self) -> Option<GateView> {
+        let harm = self.record.established.as_ref().filter(|harm| harm.gate.is_none())?;
+        Some(GateView {
+            name: BREAKER.to_owned(),
+            role: Role::Guardrail,
+            verdict: Verdict::Fail,
+            log_evidence: Some(harm.log_evidence),
+            threshold: self.breaker_threshold(),
+            progress: 1.0,
+            explain: harm.explain.clone(),
+            path: None,
+            proof: None,
+            counts: None,
+            estimate: None,
+        })
+    }
+
+    fn view(&self, shown: Shown<'_>) -> GateView {
+        let Shown { place, gate, reading, record } = shown;
+        let verdict = self.verdict(shown);
+        let was_fed = record.counts.requests.canary > 0 || record.counts.requests.stable > 0;
+        let log_evidence = was_fed.then_some(reading.harm);
+        let way = log_evidence.map_or(0.0, |nats| (nats / reading.threshold).clamp(0.0, 1.0));
+        let proven = self.family.proven(place);
+        let proof = (proven.log_evidence / log(1.0 / self.settings.beta)).clamp(0.0, 1.0);
+        GateView {
+            name: gate.name.clone(),
+            role: gate.role,
+            verdict,
+            log_evidence,
+            threshold: reading.threshold,
+            progress: if verdict == Verdict::Fail { 1.0 } else { way },
+            explain: self.explain(shown, verdict),
+            path: gate.path.and_then(|path| self.settings.paths.get(path)).cloned(),
+            proof: proven.fed.then_some(proof),
+            counts: was_fed.then(|| record.counts.into()),
+            estimate: record.estimate,
+        }
+    }
+
+    /// Fail stays; without data nothing is said; suspicion and a limit that is broken outweigh what was proven before.
+    fn verdict(&self, shown: Shown<'_>) -> Verdict {
+        let Shown { place, gate, reading, .. } = shown;
+        if self.failed(place).is_some() {
+            return Verdict::Fail;
+        }
+        if !self.measure.has_data(population_of(gate), self.record.seconds) {
+            return Verdict::NoData;
+        }
+        let proven = self.family.proven(place).log_evidence >= log(1.0 / self.settings.beta);
+        let doubted = reading.harm >= log(SUSPICION) || self.is_over_limit_too(shown);
+        if proven && !doubted { Verdict::Pass } else { Verdict::Inconclusive }
+    }
+
+    /// The sentence with which a gate failed, as a guardrail or as a signal.
+    fn failed(&self, place: usize) -> Option<&str> {
+        let harms = [&self.record.established, &self.record.signalled];
+        let harm = harms.into_iter().flatten().find(|harm| harm.gate == Some(place))?;
+        Some(&harm.explain)
+    }
+
+    fn explain(&self, shown: Shown<'_>, verdict: Verdict) -> String {
+        let Shown { place, gate, reading, record } = shown;
+        let words = self.words();
+        match verdict {
+            Verdict::Fail => self.failed(place).unwrap_or_default().to_owned(),
+            Verdict::NoData => {
+                let population = self.measure.population(population_of(gate));
+                words.no_data(gate, population.unseen_for(self.record.seconds), population.open())
+            }
+            Verdict::Pass => words.passes(self.told(shown)),
+            Verdict::Inconclusive if self.is_over_limit_too(shown) => self.over_limit_too(shown),
+            Verdict::Inconclusive if reading.harm >= log(SUSPICION) => {
+                words.suspicion(self.risen(place), self.record.seconds_since(record.rises.harm.since))
+            }
+            Verdict::Inconclusive => self.waits(shown).unwrap_or_else(|| words.well(self.told(shown))),
+        }
+    }
+
+    /// What a gate that compares latencies waits for, where it waits for anything.
+    fn waits(&self, shown: Shown<'_>) -> Option<String> {
+        let (lens, told) = (self.measure.lens(shown.gate)?, self.told(shown));
+        match self.record.cold_for(self.settings.warmup_seconds) {
+            Some(cold_for) if cold_for > 0 => return Some(self.words().warms_up(told, cold_for)),
+            Some(_) | None => {}
+        }
+        let total = lens.recent(&self.background).total();
+        (!lens.has_edges()).then(|| self.words().too_few_latencies(told, total))
+    }
+
+    /// What a gate saw over its whole time.
+    fn told<'a>(&'a self, shown: Shown<'a>) -> Told<'a> {
+        let Shown { gate, record, .. } = shown;
+        let latencies = self.measure.lens(gate).map(|lens| lens.step());
+        let latencies = latencies.filter(|latencies| latencies.canary.total() > 0);
+        let compared = latencies.map(|latencies| Compared { latencies, look_at: look_at(&gate.rule, LookAt::Shape) });
+        Told { gate, seen: record.counts, compared }
+    }
+
+    /// What a gate saw in the time in which its evidence for harm rose.
+    pub(super) fn risen(&self, place: usize) -> Told<'_> {
+        let (gate, rises) = (&self.settings.gates[place], &self.record.gates[place].rises);
+        let compared = rises.latencies.as_ref().map(|risen| Compared {
+            latencies: &risen.profiles,
+            look_at: look_at(&gate.rule, LookAt::Moved(risen.moved())),
+        });
+        Told { gate, seen: rises.harm.seen, compared }
+    }
+
+    /// Whether the canary is over this gate's limit and harm is not established.
+    fn is_over_limit_too(&self, shown: Shown<'_>) -> bool {
+        let Reading { over_limit, threshold, .. } = shown.reading;
+        self.record.established.is_none() && over_limit.is_some_and(|nats| nats >= *threshold)
+    }
+
+    fn over_limit_too(&self, shown: Shown<'_>) -> String {
+        let rise = shown.record.rises.over_limit;
+        let told = Told { gate: shown.gate, seen: rise.seen, compared: None };
+        self.words().over_limit_too(told, self.record.seconds_since(rise.since))
+    }
+
+    /// Every gate passes, and the breaker is quiet. Without a gate nothing is.
+    fn is_proven(&self) -> bool {
+        let passes = |shown| self.verdict(shown) == Verdict::Pass;
+        let quiet = self.record.established.is_none() && self.family.breaker().log_evidence() < log(SUSPICION);
+        !self.settings.gates.is_empty() && quiet && self.shown().all(passes)
+    }
+
+    /// Whether a batch closed lately: of the service, and of each path that a gate judges.
+    fn has_data(&self) -> bool {
+        let populations = self.settings.gates.iter().map(population_of);
+        std::iter::once(SERVICE).chain(populations).all(|place| self.measure.has_data(place, self.record.seconds))
+    }
+
+    fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
+        let gates = self.settings.gates.iter().zip(&self.record.gates).enumerate();
+        gates.map(|(place, (gate, record))| Shown { place, gate, reading: self.family.reading(place), record })
+    }
+
+    fn harm_of(&self, place: Option<usize>, explain: &str) -> Harm {
+        let gate = place.and_then(|place| self.settings.gates.get(place)).map_or(BREAKER, |gate| &gate.name);
+        Harm { gate: gate.to_owned(), explain: explain.to_owned() }
+    }
+
+    pub(super) fn words(&self) -> Words<'_> {
+        Words::new(&self.settings)
+    }
+}
+
+fn look_at(rule: &Rule, shape: LookAt) -> LookAt {
+    match *rule {
+        Rule::Quantile { quantile, .. } => LookAt::Quantile(quantile),
+        Rule::Shape { .. } | Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => shape,
+    }
+}

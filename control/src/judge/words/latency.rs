@@ -1,0 +1,102 @@
+//! Sentences about latencies that are compared: which part of them is longer, in figures that people know.
+
+use super::Words;
+use super::figures::{latency, quantile, stretch};
+use crate::judge::profile::{Profile, Reach};
+use crate::judge::settings::Of;
+use crate::statistics::levels::{EDGE_QUANTILES, Moved};
+use crate::view::Arms;
+
+/// A quantile is told where so many of the canary's requests lie beyond it, at the least.
+const ENOUGH_BEYOND: f64 = 3.0;
+/// What is told of the body: the quantile at which both differ most.
+const OF_BODY: [f64; 3] = [0.5, 0.75, 0.9];
+/// What is told of the whole shape where no part of it stands out.
+const OF_SHAPE: [f64; 2] = [0.5, 0.99];
+
+/// The latencies of both versions, and what to look at.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::judge) struct Compared<'a> {
+    pub(in crate::judge) latencies: &'a Arms<Profile>,
+    pub(in crate::judge) look_at: LookAt,
+}
+
+/// Which quantiles tell the story.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::judge) enum LookAt {
+    /// The middle and the tail.
+    Shape,
+    /// The part that moved.
+    Moved(Moved),
+    /// This one.
+    Quantile(f64),
+}
+
+impl Compared<'_> {
+    /// The quantiles that are told.
+    fn quantiles(&self) -> Vec<f64> {
+        match self.look_at {
+            LookAt::Shape => OF_SHAPE.to_vec(),
+            LookAt::Quantile(quantile) => vec![quantile],
+            LookAt::Moved(Moved::Body) => vec![self.most_apart(OF_BODY.into_iter(), OF_BODY[0])],
+            LookAt::Moved(Moved::Tail { beyond }) => {
+                let tail = EDGE_QUANTILES.into_iter().filter(|quantile| *quantile >= beyond);
+                vec![self.most_apart(tail, beyond)]
+            }
+        }
+    }
+
+    /// The quantile at which the canary is slower than stable by the most, among those that enough of its requests lie
+    /// beyond; `otherwise` where there is none.
+    fn most_apart(&self, quantiles: impl Iterator<Item = f64>, otherwise: f64) -> f64 {
+        let of_canary = self.latencies.canary.total() as f64;
+        let known = quantiles.filter(|quantile| (1.0 - quantile) * of_canary >= ENOUGH_BEYOND);
+        let ratios = known.filter_map(|quantile| Some((quantile, self.ratio(quantile)?)));
+        ratios.max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(otherwise, |(quantile, _)| quantile)
+    }
+
+    fn at(&self, quantile: f64) -> Arms<Option<Reach>> {
+        let Arms { stable, canary } = self.latencies;
+        Arms { stable: stable.quantile(quantile), canary: canary.quantile(quantile) }
+    }
+
+    fn ratio(&self, quantile: f64) -> Option<f64> {
+        let Arms { stable, canary } = self.at(quantile);
+        Some(canary?.us() / stable?.us().max(1.0))
+    }
+
+    /// Whether the canary is slower than is tolerated at a quantile that is told.
+    pub(super) fn looks_slower(&self, tolerance: f64) -> bool {
+        // A bucket of a profile is about 4 % wide.
+        const COARSE: f64 = 1.05;
+        let slower = |quantile: &f64| self.ratio(*quantile).is_some_and(|ratio| ratio > (1.0 + tolerance) * COARSE);
+        self.quantiles().iter().any(slower)
+    }
+}
+
+impl Words<'_> {
+    /// `v2's p99 is about 412 ms, v1's 300 ms (at most 5 % more is tolerated)`.
+    pub(super) fn latencies(self, compared: Option<Compared<'_>>, tolerance: f64, of: Of) -> String {
+        let Self { stable, canary, .. } = self;
+        let Some(compared) = compared else { return format!("{canary}'s latencies are not compared yet") };
+        let last_byte = match of {
+            Of::Head => "",
+            Of::Total => " to the last byte",
+        };
+        let said = |reach: Option<Reach>| reach.map_or_else(|| "none".to_owned(), latency);
+        let quantiles = compared.quantiles();
+        let figures = quantiles.iter().enumerate().map(|(place, q)| {
+            let Arms { stable: of_stable, canary: of_canary } = compared.at(*q);
+            let (of_stable, of_canary, quantile) = (said(of_stable), said(of_canary), quantile(*q));
+            if place == 0 {
+                format!("{canary}'s {quantile}{last_byte} is about {of_canary}, {stable}'s {of_stable}")
+            } else {
+                format!("its {quantile} {of_canary}, {stable}'s {of_stable}")
+            }
+        });
+        let figures = figures.collect::<Vec<_>>().join("; ");
+        let tolerated =
+            if tolerance > 0.0 { format!("at most {} more", stretch(tolerance)) } else { "nothing more".to_owned() };
+        format!("{figures} ({tolerated} is tolerated)")
+    }
+}
