@@ -1,1 +1,148 @@
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use config::Name;
+use meter::{Drawn, Window};
+
+use super::*;
+use crate::endpoint::{self, UpstreamTimeouts};
+use crate::routing::Publisher;
+
+/// A service of one version that has one endpoint.
+fn service() -> Arc<Service> {
+    let text = "services: { shop: { stable: v1, versions: { v1: { endpoints: ['127.0.0.1:1'] } } } }";
+    let configuration = config::parse(text, "test.yaml").unwrap().configuration;
+    let written = configuration.services[0].versions[0].endpoints[0].clone();
+    let addresses: HashMap<_, SocketAddr> = HashMap::from([(written, ([127, 0, 0, 1], 1).into())]);
+    let mut publisher = Publisher::new(1, UpstreamTimeouts::default());
+    publisher.install(&configuration, &addresses, |_| None, Instant::now());
+    let routing = publisher.shared().load_full();
+    Arc::clone(routing.service(&Name::new("shop").unwrap()).unwrap())
+}
+
+/// A request that has drawn, and when its head came.
+fn request(service: &Arc<Service>) -> (Request, Instant) {
+    let now = Instant::now();
+    let mut request = Request::new(0, Arc::new(ServiceMeter::new(1)), now);
+    request.matched(service, service.draw(None), 3, 0b10);
+    (request, now)
+}
+
+/// Its next attempt, with a connection that was ready then.
+fn attempt(request: &mut Request, service: &Service, ready: Instant) {
+    let version = service.stable();
+    request.attempt(version, endpoint::pick(&version.endpoints, None, ready).unwrap());
+    request.connected(ready);
+}
+
+fn taken(service: &Service) -> Window {
+    let mut window = Window::default();
+    service.stable().meter.take(&mut window);
+    window
+}
+
+const fn ended(lost: u64) -> Drawn {
+    Drawn { all: 1, at_random: 1, ended: 1, lost }
+}
+
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+#[test]
+fn a_request_that_ends_before_its_first_attempt_is_counted_and_neither_judged_nor_lost() {
+    for (error, class) in [(Some(Class::ClientAbort), Class::ClientAbort), (None, Class::Local)] {
+        let service = service();
+        let (mut request, now) = request(&service);
+        request.end(None, error, now);
+        drop(request);
+        let window = taken(&service);
+        assert_eq!(window.drawn, ended(0), "{class:?}");
+        assert_eq!(window.attempts[Attempt::First as usize][class as usize], 1);
+        assert_eq!(window.requests(), 0);
+    }
+}
+
+#[test]
+fn a_request_that_the_end_of_the_process_cuts_is_counted_and_neither_judged_nor_lost() {
+    for has_attempt in [false, true] {
+        let service = service();
+        let (mut request, now) = request(&service);
+        if has_attempt {
+            attempt(&mut request, &service, now);
+        }
+        drop(request);
+        let window = taken(&service);
+        assert_eq!(window.drawn, ended(0));
+        assert_eq!(window.attempts[Attempt::First as usize][Class::Local as usize], 1);
+        assert_eq!(window.requests(), 0);
+    }
+}
+
+#[test]
+fn a_request_that_breaks_in_the_proxys_hands_is_lost() {
+    let service = service();
+    let broken = catch_unwind(AssertUnwindSafe(|| {
+        let (_request, _) = request(&service);
+        panic!("a fault of the proxy");
+    }));
+    assert!(broken.is_err());
+    assert_eq!(taken(&service).drawn, ended(1));
+    assert_eq!(service.stable().meter.in_flight(), 0);
+}
+
+#[test]
+fn a_request_that_ends_between_attempts_with_nothing_judged_is_lost() {
+    let service = service();
+    let (mut request, now) = request(&service);
+    attempt(&mut request, &service, now);
+    // A next attempt would be judged in its place, and does not come.
+    request.stale_connection();
+    request.end(None, Some(Class::Reset), now);
+    drop(request);
+    assert_eq!(taken(&service).drawn, ended(1));
+}
+
+#[test]
+fn the_total_latency_ends_with_the_last_byte_from_upstream_whatever_the_client_does() {
+    let service = service();
+    let (mut request, now) = request(&service);
+    attempt(&mut request, &service, now);
+    request.head(200, now + millis(10));
+    request.last_byte(now + millis(50));
+    request.end(Some(200), None, now + millis(900));
+    drop(request);
+    let window = taken(&service);
+    let total = [&window.latency_good, &window.total_good, &window.duration].map(|counts| counts.quantile_us(0.5));
+    let bucket = |us| meter::latency_bucket_of(us);
+    assert_eq!(total.map(|us| us.map(bucket)), [10_000, 50_000, 900_000].map(|us| Some(bucket(us))));
+}
+
+#[test]
+fn a_response_that_breaks_off_has_the_total_latency_of_where_it_did() {
+    let service = service();
+    let (mut request, now) = request(&service);
+    attempt(&mut request, &service, now);
+    request.head(200, now + millis(10));
+    request.end(Some(200), Some(Class::Reset), now + millis(70));
+    drop(request);
+    let window = taken(&service);
+    assert_eq!((window.total_good.total(), window.total_bad.above_us(60_000)), (0, 1));
+    assert_eq!(window.latency_bad.above_us(20_000), 0);
+}
+
+#[test]
+fn a_tunnel_has_neither_latency() {
+    let service = service();
+    let (mut request, now) = request(&service);
+    attempt(&mut request, &service, now);
+    request.head(101, now + millis(10));
+    request.last_byte(now + millis(50));
+    request.end(Some(101), None, now + millis(60));
+    drop(request);
+    let window = taken(&service);
+    assert_eq!(window.judged[Class::Upgrade as usize], 1);
+    assert!(window.latency_good.is_empty() && window.total_good.is_empty() && window.duration.is_empty());
+    assert_eq!(window.groups[3].timed, 0);
+}
