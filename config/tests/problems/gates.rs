@@ -117,6 +117,7 @@ fn margins_are_more_than_tolerances() {
         - errors: { margin: { ratio: 1.1 } }
         - errors: { tolerance: { ratio: 1.5, points: 0.02% }, margin: { ratio: 2, points: 0.01% } }
         - errors: { tolerance: { ratio: 1.5, points: 0.02% }, margin: { ratio: 1.5, points: 0.02% } }
+        - errors: { tolerance: { ratio: 1.5, points: 0.02% }, margin: { ratio: 1.4, points: 1% } }
         - errors: { tolerance: 100% }
         - errors: { margin: {} }
         - errors: { margin: { ratio: 10001 } }
@@ -135,16 +136,17 @@ fn margins_are_more_than_tolerances() {
             t.yaml:11:29: services.shop.plan.gates[2].errors.margin: is not more than the tolerance, a ratio of 1.1 and 0.05%; legal is a ratio above 1.1
             t.yaml:12:71: services.shop.plan.gates[3].errors.margin: is not more than the tolerance, a ratio of 1.5 and 0.02%; legal is a ratio of 1.5 or more and 0.02% or more, one of them more
             t.yaml:13:71: services.shop.plan.gates[4].errors.margin: is not more than the tolerance, a ratio of 1.5 and 0.02%; legal is a ratio of 1.5 or more and 0.02% or more, one of them more
-            t.yaml:14:32: services.shop.plan.gates[5].errors.tolerance: `100%` tolerates everything; legal is 0% or more, below 100%
-            t.yaml:15:21: services.shop.plan.gates[6].errors.margin: rules nothing in particular out; legal is 0.3%, { ratio: 2 } or { ratio: 2, points: 0.3% }
-            t.yaml:16:38: services.shop.plan.gates[7].errors.margin.ratio: `10001` is no ratio; legal is 1 to 10000, like 1.5 (half again of stable's errors)
-            t.yaml:17:31: services.shop.plan.gates[8].errors.margin.part: `part` is no key of a margin; legal keys are `ratio` and `points`
-            t.yaml:18:46: services.shop.plan.gates[9].latency.margin: 10% is not more than the tolerance, 10%; legal is above 10%, up to 10000%
-            t.yaml:19:30: services.shop.plan.gates[10].latency.margin: 4.9% is not more than the tolerance, 5%; legal is above 5%, up to 10000%
-            t.yaml:20:33: services.shop.plan.gates[11].latency.tolerance: `1001%` is out of range; legal is 0% to 1000%
-            t.yaml:21:48: services.shop.plan.gates[12].latency.margin: `10001%` is out of range; legal is 0% to 10000%
-            t.yaml:22:33: services.shop.plan.gates[13].latency.tolerance: a mapping is written here; legal is a percentage of stable's latency, like 10%
-            t.yaml:23:33: services.shop.plan.gates[14].latency.tolerance: `10` has no %; a percentage is written like 10%; did you mean `10%`?"#]],
+            t.yaml:14:71: services.shop.plan.gates[5].errors.margin: is not more than the tolerance, a ratio of 1.5 and 0.02%; legal is a ratio of 1.5 or more and 0.02% or more, one of them more
+            t.yaml:15:32: services.shop.plan.gates[6].errors.tolerance: `100%` tolerates everything; legal is 0% or more, below 100%
+            t.yaml:16:21: services.shop.plan.gates[7].errors.margin: rules nothing in particular out; legal is 0.3%, { ratio: 2 } or { ratio: 2, points: 0.3% }
+            t.yaml:17:38: services.shop.plan.gates[8].errors.margin.ratio: `10001` is no ratio; legal is 1 to 10000, like 1.5 (half again of stable's errors)
+            t.yaml:18:31: services.shop.plan.gates[9].errors.margin.part: `part` is no key of a margin; legal keys are `ratio` and `points`
+            t.yaml:19:46: services.shop.plan.gates[10].latency.margin: 10% is not more than the tolerance, 10%; legal is above 10%, up to 10000%
+            t.yaml:20:30: services.shop.plan.gates[11].latency.margin: 4.9% is not more than the tolerance, 5%; legal is above 5%, up to 10000%
+            t.yaml:21:33: services.shop.plan.gates[12].latency.tolerance: `1001%` is out of range; legal is 0% to 1000%
+            t.yaml:22:48: services.shop.plan.gates[13].latency.margin: `10001%` is out of range; legal is 0% to 10000%
+            t.yaml:23:33: services.shop.plan.gates[14].latency.tolerance: a mapping is written here; legal is a percentage of stable's latency, like 10%
+            t.yaml:24:33: services.shop.plan.gates[15].latency.tolerance: `10` has no %; a percentage is written like 10%; did you mean `10%`?"#]],
     );
 }
 
@@ -233,18 +235,19 @@ services:
         - { errors: {}, path: /shop/pay/now }
         - { errors: {}, path: /shop/payment }
   pay: { path: /shop/pay, versions: { v1: { endpoints: ["b:1"] } } }
+  deep: { path: /shelf/books, versions: { v1: { endpoints: ["d:1"] } } }
   hosted: { hosts: [a.example], path: /shop/payment, versions: { v1: { endpoints: ["c:1"] } } }
 plans:
   one: { gates: [{ errors: {}, path: /cart }, { errors: {}, path: /shop/x }] }
   other: { baseline: v2, gates: [{ errors: {}, path: /s }] }
-  third: { baseline: v1 }
+  third: { baseline: v1, gates: [{ errors: {}, path: /shelf }] }
 "#;
     expect![[r#"
         t.yaml:9:31: services.shop.plan.gates[1].path: no request of this service begins with /cart, so nothing advances for want of data; legal is a path below /shop; did you mean `/shop/cart`?
         t.yaml:10:31: services.shop.plan.gates[2].path: every request of this service has the path /shop; leave `path` out
         t.yaml:11:31: services.shop.plan.gates[3].path: no request of this service begins with /shopping, so nothing advances for want of data; legal is a path below /shop; did you mean `/shop/shopping`?
         t.yaml:12:31: services.shop.plan.gates[4].path: requests for /shop/pay/now lead to service `pay`, so nothing advances for want of data; leave the gate out, or write it into the plan of `pay`
-        t.yaml:17:38: plans.one.gates[0].path: no request of any service begins with /cart, so under this plan nothing advances for want of data
-        t.yaml:18:22: plans.other.baseline: no service has a version `v2`, so no rollout can start under this plan
-        t.yaml:18:54: plans.other.gates[0].path: no request of any service begins with /s, so under this plan nothing advances for want of data"#]].assert_eq(&warnings(text));
+        t.yaml:18:38: plans.one.gates[0].path: no request of any service begins with /cart, so under this plan nothing advances for want of data
+        t.yaml:19:22: plans.other.baseline: no service has a version `v2`, so no rollout can start under this plan
+        t.yaml:19:54: plans.other.gates[0].path: no request of any service begins with /s, so under this plan nothing advances for want of data"#]].assert_eq(&warnings(text));
 }
