@@ -267,6 +267,7 @@ mod tests {
             assert!(bound(down) <= target * 1.000_001 && bound(down + 1) > target, "{stretch}");
         }
         assert_eq!((shift_edge(edge, 0.0), shift_edge_down(edge, 0.0)), (edge, edge));
+        assert_eq!((shift_edge(0, 0.5), shift_edge_down(0, 0.5)), (0, 0));
     }
 
     #[test]

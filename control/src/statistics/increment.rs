@@ -128,15 +128,17 @@ mod tests {
         // Outcomes are fixed; which requests go to the canary is a random subset of fixed size: the hypergeometric law.
         for (stable, canary) in SIZES {
             for bad in 0..=stable + canary {
-                for rho1 in [1.2, 3.0, 150.0] {
+                let tolerances = [(1.0, 0.0), (1.0, 0.0005), (1.1, 0.0005), (1.0, 0.05), (2.0, 0.0), (8.0, 0.0)];
+                let ratios = tolerances.into_iter().flat_map(|(r, d)| [1.2, 3.0, 150.0].map(|rho1| (r, d, r * rho1)));
+                for (rho0, delta, rho1) in ratios {
                     let n = arms(stable, canary);
                     let mean: f64 = (bad.saturating_sub(stable)..=bad.min(canary))
                         .map(|k| {
                             choose(canary, k) * choose(stable, bad - k) / choose(stable + canary, bad)
-                                * exp(ll_count(arms(bad - k, k), n, 1.0, 0.0, rho1))
+                                * exp(ll_count(arms(bad - k, k), n, rho0, delta, rho1))
                         })
                         .sum();
-                    assert!(mean <= 1.0 + 1e-12, "{mean} at n {n:?}, {bad} bad, ratio {rho1}");
+                    assert!(mean <= 1.0 + 1e-12, "{mean} at n {n:?}, {bad} bad, {rho0} {delta} {rho1}");
                 }
             }
         }

@@ -208,6 +208,11 @@ mod tests {
         let before = mixture.clone();
         let other = Mixture::new(&[1.0], &[1.0], 0.6, None);
         assert_eq!(mixture.restore(other.wealth().clone()), Err(Misfit));
+        let all_staked = Mixture::new(&PRIOR, &RATIOS.map(log), 1.0, None);
+        assert_eq!(mixture.restore(all_staked.wealth().clone()), Err(Misfit));
+        let mut endless = mixture.wealth().clone();
+        endless.block[0] = f64::INFINITY;
+        assert_eq!(mixture.restore(endless), Err(Misfit));
         assert_eq!(mixture, before);
     }
 }

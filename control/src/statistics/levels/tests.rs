@@ -130,6 +130,28 @@ fn where_both_versions_have_one_law_every_shape_has_a_mean_of_at_most_one() {
 }
 
 #[test]
+fn when_the_version_makes_no_difference_to_any_request_stretches_and_tails_have_a_mean_of_at_most_one() {
+    // The levels are fixed; which of these requests go to the canary is a random subset of fixed size.
+    for requests in [&[0, 10][..], &[3, 5, 7, 9, 10], &[2, 6, 6, 9, 9, 10, 10], &[0, 0, 4, 8, 8, 8, 10, 10]] {
+        for canary in 1..requests.len() {
+            let (mut means, mut subsets) = ([0.0; SHAPES], 0.0);
+            for subset in (0..1_u32 << requests.len()).filter(|subset| subset.count_ones() as usize == canary) {
+                let mut levels = arms([0; LEVELS], [0; LEVELS]);
+                for (place, level) in requests.iter().enumerate() {
+                    let arm = if subset >> place & 1 == 1 { &mut levels.canary } else { &mut levels.stable };
+                    arm[*level] += 1;
+                }
+                means.iter_mut().zip(increments(&levels)).for_each(|(mean, ll)| *mean += exp(ll));
+                subsets += 1.0;
+            }
+            for (shape, mean) in means.iter().enumerate().skip(BODY.len()) {
+                assert!(mean / subsets <= 1.0 + 1e-12, "{} for shape {shape}: {requests:?}", mean / subsets);
+            }
+        }
+    }
+}
+
+#[test]
 fn over_two_blocks_and_an_investment_the_mean_stays_at_most_one() {
     for law in laws() {
         let mut outcomes = Vec::new();

@@ -114,8 +114,13 @@ impl Tests {
     }
 }
 
+/// A fraction, its ends as likely as all between them.
+fn any_fraction() -> impl Strategy<Value = f64> {
+    prop_oneof![Just(0.0), 0.0..=1.0f64, Just(1.0)]
+}
+
 fn any_rules() -> impl Strategy<Value = Rules> {
-    (1.0..100.0f64, 0.0..=1.0f64, 0.01..=0.9999f64, 0.0..=1.0f64, 0.0..=1.0f64, 1e-9..0.5f64).prop_map(
+    (1.0..100.0f64, any_fraction(), 0.01..=0.9999f64, any_fraction(), any_fraction(), 1e-9..0.5f64).prop_map(
         |(ratio, points, quantile, limit, weight, alpha)| Rules { ratio, points, quantile, limit, weight, alpha },
     )
 }
