@@ -149,7 +149,7 @@ pub fn start(
     replayed.warnings = warnings;
     let evidence = Evidence::load(&mut journal, &mut replayed.warnings);
 
-    let recording = Recording::default();
+    let recording = Recording::start(directory.path()).map_err(StartError::Thread)?;
     let plane = Box::new(plane);
     let mut core = ControlCore::new(plane, resolved, replayed, evidence, recording, fastrand::u64(..), clock.now());
     let (commands, received) = mpsc::channel();

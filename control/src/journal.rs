@@ -6,7 +6,7 @@
 //! simulations can crash it at any moment.
 
 mod files;
-mod plan;
+pub(crate) mod plan;
 mod record;
 mod replay;
 

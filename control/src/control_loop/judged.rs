@@ -4,22 +4,16 @@ use config::{Name, Weight};
 use jiff::Timestamp;
 
 use crate::judge::{Background, Judge, Tick, Trial};
+pub use crate::record::Recording;
+use crate::record::{Mark, Recorder};
 use crate::rollout::Rollout;
 use crate::view::Phase;
-
-/// Where the rollouts of this process are recorded.
-#[derive(Debug, Default)]
-pub struct Recording {}
-
-impl Recording {
-    /// Everything that was handed over is written, and nothing more will be. Called once, at the end of the loop.
-    pub(super) fn close(&mut self) {}
-}
 
 /// The tests of one rollout.
 #[derive(Debug)]
 pub(super) struct Judged {
     judge: Judge,
+    recorder: Recorder,
 }
 
 /// When a tick was, and under which split.
@@ -34,10 +28,10 @@ pub(super) struct Ticked {
 impl Judged {
     /// A rollout begins, or its evidence was lost and begins anew.
     pub(super) fn begin(
-        _recording: &Recording,
-        _service: &Name,
+        recording: &Recording,
+        service: &Name,
         rollout: &Rollout,
-        _at: Timestamp,
+        at: Timestamp,
         background: Background,
     ) -> Self {
         let judge = Judge::new(Trial {
@@ -46,48 +40,57 @@ impl Judged {
             canary: rollout.canary.as_str(),
             background,
         });
-        Self { judge }
+        Self::resume(recording, service, rollout, at, judge)
     }
 
     /// A rollout goes on in another process, with the tests as they were saved.
     pub(super) fn resume(
-        _recording: &Recording,
-        _service: &Name,
-        _rollout: &Rollout,
-        _at: Timestamp,
+        recording: &Recording,
+        service: &Name,
+        rollout: &Rollout,
+        at: Timestamp,
         judge: Judge,
     ) -> Self {
-        Self { judge }
+        let recorder = recording.record(service.as_str(), rollout, at, &judge);
+        Self { judge, recorder }
     }
 
     /// Folds in what the versions did since the last tick.
-    pub(super) fn tick(&mut self, _ticked: Ticked, tick: &Tick<'_>) {
+    pub(super) fn tick(&mut self, ticked: Ticked, tick: &Tick<'_>) {
         self.judge.tick(tick);
+        let Ticked { at, generation, weight } = ticked;
+        self.recorder.tick(at, generation, weight.basis_points(), tick, &self.judge);
     }
 
     /// The canary's weight changed, or a step began.
-    pub(super) fn new_step(&mut self, _at: Timestamp) {
+    pub(super) fn new_step(&mut self, at: Timestamp) {
         self.judge.new_step();
+        self.recorder.mark(at, Mark::NewStep, &self.judge);
     }
 
     /// A person has seen what was signalled and goes on.
-    pub(super) fn acknowledge(&mut self, _at: Timestamp) {
+    pub(super) fn acknowledge(&mut self, at: Timestamp) {
         self.judge.acknowledge();
+        self.recorder.mark(at, Mark::Acknowledge, &self.judge);
     }
 
     /// A dry run goes on after established harm.
-    pub(super) fn begin_anew(&mut self, _at: Timestamp) {
+    pub(super) fn begin_anew(&mut self, at: Timestamp) {
         self.judge.begin_anew();
+        self.recorder.mark(at, Mark::BeginAnew, &self.judge);
     }
 
     /// The canary got more endpoints.
-    pub(super) fn warm_up_again(&mut self, _at: Timestamp) {
+    pub(super) fn warm_up_again(&mut self, at: Timestamp) {
         self.judge.warm_up_again();
+        self.recorder.mark(at, Mark::WarmUpAgain, &self.judge);
     }
 
     /// The rollout is over. What is known of stable traffic is kept.
-    pub(super) fn end(self, _at: Timestamp, _outcome: Option<Phase>) -> Background {
-        self.judge.into_background()
+    pub(super) fn end(self, at: Timestamp, outcome: Option<Phase>) -> Background {
+        let Self { judge, recorder } = self;
+        recorder.end(at, outcome, &judge);
+        judge.into_background()
     }
 
     /// The tests, to be read.

@@ -1,6 +1,8 @@
 //! How a window becomes what each gate counts.
 
-use meter::{Class, LatencyCounts, Window};
+use std::sync::LazyLock;
+
+use meter::{Class, LatencyCounts, PathTally, Window};
 use serde::{Deserialize, Serialize};
 
 use super::settings::{Of, Rule};
@@ -26,14 +28,15 @@ pub(super) struct Traffic<'a> {
 }
 
 impl<'a> Traffic<'a> {
-    /// Of all requests, or on the path at this place; none where the window does not count that path.
-    pub(super) fn of(window: &'a Window, path: Option<usize>) -> Option<Self> {
+    /// Of all requests, or on the path at this place. A window without that path counted nothing on it.
+    pub(super) fn of(window: &'a Window, path: Option<usize>) -> Self {
+        static NOTHING: LazyLock<PathTally> = LazyLock::new(PathTally::default);
         let Some(place) = path else {
             let Window { judged, latency_good, total_good, .. } = window;
-            return Some(Self { judged, head: latency_good, total: total_good });
+            return Self { judged, head: latency_good, total: total_good };
         };
-        let path = window.paths.get(place)?;
-        Some(Self { judged: &path.judged, head: &path.latency_good, total: &path.total_good })
+        let path = window.paths.get(place).unwrap_or(&NOTHING);
+        Self { judged: &path.judged, head: &path.latency_good, total: &path.total_good }
     }
 
     pub(super) fn requests(self) -> u64 {

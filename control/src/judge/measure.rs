@@ -137,7 +137,7 @@ impl Measure {
             self.populations[place].warm = warm;
             self.look(settings, path, background, seconds);
         }
-        let traffic = traffic_of(tick, path)?;
+        let traffic = traffic_of(tick, path);
         self.count(settings, path, traffic);
         self.populations[place].gather(traffic, seconds)
     }
@@ -208,9 +208,7 @@ impl Measure {
     pub(super) fn observe(&mut self, tick: &Tick<'_>) {
         for lens in &mut self.lenses {
             let Some(own) = &mut lens.own else { continue };
-            if let Some(baseline) = Traffic::of(tick.baseline, lens.sight.path) {
-                own.observe(baseline.latencies(lens.sight.of));
-            }
+            own.observe(Traffic::of(tick.baseline, lens.sight.path).latencies(lens.sight.of));
         }
     }
 
@@ -330,6 +328,6 @@ impl Population {
     }
 }
 
-fn traffic_of<'a>(tick: &Tick<'a>, path: Option<usize>) -> Option<Arms<Traffic<'a>>> {
-    Some(Arms { stable: Traffic::of(tick.baseline, path)?, canary: Traffic::of(tick.canary, path)? })
+fn traffic_of<'a>(tick: &Tick<'a>, path: Option<usize>) -> Arms<Traffic<'a>> {
+    Arms { stable: Traffic::of(tick.baseline, path), canary: Traffic::of(tick.canary, path) }
 }

@@ -1,0 +1,168 @@
+//! What the disk does to a record: full, gone, torn.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::super::file::RecordFile;
+use super::*;
+
+fn some(random: &mut fastrand::Rng) -> Traffic {
+    Traffic {
+        stable: random_window(random, 40, 0.01, 0),
+        canary: random_window(random, 10, 0.05, 0),
+        ..Traffic::default()
+    }
+}
+
+fn ticks(story: &mut Story, random: &mut fastrand::Rng, count: usize) {
+    for _ in 0..count {
+        let traffic = some(random);
+        story.tick(100, &traffic);
+    }
+}
+
+#[test]
+fn a_disk_that_refuses_costs_windows_which_are_counted_and_the_record_is_exact_again_behind_them() {
+    let mut random = fastrand::Rng::with_seed(2);
+    let mut story = Story::of(&Plan::built_in());
+    ticks(&mut story, &mut random, 30);
+    story.keep();
+
+    // A folder of its name: nothing can be written there.
+    let (path, aside) = (story.path(), story.state().join("aside"));
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&path).unwrap();
+    ticks(&mut story, &mut random, 7);
+    story.keep();
+    ticks(&mut story, &mut random, 30);
+    story.keep();
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    ticks(&mut story, &mut random, 60);
+    let record = story.end();
+
+    let replay = replayed(&record, None);
+    assert!(replay.is_exact());
+    assert_eq!(replay.judge(), &story.judge);
+    let tallied = replay.tallied();
+    assert_eq!(tallied.windows + tallied.missing, 127, "{tallied:?}");
+    assert!(tallied.missing >= 37, "{tallied:?}");
+}
+
+#[test]
+fn a_record_that_was_deleted_begins_anew_with_the_state_of_then() {
+    let mut random = fastrand::Rng::with_seed(2);
+    let mut story = Story::of(&Plan::built_in());
+    ticks(&mut story, &mut random, 30);
+    story.keep();
+    fs::remove_file(story.path()).unwrap();
+    ticks(&mut story, &mut random, 10);
+    story.keep();
+    ticks(&mut story, &mut random, 80);
+
+    let record = story.end();
+
+    let replay = replayed(&record, None);
+    assert_eq!(replay.judge(), &story.judge);
+    assert!(replay.is_exact());
+}
+
+#[test]
+fn a_line_that_a_crash_tore_is_cut_off_and_the_record_goes_on_with_the_saved_state() {
+    let mut random = fastrand::Rng::with_seed(4);
+    let mut story = Story::of(&Plan::built_in());
+    ticks(&mut story, &mut random, 30);
+    story.keep();
+    let saved = story.saved();
+    ticks(&mut story, &mut random, 5);
+    story.keep();
+    let mut torn = fs::read(story.path()).unwrap();
+    torn.truncate(torn.len() - 7);
+    fs::write(story.path(), torn).unwrap();
+
+    story.restart(&saved);
+    ticks(&mut story, &mut random, 30);
+    let record = story.end();
+
+    let replay = replayed(&record, None);
+    assert_eq!(replay.judge(), &story.judge);
+    assert_eq!(replay.tallied().restarts, 1);
+}
+
+#[test]
+fn the_queue_is_bounded_and_what_does_not_fit_is_counted() {
+    let mut random = fastrand::Rng::with_seed(4);
+    let mut story = Story::of(&Plan::built_in());
+    let traffic = some(&mut random);
+    let mut written = 0;
+    // The keeper sleeps.
+    while story.shared.begin("shop", "other").has_room() {
+        story.tick(100, &traffic);
+        written += 1;
+    }
+    for _ in 0..100 {
+        story.tick(100, &traffic);
+    }
+    story.keep();
+    for _ in 0..60 {
+        story.tick(100, &traffic);
+    }
+    let record = story.end();
+
+    let replay = replayed(&record, None);
+    let tallied = replay.tallied();
+    assert_eq!(tallied.windows + tallied.missing, written + 160, "{tallied:?}");
+    assert!(tallied.missing >= 100, "{tallied:?}");
+    assert_eq!(replay.judge(), &story.judge);
+}
+
+#[test]
+fn a_record_is_for_its_owner_alone() {
+    let mut story = Story::of(&Plan::built_in());
+    story.end();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let path = story.path();
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+}
+
+#[test]
+fn twenty_records_of_a_service_are_kept_and_the_oldest_go() {
+    let place = tempfile::tempdir().unwrap();
+    for number in 0..25 {
+        RecordFile::new(&place.path().join("records"), "shop", &format!("01K{number:02}")).create(b"{}\n").unwrap();
+    }
+    let mut names: Vec<String> = fs::read_dir(place.path().join("records/shop"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    assert_eq!((names.len(), names[0].as_str(), names[19].as_str()), (20, "01K05.jsonl", "01K24.jsonl"));
+}
+
+#[test]
+fn a_record_never_grows_beyond_its_bound() {
+    let mut random = fastrand::Rng::with_seed(9);
+    let plan = plan_of(every_gate());
+    let mut story = Story::of(&plan);
+    let traffic: Vec<Traffic> = (0..40)
+        .map(|_| Traffic {
+            stable: random_window(&mut random, 400, 0.01, 2),
+            canary: random_window(&mut random, 100, 0.01, 2),
+            ..Traffic::default()
+        })
+        .collect();
+    let mut longest = 0;
+    let mut thinnings = 0;
+    for tick in 0..3_000 {
+        story.tick(100, &traffic[tick % traffic.len()]);
+        if tick % 20 == 19 {
+            story.keep();
+            let length = fs::metadata(story.path()).unwrap().len();
+            thinnings += u64::from(length < longest);
+            longest = longest.max(length);
+        }
+    }
+    assert!(thinnings > 0 && longest <= file::LONGEST, "{thinnings} {longest}");
+    let record = story.end();
+    assert_eq!(replayed(&record, None).judge(), &story.judge);
+}

@@ -1,0 +1,354 @@
+//! Writes the lines of a record. By hand, because a line is written at each tick of each rollout, on the thread that
+//! decides.
+
+use meter::{Class, Drawn, GroupCounts, LatencyCounts, PathTally, Window};
+use serde_json::Value;
+
+use super::header::{Compared, Header};
+use super::lines::{Mark, Why};
+use super::moment::Moment;
+use crate::judge::Draws;
+use crate::view::{Arms, Phase};
+
+/// The names that lines of one record carry, as JSON strings.
+#[derive(Debug)]
+pub(super) struct Names {
+    stable: String,
+    canary: String,
+    /// Another version that is the baseline.
+    baseline: Option<String>,
+    paths: Vec<String>,
+    /// Whether latencies to the last byte are written.
+    totals: bool,
+}
+
+impl Names {
+    pub(super) fn of(header: &Header) -> Self {
+        let json = |text: &str| Value::from(text).to_string();
+        Self {
+            stable: json(&header.stable),
+            canary: json(&header.canary),
+            baseline: match &header.compared {
+                Compared::Stable | Compared::Slice => None,
+                Compared::Version(name) => Some(json(name)),
+            },
+            paths: header.paths.iter().map(|path| json(path.as_str())).collect(),
+            totals: header.totals,
+        }
+    }
+}
+
+/// All that a window's line says beside counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    pub(super) at: Moment,
+    pub(super) generation: Option<u64>,
+    /// The canary's, in basis points.
+    pub(super) weight: Option<u16>,
+    /// So many ticks in a row had these counts, which are nothing.
+    pub(super) times: u32,
+    /// Merged from windows of so many seconds.
+    pub(super) span: Option<u64>,
+    pub(super) draws: Option<Draws>,
+    /// Where it is another than before.
+    pub(super) endpoints: Option<Arms<u32>>,
+}
+
+/// What was counted in a window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counts<'a> {
+    pub(super) stable: &'a Window,
+    pub(super) canary: &'a Window,
+    /// Whom the canary was compared with, where that is not all of stable.
+    pub(super) baseline: Option<&'a Window>,
+}
+
+impl Counts<'_> {
+    /// Whether nothing at all happened.
+    pub(super) fn are_nothing(&self) -> bool {
+        is_nothing(self.stable) && is_nothing(self.canary) && self.baseline.is_none_or(is_nothing)
+    }
+}
+
+fn is_nothing(window: &Window) -> bool {
+    window.drawn == Drawn::default() && window.requests() == 0
+}
+
+/// Writes the line of a window. `compares` is whom the record compares the canary with.
+pub(super) fn window(out: &mut Vec<u8>, names: &Names, compares: &Compared, frame: &Frame, counts: &Counts<'_>) {
+    out.extend(b"{\"t\":");
+    moment(out, frame.at);
+    field(out, "generation", frame.generation);
+    field(out, "weight", frame.weight.map(u64::from));
+    field(out, "times", (frame.times > 1).then_some(u64::from(frame.times)));
+    field(out, "span", frame.span);
+    if let Some(Draws { weight, canary, all }) = frame.draws {
+        numbers(out, ",\"draws\":{\"weight\":", u64::from(weight), &[(",\"canary\":", canary), (",\"all\":", all)]);
+        out.push(b'}');
+    }
+    if let Some(Arms { stable, canary }) = frame.endpoints {
+        numbers(out, ",\"endpoints\":{\"stable\":", u64::from(stable), &[(",\"canary\":", u64::from(canary))]);
+        out.push(b'}');
+    }
+    let of_version = match (compares, counts.baseline) {
+        (Compared::Slice | Compared::Version(_), None) => {
+            out.extend(b",\"compared\":\"stable\"");
+            None
+        }
+        (Compared::Version(_), Some(window)) => names.baseline.as_deref().map(|name| (name, window)),
+        (Compared::Stable, _) | (Compared::Slice, Some(_)) => None,
+    };
+    let versions =
+        [Some((names.stable.as_str(), counts.stable)), Some((names.canary.as_str(), counts.canary)), of_version];
+    let mut seen = versions.into_iter().flatten().filter(|(_, window)| !is_nothing(window)).peekable();
+    if seen.peek().is_some() {
+        let mut before = ",\"versions\":{";
+        for (name, window) in seen {
+            out.extend(before.as_bytes());
+            out.extend(name.as_bytes());
+            out.push(b':');
+            version(out, names, window);
+            before = ",";
+        }
+        out.push(b'}');
+    }
+    if let (Compared::Slice, Some(slice)) = (compares, counts.baseline)
+        && !is_nothing(slice)
+    {
+        out.extend(b",\"slice\":");
+        version(out, names, slice);
+    }
+    out.extend(b"}\n");
+}
+
+fn version(out: &mut Vec<u8>, names: &Names, window: &Window) {
+    let mut object = Object::begin(out);
+    by_class(&mut object, &window.judged);
+    latency(&mut object, "latency", &window.latency_good);
+    latency(&mut object, "latency_failed", &window.latency_bad);
+    if names.totals {
+        latency(&mut object, "total", &window.total_good);
+        latency(&mut object, "total_failed", &window.total_bad);
+    }
+    groups(&mut object, "by_key", &window.groups);
+    groups(&mut object, "by_endpoint", &window.endpoints);
+    drawn(&mut object, &window.drawn);
+    paths(&mut object, names, &window.paths);
+    object.end();
+}
+
+/// An object that is being written.
+struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    before: u8,
+}
+
+impl<'a> Object<'a> {
+    fn begin(out: &'a mut Vec<u8>) -> Self {
+        Self { out, before: b'{' }
+    }
+
+    /// Writes the key, which needs no escapes; its value is to follow.
+    fn key(&mut self, key: &str) -> &mut Vec<u8> {
+        self.out.push(self.before);
+        self.before = b',';
+        self.out.push(b'"');
+        self.out.extend(key.as_bytes());
+        self.out.extend(b"\":");
+        self.out
+    }
+
+    fn end(self) {
+        if self.before == b'{' {
+            self.out.push(b'{');
+        }
+        self.out.push(b'}');
+    }
+}
+
+fn by_class(object: &mut Object<'_>, judged: &[u64; Class::ALL.len()]) {
+    if judged.iter().all(|count| *count == 0) {
+        return;
+    }
+    let mut classes = Object::begin(object.key("by_class"));
+    for class in Class::ALL.into_iter().filter(|class| judged[*class as usize] > 0) {
+        number(classes.key(class.label()), judged[class as usize]);
+    }
+    classes.end();
+}
+
+fn latency(object: &mut Object<'_>, key: &str, counts: &LatencyCounts) {
+    if counts.is_empty() {
+        return;
+    }
+    let out = object.key(key);
+    let mut before = b'[';
+    for (bucket, count) in counts.iter() {
+        out.push(before);
+        out.push(b'[');
+        number(out, bucket as u64);
+        out.push(b',');
+        number(out, count);
+        out.push(b']');
+        before = b',';
+    }
+    if before == b'[' {
+        out.push(b'[');
+    }
+    out.push(b']');
+}
+
+/// Groups that counted something: number, requests, failed, timed, and over each of the watched latencies. Zeros at the
+/// end are left out.
+fn groups(object: &mut Object<'_>, key: &str, groups: &[GroupCounts]) {
+    let counted = |group: &GroupCounts| *group != GroupCounts::default();
+    if !groups.iter().any(counted) {
+        return;
+    }
+    let out = object.key(key);
+    let mut before = b'[';
+    for (place, group) in groups.iter().enumerate().filter(|(_, group)| counted(group)) {
+        out.push(before);
+        out.push(b'[');
+        number(out, place as u64);
+        let figures = [group.requests, group.bad, group.timed, group.over[0], group.over[1]];
+        let length = figures.iter().rposition(|figure| *figure > 0).map_or(0, |last| last + 1);
+        for figure in &figures[..length] {
+            out.push(b',');
+            number(out, *figure);
+        }
+        out.push(b']');
+        before = b',';
+    }
+    out.push(b']');
+}
+
+fn drawn(object: &mut Object<'_>, drawn: &Drawn) {
+    if *drawn == Drawn::default() {
+        return;
+    }
+    let mut counts = Object::begin(object.key("drawn"));
+    let Drawn { all, at_random, ended, lost } = *drawn;
+    for (key, count) in [("all", all), ("at_random", at_random), ("ended", ended), ("lost", lost)] {
+        if count > 0 {
+            number(counts.key(key), count);
+        }
+    }
+    counts.end();
+}
+
+fn paths(object: &mut Object<'_>, names: &Names, paths: &[PathTally]) {
+    let mut seen = names.paths.iter().zip(paths).filter(|(_, path)| path.requests() > 0).peekable();
+    if seen.peek().is_none() {
+        return;
+    }
+    let out = object.key("paths");
+    let mut before = b'{';
+    for (name, path) in seen {
+        out.push(before);
+        out.extend(name.as_bytes());
+        out.push(b':');
+        let mut counts = Object::begin(out);
+        by_class(&mut counts, &path.judged);
+        latency(&mut counts, "latency", &path.latency_good);
+        latency(&mut counts, "latency_failed", &path.latency_bad);
+        if names.totals {
+            latency(&mut counts, "total", &path.total_good);
+            latency(&mut counts, "total_failed", &path.total_bad);
+        }
+        counts.end();
+        before = b',';
+    }
+    out.push(b'}');
+}
+
+/// Writes the line of a mark.
+pub(super) fn mark(out: &mut Vec<u8>, at: Moment, mark: Mark) {
+    out.extend(b"{\"t\":");
+    moment(out, at);
+    out.extend(b",\"mark\":\"");
+    out.extend(mark.word().as_bytes());
+    out.extend(b"\"}\n");
+}
+
+/// Writes the line of a checkpoint. `state` is JSON.
+pub(super) fn checkpoint(out: &mut Vec<u8>, at: Moment, why: Why, state: &[u8]) {
+    out.extend(b"{\"t\":");
+    moment(out, at);
+    out.extend(b",\"why\":\"");
+    out.extend(why.word().as_bytes());
+    out.extend(b"\",\"checkpoint\":");
+    out.extend(state);
+    out.extend(b"}\n");
+}
+
+/// Writes the line that says that so many windows are missing here.
+pub(super) fn gap(out: &mut Vec<u8>, windows: u64) {
+    out.extend(b"{\"gap\":");
+    number(out, windows);
+    out.extend(b"}\n");
+}
+
+/// Writes the last line.
+pub(super) fn end(out: &mut Vec<u8>, at: Moment, outcome: Option<Phase>) {
+    out.extend(b"{\"t\":");
+    moment(out, at);
+    out.extend(b",\"end\":\"");
+    out.extend(outcome.map_or("unknown", Phase::word).as_bytes());
+    out.extend(b"\"}\n");
+}
+
+fn field(out: &mut Vec<u8>, key: &str, value: Option<u64>) {
+    if let Some(value) = value {
+        out.extend(b",\"");
+        out.extend(key.as_bytes());
+        out.extend(b"\":");
+        number(out, value);
+    }
+}
+
+fn numbers(out: &mut Vec<u8>, key: &str, value: u64, more: &[(&str, u64)]) {
+    out.extend(key.as_bytes());
+    number(out, value);
+    for (key, value) in more {
+        out.extend(key.as_bytes());
+        number(out, *value);
+    }
+}
+
+fn moment(out: &mut Vec<u8>, at: Moment) {
+    number(out, at.second().unsigned_abs());
+    let millisecond = at.millisecond();
+    out.push(b'.');
+    out.extend([100, 10, 1].map(|unit| b'0' + (millisecond / unit % 10) as u8));
+}
+
+/// Writes a number in digits.
+fn number(out: &mut Vec<u8>, mut value: u64) {
+    if value < 10 {
+        return out.push(b'0' + value as u8);
+    }
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    while value > 0 {
+        first -= 1;
+        digits[first] = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    out.extend(&digits[first..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_are_written_as_everybody_writes_them(value: u64) {
+            let mut out = Vec::new();
+            number(&mut out, value);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+        }
+    }
+}
