@@ -182,7 +182,7 @@ proptest! {
         for (core, class, us, tick) in &events {
             let paths = *us as u16 & 0b101;
             let (latency_us, total_us) = (Some(*us), Some(us + 3));
-            let outcome = Outcome { latency_us, total_us, paths, ..outcome(Class::ALL[*class]) };
+            let outcome = Outcome { paths, latency_us, total_us, ..outcome(Class::ALL[*class]) };
             spread.record(*core, &outcome);
             single.record(*core, &outcome);
             if *tick {
