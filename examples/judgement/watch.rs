@@ -1,0 +1,196 @@
+//! Rules that watch one rollout and may take its canary back.
+
+use control::judge::{Background, Judge, Judgement};
+use control::statistics::edges::{Latencies, levels};
+use control::statistics::levels::Shape;
+use control::statistics::{Excess, Mixture};
+use control::view::Arms;
+
+use crate::service::{Seen, Traffic};
+
+/// A rule.
+pub(crate) trait Watcher {
+    /// Sees the present tick, and the second that ends with it. Whether it takes the canary back.
+    fn see(&mut self, traffic: &Traffic, second: Option<&Seen>) -> bool;
+
+    /// What it knows of stable, where it learns that.
+    fn background(&self) -> Option<&Background> {
+        None
+    }
+
+    /// Whether it paused the rollout and asked a person, without taking anything back.
+    fn paused(&self) -> bool {
+        false
+    }
+}
+
+/// The judge as the control loop runs it.
+pub(crate) struct Judged {
+    judge: Judge,
+    paused: bool,
+}
+
+impl Judged {
+    pub(crate) fn new(judge: Judge) -> Self {
+        Self { judge, paused: false }
+    }
+}
+
+impl Watcher for Judged {
+    fn see(&mut self, traffic: &Traffic, _second: Option<&Seen>) -> bool {
+        self.judge.tick(&traffic.tick());
+        let Judgement { harm, hold, signal, traffic, .. } = self.judge.judgement();
+        self.paused |= hold.is_some() || signal.is_some() || traffic.is_some();
+        harm.is_some()
+    }
+
+    fn background(&self) -> Option<&Background> {
+        Some(self.judge.background())
+    }
+
+    fn paused(&self) -> bool {
+        self.paused
+    }
+}
+
+/// The level of the plain tests: what the bounds are worked out for.
+pub(crate) const PLAIN_ALPHA: f64 = 0.01;
+/// So small that the cap on the evidence of one second, which grows with its logarithm, is out of reach: these tests
+/// act at [`PLAIN_ALPHA`] and need not wait for three seconds.
+const WITHOUT_CAP: f64 = 1e-300;
+
+/// A test of one kind alone: nothing tolerated, no dispersion, no cap.
+pub(crate) struct Plain<T> {
+    test: T,
+    seconds: u64,
+}
+
+/// A test that can run alone.
+pub(crate) trait Test {
+    fn add(&mut self, traffic: &Traffic);
+    fn mixture(&mut self) -> &mut Mixture;
+    fn end_second(&mut self, _seconds: u64) {}
+}
+
+impl<T: Test> Watcher for Plain<T> {
+    fn see(&mut self, traffic: &Traffic, second: Option<&Seen>) -> bool {
+        self.test.add(traffic);
+        let found = self.test.mixture().log_evidence() >= (1.0 / PLAIN_ALPHA).ln();
+        if second.is_some() {
+            self.seconds += 1;
+            self.test.mixture().end_block();
+            // As the judge does: some cash is staked anew every ten seconds.
+            if self.seconds.is_multiple_of(10) {
+                self.test.mixture().invest(0.25 / ((self.seconds / 10) as f64 + 1.0));
+            }
+            self.test.end_second(self.seconds);
+        }
+        found
+    }
+}
+
+/// The test of errors (T1).
+pub(crate) struct Errors(Excess);
+
+impl Plain<Errors> {
+    pub(crate) fn errors() -> Self {
+        Self { test: Errors(Excess::new(1.0, 0.0, WITHOUT_CAP)), seconds: 0 }
+    }
+}
+
+impl Test for Errors {
+    fn add(&mut self, traffic: &Traffic) {
+        let Traffic { stable, canary, .. } = traffic;
+        let bad = Arms { stable: stable.bad(), canary: canary.bad() };
+        self.0.add(bad, Arms { stable: stable.requests(), canary: canary.requests() }, 1.0);
+    }
+
+    fn mixture(&mut self) -> &mut Mixture {
+        self.0.mixture_mut()
+    }
+}
+
+/// The test of the shape of latency (T2), with edges from stable's past minute as the judge has them.
+pub(crate) struct Latency {
+    shape: Shape,
+    past: Latencies,
+    edges: Option<[usize; 10]>,
+}
+
+impl Plain<Latency> {
+    pub(crate) fn latency() -> Self {
+        let test = Latency { shape: Shape::new(WITHOUT_CAP), past: Latencies::default(), edges: None };
+        Self { test, seconds: 0 }
+    }
+
+    /// Goes on from what is known of stable.
+    pub(crate) fn knowing(mut self, stable: &Latencies) -> Self {
+        self.test.past = stable.clone();
+        self.test.edges = Some(self.test.past.edges());
+        self
+    }
+}
+
+impl Test for Latency {
+    fn add(&mut self, traffic: &Traffic) {
+        let Traffic { stable, canary, .. } = traffic;
+        if let Some(edges) = &self.edges {
+            let of = |window: &meter::Window| levels(window.latency_good.iter(), edges);
+            self.shape.add(&Arms { stable: of(stable), canary: of(canary) }, 1.0);
+        }
+        self.past.observe(&stable.latency_good);
+    }
+
+    fn mixture(&mut self) -> &mut Mixture {
+        self.shape.mixture_mut()
+    }
+
+    fn end_second(&mut self, seconds: u64) {
+        self.past.end_second();
+        if seconds.is_multiple_of(10) {
+            self.edges = Some(self.past.edges());
+        }
+    }
+}
+
+/// What became of one watcher in one rollout.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    /// When it took the canary back, if it did.
+    pub(crate) alarm: Option<Alarm>,
+    /// Whether it asked a person.
+    pub(crate) paused: bool,
+}
+
+/// A canary was taken back.
+#[derive(Debug, Clone)]
+pub(crate) struct Alarm {
+    /// Seconds since the rollout began.
+    pub(crate) at: f64,
+    /// Requests that the canary had got by then.
+    pub(crate) requests: u64,
+}
+
+/// Lets all watchers see the same rollout, each until it takes the canary back, for at most so many seconds.
+pub(crate) fn contest(traffic: &mut Traffic, watchers: &mut [Box<dyn Watcher>], seconds: f64) -> Vec<Outcome> {
+    let mut alarms: Vec<Option<Alarm>> = watchers.iter().map(|_| None).collect();
+    let (mut second, mut requests) = (Seen::default(), 0);
+    while alarms.iter().any(Option::is_none) && traffic.elapsed() + 1e-9 < seconds {
+        let watching = watchers.iter().zip(&alarms).filter(|(_, alarm)| alarm.is_none());
+        let watched = watching.map(|(watcher, _)| watcher).find_map(|watcher| watcher.background());
+        traffic.advance(watched.and_then(Background::watched_us));
+        second.add(&traffic.stable, &traffic.canary);
+        requests += traffic.canary.requests();
+        let ended = traffic.second_ends().then_some(&second);
+        for (watcher, alarm) in watchers.iter_mut().zip(&mut alarms).filter(|(_, alarm)| alarm.is_none()) {
+            if watcher.see(traffic, ended) {
+                *alarm = Some(Alarm { at: traffic.elapsed(), requests });
+            }
+        }
+        if traffic.second_ends() {
+            second.clear();
+        }
+    }
+    let ended = watchers.iter().zip(alarms);
+    ended.map(|(watcher, alarm)| Outcome { alarm, paused: watcher.paused() }).collect()
+}
