@@ -2,6 +2,7 @@
 
 mod connection;
 mod follow;
+mod gates;
 mod screen;
 mod status;
 
@@ -21,6 +22,7 @@ pub use self::connection::{Connection, Failure};
 pub use self::follow::{Following, follow};
 pub use self::screen::Screen;
 use self::screen::plain;
+use self::status::Detail;
 use crate::cli::{ClientCommand, RolloutCommand, ServerArgument, SetWeight, Start, Status};
 use crate::exit::Exit;
 
@@ -61,15 +63,15 @@ fn show_status(status: &Status, server: &Connection, screen: &mut Screen<'_>) ->
         screen.json(&server.get::<Value>(&path)?)?;
         return Ok(Exit::Done);
     }
-    let services = match &status.service {
-        Some(_) => vec![server.get::<ServiceView>(&path)?],
-        None => server.get::<Vec<ServiceView>>(&path)?,
+    let (services, detail) = match &status.service {
+        Some(_) => (vec![server.get::<ServiceView>(&path)?], Detail::Whole),
+        None => (server.get::<Vec<ServiceView>>(&path)?, Detail::Brief),
     };
     for (place, service) in services.iter().enumerate() {
         if place > 0 {
             screen.line("")?;
         }
-        status::service(service, screen)?;
+        status::service(service, detail, screen)?;
     }
     Ok(Exit::Done)
 }
@@ -92,7 +94,7 @@ fn run_rollout(command: &RolloutCommand, server: &Connection, screen: &mut Scree
             if show.json {
                 screen.json(&rollout)?;
             } else {
-                status::rollout(&rollout, "", screen)?;
+                status::rollout(&rollout, "", Detail::Whole, screen)?;
             }
             Ok(Exit::Done)
         }
@@ -140,7 +142,7 @@ fn tell(rollout: &RolloutView, as_json: bool, done: &str, screen: &mut Screen<'_
         screen.json(rollout)?;
     } else {
         screen.line(&format!("{}: {done}", plain(&rollout.service)))?;
-        status::rollout(rollout, "", screen)?;
+        status::rollout(rollout, "", Detail::Brief, screen)?;
     }
     Ok(Exit::Done)
 }
@@ -156,7 +158,7 @@ fn set_weight(weight: &SetWeight, server: &Connection, screen: &mut Screen<'_>) 
     if weight.json {
         screen.json(&server.put::<Value>(&path, &body)?)?;
     } else {
-        status::service(&server.put::<ServiceView>(&path, &body)?, screen)?;
+        status::service(&server.put::<ServiceView>(&path, &body)?, Detail::Brief, screen)?;
     }
     Ok(Exit::Done)
 }

@@ -3,17 +3,25 @@
 use std::io;
 
 use config::Weight;
-use control::view::{GateView, Phase, RolloutView, ServiceView, Verdict, VersionView};
+use control::view::{Phase, RolloutView, ServiceView, VersionView};
 
+use super::gates;
 use super::screen::{Screen, Tone, plain};
 
 /// The columns of a service's versions.
 const COLUMNS: [&str; 9] = ["VERSION", "ROLE", "WEIGHT", "REQ/S", "ERRORS", "P50", "P99", "HEALTHY", "IN FLIGHT"];
-/// How many characters a progress bar has.
-const BAR: usize = 20;
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// What stands now.
+    Brief,
+    /// Also what is to be expected.
+    Whole,
+}
 
 /// Prints a service: its versions, its rollout, and what an operator should know.
-pub(super) fn service(service: &ServiceView, screen: &mut Screen<'_>) -> io::Result<()> {
+pub(super) fn service(service: &ServiceView, detail: Detail, screen: &mut Screen<'_>) -> io::Result<()> {
     let name = screen.toned(Tone::Strong, &plain(&service.service));
     screen.line(&format!("{name}  (generation {})", service.generation))?;
     let mut rows = vec![COLUMNS.map(str::to_owned)];
@@ -35,7 +43,13 @@ pub(super) fn service(service: &ServiceView, screen: &mut Screen<'_>) -> io::Res
         screen.line(&format!("  {}", cells.join("  ")))?;
     }
     if let Some(it) = &service.rollout {
-        rollout(it, "  ", screen)?;
+        rollout(it, "  ", detail, screen)?;
+    }
+    if detail == Detail::Whole && service.estimates.iter().any(gates::says_something) {
+        screen.line("  a rollout at this traffic, step by step:")?;
+        for estimate in &service.estimates {
+            screen.line(&format!("    {}", gates::estimate(estimate)))?;
+        }
     }
     for difference in &service.differs_from_file {
         let label = screen.toned(Tone::Heed, "differs from the file:");
@@ -53,6 +67,8 @@ fn row(service: &ServiceView, version: &VersionView) -> [String; COLUMNS.len()] 
         "stable"
     } else if service.canary.as_ref() == Some(&version.name) {
         "canary"
+    } else if running(service).is_some_and(|rollout| rollout.baseline.as_ref() == Some(&version.name)) {
+        "baseline"
     } else {
         "-"
     };
@@ -70,8 +86,13 @@ fn row(service: &ServiceView, version: &VersionView) -> [String; COLUMNS.len()] 
     ]
 }
 
+/// The service's rollout, while it runs.
+fn running(service: &ServiceView) -> Option<&RolloutView> {
+    service.rollout.as_ref().filter(|rollout| !rollout.phase.has_ended())
+}
+
 /// Prints a rollout, each line behind `indent`.
-pub(super) fn rollout(rollout: &RolloutView, indent: &str, screen: &mut Screen<'_>) -> io::Result<()> {
+pub(super) fn rollout(rollout: &RolloutView, indent: &str, detail: Detail, screen: &mut Screen<'_>) -> io::Result<()> {
     let phase = screen.toned(tone(rollout.phase), rollout.phase.word());
     let canary = plain(&rollout.canary);
     let stands = if rollout.phase.has_ended() {
@@ -87,32 +108,39 @@ pub(super) fn rollout(rollout: &RolloutView, indent: &str, screen: &mut Screen<'
     if let Some(reason) = &rollout.reason {
         screen.line(&format!("{indent}  {}", plain(reason)))?;
     }
+    if rollout.dry_run {
+        let label = screen.toned(Tone::Heed, "dry run:");
+        let times = match rollout.would_have_rolled_back {
+            0 => "would not have rolled back".to_owned(),
+            1 => "would have rolled back once".to_owned(),
+            several => format!("would have rolled back {several} times"),
+        };
+        screen.line(&format!("{indent}  {label} {times}"))?;
+    }
     let (requests, failed) = (rollout.requests, rollout.failed);
+    let stable = match rollout.baseline.as_deref() {
+        None => "stable".to_owned(),
+        Some("equal") => "an equal slice of stable".to_owned(),
+        Some(version) => format!("the baseline {}", plain(version)),
+    };
     screen.line(&format!(
-        "{indent}  judged: {} requests on stable ({} failed), {} on {canary} ({} failed)",
+        "{indent}  judged: {} requests on {stable} ({} failed), {} on {canary} ({} failed)",
         requests.stable, failed.stable, requests.canary, failed.canary
     ))?;
-    let longest = rollout.gates.iter().map(|gate| gate.name.chars().count()).max().unwrap_or_default();
-    for gate in &rollout.gates {
-        screen.line(&format!("{indent}  {}", gate_line(gate, longest, screen)))?;
+    for line in gates::lines(&rollout.gates, screen) {
+        screen.line(&format!("{indent}  {line}"))?;
+    }
+    if rollout.phase.has_ended() {
+        return Ok(());
+    }
+    if !rollout.gates.is_empty() {
+        screen.line(&format!("{indent}  {}", gates::dispersion(rollout.dispersion)))?;
+    }
+    let shown = if detail == Detail::Whole { rollout.estimates.len() } else { 1 };
+    for estimate in rollout.estimates.iter().take(shown).filter(|estimate| gates::says_something(estimate)) {
+        screen.line(&format!("{indent}  at this traffic, {}", gates::estimate(estimate)))?;
     }
     Ok(())
-}
-
-fn gate_line(gate: &GateView, width: usize, screen: &Screen<'_>) -> String {
-    let progress = gate.progress.clamp(0.0, 1.0);
-    // Rounded down: a full bar is harm established and nothing less.
-    let full = (progress * BAR as f64).floor() as usize;
-    let bar = format!("[{}{}]", "#".repeat(full), "-".repeat(BAR - full));
-    let (word, tone) = match gate.verdict {
-        Verdict::Fail => ("fail", Tone::Bad),
-        Verdict::NoData => ("no-data", Tone::Heed),
-        Verdict::Inconclusive => ("inconclusive", Tone::Heed),
-        Verdict::Pass => ("pass", Tone::Good),
-    };
-    let verdict = screen.toned(tone, &format!("{word:<12}"));
-    let name = plain(&gate.name);
-    format!("{name:<width$}  {bar} {:>3.0}% of harm  {verdict}  {}", (progress * 100.0).floor(), plain(&gate.explain))
 }
 
 /// The tone that a phase is told in.

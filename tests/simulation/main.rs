@@ -7,6 +7,7 @@
 mod crashes;
 mod disk;
 mod disks;
+mod judgements;
 mod rollouts;
 mod storms;
 mod traffic;

@@ -17,27 +17,34 @@ const FILES: [&str; 5] = [
     "stable: v2, canary: v1, weight: 1%",
 ];
 
-fn file(which: usize) -> String {
+/// What a storm's plan says beside its steps.
+const PLANS: [&str; 6] =
+    ["", "baseline: equal,", "baseline: v4,", "dry_run: true,", "advance: proof, warmup: 0s,", "min_requests: 1,"];
+
+fn file(plan: &str, which: usize) -> String {
     SHOP.replace("stable: v1", FILES[which])
+        .replace("v3: {", "v4: { endpoints: ['d:1'] }, v3: {")
+        .replace("plan: {", &format!("plan: {{ {plan}"))
 }
 
 /// The file that says what was last taken over.
-fn file_with(values: &FileValues) -> String {
+fn file_with(plan: &str, values: &FileValues) -> String {
     let says = |text: &String| {
         let service = config::parse(text, "storm.yaml").unwrap().configuration.services.remove(0);
         FileValues::of(&service) == *values
     };
-    (0..FILES.len()).map(file).find(says).expect("only these files were ever read")
+    (0..FILES.len()).map(|which| file(plan, which)).find(says).expect("only these files were ever read")
 }
 
 #[test]
 fn no_storm_of_commands_breaks_an_invariant() {
     with_seeds("no_storm_of_commands_breaks_an_invariant", 60, |seed| {
-        let mut world = World::new(seed, SHOP, 100);
+        let plan = PLANS[usize::try_from(seed).unwrap() % PLANS.len()];
+        let mut world = World::new(seed, &file(plan, 0), 100);
         world.disk_delay = world.random.u32(..5);
         let mut replies = Vec::new();
         for _ in 0..400 {
-            storm(&mut world, &mut replies);
+            storm(&mut world, plan, &mut replies);
         }
         // When the storm is over, the disk agrees with what is in force.
         world.disk.set_mood(Mood::Fine);
@@ -47,7 +54,7 @@ fn no_storm_of_commands_breaks_an_invariant() {
         let forgotten = replies.iter_mut().map(|answered| answered()).filter(|answered| !answered).count();
         assert_eq!(forgotten, 0, "askers without an answer");
         let before = world.core.release("shop").unwrap().state().clone();
-        world.write_file(&file_with(&before.file));
+        world.write_file(&file_with(plan, &before.file));
         world.restart();
         let after = world.core.release("shop").unwrap().state().clone();
         assert_eq!((before.stable, before.canary), (after.stable, after.canary));
@@ -66,8 +73,8 @@ fn answered<T: 'static>(mut receiver: tokio::sync::oneshot::Receiver<T>) -> Answ
     })
 }
 
-fn storm(world: &mut World, replies: &mut Vec<Answered>) {
-    let version = ["v1", "v2", "v3", "v9"][world.random.usize(..4)];
+fn storm(world: &mut World, plan: &str, replies: &mut Vec<Answered>) {
+    let version = ["v1", "v2", "v3", "v4", "v9"][world.random.usize(..5)];
     match world.random.u32(..24) {
         0..=7 => (0..world.random.u32(..20)).for_each(|_| world.tick()),
         8..=10 => replies.push(answered(world.start(version))),
@@ -82,7 +89,7 @@ fn storm(world: &mut World, replies: &mut Vec<Answered>) {
             replies.push(answered(world.set_weight(version, weight, generation)));
         }
         19 => {
-            let file = file(world.random.usize(..FILES.len()));
+            let file = file(plan, world.random.usize(..FILES.len()));
             replies.push(answered(world.reload(&file)));
         }
         20 => {
@@ -95,7 +102,7 @@ fn storm(world: &mut World, replies: &mut Vec<Answered>) {
         }
         22 => {
             let which = world.random.usize(..FILES.len());
-            world.write_file(&file(which));
+            world.write_file(&file(plan, which));
         }
         _ => world.crash_somehow(),
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use config::Name;
+use config::{Name, Weight};
 use control::plane::{DataPlane, EndpointState, Resolved, Split};
 use meter::{Attempt, Class, Outcome, Tally, VersionMeter, Window};
 
@@ -14,13 +14,21 @@ pub(crate) struct Manner {
     pub(crate) errors: f64,
     /// What a failure looks like.
     pub(crate) failure: Class,
+    /// Fraction of requests to `/checkout` that fail beside those.
+    pub(crate) errors_at_checkout: f64,
+    /// How much longer its answers take, as a factor.
+    pub(crate) slower: f64,
+    /// Fraction of requests that end and leave no trace of an attempt, which a sound proxy never does.
+    pub(crate) lost: f64,
 }
 
 impl Manner {
-    pub(crate) const GOOD: Self = Self { errors: 0.001, failure: Class::ServerError };
-    pub(crate) const BAD: Self = Self { errors: 1.0, failure: Class::ServerError };
-    pub(crate) const SICKLY: Self = Self { errors: 0.05, failure: Class::ServerError };
-    pub(crate) const DEAD: Self = Self { errors: 1.0, failure: Class::ConnectError };
+    pub(crate) const GOOD: Self =
+        Self { errors: 0.001, failure: Class::ServerError, errors_at_checkout: 0.0, slower: 1.0, lost: 0.0 };
+    pub(crate) const BAD: Self = Self { errors: 1.0, ..Self::GOOD };
+    pub(crate) const SICKLY: Self = Self { errors: 0.05, ..Self::GOOD };
+    pub(crate) const DEAD: Self = Self { errors: 1.0, failure: Class::ConnectError, ..Self::GOOD };
+    pub(crate) const SLOW: Self = Self { slower: 2.0, ..Self::GOOD };
 }
 
 /// The simulated data plane. Clones are the same plane.
@@ -31,8 +39,12 @@ pub(crate) struct Traffic(Arc<Mutex<Inner>>);
 struct Inner {
     splits: HashMap<Name, Split>,
     meters: HashMap<(Name, Name), VersionMeter>,
+    /// Of services whose canary is, or was, compared with a slice of this stable.
+    slices: HashMap<Name, (Name, VersionMeter)>,
     manners: BTreeMap<String, Manner>,
     requests_per_second: u32,
+    /// Fraction of the canary's requests that are drawn to stable in its stead.
+    misdrawn: f64,
     sent: BTreeMap<String, u64>,
     random: fastrand::Rng,
 }
@@ -42,8 +54,10 @@ impl Traffic {
         Self(Arc::new(Mutex::new(Inner {
             splits: HashMap::new(),
             meters: HashMap::new(),
+            slices: HashMap::new(),
             manners: BTreeMap::new(),
             requests_per_second,
+            misdrawn: 0.0,
             sent: BTreeMap::new(),
             random: fastrand::Rng::with_seed(seed),
         })))
@@ -62,6 +76,11 @@ impl Traffic {
         self.inner().requests_per_second = requests_per_second;
     }
 
+    /// From here on so large a part of what is drawn to the canary goes to stable.
+    pub(crate) fn misdraws(&self, part: f64) {
+        self.inner().misdrawn = part;
+    }
+
     pub(crate) fn split(&self, service: &Name) -> Option<Split> {
         self.inner().splits.get(service).cloned()
     }
@@ -74,30 +93,82 @@ impl Traffic {
     /// A tenth of a second of requests for every service.
     pub(crate) fn flow(&self) {
         let mut inner = self.inner();
-        let Inner { splits, meters, manners, requests_per_second, sent, random } = &mut *inner;
+        let Inner { splits, meters, slices, manners, requests_per_second, misdrawn, sent, random } = &mut *inner;
         for (service, split) in splits.iter() {
             for _ in 0..*requests_per_second / 10 {
-                let ticket = random.u16(..10_000);
-                let version = match &split.canary {
-                    Some((canary, weight)) if ticket < weight.basis_points() => canary,
-                    Some(_) | None => &split.stable,
-                };
+                let (version, in_slice) = drawn(split, random, *misdrawn);
                 let manner = manners.get(version.as_str()).copied().unwrap_or(Manner::GOOD);
-                let fails = random.f64() < manner.errors;
-                let outcome = Outcome {
-                    attempt: Attempt::First,
-                    class: if fails { manner.failure } else { Class::Success },
-                    judged: true,
-                    endpoint: (manner.failure != Class::ConnectError || !fails).then_some(0),
-                    group: random.u8(..16),
-                    paths: 0,
-                    total_us: None,
-                    latency_us: Some(random.u64(1_000..20_000)),
-                };
                 *sent.entry(version.to_string()).or_default() += 1;
-                if let Some(meter) = meters.get(&(service.clone(), version.clone())) {
-                    meter.record(0, &outcome);
+                let Some(meter) = meters.get(&(service.clone(), version.clone())) else { continue };
+                let slice = slices.get(service).filter(|_| in_slice).map(|(_, meter)| meter);
+                let meters = || [Some(meter), slice].into_iter().flatten();
+                meters().for_each(|meter| meter.begin(0, true));
+                let is_lost = random.f64() < manner.lost;
+                let outcome = answer(manner, split, random);
+                if !is_lost {
+                    meters().for_each(|meter| meter.record(0, &outcome));
                 }
+                meters().for_each(|meter| meter.end(0, outcome.total_us, !is_lost));
+            }
+        }
+    }
+}
+
+/// The version that a request draws, and whether it is in the slice of stable that the canary is compared with.
+fn drawn<'a>(split: &'a Split, random: &mut fastrand::Rng, misdrawn: f64) -> (&'a Name, bool) {
+    let ticket = random.u16(..10_000);
+    match (&split.canary, &split.baseline) {
+        (Some((canary, weight)), _) if ticket < weight.basis_points() => {
+            if random.f64() < misdrawn {
+                (&split.stable, false)
+            } else {
+                (canary, false)
+            }
+        }
+        (Some(_), Some((baseline, weight))) if ticket >= weight.complement().basis_points() => {
+            (baseline, *baseline == split.stable)
+        }
+        (_, _) => (&split.stable, false),
+    }
+}
+
+/// One answer. A fifth of the requests are to `/checkout`, the others elsewhere.
+fn answer(manner: Manner, split: &Split, random: &mut fastrand::Rng) -> Outcome {
+    let at_checkout = random.u8(..5) == 0;
+    let fails = random.f64() < manner.errors || (at_checkout && random.f64() < manner.errors_at_checkout);
+    let on = |path: &str| path == "/" || (at_checkout && path == "/checkout");
+    let paths = split.paths.iter().enumerate().filter(|(_, path)| on(path.as_str()));
+    let latency_us = (random.u64(1_000..20_000) as f64 * manner.slower) as u64;
+    Outcome {
+        attempt: Attempt::First,
+        class: if fails { manner.failure } else { Class::Success },
+        judged: true,
+        endpoint: (manner.failure != Class::ConnectError || !fails).then_some(0),
+        group: random.u8(..16),
+        paths: paths.fold(0, |mask, (place, _)| mask | 1 << place),
+        latency_us: Some(latency_us),
+        total_us: Some(latency_us + 500),
+    }
+}
+
+impl Inner {
+    /// What a split needs to be counted: a meter for a slice of its stable, and paths of its own.
+    fn divide(&mut self, service: &Name, split: &Split) {
+        let before = self.splits.insert(service.clone(), split.clone());
+        if before.is_none_or(|before| before.paths != split.paths) {
+            let of_versions = self.meters.iter().filter(|((of, _), _)| of == service).map(|(_, meter)| meter);
+            for meter in of_versions.chain(self.slices.get(service).map(|(_, meter)| meter)) {
+                meter.begin_paths();
+            }
+        }
+        if self.slices.get(service).is_some_and(|(of, _)| *of != split.stable) {
+            self.slices.remove(service);
+        }
+        if let Some((baseline, weight)) = &split.baseline {
+            assert!(*weight > Weight::ZERO, "a baseline of nothing");
+            if *baseline == split.stable {
+                let fresh = || (baseline.clone(), VersionMeter::new(1));
+                self.slices.entry(service.clone()).or_insert_with(fresh);
             }
         }
     }
@@ -117,11 +188,14 @@ impl DataPlane for Traffic {
                 inner.meters.insert(key, meter);
             }
         }
-        inner.splits.clone_from(splits);
+        inner.splits.retain(|service, _| splits.contains_key(service));
+        for (service, split) in splits {
+            inner.divide(service, split);
+        }
     }
 
     fn steer(&mut self, service: &Name, split: &Split) {
-        self.inner().splits.insert(service.clone(), split.clone());
+        self.inner().divide(service, split);
     }
 
     fn take(&mut self, service: &Name, version: &Name, window: &mut Window) {
@@ -131,11 +205,18 @@ impl DataPlane for Traffic {
         }
     }
 
-    fn take_slice(&mut self, _service: &Name, window: &mut Window) {
+    fn take_slice(&mut self, service: &Name, window: &mut Window) {
         window.clear();
+        if let Some((_, meter)) = self.inner().slices.get(service) {
+            meter.take(window);
+        }
     }
 
-    fn watch_latencies(&mut self, _service: &Name, _version: &Name, _us: [u64; 2]) {}
+    fn watch_latencies(&mut self, service: &Name, version: &Name, us: [u64; 2]) {
+        if let Some(meter) = self.inner().meters.get(&(service.clone(), version.clone())) {
+            meter.watch(us);
+        }
+    }
 
     fn tally(&self, service: &Name, version: &Name, read: &mut dyn FnMut(&Tally)) {
         if let Some(meter) = self.inner().meters.get(&(service.clone(), version.clone())) {

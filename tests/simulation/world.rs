@@ -180,10 +180,16 @@ impl World {
             assert_ne!(canary, &split.stable);
             assert!(*weight > Weight::ZERO && *weight <= Weight::FULL);
         }
+        check_baseline(state, &split);
         if let Some(rollout) = state.running() {
             assert!(!self.seen.ended_for_good.contains(&rollout.id), "rollout {} runs after its end", rollout.id);
             assert!(rollout.step < rollout.plan.steps.len());
+            assert!(rollout.plan.baseline != config::Baseline::Stable || split.baseline.is_none());
             assert!(split.canary.as_ref().is_none_or(|(canary, _)| *canary == rollout.canary));
+        }
+        if let Some(rollout) = &state.rollout {
+            assert!(!rollout.plan.dry_run || rollout.phase != Phase::RolledBack, "a verdict ended a dry run");
+            assert!(rollout.plan.dry_run || rollout.would_have_rolled_back == 0);
         }
         let phase = release.phase();
         let legal = release.allowed();
@@ -382,6 +388,16 @@ impl World {
     pub(crate) fn stable(&self) -> String {
         self.traffic.split(&name("shop")).unwrap().stable.to_string()
     }
+}
+
+/// A baseline is there only beside a canary that is compared with it, and both leave something of the traffic, or all of
+/// it is theirs.
+fn check_baseline(state: &State, split: &Split) {
+    let Some((baseline, weight)) = &split.baseline else { return };
+    let (canary, of_canary) = split.canary.as_ref().expect("nothing is compared");
+    assert!(state.running().is_some_and(|rollout| rollout.canary == *canary), "{split:?}");
+    assert!(baseline != canary && *weight > Weight::ZERO && weight <= of_canary, "{split:?}");
+    assert!(of_canary.basis_points() + weight.basis_points() <= 10_000, "{split:?}");
 }
 
 /// What was answered; none while it waits.

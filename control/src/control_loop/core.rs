@@ -15,7 +15,7 @@ use super::evidence::Evidence;
 use super::judged::{Judged, Recording};
 use super::known::Known;
 use super::link::{Link, Told};
-use super::looking::Windows;
+use super::looking::{Windows, exhibit};
 use super::reload::Reloading;
 use super::request::Remembered;
 use super::saving::Saving;
@@ -145,7 +145,7 @@ impl ControlCore {
         evidence: &mut Evidence,
     ) {
         let (name, moment) = (service.name.clone(), self.moment(now));
-        let (release, change) = match self.retired.remove(&name) {
+        let (mut release, change) = match self.retired.remove(&name) {
             Some(state) => Release::restore(service, state, pause, &moment),
             None => Release::begin(service, &moment),
         };
@@ -172,6 +172,9 @@ impl ControlCore {
             judged.new_step(now.wall);
             judged
         });
+        if let Some(judged) = &judged {
+            release.show(&judged.judge().judgement(), Some(exhibit(judged.judge())));
+        }
         self.services.insert(name.clone(), Served { judged, ..Served::new(release, known) });
         self.perform(now, &name, change);
     }

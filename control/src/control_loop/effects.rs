@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use super::Now;
 use super::core::ControlCore;
 use super::judged::Judged;
+use super::looking::exhibit;
 use super::served::Reply;
 use crate::command::Refused;
 use crate::rollout::{Change, Effect};
@@ -38,7 +39,9 @@ impl ControlCore {
         let Some(served) = self.services.get_mut(name) else { return };
         let Some(rollout) = served.release.state().running() else { return };
         served.known.follow(&rollout.stable);
-        served.judged = Some(Judged::begin(&self.recording, name, rollout, now.wall, served.known.lend()));
+        let judged = Judged::begin(&self.recording, name, rollout, now.wall, served.known.lend());
+        served.release.show(&judged.judge().judgement(), Some(exhibit(judged.judge())));
+        served.judged = Some(judged);
         // Those of a rollout that goes on are of its steps.
         (served.estimates, served.estimated_for) = (Vec::new(), 0);
     }

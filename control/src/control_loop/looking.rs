@@ -11,7 +11,7 @@ use super::core::ControlCore;
 use super::estimates::{self, Traffic};
 use super::judged::Ticked;
 use super::served::Served;
-use crate::judge::{Draws, Judgement, Tick};
+use crate::judge::{Draws, Judge, Judgement, Tick};
 use crate::rollout::{Event, Exhibit, State};
 use crate::view::Arms;
 
@@ -109,8 +109,7 @@ impl ControlCore {
         let judge = judged.judge();
         let judgement = judge.judgement();
         // Sentences cost more than the tests: they are made where somebody will read them.
-        let exhibit =
-            (second_over || calls_for_an_act(&judgement)).then(|| Exhibit { gates: judge.gates(), dispersion: None });
+        let exhibit = (second_over || calls_for_an_act(&judgement)).then(|| exhibit(judge));
         if let Ok(change) = served.release.transition(&moment, Event::Judged { judgement, exhibit }) {
             self.perform(now, name, change);
         }
@@ -154,12 +153,17 @@ impl Served {
             requests_per_second: versions.iter().map(|version| shown(&version.name).requests_per_second).sum(),
             error_rate: shown(&state.stable).error_rate.unwrap_or(0.0),
         };
-        let (plan, first, background) = match (state.running(), &self.judged) {
-            (Some(rollout), Some(judged)) => (&rollout.plan, rollout.step, judged.judge().background()),
-            (_, _) => (&self.release.service().plan, 0, self.known.background()),
+        let (plan, first, phi) = match (state.running(), &self.judged) {
+            (Some(rollout), Some(judged)) => (&rollout.plan, rollout.step, judged.judge().dispersion()),
+            (_, _) => (&self.release.service().plan, 0, self.known.background().dispersion()),
         };
-        self.estimates = estimates::of_steps(plan, first, traffic, background);
+        self.estimates = estimates::of_steps(plan, first, traffic, phi);
     }
+}
+
+/// What people see of the evidence.
+pub(super) fn exhibit(judge: &Judge) -> Exhibit {
+    Exhibit { gates: judge.gates(), dispersion: judge.dispersion() }
 }
 
 /// Whether a person or the split is to hear of this at once.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::statistics::Latencies;
 use crate::statistics::placebo::{Cell, Placebo, scale_phi, tolerance_ratio};
+use crate::view::Dispersion;
 
 /// So many latencies must be remembered before anything is said of where they lie.
 pub(super) const ENOUGH_LATENCIES: f64 = 200.0;
@@ -121,6 +122,13 @@ impl Background {
     #[must_use]
     pub const fn watched_us(&self) -> Option<[u64; 2]> {
         self.watched_us
+    }
+
+    /// How bursty stable's events are, up to the last full second; none before it was measured.
+    #[must_use]
+    pub fn dispersion(&self) -> Option<Dispersion> {
+        let [errors, latency] = self.bursts().phi();
+        self.is_measured().then_some(Dispersion { errors, latency })
     }
 
     /// Ends the second before this one, where it is another; says whether it is.

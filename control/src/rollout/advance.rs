@@ -20,11 +20,8 @@ const ON_DEADLINE: &str = "; resume to begin the step anew, promote, or abort";
 impl Release {
     /// Time has passed and the tests have spoken.
     pub(super) fn judged(&mut self, moment: &Moment, judgement: &Judgement, exhibit: Option<Exhibit>) -> Change {
+        self.show(judgement, exhibit);
         let Some(rollout) = self.state.running() else { return Change::default() };
-        (self.reading.requests, self.reading.failed) = (judgement.requests, judgement.failed);
-        if let Some(Exhibit { gates, dispersion }) = exhibit {
-            (self.reading.gates, self.reading.dispersion) = (gates, dispersion);
-        }
         if rollout.plan.dry_run {
             return self.judged_dry(moment, judgement);
         }
@@ -37,6 +34,14 @@ impl Release {
                 self.at_once(moment, next, vec![News { kind: "warning", text }])
             }
             None => self.advance_when_due(moment, judgement),
+        }
+    }
+
+    /// What people see of the running rollout from here on.
+    pub fn show(&mut self, judgement: &Judgement, exhibit: Option<Exhibit>) {
+        (self.reading.requests, self.reading.failed) = (judgement.requests, judgement.failed);
+        if let Some(Exhibit { gates, dispersion }) = exhibit {
+            (self.reading.gates, self.reading.dispersion) = (gates, dispersion);
         }
     }
 
@@ -187,8 +192,11 @@ impl Release {
         Some(format!("waiting for proof{of}"))
     }
 
+    /// The gates of the plan that have not passed. The breaker and the check of the traffic are none of them.
     fn not_passed(&self) -> impl Iterator<Item = &GateView> {
-        self.reading.gates.iter().filter(|gate| gate.verdict != Verdict::Pass)
+        let of_plan = self.state.running().map_or(&[][..], |rollout| &rollout.plan.gates);
+        let is_of_plan = |gate: &&GateView| of_plan.iter().any(|planned| planned.name.as_str() == gate.name);
+        self.reading.gates.iter().filter(|gate| gate.verdict != Verdict::Pass).filter(is_of_plan)
     }
 
     /// Why a step that is over its deadline could not end, gate by gate.

@@ -64,7 +64,7 @@ fn at_a_deadline_that_holds_it_pauses_and_says_which_gate_lacks_what() {
         vec![
             named("errors", Verdict::Inconclusive, Some(0.634)),
             named("latency", Verdict::NoData, None),
-            named("limit", Verdict::Pass, Some(1.0)),
+            named("traffic", Verdict::Inconclusive, None),
         ]
     };
     world.seconds += 89;
