@@ -301,8 +301,10 @@ fn status_of_one_service_says_what_is_judged_how_and_how_long_it_will_take() {
     world.show(rollout.clone(), Vec::new());
     let (ended, out) = world.run("status shop");
     assert_eq!(ended.unwrap(), Exit::Done);
-    let of_rollout: String = out.lines().skip(3).map(|line| format!("{line}\n")).collect();
     expect![[r#"
+        shop  (generation 42)
+          VERSION  ROLE      WEIGHT  REQ/S  ERRORS     P50     P99  HEALTHY  IN FLIGHT
+          v1       stable       95%  950.0   0.12%  2.4 ms  108 ms      2/2          3
           v2       canary        5%   50.0       -       -       -      0/2          3
           v3       baseline      0%    0.0       -       -       -      0/2          3
           rollout of v2 (plan default): progressing, step 2 of 4, canary 5%, held 31 s of 2 min
@@ -315,7 +317,7 @@ fn status_of_one_service_says_what_is_judged_how_and_how_long_it_will_take() {
             at this traffic, step 4 (50%): harm of the margin's size shows in about 5 s, no canary would pass
           differs from the file: stable is v1, the file says v0
           warning: no [31m gates
-    "#]].assert_eq(&of_rollout);
+    "#]].assert_eq(&out);
     let (_, brief) = world.run("status");
     assert_eq!(brief.matches("at this traffic").count(), 1, "only the present step");
 
