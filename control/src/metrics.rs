@@ -3,23 +3,18 @@
 //! Labels come from the configuration alone, never from a request, so the number of series is bounded by the file.
 //! A class is written once it was seen; `2xx` and `5xx` are always, so that rates work from the first request on.
 
+mod counts;
 mod text;
 
-use std::sync::LazyLock;
+use meter::{Attempt, Class};
 
-use meter::{Attempt, Class, LatencyCounts, latency_bounds_us};
-
+use self::counts::BOUNDS_US;
+pub use self::counts::{Histogram, VersionCounts};
 use self::text::{Kind, Page};
 use crate::view::{Phase, ServiceSnapshot, Snapshot};
 
 /// The content type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Upper bounds of the histograms' buckets, in microseconds.
-const BOUNDS_US: [u64; 15] = [
-    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
-    10_000_000, 30_000_000, 60_000_000,
-];
 
 /// The service label of requests that matched none.
 const UNMATCHED: &str = "-";
@@ -67,8 +62,8 @@ fn counters(page: &mut Page, snapshot: &Snapshot) {
         "First attempts on the version drawn, by class: what is judged.",
     );
     for (service, it) in services(snapshot) {
-        for (version, tally) in &it.tallies {
-            for (class, count) in Class::ALL.into_iter().zip(tally.judged) {
+        for (version, counts) in &it.counts {
+            for (class, count) in Class::ALL.into_iter().zip(counts.judged) {
                 if is_shown(class, count) {
                     page.sample("", &[("service", service), ("version", version), ("class", class.label())], count);
                 }
@@ -77,9 +72,9 @@ fn counters(page: &mut Page, snapshot: &Snapshot) {
     }
     page.family("tidegate_attempts_total", Kind::Counter, "Every attempt on a version, by kind and class.");
     for (service, it) in services(snapshot) {
-        for (version, tally) in &it.tallies {
-            for (kind, counts) in Attempt::ALL.into_iter().zip(tally.attempts) {
-                for (class, count) in Class::ALL.into_iter().zip(counts) {
+        for (version, counts) in &it.counts {
+            for (kind, of_kind) in Attempt::ALL.into_iter().zip(counts.attempts) {
+                for (class, count) in Class::ALL.into_iter().zip(of_kind) {
                     if count > 0 || (kind == Attempt::First && is_shown(class, count)) {
                         let labels = [
                             ("service", service),
@@ -116,30 +111,21 @@ fn histograms(page: &mut Page, snapshot: &Snapshot) {
         "Whole requests drawn to a version, from their head to their last byte.",
     );
     for (service, it) in services(snapshot) {
-        for (version, tally) in &it.tallies {
-            histogram(page, service, version, &[&tally.duration]);
+        for (version, counts) in &it.counts {
+            histogram(page, service, version, &counts.duration);
         }
     }
     page.family("tidegate_time_to_first_byte_seconds", Kind::Histogram, "Judged latency: from a ready upstream connection to the response head, or to the failure or the client's leaving before it.");
     for (service, it) in services(snapshot) {
-        for (version, tally) in &it.tallies {
-            histogram(page, service, version, &[&tally.latency_good, &tally.latency_bad]);
+        for (version, counts) in &it.counts {
+            histogram(page, service, version, &counts.first_byte);
         }
     }
 }
 
-/// One version's histogram: the sum of `parts`.
-fn histogram(page: &mut Page, service: &str, version: &str, parts: &[&LatencyCounts]) {
-    static LOWER: LazyLock<Vec<u64>> = LazyLock::new(latency_bounds_us);
-    let mut in_bucket = [0_u64; BOUNDS_US.len() + 1];
-    let mut sum_us = 0.0;
-    for (fine, count) in parts.iter().flat_map(|part| part.iter()) {
-        let Some(lower) = LOWER.get(fine).copied() else { continue };
-        // The last fine bucket has no successor; its own width is that of the one before.
-        let width = LOWER.get(fine + 1).map_or(1 << 18, |next| next - lower);
-        in_bucket[BOUNDS_US.partition_point(|bound| *bound < lower)] += count;
-        sum_us += count as f64 * (lower as f64 + (width - 1) as f64 / 2.0);
-    }
+/// One version's histogram.
+fn histogram(page: &mut Page, service: &str, version: &str, histogram: &Histogram) {
+    let Histogram { in_bucket, sum_us } = histogram;
     let mut below = 0;
     for (count, bound) in in_bucket.iter().zip(BOUNDS_US) {
         below += count;
@@ -192,6 +178,16 @@ fn rollouts(page: &mut Page, snapshot: &Snapshot) {
             if let Some(evidence) = gate.log_evidence {
                 page.sample("", &[("service", service), ("gate", &gate.name)], evidence);
             }
+        }
+    }
+    page.family(
+        "tidegate_dry_run_rollbacks",
+        Kind::Gauge,
+        "How often the latest rollout, a dry run, would have been rolled back; none for other rollouts.",
+    );
+    for (service, it) in services(snapshot) {
+        if let Some(rollout) = it.view.rollout.as_ref().filter(|rollout| rollout.dry_run) {
+            page.sample("", &[("service", service)], rollout.would_have_rolled_back);
         }
     }
     page.family("tidegate_rollouts_total", Kind::Counter, "Ended rollouts, by outcome.");

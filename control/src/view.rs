@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use meter::{Class, Tally};
+use meter::Class;
 use serde::{Deserialize, Serialize};
+
+use crate::metrics::VersionCounts;
 
 /// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]
@@ -28,15 +30,14 @@ pub struct Snapshot {
 pub struct ServiceSnapshot {
     /// As the API shows it.
     pub view: ServiceView,
-    /// Tallies by version name, as of the last full second. Shared, because they are large and the view is built anew
-    /// at each tick.
-    pub tallies: BTreeMap<String, Arc<Tally>>,
+    /// What each version did, by its name, as of the last full second.
+    pub counts: BTreeMap<String, Arc<VersionCounts>>,
     /// What clients got, by class in the order of [`Class::ALL`].
     pub responses: [u64; Class::ALL.len()],
     /// Ended rollouts of this process and the journal, by outcome phase.
     pub outcomes: BTreeMap<Phase, u64>,
     /// Ended rollouts, newest first; at most 20.
-    pub history: Vec<RolloutView>,
+    pub history: Vec<Arc<RolloutView>>,
 }
 
 /// A service.

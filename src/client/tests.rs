@@ -69,10 +69,10 @@ impl World {
     fn show_whole(&self, view: ServiceView, history: Vec<RolloutView>) {
         let service = ServiceSnapshot {
             view,
-            tallies: HashMap::new().into_iter().collect(),
+            counts: HashMap::new().into_iter().collect(),
             responses: [0; meter::Class::ALL.len()],
             outcomes: HashMap::new().into_iter().collect(),
-            history,
+            history: history.into_iter().map(Arc::new).collect(),
         };
         let services = [("shop".to_owned(), Arc::new(service))].into();
         self.snapshot.store(Arc::new(Snapshot { services, ready: true, ..Snapshot::default() }));

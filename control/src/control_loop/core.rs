@@ -186,7 +186,7 @@ impl ControlCore {
         self.plane.install(&self.resolved, &splits);
         self.installing = false;
         for served in self.services.values_mut() {
-            served.read_tallies(self.plane.as_ref());
+            served.read_counts(self.plane.as_ref());
             served.changed = true;
         }
         tracing::info!(services = splits.len(), at = %now.wall, "configuration installed");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use config::Name;
-use meter::{Tally, Window};
+use meter::Window;
 use tokio::sync::oneshot;
 
 use super::figures::Figures;
@@ -12,6 +12,7 @@ use super::judged::Judged;
 use super::known::Known;
 use super::looking::Steadiness;
 use crate::command::Refused;
+use crate::metrics::VersionCounts;
 use crate::plane::DataPlane;
 use crate::rollout::Release;
 use crate::view::{RolloutView, ServiceView, StepEstimate};
@@ -33,7 +34,7 @@ pub(super) struct Served {
     pub(super) waiting: Vec<(u64, Reply)>,
     pub(super) figures: HashMap<Name, Figures>,
     /// As of the last full second.
-    pub(super) tallies: BTreeMap<String, Arc<Tally>>,
+    pub(super) counts: BTreeMap<String, Arc<VersionCounts>>,
     /// Whether people have not seen the latest state yet.
     pub(super) changed: bool,
 }
@@ -60,7 +61,7 @@ impl Served {
             estimated_for: 0,
             waiting: Vec::new(),
             figures: HashMap::new(),
-            tallies: BTreeMap::new(),
+            counts: BTreeMap::new(),
             changed: true,
         }
     }
@@ -79,16 +80,16 @@ impl Served {
         let service = Arc::clone(self.release.service());
         self.figures.retain(|name, _| service.versions.iter().any(|version| version.name == *name));
         self.figures.values_mut().for_each(|figures| figures.turn(bounds_us));
-        self.read_tallies(plane);
+        self.read_counts(plane);
     }
 
     /// Reads the tallies for people.
-    pub(super) fn read_tallies(&mut self, plane: &dyn DataPlane) {
+    pub(super) fn read_counts(&mut self, plane: &dyn DataPlane) {
         let service = self.release.service();
-        self.tallies.clear();
+        self.counts.clear();
         for version in &service.versions {
             plane.tally(&service.name, &version.name, &mut |tally| {
-                self.tallies.insert(version.name.to_string(), Arc::new(tally.clone()));
+                self.counts.insert(version.name.to_string(), Arc::new(VersionCounts::of(tally)));
             });
         }
     }

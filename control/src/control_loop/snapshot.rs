@@ -58,10 +58,10 @@ pub(super) fn of_service(core: &ControlCore, now: Now, name: &Name) -> Option<Se
     let state = served.release.state();
     Some(ServiceSnapshot {
         view,
-        tallies: served.tallies.clone(),
+        counts: served.counts.clone(),
         responses: core.plane.responses(Some(name)),
         outcomes: state.outcomes.clone(),
-        history: state.history.iter().map(|ended| (**ended).clone()).collect(),
+        history: state.history.clone(),
     })
 }
 

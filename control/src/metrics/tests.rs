@@ -175,7 +175,7 @@ fn snapshot() -> Snapshot {
     responses[Class::Local as usize] = 5;
     let service = ServiceSnapshot {
         view,
-        tallies: [("v1".to_owned(), Arc::new(tally())), ("v2".to_owned(), Arc::default())].into(),
+        counts: [("v1".to_owned(), Arc::new(VersionCounts::of(&tally()))), ("v2".to_owned(), Arc::default())].into(),
         responses,
         outcomes: [(Phase::RolledBack, 2)].into(),
         history: Vec::new(),
@@ -270,4 +270,19 @@ fn an_empty_snapshot_is_a_legal_page() {
     let page = parse(&render(&Snapshot::default()));
     assert_eq!(page.value("tidegate_config_last_reload_success", &[]), Some(0.0));
     assert_eq!(page.value("tidegate_journal_writable", &[]), Some(1.0));
+}
+
+#[test]
+fn a_dry_run_says_how_often_it_would_have_been_rolled_back_and_other_rollouts_do_not() {
+    let of_rollout = |dry_run, times| {
+        let mut snapshot = snapshot();
+        let mut service = Arc::into_inner(snapshot.services.remove("shop").unwrap()).unwrap();
+        let rollout = service.view.rollout.as_mut().unwrap();
+        (rollout.dry_run, rollout.would_have_rolled_back) = (dry_run, times);
+        snapshot.services.insert("shop".into(), Arc::new(service));
+        parse(&render(&snapshot)).samples.remove("tidegate_dry_run_rollbacks")
+    };
+    assert_eq!(of_rollout(false, 0), None);
+    let labels = BTreeMap::from([("service".to_owned(), "shop".to_owned())]);
+    assert_eq!(of_rollout(true, 3), Some(vec![(labels, 3.0)]));
 }

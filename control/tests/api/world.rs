@@ -312,10 +312,13 @@ pub(crate) fn snapshot(ready: bool) -> Snapshot {
     let service = |name: &str, rollout: Option<RolloutView>| {
         let snapshot = ServiceSnapshot {
             view: ServiceView { rollout: rollout.clone(), ..view(name) },
-            tallies: HashMap::new().into_iter().collect(),
+            counts: HashMap::new().into_iter().collect(),
             responses: [0; meter::Class::ALL.len()],
             outcomes: HashMap::new().into_iter().collect(),
-            history: rollout.into_iter().map(|rollout| RolloutView { phase: Phase::RolledBack, ..rollout }).collect(),
+            history: rollout
+                .into_iter()
+                .map(|rollout| Arc::new(RolloutView { phase: Phase::RolledBack, ..rollout }))
+                .collect(),
         };
         (name.to_owned(), Arc::new(snapshot))
     };
