@@ -51,6 +51,11 @@ impl Row {
         Self { name, kind, scene, seconds: 1_000.0 }
     }
 
+    fn of(mut self, service: Service) -> Self {
+        self.scene.service = service;
+        self
+    }
+
     fn trickle(name: &'static str, service: Service, seconds: f64) -> Self {
         let scene = Scene { service, failures: Failures::alike(0.01), timing: None, history: 3_600 };
         Self { name, kind: Kind::Shared, scene, seconds }
@@ -74,10 +79,12 @@ fn rows_of_errors() -> Vec<Row> {
         Row::errors("each by itself, 2 %", Shared, Failures::alike(0.02), 600),
         Row::errors("diurnal, 0.1 % to 1 %", Shared, Diurnal, 600),
         Row::errors("shared incidents, 30 %", Shared, Incidents, 600),
-        Row::trickle("1 request/s, 10 % canary, 24 h", Service { rate: 1.0, weight: 1_000, ..slow }, 86_400.0),
-        Row::trickle("10 requests/s, 5 % canary, 8 h", slow, 28_800.0),
+        Row::trickle("1 request/s, 10 % canary, 8 h", Service { rate: 1.0, weight: 1_000, ..slow }, 28_800.0),
+        Row::trickle("10 requests/s, 5 % canary, 4 h", slow, 14_400.0),
         Row::errors("sticky sessions, 6 failures each", Bursty, Sticky, 600),
         Row::errors("instances sway (AR(1))", Bursty, PodSway, 600),
+        Row::errors("the same, one instance has 50 %", Bursty, PodSway, 600)
+            .of(Service { weight: 5_000, ..Service::USUAL }),
         Row::errors("instances blip, each in 200 s", Bursty, PodBlips { every: 200.0 }, 3_600),
         Row::errors("instances blip, each in 2 000 s", Bursty, PodBlips { every: 2_000.0 }, 3_600),
         Row::errors("instances differ for good", Bursty, PodsDiffer, 600),

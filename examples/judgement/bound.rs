@@ -5,6 +5,8 @@
 //! is not, requests of both versions only tell that the two differ: `w KL(canary || mix) + (1-w) KL(stable || mix)` nats
 //! a request, `mix` being what all requests together look like at the split `w`.
 
+use control::statistics::levels::{EDGE_QUANTILES, LEVELS};
+
 use crate::timing::Latency;
 
 /// Seconds until `ln(1/alpha)` nats, on average and at the best.
@@ -38,28 +40,58 @@ impl Stream {
 
     /// The canary fails with chance `canary`, stable with chance `stable`.
     pub(crate) fn of_errors(self, stable: f64, canary: f64) -> Bound {
-        let mix = self.weight * canary + (1.0 - self.weight) * stable;
-        let two = self.weight * bernoulli(canary, mix) + (1.0 - self.weight) * bernoulli(stable, mix);
-        self.bound(bernoulli(canary, stable), two)
+        self.of_chances([(canary, stable), (1.0 - canary, 1.0 - stable)].into_iter())
     }
 
     /// The canary's latencies are distributed so, stable's so.
     pub(crate) fn of_latencies(self, stable: &Latency, canary: &Latency) -> Bound {
-        let mix = |c: f64, s: f64| self.weight * c + (1.0 - self.weight) * s;
-        let known = canary.integrate(stable, nats);
-        let two = canary
-            .integrate(stable, |c, s| self.weight * nats(c, mix(c, s)) + (1.0 - self.weight) * nats(s, mix(c, s)));
+        self.of_chances(canary.chances(stable))
+    }
+
+    /// The same for a test of stochastic order on levels: all that it sees of a latency is its level between stable's
+    /// quantiles, and all that it can bet on is that higher levels have become likelier, the more the higher.
+    pub(crate) fn of_levels(self, stable: &Latency, canary: &Latency) -> Bound {
+        let mut levels = [(0.0, 0.0); LEVELS];
+        let (mut level, mut below) = (0, 0.0);
+        for (c, s) in canary.chances(stable) {
+            while EDGE_QUANTILES.get(level).is_some_and(|edge| below >= *edge) {
+                level += 1;
+            }
+            levels[level].0 += c;
+            levels[level].1 += s;
+            below += s;
+        }
+        self.of_chances(rising(&levels).into_iter())
+    }
+
+    /// Of whatever can happen to a request, the chance of each for the canary and for stable.
+    fn of_chances(self, chances: impl Iterator<Item = (f64, f64)>) -> Bound {
+        let (mut known, mut two) = (0.0, 0.0);
+        for (c, s) in chances {
+            let mix = self.weight * c + (1.0 - self.weight) * s;
+            known += nats(c, s);
+            two += self.weight * nats(c, mix) + (1.0 - self.weight) * nats(s, mix);
+        }
         self.bound(known, two)
     }
+}
+
+/// Pools adjacent levels until the canary's chance over stable's rises from each to the next.
+fn rising(levels: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut pooled: Vec<(f64, f64)> = Vec::new();
+    for level in levels {
+        let (mut c, mut s) = *level;
+        while let Some((before_c, before_s)) = pooled.pop_if(|(before_c, before_s)| *before_c * s >= c * *before_s) {
+            (c, s) = (c + before_c, s + before_s);
+        }
+        pooled.push((c, s));
+    }
+    pooled
 }
 
 /// One point's part of a divergence; where the other law has nothing this is infinite.
 fn nats(of: f64, from: f64) -> f64 {
     if of > 0.0 { of * (of / from).ln() } else { 0.0 }
-}
-
-fn bernoulli(of: f64, from: f64) -> f64 {
-    nats(of, from) + nats(1.0 - of, 1.0 - from)
 }
 
 #[cfg(test)]
@@ -88,6 +120,22 @@ mod tests {
             STREAM.of_latencies(&latency, &latency.slower(0.1)).known,
             100f64.ln() / (50.0 * shift * shift / 2.0),
         );
+    }
+
+    #[test]
+    fn levels_know_less_than_latencies_and_not_much_less_of_a_shift() {
+        let latency = Latency::log_normal();
+        let slower = latency.slower(0.1);
+        let (whole, levels) = (STREAM.of_latencies(&latency, &slower), STREAM.of_levels(&latency, &slower));
+        let lost = levels.two_sample / whole.two_sample;
+        assert!((1.0..1.1).contains(&lost), "{lost}");
+    }
+
+    #[test]
+    fn levels_are_pooled_until_their_ratios_rise() {
+        assert_eq!(rising(&[(1.0, 1.0), (2.0, 4.0), (3.0, 1.0)]), [(3.0, 5.0), (3.0, 1.0)]);
+        assert_eq!(rising(&[(1.0, 2.0), (2.0, 2.0)]), [(1.0, 2.0), (2.0, 2.0)]);
+        assert_eq!(rising(&[(2.0, 1.0), (1.0, 1.0), (1.0, 2.0)]), [(4.0, 4.0)]);
     }
 
     #[test]

@@ -129,7 +129,7 @@ where
 
 fn draw_evidence(area: &Svg<'_>, curves: &[Curve]) -> anyhow::Result<()> {
     let titles = ["seconds since the rollout began", "evidence of harm, % of what a rollback needs"];
-    let mut chart = chart(area, 0.0..SHOWN, -25.0..125.0, titles, [13, 7])?;
+    let mut chart = chart(area, 0.0..SHOWN, -50.0..125.0, titles, [13, 8])?;
     chart.draw_series(DashedLineSeries::new([(0.0, 100.0), (SHOWN, 100.0)], 7, 5, INK.stroke_width(1)))?;
     let above = text(14).pos(Pos::new(HPos::Right, VPos::Bottom));
     chart.draw_series([Text::new("the canary is taken back", (SHOWN - 1.0, 102.0), above)])?;
@@ -143,7 +143,7 @@ fn draw_evidence(area: &Svg<'_>, curves: &[Curve]) -> anyhow::Result<()> {
         chart.draw_series(end.map(|end| Circle::new(*end, 5, colour.filled())))?;
     }
     let mut legend = chart.configure_series_labels();
-    legend.position(SeriesLabelPosition::Coordinate(500, 205)).background_style(PAPER).border_style(FAINT);
+    legend.position(SeriesLabelPosition::Coordinate(500, 185)).background_style(PAPER).border_style(FAINT);
     legend.label_font(text(14)).margin(8);
     legend.draw()?;
     Ok(())
@@ -159,17 +159,14 @@ fn draw_delays(area: &Svg<'_>, points: &[Point], longest: f64) -> anyhow::Result
     let titles = ["shortest mean delay that any test could have (two-sample bound), seconds", "mean delay, seconds"];
     let range = || (0.1..longest).log_scale();
     let mut chart = chart(area, range(), range(), titles, [5, 5])?;
-    for (factor, label) in [(1.0, "bound"), (1.6, "1.6 ×"), (2.2, "2.2 ×")] {
-        let line = [(0.1, 0.1 * factor), (longest / factor, longest)];
-        chart.draw_series(DashedLineSeries::new(
-            line,
-            6,
-            if factor == 1.0 { 0 } else { 5 },
-            INK.mix(0.6).stroke_width(1),
-        ))?;
-        let side = text(13).pos(Pos::new(HPos::Right, VPos::Bottom));
-        let at = longest / factor * 0.9;
-        chart.draw_series([Text::new(label, (at, at * factor), side)])?;
+    for (factor, label, colour) in
+        [(1.0, "the bound", INK), (1.6, "1.6 × the bound", GREEN), (2.2, "2.2 × the bound", AMBER)]
+    {
+        let line = LineSeries::new([(0.1, 0.1 * factor), (longest / factor, longest)], colour.stroke_width(1));
+        chart
+            .draw_series(line)?
+            .label(label)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(1)));
     }
     let kinds = [
         ("errors, the test alone", RED, true, false),

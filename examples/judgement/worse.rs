@@ -10,7 +10,7 @@ use crate::gates::{default_plan, judged, tolerating_nothing, without_warmup};
 use crate::rival::Threshold;
 use crate::service::{Scene, Service, Traffic};
 use crate::swaying::{Sway, Timing};
-use crate::table::{Goal, Table, Times, factor, figure, minutes, times};
+use crate::table::{Goal, Table, Times, factor, figure, times};
 use crate::timing::Latency;
 use crate::watch::{Outcome, PLAIN_ALPHA, Plain, Watcher, contest};
 
@@ -19,6 +19,9 @@ const SHORTEST_BOUND: f64 = 3.0;
 /// The goals: so many times the bound, for a test alone and in the family.
 const PLAIN_GOAL: f64 = 1.6;
 const FAMILY_GOAL: f64 = 2.2;
+
+/// No rollout is followed for longer than so many seconds.
+const LONGEST: f64 = 7_200.0;
 
 /// One point of the plot of delays.
 #[derive(Debug, Clone, Copy)]
@@ -167,7 +170,8 @@ pub(crate) fn late_errors(crew: &Crew) -> anyhow::Result<Table> {
 
 /// Latency from the first request on.
 pub(crate) fn in_latency(crew: &Crew, goals: &mut Vec<Goal>, points: &mut Vec<Point>) -> anyhow::Result<Table> {
-    let heads = ["latency", "bound: known, two-sample", "T2 alone", "× bound", "**in the family**", "× bound"];
+    let heads =
+        ["latency", "bound: known, two-sample, on levels", "T2 alone", "× bound", "**in the family**", "× bound"];
     let mut table = Table::new(heads.into_iter().chain(["canary requests", "default tolerance (5 %)"]));
     for (name, stable, canary) in of_latency() {
         let bound = STREAM.of_latencies(&stable, &canary);
@@ -177,7 +181,7 @@ pub(crate) fn in_latency(crew: &Crew, goals: &mut Vec<Goal>, points: &mut Vec<Po
         let timing = Some(Timing { stable, canary, sway: Sway::None });
         let history = crew.seconds(600.0) as u32;
         let scene = Scene { service, failures: Failures::alike(0.001), timing, history };
-        let within = crew.seconds((12.0 * bound.two_sample).clamp(60.0, 7_200.0));
+        let within = crew.seconds((30.0 * bound.two_sample).clamp(300.0, LONGEST));
         let plans = plans();
         let outcomes = crew.simulate(&name, 200, |chance| {
             let (mut traffic, background) = Traffic::begin(scene, chance);
@@ -187,12 +191,12 @@ pub(crate) fn in_latency(crew: &Crew, goals: &mut Vec<Goal>, points: &mut Vec<Po
         let found = Found::of(&outcomes, 0.0);
         found.goals(&name, bound, goals);
         points.extend(found.point(bound, false));
-        let bounds = format!("{}, {}", figure(bound.known), figure(bound.two_sample));
+        let levels = STREAM.of_levels(&stable, &canary).two_sample;
+        let bounds = format!("{}, {}, {}", figure(bound.known), figure(bound.two_sample), figure(levels));
         let mut cells = vec![format!("{name}{}", if quick { "" } else { " ¹" }), bounds];
         cells.extend(found.cells(bound.two_sample, within));
         table.row(cells);
     }
-    crew.say(&format!("latency rows marked ¹ are looked at once a second; {} at the most", minutes(7_200.0)));
     Ok(table)
 }
 
