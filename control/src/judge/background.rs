@@ -24,7 +24,7 @@ const SCALES: usize = 7;
 const DECAY: f64 = 0.999_807_477_651_317_4;
 
 /// Learnt from stable traffic alone, so that nothing in it depends on the canary.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Saved", into = "Saved")]
 pub struct Background {
     /// The wall-clock second of the latest traffic.
@@ -87,19 +87,6 @@ pub(super) struct Temper {
     pub(super) latency: f64,
     /// The ratio to stable's rate that has to be tolerated because instances differ, at least 1.
     pub(super) ratio: f64,
-}
-
-impl Default for Background {
-    fn default() -> Self {
-        Self {
-            second: None,
-            seconds: 0,
-            latencies: Recent::default(),
-            watched_us: None,
-            endpoints: Grouping::default(),
-            keys: Grouping::default(),
-        }
-    }
 }
 
 impl Default for Grouping {

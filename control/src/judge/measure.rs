@@ -180,10 +180,10 @@ impl Measure {
         }
     }
 
-    /// Gives what there is of a population, whatever there is: for a change of weights.
+    /// Gives what there is of a population, if there is anything: for a change of weights.
     pub(super) fn flush(&mut self, place: usize, seconds: u64) -> Option<Batch> {
         let population = &mut self.populations[place];
-        let batch = population.batcher.flush()?;
+        let batch = population.batcher.flush().filter(|batch| batch.requests != Arms::default())?;
         population.closed(&batch, seconds);
         Some(batch)
     }
@@ -300,7 +300,7 @@ impl Population {
             self.seen_at.canary = Some(seconds);
         }
         add(&mut self.in_step, requests);
-        let batch = self.batcher.push(Batch { requests, bad, ..Batch::default() })?;
+        let batch = self.batcher.push(Batch { requests, bad })?;
         self.closed(&batch, seconds);
         Some(batch)
     }

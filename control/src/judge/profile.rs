@@ -113,14 +113,20 @@ impl Profile {
     }
 }
 
-/// The buckets that hold something, and the timeouts.
+/// Counts of successive buckets, each run with the number of its first; and the timeouts.
 #[derive(Debug, Serialize, Deserialize)]
-struct Saved(Vec<(usize, u64)>, u64);
+struct Saved(Vec<(usize, Vec<u64>)>, u64);
 
 impl From<Profile> for Saved {
     fn from(profile: Profile) -> Self {
-        let counts = profile.counts.iter().copied().enumerate().filter(|(_, count)| *count > 0).collect();
-        Self(counts, profile.timeouts)
+        let mut runs: Vec<(usize, Vec<u64>)> = Vec::new();
+        for (bucket, count) in profile.counts.iter().copied().enumerate().filter(|(_, count)| *count > 0) {
+            match runs.last_mut() {
+                Some((first, run)) if *first + run.len() == bucket => run.push(count),
+                Some(_) | None => runs.push((bucket, vec![count])),
+            }
+        }
+        Self(runs, profile.timeouts)
     }
 }
 
@@ -132,11 +138,12 @@ pub(super) struct NoBucket;
 impl TryFrom<Saved> for Profile {
     type Error = NoBucket;
 
-    fn try_from(Saved(counts, timeouts): Saved) -> Result<Self, NoBucket> {
+    fn try_from(Saved(runs, timeouts): Saved) -> Result<Self, NoBucket> {
         let mut profile = Self { counts: Box::default(), timeouts };
-        for (bucket, count) in counts {
+        for (first, run) in runs {
             profile.need_counts();
-            *profile.counts.get_mut(bucket).ok_or(NoBucket)? = count;
+            let end = first.checked_add(run.len()).ok_or(NoBucket)?;
+            profile.counts.get_mut(first..end).ok_or(NoBucket)?.copy_from_slice(&run);
         }
         Ok(profile)
     }

@@ -136,6 +136,7 @@ impl Record {
         self.step_at = self.seconds;
         self.step_requests = Arms::default();
         self.of_stable_in_step = 0;
+        self.gates.iter_mut().for_each(|gate| gate.estimate = None);
     }
 
     /// The canary has endpoints that had no traffic yet.

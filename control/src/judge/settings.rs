@@ -312,10 +312,9 @@ mod tests {
         let margin = |quantile: f64| {
             let GateRule::Latency { tolerance, margin, of, .. } = GateRule::LATENCY else { panic!() };
             let quantile = config::Quantile::new(quantile).ok();
-            match Rule::from(GateRule::Latency { quantile, tolerance, margin, of }) {
-                Rule::Quantile { margin, .. } => margin,
-                other => panic!("{other:?}"),
-            }
+            let rule = Rule::from(GateRule::Latency { quantile, tolerance, margin, of });
+            let Rule::Quantile { margin, .. } = rule else { panic!("{rule:?}") };
+            margin
         };
         assert_eq!([margin(0.5), margin(0.95), margin(0.99)], [0.25, 0.25, 0.5]);
     }

@@ -1,6 +1,11 @@
+mod baselines;
+pub(super) mod clients;
 mod golden;
+mod latency;
+mod proof;
 mod restart;
 mod sentences;
+mod signals;
 mod simulation;
 
 use std::time::Duration;
@@ -12,21 +17,21 @@ use super::settings::Settings;
 use super::*;
 use crate::view::{GateView, Verdict};
 
-pub(super) const DEFAULT_TOLERANCE: (f64, f64) = (1.1, 0.0005);
+pub(in crate::judge) const DEFAULT_TOLERANCE: (f64, f64) = (1.1, 0.0005);
 
-pub(super) fn fraction(value: f64) -> Fraction {
+pub(in crate::judge) fn fraction(value: f64) -> Fraction {
     Fraction::new(value).unwrap()
 }
 
-pub(super) fn errors((ratio, points): (f64, f64)) -> GateRule {
+pub(in crate::judge) fn errors((ratio, points): (f64, f64)) -> GateRule {
     GateRule::Errors { tolerance: Tolerance { ratio, points: fraction(points) }, margin: Tolerance::MARGIN }
 }
 
-pub(super) fn error_limit(limit: f64) -> GateRule {
+pub(in crate::judge) fn error_limit(limit: f64) -> GateRule {
     GateRule::ErrorLimit { limit: fraction(limit) }
 }
 
-pub(super) fn latency_limit(quantile: f64, ms: u64) -> GateRule {
+pub(in crate::judge) fn latency_limit(quantile: f64, ms: u64) -> GateRule {
     GateRule::LatencyLimit {
         quantile: Quantile::new(quantile).unwrap(),
         limit: Duration::from_millis(ms),
@@ -34,7 +39,7 @@ pub(super) fn latency_limit(quantile: f64, ms: u64) -> GateRule {
     }
 }
 
-pub(super) fn plan(rules: &[GateRule]) -> Plan {
+pub(in crate::judge) fn plan(rules: &[GateRule]) -> Plan {
     let name = |place: usize, rule: &GateRule| {
         let kind = match rule {
             GateRule::Errors { .. } => "errors",
@@ -60,17 +65,17 @@ pub(super) fn plan(rules: &[GateRule]) -> Plan {
 }
 
 /// A judge of v2 against v1.
-pub(super) fn judge_of(rules: &[GateRule]) -> Judge {
+pub(in crate::judge) fn judge_of(rules: &[GateRule]) -> Judge {
     Judge::new(Trial::of(&plan(rules), "v1", "v2"))
 }
 
 /// What a plan without gates of its own has.
-pub(super) fn default_gates() -> [GateRule; 2] {
+pub(in crate::judge) fn default_gates() -> [GateRule; 2] {
     [errors(DEFAULT_TOLERANCE), GateRule::LATENCY]
 }
 
 /// So many requests, so many of them failed, at once.
-pub(super) fn window(requests: u64, bad: u64) -> Window {
+pub(in crate::judge) fn window(requests: u64, bad: u64) -> Window {
     let mut window = Window::default();
     window.judged[Class::Success as usize] = requests - bad;
     window.judged[Class::ServerError as usize] = bad;
@@ -78,13 +83,13 @@ pub(super) fn window(requests: u64, bad: u64) -> Window {
 }
 
 /// So many requests that took this long and ended this way.
-pub(super) fn window_of(requests: u64, class: Class, ms: u64) -> Window {
+pub(in crate::judge) fn window_of(requests: u64, class: Class, ms: u64) -> Window {
     let mut window = Window::default();
     window.judged[class as usize] = requests;
     (0..requests).for_each(|_| window.latency_good.record_us(ms * 1_000));
     window
 }
 
-pub(super) fn gate<'a>(gates: &'a [GateView], name: &str) -> &'a GateView {
+pub(in crate::judge) fn gate<'a>(gates: &'a [GateView], name: &str) -> &'a GateView {
     gates.iter().find(|gate| gate.name == name).unwrap_or_else(|| panic!("no gate {name} in {gates:?}"))
 }

@@ -113,11 +113,11 @@ impl<'a> Words<'a> {
     /// Where stable's latencies lie is not known yet.
     pub(super) fn too_few_latencies(self, told: Told<'_>, total: f64) -> String {
         format!(
-            "{}{} answers are known by their latency so far: {} of {}'s are needed before any are compared",
+            "{}{} has had {} answers with a latency so far: {} are needed before any are compared",
             self.place(told.gate),
+            self.stable,
             grouped(total as u64),
-            grouped(ENOUGH_LATENCIES as u64),
-            self.stable
+            grouped(ENOUGH_LATENCIES as u64)
         )
     }
 
@@ -150,13 +150,13 @@ impl<'a> Words<'a> {
 
     /// Requests are over and nobody judged them.
     pub(super) fn lost(self, lost: Arms<u64>) -> String {
-        format!(
-            "{} requests to {} and {} to {} ended without an outcome on record: what is measured cannot be trusted",
-            grouped(lost.canary),
-            self.canary,
-            grouped(lost.stable),
-            self.stable
-        )
+        let of = |count: u64, version: &str| {
+            let requests = if count == 1 { "request" } else { "requests" };
+            (count > 0).then(|| format!("{} {requests} to {version}", grouped(count)))
+        };
+        let both = [of(lost.canary, self.canary), of(lost.stable, self.stable)];
+        let both = both.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+        format!("{both} ended without an outcome on record: what is measured cannot be trusted")
     }
 
     /// Random draws do not follow the split.
@@ -196,7 +196,14 @@ impl<'a> Words<'a> {
                 format!("{} requests against {}", grouped(requests.canary), grouped(requests.stable))
             }
         };
-        format!("{} ({}, {counts})", self.figures(told), span(seconds))
+        let tolerated = match told.gate.rule {
+            Rule::Shape { tolerance, .. } | Rule::Quantile { tolerance, .. } if tolerance > 0.0 => {
+                format!("at most {} more is tolerated; ", stretch(tolerance))
+            }
+            Rule::Shape { .. } | Rule::Quantile { .. } => "nothing more is tolerated; ".to_owned(),
+            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => String::new(),
+        };
+        format!("{} ({tolerated}{}, {counts})", self.figures(told), span(seconds))
     }
 
     fn figures(self, told: Told<'_>) -> String {

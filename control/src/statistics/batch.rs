@@ -14,26 +14,12 @@ pub trait Gather {
 }
 
 /// What both versions did over some ticks, as far as tests need it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Batch {
     /// Judged requests that ended.
     pub requests: Arms<u64>,
     /// How many of them failed.
     pub bad: Arms<u64>,
-    /// For each latency limit in the order of the gates: how many were over it, or failed.
-    pub over: Vec<Arms<u64>>,
-}
-
-impl Batch {
-    /// Adds another batch with the same latency limits.
-    pub fn merge(&mut self, other: &Self) {
-        add(&mut self.requests, other.requests);
-        add(&mut self.bad, other.bad);
-        self.over.resize(self.over.len().max(other.over.len()), Arms::default());
-        for (mine, theirs) in self.over.iter_mut().zip(&other.over) {
-            add(mine, *theirs);
-        }
-    }
 }
 
 impl Gather for Batch {
@@ -42,7 +28,8 @@ impl Gather for Batch {
     }
 
     fn gather(&mut self, tick: &Self) {
-        self.merge(tick);
+        add(&mut self.requests, tick.requests);
+        add(&mut self.bad, tick.bad);
     }
 }
 
@@ -101,11 +88,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn batch([nc, nb, kc, kb]: [u64; 4]) -> Batch {
-        Batch {
-            requests: Arms { stable: nb, canary: nc },
-            bad: Arms { stable: kb, canary: kc },
-            over: vec![Arms { stable: kb, canary: kc }],
-        }
+        Batch { requests: Arms { stable: nb, canary: nc }, bad: Arms { stable: kb, canary: kc } }
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub struct Placebo {
 
 /// Sums over blocks of one length.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "SavedScale", into = "SavedScale")]
 struct Scale {
     /// The present block, by group.
     cells: Vec<Cell>,
@@ -233,6 +234,23 @@ pub fn tolerance_ratio(ratio: f64, spread: f64, size: f64) -> f64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the saved dispersion has groups that do not fit together, or a figure out of range")]
 pub struct Unfit;
+
+/// A [`Scale`] in the order of its fields. There are many of them for each service, so they are saved without names.
+type SavedScale = (Vec<Cell>, u32, [f64; 4]);
+
+impl From<SavedScale> for Scale {
+    fn from((cells, blocks, sums): SavedScale) -> Self {
+        let [squares, variance, variance_squares, squares_squares] = sums;
+        Self { cells, blocks, squares, variance, variance_squares, squares_squares }
+    }
+}
+
+impl From<Scale> for SavedScale {
+    fn from(scale: Scale) -> Self {
+        let Scale { cells, blocks, squares, variance, variance_squares, squares_squares } = scale;
+        (cells, blocks, [squares, variance, variance_squares, squares_squares])
+    }
+}
 
 #[derive(Deserialize)]
 struct Saved {

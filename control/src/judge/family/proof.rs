@@ -26,7 +26,7 @@ enum Tests {
     /// Of failures, or of what is over a latency limit.
     Limit(LimitProof),
     /// The whole shape: at [`PROVEN_EDGES`].
-    Shape([QuantileProof; PROVEN_EDGES.len()]),
+    Shape(Box<[QuantileProof; PROVEN_EDGES.len()]>),
     Quantile(QuantileProof),
 }
 
@@ -53,7 +53,9 @@ impl Proof {
             Rule::Errors { margin, .. } => Tests::Errors(ErrorProof::new(margin.ratio, margin.points)),
             Rule::ErrorLimit { limit } => Tests::Limit(LimitProof::new(limit)),
             Rule::LatencyLimit { quantile, .. } => Tests::Limit(LimitProof::new(1.0 - quantile)),
-            Rule::Shape { .. } => Tests::Shape(PROVEN_EDGES.map(|edge| QuantileProof::new(EDGE_QUANTILES[edge]))),
+            Rule::Shape { .. } => {
+                Tests::Shape(Box::new(PROVEN_EDGES.map(|edge| QuantileProof::new(EDGE_QUANTILES[edge]))))
+            }
             Rule::Quantile { quantile, .. } => Tests::Quantile(QuantileProof::new(quantile)),
         };
         let best = vec![0.0; tests.mixtures().count()];
@@ -61,7 +63,7 @@ impl Proof {
     }
 
     pub(super) fn add(&mut self, batch: &Batch, counted: &Counted, temper: Temper) {
-        let Batch { requests, bad, .. } = batch;
+        let Batch { requests, bad } = batch;
         let Temper { errors, latency, .. } = temper;
         match (&mut self.tests, counted) {
             (Tests::Errors(proof), _) => proof.add(*bad, *requests, errors),
@@ -140,7 +142,7 @@ impl Tests {
             Self::Errors(proof) => (Some(proof.mixture()), &[]),
             Self::Limit(proof) => (Some(proof.mixture()), &[]),
             Self::Quantile(proof) => (Some(proof.mixture()), &[]),
-            Self::Shape(proofs) => (None, proofs),
+            Self::Shape(proofs) => (None, proofs.as_slice()),
         };
         one.into_iter().chain(shape.iter().map(QuantileProof::mixture))
     }
@@ -150,7 +152,7 @@ impl Tests {
             Self::Errors(proof) => (Some(proof.mixture_mut()), &mut []),
             Self::Limit(proof) => (Some(proof.mixture_mut()), &mut []),
             Self::Quantile(proof) => (Some(proof.mixture_mut()), &mut []),
-            Self::Shape(proofs) => (None, proofs),
+            Self::Shape(proofs) => (None, proofs.as_mut_slice()),
         };
         one.into_iter().chain(shape.iter_mut().map(QuantileProof::mixture_mut))
     }

@@ -1,5 +1,6 @@
 //! A judge that is saved and read again is the same judge.
 
+use super::clients::{Answers, Rollout};
 use super::*;
 
 fn every_rule() -> [GateRule; 5] {
@@ -10,17 +11,41 @@ fn restored(judge: &Judge) -> Judge {
     serde_json::from_str(&serde_json::to_string(judge).unwrap()).unwrap()
 }
 
+/// Gates of every rule, on all requests and on a path, as guardrails and as signals.
+fn every_kind_of_gate() -> Plan {
+    let GateRule::Latency { tolerance, margin, .. } = GateRule::LATENCY else { panic!() };
+    let of_total =
+        GateRule::Latency { quantile: Some(Quantile::new(0.9).unwrap()), tolerance, margin, of: LatencyOf::Total };
+    let mut rules = every_rule().to_vec();
+    rules.extend([of_total, errors((1.0, 0.01)), GateRule::LATENCY, error_limit(0.1)]);
+    let mut plan = Plan { warmup: Duration::from_secs(2), ..plan(&rules) };
+    plan.gates.iter_mut().skip(6).for_each(|gate| gate.path = config::PathPrefix::new("/checkout"));
+    plan.gates.iter_mut().step_by(2).for_each(|gate| gate.role = GateRole::Signal);
+    plan
+}
+
 /// A tick of random traffic, sometimes of one version only, sometimes none.
 fn random_tick(random: &mut fastrand::Rng) -> (Window, Window) {
     let mut window = |most: u64| {
-        let mut window = Window::default();
-        for _ in 0..random.u64(..=most) {
+        let (mut window, mut on_path) = (Window::default(), meter::PathTally::default());
+        for nth in 0..random.u64(..=most) {
             let class = if random.u8(..20) == 0 { Class::Timeout } else { Class::Success };
+            let us = random.u64(1_000..600_000);
             window.judged[class as usize] += 1;
+            let group = random.usize(..4);
+            window.groups[group].requests += 1;
+            window.groups[group].bad += u64::from(class.is_bad());
+            window.endpoints[group % 2] = window.groups[group];
             if class == Class::Success {
-                window.latency_good.record_us(random.u64(1_000..600_000));
+                window.latency_good.record_us(us);
+                window.total_good.record_us(us + 5_000);
+            }
+            if nth % 3 == 0 {
+                on_path.judged[class as usize] += 1;
+                on_path.latency_good.record_us(us);
             }
         }
+        window.paths = vec![on_path];
         window
     };
     (window(30), window(4))
@@ -29,14 +54,19 @@ fn random_tick(random: &mut fastrand::Rng) -> (Window, Window) {
 #[test]
 fn a_judge_restored_at_any_moment_goes_on_to_the_same_bits() {
     let mut random = fastrand::Rng::with_seed(20_261_122);
-    let mut judge = judge_of(&every_rule());
+    let mut judge = Judge::new(Trial::of(&every_kind_of_gate(), "v1", "v2"));
     let mut twin = restored(&judge);
     for tick in 0..400 {
         let (stable, canary) = random_tick(&mut random);
+        let draws = Draws::under(Weight::from_basis_points(1_000).unwrap(), canary.requests(), 40);
         for judge in [&mut judge, &mut twin] {
-            judge.tick(&Tick::of(tick / 10, &stable, &canary));
-            if tick % 97 == 96 {
-                judge.new_step();
+            judge.tick(&Tick { draws, ..Tick::of(tick / 10, &stable, &canary) });
+            match tick {
+                96 | 193 | 290 => judge.new_step(),
+                150 => judge.warm_up_again(),
+                250 => judge.acknowledge(),
+                333 => judge.begin_anew(),
+                _ => {}
             }
         }
         twin = restored(&twin);
@@ -44,7 +74,9 @@ fn a_judge_restored_at_any_moment_goes_on_to_the_same_bits() {
         assert_eq!(twin, judge, "after tick {tick}");
         assert_eq!(twin.gates(), judge.gates(), "after tick {tick}");
     }
-    assert!(judge.gates().iter().all(|gate| gate.log_evidence.is_some_and(|nats| nats != 0.0)));
+    let gates = judge.gates();
+    assert_eq!(gates.len(), 10, "{gates:?}");
+    assert!(gates.iter().all(|gate| gate.log_evidence.is_some_and(|nats| nats != 0.0)), "{gates:?}");
 }
 
 #[test]
@@ -57,23 +89,37 @@ fn established_harm_survives_a_restart() {
 }
 
 #[test]
-fn the_saved_state_of_ten_gates_takes_less_than_16_kib() {
+fn the_saved_state_of_ten_gates_takes_less_than_64_kib() {
+    let GateRule::Latency { tolerance, margin, .. } = GateRule::LATENCY else { panic!() };
+    let latency = |quantile, of| GateRule::Latency { quantile, tolerance, margin, of };
     let mut rules = every_rule().to_vec();
     rules.extend([
-        error_limit(0.01),
-        error_limit(0.02),
-        latency_limit(0.9, 100),
-        latency_limit(0.95, 200),
-        latency_limit(0.999, 900),
+        latency(None, LatencyOf::Total),
+        latency(Some(Quantile::P99), LatencyOf::Head),
+        latency(Some(Quantile::new(0.5).unwrap()), LatencyOf::Total),
+        errors((1.0, 0.001)),
+        GateRule::LATENCY,
     ]);
-    let mut random = fastrand::Rng::with_seed(7);
-    let mut judge = judge_of(&rules);
-    for tick in 0..1_000 {
-        let (stable, canary) = random_tick(&mut random);
-        judge.tick(&Tick::of(tick / 10, &stable, &canary));
+    let mut plan = Plan { warmup: Duration::ZERO, ..plan(&rules) };
+    plan.gates.iter_mut().skip(8).for_each(|gate| gate.path = config::PathPrefix::new("/checkout"));
+    let mut rollout = Rollout::of(7, &plan);
+    for second in 0..120 {
+        let mut ask = |requests| {
+            let mut window = rollout.clients.ask(requests, Answers { hanging: 0.001, ..Answers::WELL });
+            let Window { judged, latency_good, total_good, .. } = window.clone();
+            window.paths = vec![meter::PathTally { judged, latency_good, total_good, ..Default::default() }];
+            window
+        };
+        let (stable, canary) = (ask(1_900), ask(100));
+        let draws = Draws::under(Weight::from_basis_points(500).unwrap(), 100, 2_000);
+        rollout.judge.tick(&Tick { draws, ..Tick::of(second, &stable, &canary) });
     }
-    let bytes = serde_json::to_string(&judge).unwrap().len();
-    assert!(bytes < 16 * 1024, "{bytes} bytes");
+    let bytes = |part: &dyn Fn(&serde_json::Value) -> serde_json::Value| {
+        part(&serde_json::to_value(&rollout.judge).unwrap()).to_string().len()
+    };
+    let whole = bytes(&Clone::clone);
+    let parts = ["family", "measure", "record", "background"].map(|part| (part, bytes(&|whole| whole[part].clone())));
+    assert!(whole < 64 * 1024, "{whole} bytes: {parts:?}");
 }
 
 #[test]

@@ -214,4 +214,10 @@ fn steps_without_traffic_cost_no_cash() {
     let mut idle = judge_of(&default_gates());
     (0..50).for_each(|_| idle.new_step());
     assert_eq!(idle, judge_of(&default_gates()));
+    let mut unused = judge_of(&default_gates());
+    for judge in [&mut idle, &mut unused] {
+        judge.tick(&Tick::of(0, &window(0, 0), &window(0, 0)));
+    }
+    idle.new_step();
+    assert_eq!(idle.family, unused.family, "nor does a tick in which nothing came");
 }

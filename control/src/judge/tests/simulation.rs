@@ -255,42 +255,85 @@ fn a_slow_day_of_both_versions_is_no_harm() {
     assert!(judgement.hold.is_some());
 }
 
+/// Requests that ended somehow, with latencies and groups that need not belong to them.
+fn absurd(random: &mut fastrand::Rng) -> Window {
+    const FIGURES: [u64; 6] = [0, 1, 2, 50, 1_000, 1_000_000_000_000];
+    let mut window = Window::default();
+    let mut figure = || FIGURES[random.usize(..FIGURES.len())];
+    for class in [Class::Success, Class::ServerError, Class::Timeout, Class::ClientAbort] {
+        window.judged[class as usize] = figure();
+    }
+    for bucket in [0, 1, 500, 1_100, 2_000, usize::MAX] {
+        window.latency_good.add(bucket, figure());
+        window.total_good.add(bucket, figure());
+    }
+    for group in window.groups.iter_mut().chain(&mut window.endpoints) {
+        *group = meter::GroupCounts { requests: figure(), bad: figure(), timed: figure(), over: [figure(), figure()] };
+    }
+    window.drawn = meter::Drawn { all: figure(), at_random: figure(), ended: figure(), lost: figure() };
+    let Window { judged, latency_good, total_good, .. } = window.clone();
+    window.paths = vec![meter::PathTally { judged, latency_good, total_good, ..Default::default() }];
+    window
+}
+
 #[test]
 fn no_input_makes_a_figure_that_is_no_number() {
-    const HUGE: u64 = 1_000_000_000_000;
-    let windows: [(Window, Window); 9] = [
-        (window(0, 0), window(0, 0)),
-        (window(0, 0), window(50, 50)),
-        (window(50, 0), window(0, 0)),
-        (window(50, 50), window(50, 50)),
-        (window(HUGE, HUGE), window(HUGE, HUGE)),
-        (window(HUGE, 0), window(HUGE, HUGE)),
-        (window(HUGE, HUGE), window(HUGE, 0)),
-        (window(HUGE, 0), window(1, 1)),
-        (window(1, 1), window(HUGE, 0)),
-    ];
+    let GateRule::Latency { margin, .. } = GateRule::LATENCY else { panic!() };
+    let at = |quantile, of| GateRule::Latency {
+        quantile: Some(Quantile::new(quantile).unwrap()),
+        tolerance: config::Stretch::ZERO,
+        margin,
+        of,
+    };
     let rules = [
         errors(DEFAULT_TOLERANCE),
         error_limit(0.0),
         error_limit(1.0),
         latency_limit(0.9999, 1),
         latency_limit(0.01, 60_000),
+        GateRule::LATENCY,
+        at(0.01, LatencyOf::Head),
+        at(0.9999, LatencyOf::Total),
+        GateRule::LATENCY,
     ];
+    let mut plan = Plan { warmup: Duration::ZERO, ..plan(&rules) };
+    plan.gates[8].path = config::PathPrefix::new("/checkout");
+    plan.gates[7].role = GateRole::Signal;
     let mut random = fastrand::Rng::with_seed(3);
-    for _ in 0..50 {
-        let mut judge = judge_of(&rules);
-        for tick in 0..60 {
-            let (stable, canary) = &windows[random.usize(..windows.len())];
-            judge.tick(&Tick::of(tick / 3, stable, canary));
-            if random.u8(..10) == 0 {
-                judge.new_step();
+    for _ in 0..20 {
+        let mut judge = Judge::new(Trial::of(&plan, "v1", "v2"));
+        for tick in 0..80 {
+            let [stable, baseline, canary] = [0; 3].map(|_| absurd(&mut random));
+            let (all, to_canary) = (random.u64(..1_000), random.u64(..1_000));
+            let draws = Some(Draws { weight: random.u16(..=10_000), canary: to_canary, all });
+            let endpoints = Arms { stable: random.u32(..40), canary: random.u32(..3) };
+            judge.tick(&Tick {
+                second: tick / 3,
+                stable: &stable,
+                baseline: &baseline,
+                canary: &canary,
+                draws,
+                endpoints,
+            });
+            match random.u8(..20) {
+                0 => judge.new_step(),
+                1 => judge.begin_anew(),
+                2 => judge.acknowledge(),
+                _ => {}
             }
             for gate in judge.gates() {
-                let sound = gate.log_evidence.is_none_or(f64::is_finite) && gate.threshold.is_finite();
-                assert!(sound && (0.0..=1.0).contains(&gate.progress), "{gate:?}");
+                let figures = gate.log_evidence.into_iter().chain(gate.proof).chain([gate.threshold, gate.progress]);
+                let estimates = gate.estimate.into_iter().flat_map(|of| [of.fail_s, of.pass_s]).flatten();
+                assert!(figures.chain(estimates).all(f64::is_finite), "{gate:?}");
+                let parts = [gate.progress, gate.proof.unwrap_or_default()];
+                assert!(parts.iter().all(|part| (0.0..=1.0).contains(part)), "{gate:?}");
             }
-            let saved = serde_json::to_string(&judge).unwrap();
-            assert_eq!(serde_json::from_str::<Judge>(&saved).unwrap(), judge);
+            let sound = judge.dispersion().is_none_or(|of| of.errors.is_finite() && of.latency.is_finite());
+            assert!(sound, "{:?}", judge.dispersion());
+            if tick % 16 == 0 {
+                let saved = serde_json::to_string(&judge).unwrap();
+                assert_eq!(serde_json::from_str::<Judge>(&saved).unwrap(), judge);
+            }
         }
     }
 }

@@ -137,8 +137,8 @@ fn a_saved_placebo_that_cannot_be_one_is_refused() {
         ("/decay", serde_json::json!(1.5)),
         ("/totals/0/0", serde_json::json!(-1.0)),
         ("/totals", serde_json::json!([[1.0, 0.0]])),
-        ("/scales/1/blocks", serde_json::json!(2)),
-        ("/scales/0/squares", serde_json::Value::Null),
+        ("/scales/1/1", serde_json::json!(2)),
+        ("/scales/0/2/0", serde_json::Value::Null),
     ] {
         let mut damaged = saved.clone();
         *damaged.pointer_mut(field).unwrap() = wrong;

@@ -1,0 +1,168 @@
+//! Latencies against stable's.
+
+use expect_test::expect;
+
+use super::clients::{Answers, Clients, Rollout};
+use super::*;
+
+const SLOWER: Answers = Answers { slower: 1.3, ..Answers::WELL };
+const SLOWER_TAIL: Answers = Answers { slower_beyond_p95: 2.0, ..Answers::WELL };
+
+fn latency_at(quantile: f64, of: LatencyOf) -> GateRule {
+    let GateRule::Latency { tolerance, margin, .. } = GateRule::LATENCY else { panic!() };
+    GateRule::Latency { quantile: Some(Quantile::new(quantile).unwrap()), tolerance, margin, of }
+}
+
+#[test]
+fn a_canary_that_is_slower_is_caught_by_its_shape_and_told_by_its_median() {
+    let mut rollout = Rollout::warm(1, &default_gates());
+    rollout.seconds(10, Answers::WELL, Answers::WELL);
+    let seconds = rollout.until_harm(20, SLOWER).unwrap();
+    assert!(seconds <= 15, "{seconds} s");
+    let harm = rollout.judge.judgement().harm.unwrap();
+    assert_eq!(harm.gate, "latency");
+    expect!["v2's p50 is about 24 ms, v1's 20 ms (at most 5 % more is tolerated; in the last 6 s, 499 requests against 1 999): harm is established (chance of seeing this without harm: at most 1 in 180)"].assert_eq(&harm.explain);
+}
+
+#[test]
+fn a_canary_whose_tail_is_slower_is_told_by_the_quantile_at_which_it_is() {
+    let mut rollout = Rollout::warm(2, &default_gates());
+    rollout.seconds(5, Answers::WELL, Answers::WELL);
+    rollout.until_harm(60, SLOWER_TAIL).unwrap();
+    let harm = rollout.judge.judgement().harm.unwrap();
+    assert_eq!(harm.gate, "latency");
+    expect!["v2's p99 is about 213 ms, v1's 98 ms (at most 5 % more is tolerated; in the last 7 s, 600 requests against 2 397): harm is established (chance of seeing this without harm: at most 1 in 1 700)"].assert_eq(&harm.explain);
+}
+
+#[test]
+fn a_canary_that_times_out_is_slower_than_everything() {
+    let mut rollout = Rollout::warm(3, &[GateRule::LATENCY]);
+    let hanging = Answers { hanging: 0.06, ..Answers::WELL };
+    rollout.until_harm(30, hanging).unwrap();
+    expect!["v2's p95 is a timeout, v1's 66 ms (at most 5 % more is tolerated; in the last 6 s, 600 requests against 2 396): harm is established (chance of seeing this without harm: at most 1 in 200)"].assert_eq(&rollout.judge.judgement().harm.unwrap().explain);
+}
+
+#[test]
+fn a_canary_that_fails_fast_is_no_faster_nor_slower_for_the_gate_of_latency() {
+    let mut rollout = Rollout::warm(4, &[GateRule::LATENCY]);
+    rollout.seconds(30, Answers::WELL, Answers { failing: 0.08, ..Answers::WELL });
+    assert_eq!(rollout.judge.judgement().harm, None);
+    let latency = rollout.gate("latency");
+    assert_eq!(latency.verdict, Verdict::Pass, "{latency:?}");
+}
+
+#[test]
+fn a_gate_of_one_quantile_sees_that_quantile_alone() {
+    let rules = [latency_at(0.99, LatencyOf::Head), latency_at(0.5, LatencyOf::Head)];
+    let mut rollout = Rollout::warm(5, &rules);
+    rollout.until_harm(120, SLOWER_TAIL).unwrap();
+    let harm = rollout.judge.judgement().harm.unwrap();
+    assert_eq!(harm.gate, "latency");
+    expect!["v2's p99 is about 180 ms, v1's 90 ms (at most 5 % more is tolerated; in the last 3 s, 300 requests against 1 200): harm is established (chance of seeing this without harm: at most 1 in 330)"].assert_eq(&harm.explain);
+    assert_eq!(rollout.gate("latency-2").verdict, Verdict::Pass);
+    let counts = rollout.gate("latency").counts.unwrap();
+    assert!(counts.events.canary * counts.requests.stable > 2 * counts.events.stable * counts.requests.canary);
+}
+
+#[test]
+fn a_gate_to_the_last_byte_learns_where_those_latencies_lie_and_then_judges() {
+    let mut rollout = Rollout::warm(6, &[latency_at(0.5, LatencyOf::Total)]);
+    let Arms { stable, .. } = rollout.requests;
+    rollout.requests = Arms { stable: 50, canary: 10 };
+    rollout.seconds(3, Answers::WELL, Answers::WELL);
+    let young = rollout.gate("latency");
+    assert_eq!((young.verdict, young.log_evidence, young.proof), (Verdict::Inconclusive, None, None));
+    expect!["v1 has had 149 answers with a latency so far: 200 are needed before any are compared"]
+        .assert_eq(&young.explain);
+    rollout.requests = Arms { stable, canary: 100 };
+    rollout.seconds(2, Answers::WELL, Answers::WELL);
+    rollout.until_harm(30, SLOWER).unwrap();
+    expect!["v2's p50 to the last byte is about 53 ms, v1's 41 ms (at most 5 % more is tolerated; in the last 15 s, 1 398 requests against 5 596): harm is established (chance of seeing this without harm: at most 1 in 110)"].assert_eq(&rollout.judge.judgement().harm.unwrap().explain);
+}
+
+#[test]
+fn while_the_canary_warms_up_its_latencies_are_not_compared_and_nothing_is_proven() {
+    let mut rollout = Rollout::of(7, &plan(&default_gates()));
+    rollout.seconds(10, Answers::WELL, Answers { slower: 3.0, ..Answers::WELL });
+    let (errors, latency) = (rollout.gate("errors"), rollout.gate("latency"));
+    assert_eq!((latency.verdict, latency.log_evidence, latency.counts), (Verdict::Inconclusive, None, None));
+    expect!["v2 warms up: its latencies are compared in 21 s"].assert_eq(&latency.explain);
+    assert!(errors.log_evidence.is_some());
+    assert_eq!((errors.proof, latency.proof), (None, None));
+    rollout.seconds(22, Answers::WELL, Answers::WELL);
+    let (errors, latency) = (rollout.gate("errors"), rollout.gate("latency"));
+    assert!(latency.log_evidence.is_some() && errors.proof.is_some() && latency.proof.is_some());
+}
+
+#[test]
+fn a_canary_that_got_more_endpoints_warms_up_again() {
+    let mut rollout = Rollout::of(8, &plan(&default_gates()));
+    rollout.seconds(40, Answers::WELL, Answers::WELL);
+    rollout.judge.warm_up_again();
+    rollout.seconds(20, Answers::WELL, Answers { slower: 5.0, ..Answers::WELL });
+    assert_eq!(rollout.judge.judgement().harm, None);
+    rollout.seconds(11, Answers::WELL, Answers::WELL);
+    assert!(rollout.until_harm(20, SLOWER).is_some());
+}
+
+#[test]
+fn a_limit_on_latency_holds_while_the_canary_warms_up_too() {
+    let mut rollout = Rollout::of(9, &plan(&[latency_limit(0.99, 500)]));
+    assert!(rollout.until_harm(10, Answers { slower: 30.0, ..Answers::WELL }).is_some());
+}
+
+#[test]
+fn what_the_gate_of_latency_says_is_in_plain_figures() {
+    let mut rollout = Rollout::warm(10, &default_gates());
+    rollout.seconds(2, Answers::WELL, Answers::WELL);
+    expect!["v2's p50 is about 19 ms, v1's 19 ms; its p99 90 ms, v1's 90 ms: no harm seen yet"]
+        .assert_eq(&rollout.gate("latency").explain);
+    rollout.seconds(60, Answers::WELL, Answers::WELL);
+    let latency = rollout.gate("latency");
+    assert_eq!(latency.verdict, Verdict::Pass, "{latency:?} {:?}", rollout.judge.dispersion());
+    expect!["v2's p50 is about 20 ms, v1's 20 ms; its p99 102 ms, v1's 101 ms: that v2 takes 25 % longer (50 % beyond p95) is ruled out"].assert_eq(&latency.explain);
+    rollout.seconds(300, Answers::WELL, Answers::WELL);
+    let errors = rollout.gate("errors");
+    assert_eq!(errors.verdict, Verdict::Pass, "{errors:?}");
+    expect!["v2 fails 0.13 % of requests, v1 0.095 %: more than 1.5 times v1's rate plus 0.1 points is ruled out"]
+        .assert_eq(&errors.explain);
+}
+
+#[test]
+fn edges_are_of_the_past_alone() {
+    // Stable becomes slower in the very second in which the canary does: with edges of that second, neither would be
+    // beyond them.
+    let mut clients = Clients::new(11);
+    let background = clients.background(60, 300);
+    let edges = background.latencies().enough().unwrap().edges();
+    let plan = Plan { warmup: Duration::ZERO, ..plan(&[GateRule::LATENCY]) };
+    let mut judge = Judge::new(Trial { plan: &plan, stable: "v1", canary: "v2", background });
+    let slow = Answers { slower: 4.0, ..Answers::WELL };
+    let (stable, canary) = (clients.ask(300, slow), clients.ask(100, slow));
+    judge.tick(&Tick::of(0, &stable, &canary));
+    let beyond_p95 = stable.latency_good.iter().filter(|(bucket, _)| *bucket >= edges[5]).map(|(_, count)| count);
+    assert_eq!(gate(&judge.gates(), "latency").counts.unwrap().events.stable, beyond_p95.sum::<u64>());
+    assert!(judge.background().latencies().enough().unwrap().edges()[5] > edges[5]);
+}
+
+#[test]
+fn versions_of_the_same_latencies_are_rolled_back_in_at_most_two_of_a_hundred_rollouts() {
+    let strict = |quantile| {
+        let GateRule::Latency { margin, of, .. } = GateRule::LATENCY else { panic!() };
+        GateRule::Latency { quantile, tolerance: config::Stretch::ZERO, margin, of }
+    };
+    let mut false_rollbacks = 0;
+    for seed in 0..100 {
+        let mut rollout = Rollout::warm(seed, &[errors((1.0, 0.0)), strict(None), strict(Some(Quantile::P99))]);
+        rollout.requests = Arms { stable: 150, canary: 50 };
+        for minute in 0..4 {
+            // Both are slower at times, and fail more.
+            let slower = [1.0, 1.5, 0.8, 3.0][(seed as usize + minute) % 4];
+            let both = Answers { slower, failing: 0.002 * slower, ..Answers::WELL };
+            rollout.seconds(20, both, both);
+            rollout.judge.new_step();
+        }
+        false_rollbacks += u32::from(rollout.judge.judgement().harm.is_some());
+    }
+    assert!(false_rollbacks <= 2, "{false_rollbacks} of 100");
+}

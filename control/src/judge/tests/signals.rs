@@ -1,0 +1,124 @@
+//! Gates that only signal, dry runs, and the traffic check.
+
+use expect_test::expect;
+use meter::Drawn;
+
+use super::clients::{Answers, Rollout};
+use super::*;
+
+const FAILING: Answers = Answers { failing: 0.06, ..Answers::WELL };
+
+/// The gates of these rules, those from the second on as signals.
+fn with_signals(rules: &[GateRule]) -> Plan {
+    let mut plan = Plan { warmup: Duration::ZERO, ..plan(rules) };
+    plan.gates.iter_mut().skip(1).for_each(|gate| gate.role = GateRole::Signal);
+    plan
+}
+
+#[test]
+fn a_signal_asks_and_never_takes_the_canary_back() {
+    let mut rollout = Rollout::of(1, &with_signals(&[GateRule::LATENCY, errors(DEFAULT_TOLERANCE)]));
+    rollout.seconds(20, Answers::WELL, FAILING);
+    let judgement = rollout.judge.judgement();
+    assert_eq!((judgement.harm, judgement.suspicion, judgement.proven), (None, false, false));
+    let signal = judgement.signal.unwrap();
+    assert_eq!(signal.gate, "errors");
+    expect!["v2 fails 5.7 % of requests, v1 0 % (in the last 3 s, 17 of 300 against 0 of 1 200): harm is established (chance of seeing this without harm: at most 1 in 480)"].assert_eq(&signal.explain);
+    let view = rollout.gate("errors");
+    assert_eq!((view.role, view.verdict, view.explain), (Role::Signal, Verdict::Fail, signal.explain));
+}
+
+#[test]
+fn a_signal_that_was_acknowledged_begins_anew_and_leaves_the_guardrails_as_they_were() {
+    let mut rollout = Rollout::of(2, &with_signals(&[error_limit(0.2), errors(DEFAULT_TOLERANCE)]));
+    rollout.seconds(20, Answers::WELL, FAILING);
+    let guardrail = rollout.gate("errors-limit");
+    rollout.judge.acknowledge();
+    assert_eq!(rollout.judge.judgement().signal, None);
+    let signal = rollout.gate("errors");
+    assert!(signal.log_evidence.unwrap().abs() < 1e-9 && signal.verdict != Verdict::Fail, "{signal:?}");
+    assert_eq!(rollout.gate("errors-limit").log_evidence, guardrail.log_evidence);
+    rollout.seconds(20, Answers::WELL, FAILING);
+    assert!(rollout.judge.judgement().signal.is_some());
+}
+
+#[test]
+fn each_family_has_its_alpha_to_itself() {
+    let threshold = |plan: &Plan| Rollout::of(3, plan).gate("latency").threshold;
+    let alone = plan(&[GateRule::LATENCY]);
+    let beside_signals = with_signals(&[GateRule::LATENCY, errors(DEFAULT_TOLERANCE), error_limit(0.1)]);
+    assert!((threshold(&alone) - threshold(&beside_signals)).abs() < 1e-12);
+    assert!(threshold(&plan(&default_gates())) > threshold(&alone) + 0.5);
+}
+
+#[test]
+fn a_dry_run_counts_established_harm_and_begins_anew() {
+    let mut rollout = Rollout::warm(4, &default_gates());
+    for times in 1..=2 {
+        rollout.until_harm(60, FAILING).unwrap();
+        let before = rollout.judge.judgement();
+        rollout.judge.begin_anew();
+        let after = rollout.judge.judgement();
+        assert_eq!((after.harm, after.suspicion, rollout.judge.dry_rollbacks()), (None, false, times));
+        assert_eq!((after.requests, after.failed), (before.requests, before.failed));
+        let restored: Judge = serde_json::from_str(&serde_json::to_string(&rollout.judge).unwrap()).unwrap();
+        assert_eq!(restored.dry_rollbacks(), times);
+    }
+    rollout.judge.begin_anew();
+    assert_eq!(rollout.judge.dry_rollbacks(), 2, "no harm, no rollback");
+}
+
+#[test]
+fn a_request_without_an_outcome_is_a_finding_until_it_is_acknowledged() {
+    let mut judge = judge_of(&default_gates());
+    let (stable, mut canary) = (window(95, 0), window(5, 0));
+    judge.tick(&Tick::of(0, &stable, &canary));
+    assert_eq!(judge.judgement().traffic, None);
+    assert!(judge.gates().iter().all(|gate| gate.name != "traffic"));
+    canary.drawn = Drawn { all: 6, at_random: 6, ended: 6, lost: 1 };
+    judge.tick(&Tick::of(0, &stable, &canary));
+    let found = judge.judgement().traffic.unwrap();
+    expect!["1 request to v2 ended without an outcome on record: what is measured cannot be trusted"].assert_eq(&found);
+    let gates = judge.gates();
+    let view = gate(&gates, "traffic");
+    assert_eq!((view.role, view.verdict, view.progress, &view.explain), (Role::Signal, Verdict::Fail, 1.0, &found));
+    judge.acknowledge();
+    canary.drawn = Drawn::default();
+    judge.tick(&Tick::of(1, &stable, &canary));
+    assert_eq!(judge.judgement().traffic, None);
+}
+
+#[test]
+fn draws_that_do_not_follow_the_split_are_a_finding() {
+    let run = |to_canary: u64| {
+        let mut judge = judge_of(&default_gates());
+        let (stable, canary) = (window(900, 0), window(100, 0));
+        for second in 0..200 {
+            let draws = Draws::under(Weight::from_basis_points(1_000).unwrap(), to_canary, 1_000);
+            judge.tick(&Tick { draws, ..Tick::of(second, &stable, &canary) });
+        }
+        judge
+    };
+    let fair = run(100);
+    assert_eq!(fair.judgement().traffic, None);
+    let gates = fair.gates();
+    expect!["20 000 of 200 000 random draws went to v2 (10 %), 20 000 were to be expected: nothing unusual"]
+        .assert_eq(&gate(&gates, "traffic").explain);
+    assert_eq!(gate(&gates, "traffic").verdict, Verdict::Inconclusive);
+    for (to_canary, expected) in [
+        (
+            93,
+            expect![
+                "2 604 of 28 000 random draws went to v2 (9.3 %), 2 800 were to be expected: the split is not what it says (chance of this if it were: at most 1 in 120), so what is measured cannot be trusted"
+            ],
+        ),
+        (
+            107,
+            expect![
+                "2 996 of 28 000 random draws went to v2 (11 %), 2 800 were to be expected: the split is not what it says (chance of this if it were: at most 1 in 100), so what is measured cannot be trusted"
+            ],
+        ),
+    ] {
+        expected.assert_eq(&run(to_canary).judgement().traffic.unwrap());
+    }
+}
