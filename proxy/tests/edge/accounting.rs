@@ -34,8 +34,8 @@ async fn a_success_is_judged_once_with_its_latency() {
     assert_eq!(judged(&tally, Class::Success), 1);
     assert_eq!(tally.latency_good.total(), 1);
     assert_eq!(tally.attempts.iter().flatten().sum::<u64>(), 1);
-    assert_eq!(shop.responses(Class::Success), 1);
     shop.idle("v2").await;
+    assert_eq!(shop.responses(Class::Success), 1);
     assert_eq!(shop.tally("v1").requests(), 0);
 }
 
@@ -51,8 +51,8 @@ async fn each_way_to_fail_has_its_class_and_its_status() {
         assert_eq!(status(&answer), wanted, "{behaviour:?}: {answer}");
         let tally = shop.tally_until("v2", |tally| tally.requests() == 1).await;
         assert_eq!((judged(&tally, class), tally.bad()), (1, 1), "{behaviour:?}: {tally:?}");
-        assert_eq!(shop.responses(class), 1, "{behaviour:?}");
         shop.idle("v2").await;
+        assert_eq!(shop.responses(class), 1, "{behaviour:?}");
     }
 }
 
@@ -63,6 +63,7 @@ async fn a_reset_outranks_the_status_that_it_followed() {
     assert_eq!(status(&answer), 200, "the head was sent before the cut");
     let tally = shop.tally_until("v2", |tally| tally.requests() == 1).await;
     assert_eq!((judged(&tally, Class::Reset), judged(&tally, Class::Success)), (1, 0));
+    shop.idle("v2").await;
     assert_eq!(shop.responses(Class::Reset), 1);
 }
 
@@ -107,8 +108,8 @@ async fn a_client_that_leaves_a_hanging_version_is_a_latency_and_no_error() {
     let tally = shop.tally_until("v2", |tally| tally.requests() == 1).await;
     assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0));
     assert!(tally.latency_good.quantile_us(0.5).unwrap() >= 50_000, "it counts at its age");
-    assert_eq!(shop.responses(Class::ClientAbort), 1);
     shop.idle("v2").await;
+    assert_eq!(shop.responses(Class::ClientAbort), 1);
 }
 
 #[tokio::test]

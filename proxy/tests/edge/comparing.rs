@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use loadtest::{Latency, Origin, OriginOptions};
+use loadtest::{Latency, Origin, OriginOptions, RawAnswer, RawOrigin, When};
 use meter::{Attempt, Class, Tally, VersionMeter, Window};
 use proxy::client_stream::ClientTimeouts;
 use proxy::endpoint::UpstreamTimeouts;
@@ -143,6 +143,25 @@ async fn a_slow_body_is_a_total_latency_and_not_one_of_the_head() {
     let (head, total) = (tally.latency_good.quantile_us(0.5).unwrap(), tally.total_good.quantile_us(0.5).unwrap());
     assert!(total >= head + 79_000, "{head} us to the head, {total} us to the last byte");
     assert!(tally.total_bad.is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_time_after_the_last_byte_makes_no_response_slow() {
+    let answer = RawAnswer::new("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let v1 = RawOrigin::start(vec![RawAnswer { when: When::AfterHead, ..answer }]).await.unwrap();
+    let shop = Shop::open(&[v1.address()], &[nobody()], 0);
+    let mut client = TcpStream::connect(shop.address()).await.unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 6\r\n\r\nabc").await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"ok") {
+        assert!(client.read_buf(&mut seen).await.unwrap() > 0, "{}", String::from_utf8_lossy(&seen));
+    }
+    // How long the client lets its request last after the response is whole.
+    tokio::time::sleep(Duration::from_millis(80)).await;
+    client.write_all(b"def").await.unwrap();
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1 && tally.duration.total() == 1).await;
+    let (total, duration) = (tally.total_good.quantile_us(0.5).unwrap(), tally.duration.quantile_us(0.5).unwrap());
+    assert!(duration >= total + 79_000, "{total} us to the last byte of {duration}");
 }
 
 #[tokio::test]
