@@ -104,3 +104,95 @@ impl DataPlane for LivePlane {
         version.endpoints.iter().map(state).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use config::{PathPrefix, Weight};
+    use meter::{Attempt, Outcome};
+    use proxy::endpoint::UpstreamTimeouts;
+    use proxy::routing::Service;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    /// A service `shop` whose canary v2 has this weight, with a slice of stable of the same weight and the path /a.
+    fn split(weight: Weight, with_slice: bool) -> Split {
+        Split {
+            stable: name("v1"),
+            canary: Some((name("v2"), weight)),
+            baseline: with_slice.then(|| (name("v1"), weight)),
+            paths: Arc::new([PathPrefix::new("/a").unwrap()]),
+            generation: 1,
+        }
+    }
+
+    fn plane() -> LivePlane {
+        let text = "services: { shop: { stable: v1, versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] } } } }";
+        let configuration = Arc::new(config::parse(text, "test.yaml").unwrap().configuration);
+        let mut plane = LivePlane::new(Publisher::new(1, UpstreamTimeouts::default()));
+        plane.install(&Resolved { configuration, addresses: HashMap::new() }, &HashMap::new());
+        plane
+    }
+
+    fn shop(plane: &LivePlane) -> Arc<Service> {
+        Arc::clone(plane.publisher.shared().load().service(&name("shop")).unwrap())
+    }
+
+    /// A first attempt that took 5 ms on the first path, of a request that drew by what is published now.
+    fn record(plane: &LivePlane) {
+        let outcome = Outcome {
+            attempt: Attempt::First,
+            class: Class::Success,
+            judged: true,
+            endpoint: Some(0),
+            group: 0,
+            paths: 1,
+            latency_us: Some(5_000),
+            total_us: None,
+        };
+        let service = shop(plane);
+        service.stable().meter.record_under(0, service.stable().exposure, &outcome);
+        if let Some(slice) = &service.slice {
+            slice.meter.record_under(0, slice.exposure, &outcome);
+        }
+    }
+
+    /// Requests of stable, and of its slice.
+    fn requests(plane: &mut LivePlane) -> (u64, u64) {
+        let (mut stable, mut slice) = (Window::default(), Window::default());
+        plane.take(&name("shop"), &name("v1"), &mut stable);
+        plane.take_slice(&name("shop"), &mut slice);
+        (stable.requests(), slice.requests())
+    }
+
+    #[test]
+    fn a_slice_is_taken_while_the_split_has_one_and_begins_anew_with_its_version() {
+        let mut plane = plane();
+        let half = Weight::from_basis_points(5_000).unwrap();
+        plane.steer(&name("shop"), &split(half, true));
+        record(&plane);
+        assert_eq!(requests(&mut plane), (1, 1));
+        record(&plane);
+        plane.begin_exposure(&name("shop"), &name("v1"));
+        assert_eq!(requests(&mut plane), (1, 0));
+        record(&plane);
+        plane.steer(&name("shop"), &split(half, false));
+        assert_eq!(requests(&mut plane), (1, 0));
+        assert_eq!(shop(&plane).split.paths.mask("/a/b"), 1);
+    }
+
+    #[test]
+    fn a_watched_latency_is_counted_from_then_on() {
+        let mut plane = plane();
+        record(&plane);
+        plane.watch_latencies(&name("shop"), &name("v1"), [4_999, 5_000]);
+        record(&plane);
+        let mut window = Window::default();
+        plane.take(&name("shop"), &name("v1"), &mut window);
+        assert_eq!((window.groups[0].timed, window.groups[0].over), (2, [1, 0]));
+    }
+}
