@@ -75,6 +75,21 @@ fn record(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// As [`record`], where the request is on two paths that gates judge by themselves.
+#[divan::bench]
+fn record_on_two_paths(bencher: Bencher<'_, '_>) {
+    let meter = warm_meter();
+    let outcomes: Vec<_> =
+        (0..4_096).zip(latencies()).map(|(number, us)| Outcome { paths: 0b101, ..outcome(number, us) }).collect();
+    outcomes.iter().for_each(|outcome| meter.record(0, outcome));
+    let mut next = outcomes.iter().cycle();
+    bencher.bench_local(|| {
+        if let Some(outcome) = next.next() {
+            meter.record(0, black_box(outcome));
+        }
+    });
+}
+
 #[divan::bench]
 fn begin_record_and_end(bencher: Bencher<'_, '_>) {
     let meter = warm_meter();
