@@ -6,7 +6,7 @@ use meter::{Class, LatencyCounts, PathTally, Window};
 use serde::{Deserialize, Serialize};
 
 use super::settings::{Of, Rule};
-use super::sightings::Sighting;
+use super::sightings::{self, Sighting};
 use crate::statistics::edges::{levels, over, shift_edge, shift_edge_down};
 use crate::statistics::levels::{EDGE_QUANTILES, LEVELS, LevelCounts};
 use crate::statistics::{Batch, Latencies};
@@ -63,6 +63,33 @@ impl<'a> Traffic<'a> {
 
     fn over_or_failed(self, us: u64, of: Of) -> u64 {
         self.latencies(of).above_us(us).saturating_add(self.bad()).min(self.requests())
+    }
+}
+
+/// Latencies of one tick: numbers of buckets and counts, ascending, without the buckets that hold nothing. They are
+/// gone through once for each gate, so this is written once for all. What is kept of it is the memory alone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TickLatencies {
+    pub(super) latencies: Arms<Vec<(usize, u64)>>,
+    pub(super) timeouts: Arms<u64>,
+}
+
+impl PartialEq for TickLatencies {
+    /// Whatever was in there is over.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl TickLatencies {
+    /// Overwrites it with those of another tick.
+    pub(super) fn take(&mut self, traffic: Arms<Traffic<'_>>, of: Of) {
+        let Arms { stable, canary } = &mut self.latencies;
+        for (mine, traffic) in [(stable, traffic.stable), (canary, traffic.canary)] {
+            mine.clear();
+            mine.extend(traffic.latencies(of).iter());
+        }
+        self.timeouts = Arms { stable: traffic.stable.timeouts(), canary: traffic.canary.timeouts() };
     }
 }
 
@@ -138,27 +165,27 @@ impl Counted {
         }
     }
 
-    /// Sorts latencies by the edges in force. A timeout is beyond every edge.
-    pub(super) fn count_latencies(&mut self, traffic: Arms<Traffic<'_>>, of: Of, edges: &Edges) {
-        let Arms { stable, canary } = traffic;
-        let timeouts = Arms { stable: stable.timeouts(), canary: canary.timeouts() };
-        let latencies = Arms { stable: stable.latencies(of), canary: canary.latencies(of) };
+    /// Sorts the latencies of a tick by the edges in force. A timeout is beyond every edge.
+    pub(super) fn count_latencies(&mut self, tick: &TickLatencies, edges: &Edges) {
+        let TickLatencies { latencies, timeouts } = tick;
+        let beyond = |edge: &Arms<usize>| Arms {
+            stable: over(latencies.stable.iter().copied(), edge.stable).saturating_add(timeouts.stable),
+            canary: over(latencies.canary.iter().copied(), edge.canary).saturating_add(timeouts.canary),
+        };
         match (self, edges) {
             (Self::Levels { levels: counted, beyond_margin }, Edges::Shape { stable, canary, margin }) => {
-                add_levels(&mut counted.stable, levels(latencies.stable.iter(), stable), timeouts.stable);
-                add_levels(&mut counted.canary, levels(latencies.canary.iter(), canary), timeouts.canary);
-                for (beyond, edge) in beyond_margin.iter_mut().zip(margin) {
-                    add(beyond, over(latencies.canary.iter(), *edge).saturating_add(timeouts.canary));
+                let of = |latencies: &[(usize, u64)], edges| levels(latencies.iter().copied(), edges);
+                add_levels(&mut counted.stable, of(&latencies.stable, stable), timeouts.stable);
+                add_levels(&mut counted.canary, of(&latencies.canary, canary), timeouts.canary);
+                for (mine, edge) in beyond_margin.iter_mut().zip(margin) {
+                    add(mine, over(latencies.canary.iter().copied(), *edge).saturating_add(timeouts.canary));
                 }
             }
-            (Self::Beyond { timed, over: beyond, beyond_margin }, Edges::Quantile { stable, canary, margin }) => {
-                let beyond_edge =
-                    |of: &LatencyCounts, edge: usize, timeouts: u64| over(of.iter(), edge).saturating_add(timeouts);
-                add(&mut timed.stable, latencies.stable.total().saturating_add(timeouts.stable));
-                add(&mut timed.canary, latencies.canary.total().saturating_add(timeouts.canary));
-                add(&mut beyond.stable, beyond_edge(latencies.stable, *stable, timeouts.stable));
-                add(&mut beyond.canary, beyond_edge(latencies.canary, *canary, timeouts.canary));
-                add(beyond_margin, beyond_edge(latencies.canary, *margin, timeouts.canary));
+            (Self::Beyond { timed, over, beyond_margin }, Edges::Quantile { stable, canary, margin }) => {
+                // Every latency is beyond the first edge of all.
+                sightings::add(timed, beyond(&Arms { stable: 0, canary: 0 }));
+                sightings::add(over, beyond(&Arms { stable: *stable, canary: *canary }));
+                add(beyond_margin, beyond(&Arms { stable: *stable, canary: *margin }).canary);
             }
             // Edges belong to the rule that the counts belong to, so there is no other pair; it would count nothing.
             (Self::Failures | Self::Over(_), _)

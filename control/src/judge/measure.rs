@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::background::{Background, REFRESH_SECONDS, Recent};
-use super::counting::{Counted, Edges, Traffic};
+use super::counting::{Counted, Edges, TickLatencies, Traffic};
 use super::profile::Profile;
 use super::settings::{GateSetting, Rule, Settings, Sight};
 use super::sightings::add;
@@ -51,6 +51,8 @@ pub(super) struct Lens {
     /// When edges were last looked for, and whether there were enough latencies.
     looked_at: Option<u64>,
     found: bool,
+    #[serde(skip)]
+    tick: TickLatencies,
     /// Of the open batch.
     open: Arms<Profile>,
     /// Of the batches of the present step.
@@ -83,6 +85,7 @@ impl Measure {
             own: (sight != Sight::SERVICE).then(Recent::default),
             looked_at: None,
             found: false,
+            tick: TickLatencies::default(),
             open: Arms::default(),
             step: Arms::default(),
         };
@@ -161,22 +164,22 @@ impl Measure {
     }
 
     fn count(&mut self, settings: &Settings, path: Option<usize>, traffic: Arms<Traffic<'_>>) {
-        let warm = self.populations[population_on(path)].warm;
         for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates).filter(|(_, gate)| gate.path == path) {
-            match gate.rule {
-                Rule::LatencyLimit { limit_us, of, .. } => gauge.open.count_over(traffic, limit_us, of),
-                Rule::Shape { of, .. } | Rule::Quantile { of, .. } => {
-                    if let Some(edges) = gauge.edges.as_ref().filter(|_| warm) {
-                        gauge.open.count_latencies(traffic, of, edges);
-                    }
-                }
-                Rule::Errors { .. } | Rule::ErrorLimit { .. } => {}
+            if let Rule::LatencyLimit { limit_us, of, .. } = gate.rule {
+                gauge.open.count_over(traffic, limit_us, of);
             }
         }
+        let warm = self.populations[population_on(path)].warm;
         for lens in self.lenses.iter_mut().filter(|lens| lens.sight.path == path && lens.found && warm) {
-            let Arms { stable, canary } = traffic;
-            lens.open.stable.add(stable.latencies(lens.sight.of), stable.timeouts());
-            lens.open.canary.add(canary.latencies(lens.sight.of), canary.timeouts());
+            let Lens { tick, open, sight, .. } = lens;
+            tick.take(traffic, sight.of);
+            open.stable.add(&tick.latencies.stable, tick.timeouts.stable);
+            open.canary.add(&tick.latencies.canary, tick.timeouts.canary);
+            for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates) {
+                if let Some(edges) = gauge.edges.as_ref().filter(|_| gate.sight() == Some(*sight)) {
+                    gauge.open.count_latencies(tick, edges);
+                }
+            }
         }
     }
 

@@ -1,12 +1,12 @@
 //! Latencies as people are told of them: a coarse histogram, from which quantiles are read.
 //!
-//! Nothing is judged by it. Its buckets are eight of a [`LatencyCounts`] each: from 256 microseconds on sixteen to a
+//! Nothing is judged by it. Its buckets are eight of a [`LatencyCounts`](meter::LatencyCounts) each: from 256 microseconds on sixteen to a
 //! doubling, about 4 % wide.
 
-use meter::{LATENCY_BUCKETS, LatencyCounts, latency_bound_us};
+use meter::{LATENCY_BUCKETS, latency_bound_us};
 use serde::{Deserialize, Serialize};
 
-/// So many buckets of a [`LatencyCounts`] are one here.
+/// So many buckets of a [`LatencyCounts`](meter::LatencyCounts) are one here.
 const WIDTH: usize = 8;
 const BUCKETS: usize = LATENCY_BUCKETS.div_ceil(WIDTH);
 
@@ -52,16 +52,17 @@ impl PartialEq for Profile {
 }
 
 impl Profile {
-    /// Adds latencies and requests that timed out.
-    pub(super) fn add(&mut self, latencies: &LatencyCounts, timeouts: u64) {
+    /// Adds latencies (numbers of buckets of a [`LatencyCounts`](meter::LatencyCounts), and counts) and requests that
+    /// timed out.
+    pub(super) fn add(&mut self, latencies: &[(usize, u64)], timeouts: u64) {
         self.timeouts = self.timeouts.saturating_add(timeouts);
         if latencies.is_empty() {
             return;
         }
         self.need_counts();
-        for (bucket, count) in latencies.iter() {
+        for (bucket, count) in latencies {
             let mine = &mut self.counts[bucket / WIDTH];
-            *mine = mine.saturating_add(count);
+            *mine = mine.saturating_add(*count);
         }
     }
 
@@ -155,10 +156,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn profile(us: &[u64], timeouts: u64) -> Profile {
-        let mut latencies = LatencyCounts::default();
+        let mut latencies = meter::LatencyCounts::default();
         us.iter().for_each(|us| latencies.record_us(*us));
         let mut profile = Profile::default();
-        profile.add(&latencies, timeouts);
+        profile.add(&latencies.iter().collect::<Vec<_>>(), timeouts);
         profile
     }
 

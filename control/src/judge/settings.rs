@@ -298,6 +298,8 @@ mod tests {
     fn signals_are_a_family_of_their_own() {
         let gates = [(Role::Guardrail, ERRORS), (Role::Signal, SHAPE), (Role::Signal, LATENCY_LIMIT)];
         assert_shares(&gates, &[1.0, 0.8, 0.2]);
+        let gates = [(Role::Guardrail, ERRORS), (Role::Signal, ERRORS), (Role::Signal, SHAPE)];
+        assert_shares(&gates, &[1.0, 5.0 / 9.0, 4.0 / 9.0]);
     }
 
     #[test]

@@ -81,6 +81,21 @@ fn a_gate_to_the_last_byte_learns_where_those_latencies_lie_and_then_judges() {
 }
 
 #[test]
+fn edges_to_the_last_byte_follow_stable_as_it_changes() {
+    let mut rollout = Rollout::warm(12, &[latency_at(0.5, LatencyOf::Total)]);
+    rollout.seconds(30, Answers::WELL, Answers::WELL);
+    let slower = Answers { slower: 3.0, ..Answers::WELL };
+    rollout.seconds(300, slower, slower);
+    let before = rollout.gate("latency").counts.unwrap();
+    rollout.seconds(10, slower, slower);
+    let after = rollout.gate("latency").counts.unwrap();
+    let (events, requests) =
+        (after.events.stable - before.events.stable, after.requests.stable - before.requests.stable);
+    let beyond = events as f64 / requests as f64;
+    assert!((0.4..0.6).contains(&beyond), "{beyond} of stable's latencies are beyond its median");
+}
+
+#[test]
 fn while_the_canary_warms_up_its_latencies_are_not_compared_and_nothing_is_proven() {
     let mut rollout = Rollout::of(7, &plan(&default_gates()));
     rollout.seconds(10, Answers::WELL, Answers { slower: 3.0, ..Answers::WELL });
