@@ -83,3 +83,25 @@ impl Crew {
         self.bar.finish_and_clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_does_not_matter_how_many_threads_simulate() {
+        let of = |threads| {
+            let crew = Crew::new(1, 1.0, false, threads);
+            // Some rollouts are much longer than others, so that they end in another order than they began.
+            let rollout = |mut chance: Chance| {
+                let length = if chance.uniform() < 0.5 { 1 } else { 100_000 };
+                (0..length).fold(0, |sum: u64, _| sum.wrapping_add(chance.bits()))
+            };
+            crew.simulate("row", 40, rollout).unwrap()
+        };
+        let alone = of(1);
+        assert_eq!(alone.len(), 40);
+        assert_eq!(alone, of(2));
+        assert_eq!(alone, of(7));
+    }
+}

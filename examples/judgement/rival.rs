@@ -214,6 +214,10 @@ impl Watcher for MannWhitneyOfLatencies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chance::Chance;
+    use crate::failing::Failures;
+    use crate::service::{Scene, Service};
+    use crate::watch::contest;
 
     /// The definition, pair by pair.
     fn by_pairs(first: &[f64], second: &[f64]) -> f64 {
@@ -231,6 +235,25 @@ mod tests {
         assert_eq!(ranks.larger, by_pairs(&first, &second));
         assert_eq!(mann_whitney(&first, &second), ranks.deviations());
         assert!(mann_whitney(&first, &second) > 0.0 && mann_whitney(&second, &first) < 0.0);
+    }
+
+    /// When each rule takes back a canary that fails so often, in seconds.
+    fn taken_back(rate: f64) -> [Option<f64>; 5] {
+        let failures = Failures::Alone { stable: 0.0, canary: rate, from: 0.0 };
+        let service = Service::USUAL.by_the_second();
+        let scene = Scene { service, failures, timing: None, history: 0 };
+        let (mut traffic, _) = Traffic::begin(scene, Chance::of(1, "rules", 0));
+        let mut rules = Threshold::ALL.map(|rule| Box::new(rule.watcher()) as Box<dyn Watcher>);
+        let outcomes = contest(&mut traffic, &mut rules, 1_800.0);
+        std::array::from_fn(|rule| outcomes[rule].alarm.as_ref().map(|alarm| alarm.at))
+    }
+
+    #[test]
+    fn each_rule_takes_as_many_intervals_as_its_document_says() {
+        assert_eq!(taken_back(1.0), [Some(360.0), Some(660.0), Some(60.0), Some(60.0), Some(1_200.0)]);
+        assert_eq!(taken_back(0.0), [None; 5]);
+        let [_, _, _, one_check, lenient] = taken_back(0.03);
+        assert_eq!((one_check, lenient), (Some(60.0), None));
     }
 
     #[test]

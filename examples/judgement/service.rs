@@ -289,3 +289,96 @@ impl Seen {
         self.latencies.canary.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timing::Latency;
+
+    const ALL: [Failures; 7] = [
+        Failures::alike(0.01),
+        Failures::Diurnal,
+        Failures::Incidents,
+        Failures::Sticky,
+        Failures::PodSway,
+        Failures::PodBlips { every: 200.0 },
+        Failures::PodsDiffer,
+    ];
+
+    fn scene(service: Service, failures: Failures) -> Scene {
+        Scene { service, failures, timing: None, history: 0 }
+    }
+
+    /// Requests and failures of both versions over so many seconds.
+    fn sums(scene: Scene, seconds: f64, number: u64) -> (Arms<u64>, Arms<u64>) {
+        let (mut traffic, _) = Traffic::begin(scene, Chance::of(1, "sums", number));
+        let mut seen = Seen::default();
+        while traffic.elapsed() < seconds {
+            traffic.advance(None);
+            seen.add(&traffic.stable, &traffic.canary);
+        }
+        (seen.requests, seen.bad)
+    }
+
+    #[test]
+    fn both_versions_of_every_law_fail_as_often_as_it_says_and_get_their_share() {
+        let means = [0.01, 0.0055, 0.001 + 0.299 * 15.0 / 250.0, 0.002, 0.002, 0.001 + 0.499 * 1.5 / 201.5, 0.005];
+        for (law, mean) in ALL.into_iter().zip(means) {
+            // Many pods, so that the luck of one does not decide.
+            let service = Service { weight: 5_000, canary_pods: 40, stable_pods: 40, ..Service::USUAL.by_the_second() };
+            let runs = (0..6).map(|number| sums(scene(service, law), 1_000.0, number));
+            let (requests, bad): (Vec<_>, Vec<_>) = runs.unzip();
+            let sum = |counts: &[Arms<u64>], arm: fn(&Arms<u64>) -> u64| counts.iter().map(arm).sum::<u64>() as f64;
+            for arm in [|arms: &Arms<u64>| arms.stable, |arms: &Arms<u64>| arms.canary] {
+                assert!((sum(&requests, arm) / 3e6 - 1.0).abs() < 0.01, "{law:?}: {}", sum(&requests, arm));
+                let rate = sum(&bad, arm) / sum(&requests, arm);
+                assert!((rate / mean - 1.0).abs() < 0.12, "{law:?}: {rate} is not {mean}");
+            }
+        }
+    }
+
+    #[test]
+    fn at_the_end_of_a_second_every_request_has_an_endpoint_and_a_key() {
+        for timing in [None, Some(Timing::alike(Latency::bimodal()))] {
+            for failures in ALL {
+                let scene = Scene { timing, ..scene(Service::USUAL, failures) };
+                let (mut traffic, _) = Traffic::begin(scene, Chance::of(1, "groups", 0));
+                let (mut stable, mut canary) = (Window::default(), Window::default());
+                for _ in 0..30 {
+                    traffic.advance(Some([20_000, 60_000]));
+                    stable.merge(&traffic.stable);
+                    canary.merge(&traffic.canary);
+                }
+                for window in [&stable, &canary] {
+                    for groups in [&window.endpoints, &window.groups] {
+                        let sum = |count: fn(&meter::GroupCounts) -> u64| groups.iter().map(count).sum::<u64>();
+                        assert_eq!(sum(|group| group.requests), window.requests(), "{failures:?}");
+                        assert_eq!(sum(|group| group.bad), window.bad(), "{failures:?}");
+                        assert_eq!(sum(|group| group.timed), window.latency_good.total(), "{failures:?}");
+                    }
+                }
+                // 19 endpoints in 16 groups: three have two.
+                let share = stable.endpoints[0].requests as f64 / stable.requests() as f64;
+                assert!((share / (2.0 / 19.0) - 1.0).abs() < 0.15, "{failures:?}: {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_blip_hits_one_instance_and_a_session_one_key() {
+        let burstiest = |failures, groups: fn(&Window) -> &[meter::GroupCounts; GROUPS]| {
+            let (mut traffic, _) = Traffic::begin(scene(Service::USUAL, failures), Chance::of(1, "bursts", 0));
+            let mut most = 0;
+            for _ in 0..6_000 {
+                traffic.advance(None);
+                most = most.max(groups(&traffic.stable).iter().map(|group| group.bad).max().unwrap());
+            }
+            most
+        };
+        let blips = Failures::PodBlips { every: 200.0 };
+        assert!(burstiest(blips, |window| &window.endpoints) >= 5);
+        assert!(burstiest(blips, |window| &window.groups) <= 4);
+        assert!(burstiest(Failures::Sticky, |window| &window.groups) >= 3);
+        assert!(burstiest(Failures::alike(0.002), |window| &window.groups) <= 2);
+    }
+}

@@ -194,3 +194,34 @@ pub(crate) fn contest(traffic: &mut Traffic, watchers: &mut [Box<dyn Watcher>], 
     let ended = watchers.iter().zip(alarms);
     ended.map(|(watcher, alarm)| Outcome { alarm, paused: watcher.paused() }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chance::Chance;
+    use crate::failing::Failures;
+    use crate::gates::{judged, tolerating_nothing, without_warmup};
+    use crate::service::{Scene, Service};
+    use crate::swaying::{Sway, Timing};
+    use crate::timing;
+
+    fn alarms(failures: Failures, slower: f64) -> Vec<bool> {
+        let stable = timing::Latency::log_normal();
+        let timing = Some(Timing { stable, canary: stable.slower(slower), sway: Sway::None });
+        let scene = Scene { service: Service::USUAL.by_the_second(), failures, timing, history: 30 };
+        let (mut traffic, background) = Traffic::begin(scene, Chance::of(1, "watch", 0));
+        let latency = Plain::latency().knowing(&traffic.past);
+        let judge = judged(&without_warmup(tolerating_nothing()), &background);
+        let mut watchers: Vec<Box<dyn Watcher>> = vec![Box::new(Plain::errors()), Box::new(latency), judge];
+        contest(&mut traffic, &mut watchers, 60.0).into_iter().map(|outcome| outcome.alarm.is_some()).collect()
+    }
+
+    #[test]
+    fn each_test_finds_its_own_harm_and_the_judge_finds_both() {
+        let good = Failures::alike(0.01);
+        assert_eq!(alarms(good, 0.0), [false, false, false]);
+        assert_eq!(alarms(good, 0.5), [false, true, true]);
+        let bad = Failures::Alone { stable: 0.01, canary: 0.2, from: 0.0 };
+        assert_eq!(alarms(bad, 0.0), [true, false, true]);
+    }
+}
