@@ -1,5 +1,6 @@
 //! The command line: what may be written, and what it means.
 
+mod replay;
 mod rollout;
 mod words;
 
@@ -10,6 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use config::Name;
 
+pub use self::replay::Replay;
 pub use self::rollout::{Act, RolloutCommand, Start, Watch};
 pub use self::words::{AdminUrl, TargetWeight};
 use crate::exit::Exit;
@@ -61,6 +63,9 @@ pub enum Command {
     /// Show the whole story in one process: a bad canary that is taken back, a good one that is promoted
     #[command(after_help = "Exits 0 when the story went as told, 1 when not.")]
     Demo(Demo),
+    /// Judge the record of a rollout again, by its own gates or by others
+    #[command(after_help = replay::HELP)]
+    Replay(Replay),
     /// What asks a running server.
     #[command(flatten)]
     Client(ClientCommand),

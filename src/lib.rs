@@ -10,6 +10,7 @@ pub mod exit;
 pub mod log;
 pub mod plane;
 pub mod reload;
+pub mod replay;
 pub mod resolve;
 pub mod run;
 pub mod serve;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidegate::cli::{self, Cli, Command};
 use tidegate::exit::{self, Exit};
-use tidegate::{check, client, demo, run};
+use tidegate::{check, client, demo, replay, run};
 
 /// Least CPU a request of the allocators tried.
 #[global_allocator]
@@ -31,6 +31,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write) -> anyhow::Result<Exit> {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::check(arguments, out),
         Command::Demo(arguments) => demo::demo(arguments.once, out),
+        Command::Replay(arguments) => replay::replay(arguments, out),
         Command::Schema => check::schema(out),
         Command::Completion { shell } => Ok(cli::completion(*shell, out).map(|()| Exit::Done)?),
         Command::Client(command) => client::ask(&cli.server, command, out),

@@ -25,6 +25,6 @@ pub use model::{
     LatencyMargin, LatencyOf, Listener, Name, OnDeadline, PathPrefix, Plan, Service, Step, Tolerance, Version,
 };
 pub use problem::{Problem, Problems};
-pub use read::{Read, parse, read_file};
+pub use read::{Read, ReadPlan, parse, parse_plan, read_file, read_plan_file};
 pub use schema::json_schema;
 pub use units::{Alpha, Beta, Fraction, OutOfRange, Quantile, Stretch, Weight};

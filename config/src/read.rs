@@ -1,5 +1,6 @@
 //! From text to a proven [`Configuration`].
 
+mod alone;
 mod gate;
 mod place;
 mod plan;
@@ -18,6 +19,7 @@ use crate::model::{Configuration, Name, Plan, Service};
 use crate::problem::{self, Problem, Problems, did_you_mean, quoted};
 use crate::tree::{LONGEST, Place, grow};
 
+pub use alone::{ReadPlan, parse_plan, read_plan_file};
 pub(crate) use place::{clash, without_token};
 use plan::Planned;
 use routes::Routes;
@@ -66,6 +68,11 @@ pub fn parse(text: &str, file: &str) -> Result<Read, Problems> {
 /// # Errors
 /// As [`parse`]; a file that cannot be read is a problem with the reason in words.
 pub fn read_file(path: &Path) -> Result<Read, Problems> {
+    parse(&text_of(path)?, &path.display().to_string())
+}
+
+/// The text of a file; a problem in words where there is none.
+fn text_of(path: &Path) -> Result<String, Problems> {
     let file = path.display().to_string();
     let wrong = |message: String| Problems::from(Problem::without_place(&file, message));
     // A directory opens like a file and fails at the first read, with words that do not help.
@@ -73,19 +80,17 @@ pub fn read_file(path: &Path) -> Result<Read, Problems> {
         return Err(wrong("is a directory; name the configuration file in it".to_owned()));
     }
     let bytes = bytes_of(path).map_err(|error| wrong(unreadable(&error)))?;
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, &file),
-        Err(error) => {
-            let before = bytes.split_at(error.valid_up_to()).0;
-            let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-            Err(Problem {
-                line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
-                column: String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
-                ..Problem::without_place(&file, "not UTF-8; save the file as UTF-8")
-            }
-            .into())
+    String::from_utf8(bytes).map_err(|error| {
+        let (valid, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        let before = bytes.split_at(valid).0;
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        Problem {
+            line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+            column: String::from_utf8_lossy(&before[line_start..]).chars().count() + 1,
+            ..Problem::without_place(&file, "not UTF-8; save the file as UTF-8")
         }
-    }
+        .into()
+    })
 }
 
 /// The content of a file, up to the first byte too many: it may be a pipe, or a device without an end.

@@ -6,6 +6,7 @@
 pub mod background;
 mod counting;
 mod estimate;
+mod evidence;
 mod family;
 mod measure;
 mod profile;
@@ -26,6 +27,7 @@ pub use self::background::Background;
 use self::background::{Bursts, REFRESH_SECONDS};
 pub use self::estimate::forecast;
 use self::estimate::{Outlook, USUAL_SPREAD};
+pub use self::evidence::TestEvidence;
 use self::family::Family;
 use self::measure::{Lens, Measure, SERVICE, population_of};
 use self::record::{Established, Record};

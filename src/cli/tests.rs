@@ -36,6 +36,8 @@ fn every_command_of_the_documentation_is_taken() {
         "tidegate weight shop 10%",
         "tidegate weight shop v2=0.25% --reason why --if-generation 41",
         "tidegate reload",
+        "tidegate replay record.jsonl --gates other.yaml --json",
+        "tidegate replay -",
         "tidegate schema",
         "tidegate completion bash",
         "tidegate healthcheck",

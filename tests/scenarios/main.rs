@@ -15,6 +15,7 @@ mod process;
 mod promotions;
 mod refusals;
 mod reloads;
+mod replay;
 mod requests;
 mod rollbacks;
 mod saturation;

@@ -33,6 +33,12 @@ impl Moment {
         Self { second: at.as_second(), millisecond: (at.subsec_millisecond().unsigned_abs() % 1_000) as u16 }
     }
 
+    /// In Unix time.
+    #[must_use]
+    pub fn seconds(self) -> f64 {
+        self.second as f64 + f64::from(self.millisecond) / 1e3
+    }
+
     /// The Unix second that it is in.
     #[must_use]
     pub const fn second(self) -> i64 {

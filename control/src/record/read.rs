@@ -35,8 +35,8 @@ pub enum Unreadable {
     },
     /// The last line was not written to its end.
     #[error(
-        "the record is cut short: line {line} was not written to its end; what is above it was judged. Without that \
-         line the record is whole as far as it goes"
+        "the record is cut short: line {line} was not written to its end; what is above it was judged. To judge the \
+         record without this error, delete that line"
     )]
     CutShort {
         /// Counted from 1.

@@ -1,0 +1,88 @@
+//! A plan alone in a file, without a configuration around it.
+
+use std::path::Path;
+
+use super::{plan, text_of};
+use crate::cursor::{Cursor, Report};
+use crate::model::Plan;
+use crate::problem::{self, Problem, Problems};
+use crate::tree::{Place, grow};
+
+/// A plan that was read alone, and what its author should know about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadPlan {
+    /// The plan. What is not written has the value that it has in a configuration.
+    pub plan: Plan,
+    /// Legal, and perhaps not meant. In the order of the text.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads the keys of a plan (`alpha`, `gates`, ...) from `text`. `file` is the name that problems carry. Whether there
+/// is a version that it names as its baseline is not looked at: there is no service here.
+///
+/// # Errors
+/// Everything that is wrong, at once; where the text is no YAML, the first thing that makes it none.
+pub fn parse_plan(text: &str, file: &str) -> Result<ReadPlan, Problems> {
+    let mut report = Report::new(file);
+    let plan = match grow(text) {
+        Ok(Some(root)) => plan::plan(&Cursor::root(&root), &mut report).plan,
+        Ok(None) => {
+            let message = "nothing is written here; write the keys of a plan, like gates: [{ errors: {} }]";
+            report.problem(Place { line: 1, column: 1 }, "", message);
+            None
+        }
+        Err(broken) => {
+            report.problem(broken.place, "", broken.message);
+            None
+        }
+    };
+    let Report { problems, mut warnings, .. } = report;
+    match (Problems::new(problems), plan) {
+        (None, Some(plan)) => {
+            problem::sort(&mut warnings);
+            Ok(ReadPlan { plan, warnings })
+        }
+        (Some(problems), _) => Err(problems),
+        // Never reached: each decoder that gives nothing has said why. Should one forget, nothing is accepted.
+        (None, None) => Err(Problem::without_place(file, "cannot be read").into()),
+    }
+}
+
+/// Reads the plan in the file at `path`.
+///
+/// # Errors
+/// As [`parse_plan`]; a file that cannot be read is a problem with the reason in words.
+pub fn read_plan_file(path: &Path) -> Result<ReadPlan, Problems> {
+    parse_plan(&text_of(path)?, &path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_of_a_plan_alone_are_a_plan_with_the_usual_defaults() {
+        let read = parse_plan("alpha: 5%\ngates:\n  - errors: { tolerance: 0.2% }\n", "gates.yaml").unwrap();
+        assert_eq!((read.plan.alpha.get(), read.plan.gates.len(), read.warnings.len()), (0.05, 1, 0));
+        assert_eq!(read.plan.steps, Plan::built_in().steps);
+        assert_eq!(parse_plan("{}", "gates.yaml").unwrap().plan, Plan::built_in());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        let said = |text| parse_plan(text, "gates.yaml").unwrap_err().to_string();
+        assert!(said("").starts_with("gates.yaml:1:1: nothing is written here"), "{}", said(""));
+        let unknown = said("alpha: 1%\ngate: []\n");
+        assert!(unknown.starts_with("gates.yaml:2:1: ") && unknown.contains("gates"), "{unknown}");
+        let service = said("services: {}\n");
+        assert!(service.starts_with("gates.yaml:1:1: "), "{service}");
+        assert!(said("gates: [").starts_with("gates.yaml:"));
+        assert!(said("- 1").starts_with("gates.yaml:1:1: "), "{}", said("- 1"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_a_problem_in_words() {
+        let problems = read_plan_file(Path::new("/nowhere/gates.yaml")).unwrap_err().to_string();
+        assert_eq!(problems, "/nowhere/gates.yaml: there is no such file; name an existing one");
+    }
+}

@@ -1,0 +1,113 @@
+//! `tidegate replay`: judges the record of a rollout again.
+
+mod course;
+mod lines;
+mod telling;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use config::Plan;
+use control::record::{Reader, Replay, Unreadable};
+
+pub use self::course::Course;
+use self::lines::Lines;
+use self::telling::Telling;
+use crate::cli;
+use crate::exit::Exit;
+
+/// Prints what the gates say of a record. What was judged before a line that cannot be read is printed.
+///
+/// # Errors
+/// In plain words: where the record or the gates cannot be read, where the record has not what the gates need, or where
+/// `out` cannot be written.
+pub fn replay(arguments: &cli::Replay, out: &mut dyn Write) -> anyhow::Result<Exit> {
+    let gates = match &arguments.gates {
+        None => None,
+        Some(path) => match config::read_plan_file(path) {
+            Ok(read) => {
+                for warning in &read.warnings {
+                    // Standard output is for what programs read.
+                    let _ = writeln!(io::stderr(), "warning: {warning}");
+                }
+                Some(read.plan)
+            }
+            Err(problems) => {
+                writeln!(out, "{problems}")?;
+                return Ok(Exit::Failed);
+            }
+        },
+    };
+    let name = named(&arguments.record);
+    if arguments.record == Path::new("-") {
+        judge(io::stdin().lock(), &name, gates, arguments.json, out)
+    } else {
+        let file = File::open(&arguments.record).with_context(|| name.clone())?;
+        judge(BufReader::new(file), &name, gates, arguments.json, out)
+    }
+}
+
+fn named(record: &Path) -> String {
+    if record == Path::new("-") { "standard input".to_owned() } else { record.display().to_string() }
+}
+
+/// Judges a record, whose name is for errors, and prints what comes of it.
+///
+/// # Errors
+/// As [`replay`].
+pub fn judge(
+    record: impl BufRead,
+    name: &str,
+    gates: Option<Plan>,
+    json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let told = |error: &dyn std::fmt::Display| anyhow!("{name}: {error}");
+    let mut reader = Reader::begin(record).map_err(|error| told(&error))?;
+    let replay = Replay::begin(reader.header(), gates).map_err(|impossible| told(&impossible))?;
+    let mut course = Course::new(replay);
+    let mut lines = Lines::default();
+    let mut telling = Telling::new(reader.header().clone());
+    if !json {
+        telling.begin(&course, out)?;
+    }
+    let mut broken = None;
+    loop {
+        let line = match next(&mut reader, &mut course) {
+            Ok(Some(line)) => line,
+            Ok(None) => break,
+            Err(error) => {
+                broken = Some(error);
+                break;
+            }
+        };
+        if json {
+            lines.after(reader.line(), &line, &course, out)?;
+        } else {
+            telling.after(&line, &course, out)?;
+        }
+        course.go_on();
+    }
+    if json {
+        lines.end(&course, out)?;
+    } else {
+        telling.end(&course, out)?;
+    }
+    out.flush()?;
+    match broken {
+        Some(error) => Err(told(&error)),
+        None if course.first_harm().is_some() => Ok(Exit::RolledBack),
+        None => Ok(Exit::Done),
+    }
+}
+
+fn next<R: BufRead>(reader: &mut Reader<R>, course: &mut Course) -> Result<Option<control::record::Line>, Unreadable> {
+    let Some(line) = reader.read()? else { return Ok(None) };
+    course.judge(reader, &line)?;
+    Ok(Some(line))
+}
+
+#[cfg(test)]
+mod tests;

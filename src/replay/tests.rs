@@ -1,0 +1,202 @@
+use std::fs;
+
+use clap::Parser;
+use expect_test::expect;
+use serde_json::Value;
+
+use super::*;
+use crate::cli::{Cli, Command};
+
+/// A record of another program, in which the canary turns bad.
+const BAD: &str = r#"{"tidegate_record": 1, "stable": "v1", "canary": "v2"}
+{"t": 1795310400, "weight": 500, "versions": {"v1": {"requests": 950, "errors": 1}, "v2": {"requests": 50}}}
+{"t": 1795310401.5, "versions": {"v1": {"requests": 948}, "v2": {"requests": 52, "errors": 20}}}
+{"t": 1795310402, "mark": "new_step"}
+{"t": 1795310402.2, "weight": 1000, "versions": {"v1": {"requests": 951, "errors": 2}, "v2": {"requests": 49, "errors": 30}}}
+"#;
+
+fn judged(record: &str, gates: Option<&str>, json: bool) -> (anyhow::Result<Exit>, String) {
+    let gates = gates.map(|text| config::parse_plan(text, "gates.yaml").unwrap().plan);
+    let mut out = Vec::new();
+    let exit = judge(record.as_bytes(), "record.jsonl", gates, json, &mut out);
+    (exit, String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn people_read_what_happened_and_a_summary() {
+    let (exit, text) = judged(BAD, None, false);
+    assert_eq!(exit.unwrap(), Exit::RolledBack);
+    expect![[r#"
+        rollout: v2 against v1
+        judged by the default gates: errors, latency; alpha 1 %; compared with all of v1
+
+            0:00.0  v2 at 5%
+            0:00.0  errors: inconclusive
+            0:00.0  latency: inconclusive
+            0:01.5  ROLL BACK by breaker: 20 of the last 52 requests to v2 failed while v1 is well (0 of 948): it is broken (chance of seeing this without harm: at most 1 in 16 000)
+            0:02.0  a step begins
+            0:02.2  v2 at 10%
+
+        GATE     ROLE       VERDICT       EVIDENCE        PROOF  COUNTED
+        errors   guardrail  inconclusive  4.39 of 5.30        -  50 of 151 against 3 of 2849
+        latency  guardrail  inconclusive  -                   -  -
+        breaker  guardrail  fail          9.69 of 6.91        -  -
+        requests: baseline 2849, 3 failed; v2 151, 50 failed; dispersion: unmeasured
+        windows: 3 over 0:02.2; the record has no end
+        verdict: the gates roll back after 0:01.5, by breaker: 20 of the last 52 requests to v2 failed while v1 is well (0 of 948): it is broken (chance of seeing this without harm: at most 1 in 16 000)
+    "#]].assert_eq(&text);
+}
+
+#[test]
+fn programs_read_the_evidence_of_every_test_after_each_line() {
+    let (exit, text) = judged(BAD, None, true);
+    assert_eq!(exit.unwrap(), Exit::RolledBack);
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 5);
+    let kinds: Vec<&str> = lines.iter().filter_map(|line| line["kind"].as_str()).collect();
+    assert_eq!(kinds, ["window", "window", "new_step", "window"]);
+    for line in &lines[..4] {
+        for test in ["guardrails", "breaker", "errors", "errors/proof", "latency", "latency/proof"] {
+            assert!(line["tests"][test]["log_evidence"].is_f64(), "{test}: {line}");
+            assert!(line["tests"][test]["threshold"].as_f64().unwrap() > 0.0, "{test}: {line}");
+        }
+        assert_eq!(line["exact"], true);
+    }
+    assert_eq!((&lines[0]["verdict"], &lines[3]["verdict"]), (&"inconclusive".into(), &"fail".into()));
+    let summary = &lines[4]["summary"];
+    assert_eq!((&summary["verdict"], &summary["windows"]), (&"fail".into(), &3.into()), "{summary}");
+    assert!(summary["rolls_back"]["reason"].as_str().unwrap().contains("v2"), "{summary}");
+}
+
+#[test]
+fn other_gates_say_something_else() {
+    let (exit, text) = judged(BAD, Some("gates: [{ latency: {} }]\nalpha: 0.0001%\n"), false);
+    assert!(text.contains("judged by other gates: latency; alpha 0.0001 %"), "{text}");
+    // The breaker is always on.
+    assert_eq!(exit.unwrap(), Exit::RolledBack, "{text}");
+    let good = BAD.replace("\"errors\": 20", "\"errors\": 1").replace("\"errors\": 30", "\"errors\": 0");
+    let (exit, text) = judged(&good, Some("gates: [{ errors: { limit: 50% } }]"), false);
+    assert_eq!(exit.unwrap(), Exit::Done, "{text}");
+    assert!(text.contains("verdict: these gates do not roll back"), "{text}");
+}
+
+#[test]
+fn gates_that_need_what_the_record_has_not_are_refused_in_words() {
+    let (exit, text) = judged(BAD, Some("gates: [{ errors: {}, path: /cart }]"), false);
+    let refused = exit.unwrap_err().to_string();
+    assert_eq!(text, "");
+    assert!(refused.starts_with("record.jsonl: ") && refused.contains("/cart"), "{refused}");
+}
+
+#[test]
+fn what_was_judged_before_a_bad_line_is_printed_and_the_line_is_named() {
+    let torn = format!("{BAD}{{\"t\": 17953");
+    for json in [false, true] {
+        let (exit, text) = judged(&torn, None, json);
+        let error = exit.unwrap_err().to_string();
+        assert!(error.starts_with("record.jsonl: the record is cut short: line 6"), "{error}");
+        assert!(text.contains(if json { "\"summary\"" } else { "verdict: the gates roll back" }), "{text}");
+    }
+    let wrong = BAD.replace("\"errors\": 2}", "\"errors\": 2000}");
+    let (exit, _) = judged(&wrong, None, false);
+    let error = exit.unwrap_err().to_string();
+    assert!(error.starts_with("record.jsonl: line 5: v1: `errors` (2000) are more than"), "{error}");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let place = tempfile::tempdir().unwrap();
+    let run = |line: &str| {
+        let Command::Replay(arguments) = Cli::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("{line}")
+        };
+        let mut out = Vec::new();
+        (replay(&arguments, &mut out), String::from_utf8(out).unwrap())
+    };
+    let (exit, _) = run("tidegate replay /nowhere/record.jsonl");
+    let error = format!("{:#}", exit.unwrap_err());
+    assert!(error.starts_with("/nowhere/record.jsonl: "), "{error}");
+
+    let (record, gates) = (place.path().join("record.jsonl"), place.path().join("gates.yaml"));
+    fs::write(&record, BAD).unwrap();
+    fs::write(&gates, "gates: [{ errors: { tolerance: 3x } }]").unwrap();
+    let (exit, text) = run(&format!("tidegate replay {} --gates {}", record.display(), gates.display()));
+    assert_eq!(exit.unwrap(), Exit::Failed);
+    assert!(text.contains("gates.yaml:1:"), "{text}");
+
+    fs::write(&gates, "gates: []").unwrap();
+    let (exit, text) = run(&format!("tidegate replay {} --gates {}", record.display(), gates.display()));
+    assert_eq!(exit.unwrap(), Exit::RolledBack, "{text}");
+}
+
+/// The records that docs/records.md shows, in their order.
+fn documented() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/records.md");
+    let text = fs::read_to_string(path).unwrap();
+    let blocks = text.split("```jsonl record\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_records_of_the_documentation_are_judged_as_it_says() {
+    let records = documented();
+    assert_eq!(records.len(), 2);
+    for (record, verdict) in records.iter().zip([Exit::Done, Exit::RolledBack]) {
+        let (exit, text) = judged(record, None, false);
+        assert_eq!(exit.unwrap_or_else(|error| panic!("{error}: {record}")), verdict, "{text}");
+    }
+}
+
+#[test]
+fn every_key_of_a_record_is_documented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/records.md");
+    let text = fs::read_to_string(path).unwrap();
+    for key in [
+        "tidegate_record",
+        "rollout",
+        "service",
+        "stable",
+        "canary",
+        "baseline",
+        "started_at",
+        "latency_of",
+        "latency_bounds",
+        "paths",
+        "plan",
+        "state",
+        "t",
+        "generation",
+        "weight",
+        "times",
+        "span",
+        "draws",
+        "endpoints",
+        "compared",
+        "versions",
+        "slice",
+        "mark",
+        "why",
+        "checkpoint",
+        "gap",
+        "end",
+        "requests",
+        "errors",
+        "by_class",
+        "latency",
+        "latency_failed",
+        "total",
+        "total_failed",
+        "by_key",
+        "by_endpoint",
+        "drawn",
+        "new_step",
+        "acknowledge",
+        "begin_anew",
+        "warm_up_again",
+        "clock_set_back",
+        "routine",
+        "restart",
+    ] {
+        assert!(text.contains(&format!("`{key}`")) || text.contains(&format!("\"{key}\"")), "{key}");
+    }
+}
