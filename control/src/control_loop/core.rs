@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::{Configuration, Name};
-use meter::latency_bounds_us;
+use meter::{LatencyCounts, latency_bounds_us};
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
@@ -56,6 +56,8 @@ pub struct ControlCore {
     random: fastrand::Rng,
     last_second: Duration,
     pub(super) bounds_us: Vec<u64>,
+    /// For sums of latencies, whoever's turn it is.
+    pub(super) scratch: LatencyCounts,
     pub(super) windows: Windows,
     pub(super) saving: Saving,
     pub(super) recording: Recording,
@@ -117,6 +119,7 @@ impl ControlCore {
             random: fastrand::Rng::with_seed(seed),
             last_second: now.elapsed,
             bounds_us: latency_bounds_us(),
+            scratch: LatencyCounts::default(),
             windows: Windows::default(),
             saving: Saving::new(),
             recording,

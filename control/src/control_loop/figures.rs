@@ -2,16 +2,20 @@
 
 use std::collections::VecDeque;
 
-use meter::{LatencyCounts, Window};
+use meter::{LATENCY_BUCKETS, LatencyCounts, Tally};
 
 /// Over how many seconds the figures slide.
 const SECONDS: usize = 10;
 
-/// What a version did in each of the last seconds. Latencies are kept as the few buckets that were hit.
+/// What a version did in each of the last seconds: differences of its tally. Latencies are kept as the few buckets that
+/// were hit.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
-    present: Second,
-    latencies: LatencyCounts,
+    /// The tally as of the last second.
+    requests: u64,
+    failed: u64,
+    /// By bucket; empty before the first latency.
+    latencies: Vec<u64>,
     past: VecDeque<Second>,
     shown: Shown,
 }
@@ -33,24 +37,32 @@ pub(super) struct Shown {
 }
 
 impl Figures {
-    /// Adds what the version did since the last window.
-    pub(super) fn add(&mut self, window: &Window) {
-        self.present.requests += window.requests();
-        self.present.failed += window.bad();
-        self.latencies.merge(&window.latency_good);
-        self.latencies.merge(&window.latency_bad);
-    }
-
-    /// A second is over.
-    pub(super) fn turn(&mut self, bounds_us: &[u64]) {
-        let mut second = std::mem::take(&mut self.present);
-        second.latencies = self.latencies.iter().collect();
-        self.latencies.clear();
+    /// A second is over. What is in `scratch` does not matter; it is used again for many versions.
+    pub(super) fn turn(&mut self, tally: &Tally, scratch: &mut LatencyCounts, bounds_us: &[u64]) {
+        // A tally that is smaller is that of a version that came back with a fresh meter.
+        let grown = |now: u64, before: &mut u64| now.checked_sub(std::mem::replace(before, now)).unwrap_or(now);
+        let mut second = Second {
+            requests: grown(tally.requests(), &mut self.requests),
+            failed: grown(tally.bad(), &mut self.failed),
+            latencies: Vec::new(),
+        };
+        scratch.clear();
+        scratch.merge(&tally.latency_good);
+        scratch.merge(&tally.latency_bad);
+        if !scratch.is_empty() {
+            self.latencies.resize(LATENCY_BUCKETS, 0);
+        }
+        for (bucket, now) in scratch.iter() {
+            let count = grown(now, &mut self.latencies[bucket]);
+            if count > 0 {
+                second.latencies.push((bucket, count));
+            }
+        }
         if self.past.len() == SECONDS {
             self.past.pop_front();
         }
         self.past.push_back(second);
-        self.shown = self.sum(bounds_us);
+        self.shown = self.sum(scratch, bounds_us);
     }
 
     /// The figures as of the last full second.
@@ -58,27 +70,25 @@ impl Figures {
         self.shown
     }
 
-    fn sum(&self, bounds_us: &[u64]) -> Shown {
+    fn sum(&self, scratch: &mut LatencyCounts, bounds_us: &[u64]) -> Shown {
         let requests: u64 = self.past.iter().map(|second| second.requests).sum();
         let failed: u64 = self.past.iter().map(|second| second.failed).sum();
-        let mut counts: Vec<(usize, u64)> =
-            self.past.iter().flat_map(|second| second.latencies.iter().copied()).collect();
-        counts.sort_unstable_by_key(|(bucket, _)| *bucket);
+        scratch.clear();
+        self.past.iter().flat_map(|second| &second.latencies).for_each(|(bucket, count)| scratch.add(*bucket, *count));
         Shown {
             requests_per_second: requests as f64 / self.past.len().max(1) as f64,
             error_rate: (requests > 0).then(|| failed as f64 / requests as f64),
-            p50_ms: quantile_ms(&counts, 0.5, bounds_us),
-            p99_ms: quantile_ms(&counts, 0.99, bounds_us),
+            p50_ms: quantile_ms(scratch, 0.5, bounds_us),
+            p99_ms: quantile_ms(scratch, 0.99, bounds_us),
         }
     }
 }
 
-/// The latency that a fraction `q` of the sorted counts is at or below.
-fn quantile_ms(counts: &[(usize, u64)], q: f64, bounds_us: &[u64]) -> Option<f64> {
-    let total: u64 = counts.iter().map(|(_, count)| count).sum();
-    let rank = (total as f64 * q).ceil() as u64;
+/// The latency that a fraction `q` of the counts is at or below.
+fn quantile_ms(counts: &LatencyCounts, q: f64, bounds_us: &[u64]) -> Option<f64> {
+    let rank = (counts.total() as f64 * q).ceil() as u64;
     let mut seen = 0;
-    for (bucket, count) in counts {
+    for (bucket, count) in counts.iter() {
         seen += count;
         if seen >= rank {
             let upper_end = bounds_us.get(bucket + 1).or(bounds_us.last())?.saturating_sub(1);
@@ -91,14 +101,23 @@ fn quantile_ms(counts: &[(usize, u64)], q: f64, bounds_us: &[u64]) -> Option<f64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use meter::{Attempt, Class, Outcome, VersionMeter, latency_bounds_us};
+    use meter::{Attempt, Class, Outcome, VersionMeter, Window, latency_bounds_us};
 
-    fn window(class: Class, latency_us: u64, times: usize) -> Window {
-        let meter = VersionMeter::new(1);
-        for _ in 0..times {
-            meter.record(
-                0,
-                &Outcome {
+    /// A version whose seconds pass.
+    struct World {
+        meter: VersionMeter,
+        figures: Figures,
+        scratch: LatencyCounts,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { meter: VersionMeter::new(1), figures: Figures::default(), scratch: LatencyCounts::default() }
+        }
+
+        fn answers(&self, class: Class, latency_us: u64, times: usize) {
+            for _ in 0..times {
+                let outcome = Outcome {
                     attempt: Attempt::First,
                     class,
                     judged: true,
@@ -107,45 +126,58 @@ mod tests {
                     paths: 0,
                     total_us: None,
                     latency_us: Some(latency_us),
-                },
-            );
+                };
+                self.meter.record(0, &outcome);
+            }
         }
-        let mut window = Window::default();
-        meter.take(&mut window);
-        window
+
+        fn second(&mut self) -> Shown {
+            let Self { meter, figures, scratch } = self;
+            meter.take(&mut Window::default());
+            meter.with_tally(|tally| figures.turn(tally, scratch, &latency_bounds_us()));
+            figures.shown()
+        }
     }
 
     #[test]
     fn without_traffic_there_is_a_rate_of_zero_and_nothing_else() {
-        let mut figures = Figures::default();
-        figures.turn(&latency_bounds_us());
-        assert_eq!(figures.shown(), Shown::default());
+        assert_eq!(World::new().second(), Shown::default());
     }
 
     #[test]
     fn figures_cover_the_last_ten_seconds_and_forget_what_was_before() {
-        let bounds = latency_bounds_us();
-        let mut figures = Figures::default();
-        figures.add(&window(Class::ServerError, 900_000, 100));
-        figures.turn(&bounds);
-        for _ in 0..10 {
-            figures.add(&window(Class::Success, 2_000, 20));
-            figures.turn(&bounds);
+        let mut world = World::new();
+        world.answers(Class::ServerError, 900_000, 100);
+        world.second();
+        for _ in 0..9 {
+            world.answers(Class::Success, 2_000, 20);
+            world.second();
         }
-        let shown = figures.shown();
+        assert!(world.figures.shown().p99_ms > Some(800.0), "{:?}", world.figures.shown());
+        world.answers(Class::Success, 2_000, 20);
+        let shown = world.second();
         assert_eq!((shown.requests_per_second, shown.error_rate), (20.0, Some(0.0)));
         assert!(shown.p99_ms.is_some_and(|p99| (2.0..2.1).contains(&p99)), "{shown:?}");
     }
 
     #[test]
     fn failures_are_a_part_of_the_rate_and_of_the_latencies() {
-        let mut figures = Figures::default();
-        figures.add(&window(Class::Success, 1_000, 9));
-        figures.add(&window(Class::Timeout, 5_000_000, 1));
-        figures.turn(&latency_bounds_us());
-        let shown = figures.shown();
+        let mut world = World::new();
+        world.answers(Class::Success, 1_000, 9);
+        world.answers(Class::Timeout, 5_000_000, 1);
+        let shown = world.second();
         assert_eq!(shown.error_rate, Some(0.1));
         assert!(shown.p99_ms.is_some_and(|p99| p99 >= 5_000.0), "{shown:?}");
         assert!(shown.p50_ms.is_some_and(|p50| p50 < 1.1), "{shown:?}");
+    }
+
+    #[test]
+    fn a_version_that_comes_back_with_a_fresh_meter_begins_with_what_it_does_now() {
+        let mut world = World::new();
+        world.answers(Class::Success, 1_000, 500);
+        (0..11).for_each(|_| _ = world.second());
+        world.meter = VersionMeter::new(1);
+        world.answers(Class::Success, 1_000, 10);
+        assert_eq!(world.second().requests_per_second, 1.0);
     }
 }

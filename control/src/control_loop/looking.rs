@@ -57,12 +57,12 @@ impl ControlCore {
         let baseline = served.release.state().running().map(|rollout| rollout.plan.baseline.clone());
         for version in [&stable, &canary] {
             plane.begin_exposure(name, version);
-            served.take(plane, version, &mut self.windows.stable);
+            plane.take(name, version, &mut self.windows.stable);
         }
         match baseline {
             Some(Baseline::Version(version)) => {
                 plane.begin_exposure(name, &version);
-                served.take(plane, &version, &mut self.windows.stable);
+                plane.take(name, &version, &mut self.windows.stable);
             }
             Some(Baseline::Equal) => plane.take_slice(name, &mut self.windows.stable),
             Some(Baseline::Stable) | None => {}
@@ -77,8 +77,8 @@ impl ControlCore {
         let Some((stable, canary)) = served.compared() else { return };
         let Windows { stable: of_stable, baseline: of_baseline, canary: of_canary } = &mut self.windows;
         let plane = self.plane.as_mut();
-        served.take(plane, &stable, of_stable);
-        served.take(plane, &canary, of_canary);
+        plane.take(name, &stable, of_stable);
+        plane.take(name, &canary, of_canary);
         let baseline = served.release.state().running().map(|rollout| rollout.plan.baseline.clone());
         let mut drawn = [of_stable.drawn.at_random, of_canary.drawn.at_random, 0];
         let of_baseline: &Window = match baseline {
@@ -87,7 +87,7 @@ impl ControlCore {
                 of_baseline
             }
             Some(Baseline::Version(version)) => {
-                served.take(plane, &version, of_baseline);
+                plane.take(name, &version, of_baseline);
                 drawn[2] = of_baseline.drawn.at_random;
                 of_baseline
             }
@@ -126,7 +126,7 @@ impl ControlCore {
             if is_taken_each_tick(served.release.state(), &version.name) {
                 continue;
             }
-            served.take(plane, &version.name, &mut self.windows.stable);
+            plane.take(name, &version.name, &mut self.windows.stable);
             if version.name == stable && served.judged.is_none() {
                 served.known.observe(now.wall.as_second(), &self.windows.stable);
             }
@@ -134,7 +134,7 @@ impl ControlCore {
         let background = served.judged.as_ref().map_or(served.known.background(), |judged| judged.judge().background());
         let watched = background.watched_us();
         served.known.watch(name, watched, plane);
-        served.turn(plane, &self.bounds_us);
+        served.turn(plane, &mut self.scratch, &self.bounds_us);
         served.estimate();
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use config::Name;
-use meter::Window;
+use meter::LatencyCounts;
 use tokio::sync::oneshot;
 
 use super::figures::Figures;
@@ -66,20 +66,17 @@ impl Served {
         }
     }
 
-    /// Takes what a version did since the last time.
-    pub(super) fn take(&mut self, plane: &mut dyn DataPlane, version: &Name, window: &mut Window) {
-        plane.take(&self.release.service().name, version, window);
-        match self.figures.get_mut(version) {
-            Some(figures) => figures.add(window),
-            None => self.figures.entry(version.clone()).or_default().add(window),
-        }
-    }
-
     /// A second is over: the figures that people see move on.
-    pub(super) fn turn(&mut self, plane: &dyn DataPlane, bounds_us: &[u64]) {
+    pub(super) fn turn(&mut self, plane: &dyn DataPlane, scratch: &mut LatencyCounts, bounds_us: &[u64]) {
         let service = Arc::clone(self.release.service());
         self.figures.retain(|name, _| service.versions.iter().any(|version| version.name == *name));
-        self.figures.values_mut().for_each(|figures| figures.turn(bounds_us));
+        for version in &service.versions {
+            if !self.figures.contains_key(&version.name) {
+                self.figures.insert(version.name.clone(), Figures::default());
+            }
+            let Some(figures) = self.figures.get_mut(&version.name) else { continue };
+            plane.tally(&service.name, &version.name, &mut |tally| figures.turn(tally, scratch, bounds_us));
+        }
         self.read_counts(plane);
     }
 
