@@ -10,6 +10,7 @@ mod connection;
 mod crashes;
 mod demo;
 mod disks;
+mod judgements;
 mod patience;
 mod process;
 mod promotions;

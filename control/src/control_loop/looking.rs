@@ -109,7 +109,8 @@ impl ControlCore {
         let judge = judged.judge();
         let judgement = judge.judgement();
         // Sentences cost more than the tests: they are made where somebody will read them.
-        let exhibit = (second_over || calls_for_an_act(&judgement)).then(|| exhibit(judge));
+        let exhibit = (second_over || calls_for_an_act(&judgement) || served.release.is_due(&moment, &judgement))
+            .then(|| exhibit(judge));
         if let Ok(change) = served.release.transition(&moment, Event::Judged { judgement, exhibit }) {
             self.perform(now, name, change);
         }

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::Now;
 use super::core::ControlCore;
+use super::looking::exhibit;
 use super::served::Reply;
 use crate::command::{Action, Command, Refused};
 use crate::rollout::{Change, Event, Start};
@@ -83,7 +84,13 @@ impl ControlCore {
     fn transition(&mut self, now: Now, service: &Name, event: Event) -> Result<Change, Refused> {
         let moment = self.moment(now);
         match self.services.get_mut(service) {
-            Some(served) => served.release.transition(&moment, event),
+            Some(served) => {
+                // Whatever a person ends is kept with the evidence as it is now.
+                if let Some(judged) = &served.judged {
+                    served.release.show(&judged.judge().judgement(), Some(exhibit(judged.judge())));
+                }
+                served.release.transition(&moment, event)
+            }
             None => Err(self.unknown_service(service)),
         }
     }

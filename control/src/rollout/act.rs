@@ -166,7 +166,7 @@ impl Release {
         let news = |kind, what: &str| vec![News { kind, text: format!("{canary} {}", by_hand(what)) }];
         match action {
             Action::Pause => Ok(self.at_once(moment, self.paused(by_hand("paused")), news("phase", "paused"))),
-            Action::Resume => self.resume(moment, by_hand("resumed")),
+            Action::Resume => self.resume(moment, &by_hand("resumed")),
             Action::Approve | Action::Skip => {
                 let (next, news) = self.advanced(&by_hand(if action == Action::Skip { "skipped" } else { "approved" }));
                 self.propose(moment, By::Person, next, news)
@@ -197,7 +197,7 @@ impl Release {
         Some(self.at_once(moment, next, vec![News { kind: "phase", text }]))
     }
 
-    fn resume(&mut self, moment: &Moment, by_hand: String) -> Result<Change, Refused> {
+    fn resume(&mut self, moment: &Moment, by_hand: &str) -> Result<Change, Refused> {
         let mut next = self.state.clone();
         let Some(rollout) = &mut next.rollout else { return Ok(Change::default()) };
         let mut text = format!("{} {by_hand}", rollout.canary);

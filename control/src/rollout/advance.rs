@@ -110,22 +110,35 @@ impl Release {
         change.then(self.advance_when_due(moment, judgement))
     }
 
-    fn advance_when_due(&mut self, moment: &Moment, judgement: &Judgement) -> Change {
-        let Some(rollout) = self.state.running() else { return Change::default() };
+    /// Whether the running rollout goes on, pauses or is taken back with this judgement: whoever shows the evidence
+    /// shows it as it is now.
+    #[must_use]
+    pub fn is_due(&self, moment: &Moment, judgement: &Judgement) -> bool {
+        let Some(rollout) = self.state.running() else { return false };
+        let Some(Due { late, .. }) = self.due(moment, judgement) else { return false };
+        late.is_some() || (self.lacks(rollout, judgement).is_none() && self.unproven(rollout, judgement).is_none())
+    }
+
+    /// Whether the present step could end, if nothing stood against it.
+    fn due(&self, moment: &Moment, judgement: &Judgement) -> Option<Due> {
+        let rollout = self.state.running()?;
         let Some(Step::Weight { hold, early, deadline, .. }) = rollout.plan.steps.get(rollout.step) else {
-            return Change::default();
+            return None;
         };
         if rollout.phase != Phase::Progressing || self.proposal.is_some() {
-            return Change::default();
+            return None;
         }
         let passed = moment.elapsed.saturating_sub(self.step_began);
         let held = passed >= *hold;
         // A dry run's steps end by time and data alone.
         let judges = !rollout.plan.dry_run;
-        if !held && !(*early && judges && judgement.proven) {
-            return Change::default();
-        }
         let late = deadline.filter(|deadline| judges && passed >= deadline.after);
+        (held || (*early && judges && judgement.proven)).then_some(Due { held, late })
+    }
+
+    fn advance_when_due(&mut self, moment: &Moment, judgement: &Judgement) -> Change {
+        let Some(rollout) = self.state.running() else { return Change::default() };
+        let Some(Due { held, late }) = self.due(moment, judgement) else { return Change::default() };
         let unproven = self.unproven(rollout, judgement);
         let lacks = self.lacks(rollout, judgement);
         let why = match (lacks, unproven, late) {
@@ -207,6 +220,15 @@ impl Release {
         let obstacle = obstacle.unwrap_or_else(|| "it could not end".to_owned());
         format!("step {step} is over its deadline of {}: {obstacle}{gates}", in_words(after))
     }
+}
+
+/// A step that could end.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    /// Its hold is over; else it may end early.
+    held: bool,
+    /// Its deadline, where that is over.
+    late: Option<Deadline>,
 }
 
 impl Question {

@@ -133,9 +133,9 @@ impl World {
 
     /// What people were told.
     fn told(&self) -> Vec<String> {
-        let text = |effect: &'_ Effect| match effect {
-            Effect::Announce { text, .. } => Some(text.clone()),
-            _ => None,
+        let text = |effect: &'_ Effect| {
+            let Effect::Announce { text, .. } = effect else { return None };
+            Some(text.clone())
         };
         self.effects.iter().filter_map(text).collect()
     }

@@ -32,9 +32,9 @@ fn a_resume_acknowledges_what_was_signalled_and_the_journal_says_that_its_alpha_
     world.effects.clear();
     world.act(Action::Resume).unwrap();
     assert_eq!(world.count(&Effect::Acknowledge), 0, "not before it is on disk");
-    let cause = world.effects.iter().find_map(|effect| match effect {
-        Effect::Journal { cause, .. } => Some(cause.clone()),
-        _ => None,
+    let cause = world.effects.iter().find_map(|effect| {
+        let Effect::Journal { cause, .. } = effect else { return None };
+        Some(cause.clone())
     });
     assert!(cause.is_some_and(|cause| cause.ends_with("judged anew, and its alpha is spent again")));
     world.sync();
