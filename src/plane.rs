@@ -150,6 +150,7 @@ mod tests {
             judged: true,
             endpoint: Some(0),
             group: 0,
+            keyed: true,
             paths: 1,
             latency_us: Some(5_000),
             total_us: None,

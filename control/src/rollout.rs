@@ -131,8 +131,12 @@ pub enum Effect {
     },
     /// A rollout begins: begin its tests.
     BeginJudge,
-    /// A step begins, or the weight changed: close the batch.
-    NewStep,
+    /// A step begins, or the weight changed: close the batch. Where the canary's weight fell, the requests in flight are
+    /// judged no more: the canary's slow ones would come from a time when it had more, beside the fast ones of now.
+    NewStep {
+        /// Whether it fell.
+        fell: bool,
+    },
     /// A person has seen what was signalled and goes on: those tests begin anew.
     Acknowledge,
     /// A dry run goes on after established harm: its tests begin anew.

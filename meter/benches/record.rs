@@ -35,6 +35,7 @@ fn outcome(number: u64, latency_us: u64) -> Outcome {
         judged: true,
         endpoint: Some((number % 3) as u16),
         group: (number % GROUPS as u64) as u8,
+        keyed: true,
         paths: 0,
         total_us: Some(latency_us + 2_000),
         latency_us: Some(latency_us),

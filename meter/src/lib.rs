@@ -16,4 +16,4 @@ pub use latency::{LATENCY_BUCKETS, LatencyCounts, latency_bound_us, latency_boun
 pub use outcome::{Attempt, Class, GROUPS, Outcome};
 pub use service::ServiceMeter;
 pub use shard::{Exposure, VersionMeter};
-pub use tally::{Drawn, GroupCounts, PathTally, Tally, Window};
+pub use tally::{Clients, Drawn, GroupCounts, PathTally, Tally, Window};

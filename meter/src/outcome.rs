@@ -137,8 +137,11 @@ pub struct Outcome {
     pub judged: bool,
     /// The endpoint's place in its version; `None` where no endpoint was tried.
     pub endpoint: Option<u16>,
-    /// The group of the affinity key, or of the client connection; below [`GROUPS`].
+    /// The group of the affinity key, or of the client's address where it has none; below [`GROUPS`].
     pub group: u8,
+    /// Whether it was drawn by an affinity key. Requests drawn at random have a coin each, so whatever their clients do
+    /// together falls on both versions by chance: only keyed ones say how bursty clients are.
+    pub keyed: bool,
     /// Which of the paths that gates judge by themselves the request is on: bit `n` stands for the `n`-th.
     pub paths: u16,
     /// Microseconds from a ready upstream connection to the response head, or to the failure or the client's leaving

@@ -32,6 +32,23 @@ pub struct PathTally {
     pub total_bad: LatencyCounts,
 }
 
+/// Which groups of clients were seen, as bit masks over the [`GROUPS`] groups of their keys or addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Clients {
+    /// Those with a judged attempt.
+    pub seen: u16,
+    /// Those with one that failed.
+    pub bad: u16,
+}
+
+impl Clients {
+    /// Adds those of another window.
+    pub const fn merge(&mut self, other: Self) {
+        self.seen |= other.seen;
+        self.bad |= other.bad;
+    }
+}
+
 /// What became of requests that were drawn to a version, whatever their outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Drawn {
@@ -68,8 +85,10 @@ pub struct Tally {
     pub total_bad: LatencyCounts,
     /// Whole requests drawn to this version, from their head to their last byte.
     pub duration: LatencyCounts,
-    /// Judged attempts by hash group of the affinity key or client connection.
+    /// Judged attempts of requests with an affinity key, by hash group of the key.
     pub groups: [GroupCounts; GROUPS],
+    /// Which groups of clients there were, with a key or without.
+    pub clients: Clients,
     /// Judged attempts by endpoint (its place in the version, modulo [`GROUPS`]).
     pub endpoints: [GroupCounts; GROUPS],
     /// What was drawn, and what became of it.
@@ -108,6 +127,7 @@ impl Tally {
         self.groups = Default::default();
         self.endpoints = Default::default();
         self.drawn = Drawn::default();
+        self.clients = Clients::default();
         self.paths.iter_mut().for_each(PathTally::clear);
         self.total_good.clear();
         self.total_bad.clear();
@@ -140,6 +160,7 @@ impl Tally {
         self.total_good.merge(&window.total_good);
         self.total_bad.merge(&window.total_bad);
         self.drawn.merge(&window.drawn);
+        self.clients.merge(window.clients);
     }
 }
 

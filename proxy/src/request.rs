@@ -46,6 +46,8 @@ pub(crate) struct Matched {
     pub(crate) drawn: Arc<Version>,
     /// The group of the affinity key or client address.
     group: u8,
+    /// Whether it was drawn by its affinity key.
+    keyed: bool,
     /// Which of the split's paths it is on.
     paths: u16,
     /// Where the version drawn is charged for it.
@@ -87,9 +89,9 @@ impl Request {
 
     /// The request is for `service`, drew `draw`, and is on these of the split's paths.
     pub(crate) fn matched(&mut self, service: &Arc<Service>, draw: Draw<'_>, group: u8, paths: u16) {
-        let account = Account::open(self.core, draw);
+        let (account, keyed) = (Account::open(self.core, draw), !draw.at_random);
         let (service, drawn) = (Arc::clone(service), Arc::clone(draw.version));
-        self.matched = Some(Matched { service, drawn, group, paths, account });
+        self.matched = Some(Matched { service, drawn, group, keyed, paths, account });
     }
 
     /// What it matched; `None` where no service did.
@@ -287,6 +289,7 @@ impl Matched {
             judged: class != Class::Local,
             endpoint: None,
             group: self.group,
+            keyed: self.keyed,
             paths: self.paths,
             latency_us: None,
             total_us: None,

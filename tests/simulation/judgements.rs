@@ -299,3 +299,20 @@ fn what_is_known_of_stable_traffic_outlives_restarts_and_rollouts_and_begins_ane
     world.run(2);
     assert!(!measured(&mut world), "it is another traffic since");
 }
+
+#[test]
+fn a_lower_weight_does_not_charge_the_canary_with_slow_answers_from_when_it_had_more() {
+    let plan = shop("steps: [{ weight: 50%, hold: 1h }]");
+    let name = "a_lower_weight_does_not_charge_the_canary_with_slow_answers_from_when_it_had_more";
+    with_seeds(name, 4, |seed| {
+        let mut world = World::new(seed, &plan, 1_000);
+        let late = Manner { late: 0.05, ..Manner::GOOD };
+        ["v1", "v2"].iter().for_each(|version| world.traffic.answers(version, late));
+        world.start("v2");
+        world.run(40);
+        assert_eq!(world.phase(), Some(Phase::Progressing));
+        world.set_weight(Some("v2"), 500, None);
+        world.run(15);
+        assert_eq!((world.phase(), world.weight()), (Some(Phase::Paused), 500), "{}", reason(&world));
+    });
+}

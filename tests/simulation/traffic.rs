@@ -1,11 +1,14 @@
 //! A data plane without sockets: requests are drawn from a seed and recorded on real meters.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use config::{Name, Weight};
 use control::plane::{DataPlane, EndpointState, Resolved, Split};
-use meter::{Attempt, Class, Outcome, Tally, VersionMeter, Window};
+use meter::{Attempt, Class, Exposure, Outcome, Tally, VersionMeter, Window};
+
+/// How many ticks a request takes that is answered late: ten seconds.
+const LATE: u64 = 100;
 
 /// How a version answers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,11 +23,13 @@ pub(crate) struct Manner {
     pub(crate) slower: f64,
     /// Fraction of requests that end and leave no trace of an attempt, which a sound proxy never does.
     pub(crate) lost: f64,
+    /// Fraction of requests that are answered after ten seconds.
+    pub(crate) late: f64,
 }
 
 impl Manner {
     pub(crate) const GOOD: Self =
-        Self { errors: 0.001, failure: Class::ServerError, errors_at_checkout: 0.0, slower: 1.0, lost: 0.0 };
+        Self { errors: 0.001, failure: Class::ServerError, errors_at_checkout: 0.0, slower: 1.0, lost: 0.0, late: 0.0 };
     pub(crate) const BAD: Self = Self { errors: 1.0, ..Self::GOOD };
     pub(crate) const SICKLY: Self = Self { errors: 0.05, ..Self::GOOD };
     pub(crate) const DEAD: Self = Self { errors: 1.0, failure: Class::ConnectError, ..Self::GOOD };
@@ -46,6 +51,10 @@ struct Inner {
     /// Fraction of the canary's requests that are drawn to stable in its stead.
     misdrawn: f64,
     sent: BTreeMap<String, u64>,
+    /// How many ticks there were.
+    ticks: u64,
+    /// Late answers: when they come, and what they come to.
+    late: VecDeque<(u64, (Name, Name), Exposure, Outcome)>,
     random: fastrand::Rng,
 }
 
@@ -59,6 +68,8 @@ impl Traffic {
             requests_per_second,
             misdrawn: 0.0,
             sent: BTreeMap::new(),
+            ticks: 0,
+            late: VecDeque::new(),
             random: fastrand::Rng::with_seed(seed),
         })))
     }
@@ -93,7 +104,10 @@ impl Traffic {
     /// A tenth of a second of requests for every service.
     pub(crate) fn flow(&self) {
         let mut inner = self.inner();
-        let Inner { splits, meters, slices, manners, requests_per_second, misdrawn, sent, random } = &mut *inner;
+        inner.ticks += 1;
+        inner.answer_late();
+        let Inner { splits, meters, slices, manners, requests_per_second, misdrawn, sent, ticks, late, random } =
+            &mut *inner;
         for (service, split) in splits.iter() {
             for _ in 0..*requests_per_second / 10 {
                 let (version, in_slice) = drawn(split, random, *misdrawn);
@@ -103,6 +117,12 @@ impl Traffic {
                 let slice = slices.get(service).filter(|_| in_slice).map(|(_, meter)| meter);
                 let meters = || [Some(meter), slice].into_iter().flatten();
                 meters().for_each(|meter| meter.begin(0, true));
+                if manner.late > 0.0 && random.f64() < manner.late {
+                    let outcome = Outcome { latency_us: Some(LATE * 100_000), ..answer(manner, split, random) };
+                    late.push_back((*ticks + LATE, (service.clone(), version.clone()), meter.exposure(), outcome));
+                    meters().for_each(|meter| meter.end(0, None, true));
+                    continue;
+                }
                 let is_lost = random.f64() < manner.lost;
                 let outcome = answer(manner, split, random);
                 if !is_lost {
@@ -145,6 +165,7 @@ fn answer(manner: Manner, split: &Split, random: &mut fastrand::Rng) -> Outcome 
         judged: true,
         endpoint: (manner.failure != Class::ConnectError || !fails).then_some(0),
         group: random.u8(..16),
+        keyed: true,
         paths: paths.fold(0, |mask, (place, _)| mask | 1 << place),
         latency_us: Some(latency_us),
         total_us: Some(latency_us + 500),
@@ -152,6 +173,15 @@ fn answer(manner: Manner, split: &Split, random: &mut fastrand::Rng) -> Outcome 
 }
 
 impl Inner {
+    /// The answers come that are due, under the exposure in which they were asked for. Of slices there are none.
+    fn answer_late(&mut self) {
+        while let Some((_, key, exposure, outcome)) = self.late.pop_front_if(|(due, ..)| *due <= self.ticks) {
+            if let Some(meter) = self.meters.get(&key) {
+                meter.record_under(0, exposure, &outcome);
+            }
+        }
+    }
+
     /// What a split needs to be counted: a meter for a slice of its stable, and paths of its own.
     fn divide(&mut self, service: &Name, split: &Split) {
         let before = self.splits.insert(service.clone(), split.clone());
@@ -175,8 +205,11 @@ impl Inner {
 }
 
 impl DataPlane for Traffic {
-    /// Requests here end in the moment in which they begin.
-    fn begin_exposure(&mut self, _: &Name, _: &Name) {}
+    fn begin_exposure(&mut self, service: &Name, version: &Name) {
+        if let Some(meter) = self.inner().meters.get(&(service.clone(), version.clone())) {
+            meter.begin_exposure();
+        }
+    }
 
     fn install(&mut self, resolved: &Resolved, splits: &HashMap<Name, Split>) {
         let mut inner = self.inner();

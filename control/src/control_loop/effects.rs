@@ -23,7 +23,12 @@ impl ControlCore {
                 Effect::Steer => self.plane.steer(name, &served.release.state().split()),
                 Effect::Journal { state, cause } => self.link.append(name, *state, cause, now.elapsed, now.wall),
                 Effect::BeginJudge => self.begin_judge(now, name),
-                Effect::NewStep => served.judged.iter_mut().for_each(|judged| judged.new_step(now.wall)),
+                Effect::NewStep { fell } => {
+                    served.judged.iter_mut().for_each(|judged| judged.new_step(now.wall));
+                    if fell {
+                        self.begin_exposure(name);
+                    }
+                }
                 Effect::Acknowledge => served.judged.iter_mut().for_each(|judged| judged.acknowledge(now.wall)),
                 Effect::BeginAnew => served.judged.iter_mut().for_each(|judged| judged.begin_anew(now.wall)),
                 Effect::WarmUpAgain => served.judged.iter_mut().for_each(|judged| judged.warm_up_again(now.wall)),

@@ -123,6 +123,7 @@ mod tests {
                     judged: true,
                     endpoint: None,
                     group: 0,
+                    keyed: true,
                     paths: 0,
                     total_us: None,
                     latency_us: Some(latency_us),

@@ -1,6 +1,6 @@
 //! The lines of a record as they are written, before anything in them is believed.
 
-use meter::{Class, Drawn, GROUPS, GroupCounts, LatencyCounts, PathTally, Window};
+use meter::{Class, Clients, Drawn, GROUPS, GroupCounts, LatencyCounts, PathTally, Window};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -109,6 +109,7 @@ pub(super) struct VersionForm {
     total_failed: Option<Vec<(Count, Count)>>,
     by_key: Vec<Vec<Count>>,
     by_endpoint: Vec<Vec<Count>>,
+    clients: Option<(Count, Count)>,
     drawn: Option<Object<DrawnForm>>,
     paths: Option<Named<Object<Self>>>,
 }
@@ -143,6 +144,9 @@ impl VersionForm {
         latencies(lens, "total_failed", self.of_total(lens, &self.total_failed)?, errors, &mut window.total_bad)?;
         groups("by_key", &self.by_key, requests, errors, &mut window.groups)?;
         groups("by_endpoint", &self.by_endpoint, requests, errors, &mut window.endpoints)?;
+        if let Some((Count(seen), Count(bad))) = self.clients {
+            window.clients = clients(seen, bad)?;
+        }
         if let Some(Object(drawn)) = &self.drawn {
             window.drawn = drawn.proven()?;
         }
@@ -171,8 +175,15 @@ impl VersionForm {
     }
 
     fn fill_path(&self, lens: Lens<'_>, tally: &mut PathTally) -> Result<(), String> {
-        if !self.by_key.is_empty() || !self.by_endpoint.is_empty() || self.drawn.is_some() || self.paths.is_some() {
-            return Err("has a key that only a version has (`by_key`, `by_endpoint`, `drawn`, `paths`)".to_owned());
+        if !self.by_key.is_empty()
+            || !self.by_endpoint.is_empty()
+            || self.drawn.is_some()
+            || self.paths.is_some()
+            || self.clients.is_some()
+        {
+            return Err(
+                "has a key that only a version has (`by_key`, `by_endpoint`, `clients`, `drawn`, `paths`)".to_owned()
+            );
         }
         tally.judged = self.judged()?;
         let (requests, errors) = (tally.requests(), tally.bad());
@@ -228,6 +239,20 @@ impl VersionForm {
                             first line"
                 .to_owned()),
         }
+    }
+}
+
+/// Bit masks over the groups of clients.
+fn clients(seen: u64, bad: u64) -> Result<Clients, String> {
+    let legal = || {
+        let most = (1u64 << GROUPS) - 1;
+        format!(
+            "`clients` is [{seen},{bad}]; legal are two bit masks of {GROUPS} groups, 0 to {most}, the second part of the first"
+        )
+    };
+    match (u16::try_from(seen), u16::try_from(bad)) {
+        (Ok(seen), Ok(bad)) if bad & !seen == 0 => Ok(Clients { seen, bad }),
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => Err(legal()),
     }
 }
 

@@ -11,7 +11,7 @@ use config::{
     Baseline, Gate, GateRole, GateRule, LatencyMargin, LatencyOf, Name, PathPrefix, Plan, Quantile, Stretch, Tolerance,
 };
 use jiff::Timestamp;
-use meter::{Class, GroupCounts, LatencyCounts, PathTally, Window};
+use meter::{Class, Clients, GroupCounts, LatencyCounts, PathTally, Window};
 use tempfile::TempDir;
 
 use super::header::wants_totals;
@@ -225,6 +225,7 @@ pub(super) fn random_window(random: &mut fastrand::Rng, requests: u64, error_rat
         };
         record(&mut window.latency_good, &mut window.latency_bad, us);
         record(&mut window.total_good, &mut window.total_bad, us + 700);
+        window.clients.merge(Clients { seen: 1 << group, bad: u16::from(class.is_bad()) << group });
         for group in [&mut window.groups[group], &mut window.endpoints[endpoint]] {
             let GroupCounts { requests, bad, timed: of_timed, over: of_over } = group;
             *requests += 1;

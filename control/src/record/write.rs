@@ -1,7 +1,7 @@
 //! Writes the lines of a record. By hand, because a line is written at each tick of each rollout, on the thread that
 //! decides.
 
-use meter::{Class, Drawn, GroupCounts, LatencyCounts, PathTally, Window};
+use meter::{Class, Clients, Drawn, GroupCounts, LatencyCounts, PathTally, Window};
 use serde_json::Value;
 
 use super::header::{Compared, Header};
@@ -132,6 +132,15 @@ fn version(out: &mut Vec<u8>, names: &Names, window: &Window) {
     }
     groups(&mut object, "by_key", &window.groups);
     groups(&mut object, "by_endpoint", &window.endpoints);
+    if window.clients != Clients::default() {
+        let Clients { seen, bad } = window.clients;
+        let out = object.key("clients");
+        out.push(b'[');
+        number(out, u64::from(seen));
+        out.push(b',');
+        number(out, u64::from(bad));
+        out.push(b']');
+    }
     drawn(&mut object, &window.drawn);
     paths(&mut object, names, &window.paths);
     object.end();

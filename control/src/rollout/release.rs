@@ -188,7 +188,8 @@ impl Release {
                 let (sees_limit, sees_findings) =
                     (asked == Some(&Question::Limit), asked.is_some_and(Question::is_of_findings));
                 if steers || resumed || before.step != now.step {
-                    effects.push(Effect::NewStep);
+                    let fell = self.state.weight_of(&now.canary) < old.weight_of(&before.canary);
+                    effects.push(Effect::NewStep { fell });
                     self.begin_hold(moment);
                 }
                 if sees_findings {

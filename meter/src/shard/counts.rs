@@ -4,7 +4,7 @@ use std::mem;
 
 use crate::latency::LatencyCounts;
 use crate::outcome::{Attempt, Class, GROUPS, Outcome};
-use crate::tally::{Drawn, GroupCounts, PathTally, Window};
+use crate::tally::{Clients, Drawn, GroupCounts, PathTally, Window};
 
 /// Narrow counts, emptied at each tick. Every part takes memory at its first use and keeps it.
 #[derive(Debug, Default)]
@@ -15,6 +15,7 @@ pub(super) struct Counts {
     duration: LatencyCounts<u32>,
     groups: [Group; GROUPS],
     endpoints: [Group; GROUPS],
+    clients: Clients,
     drawn: Drawn,
     paths: Vec<PathCounts>,
     used: bool,
@@ -73,7 +74,12 @@ impl Counts {
         }
         self.judged[class] += 1;
         self.latencies.record(outcome);
-        self.groups[usize::from(outcome.group) % GROUPS].record(outcome, watched_us);
+        let group = usize::from(outcome.group) % GROUPS;
+        self.clients.seen |= 1 << group;
+        self.clients.bad |= u16::from(outcome.class.is_bad()) << group;
+        if outcome.keyed {
+            self.groups[group].record(outcome, watched_us);
+        }
         if let Some(endpoint) = outcome.endpoint {
             self.endpoints[usize::from(endpoint) % GROUPS].record(outcome, watched_us);
         }
@@ -112,6 +118,7 @@ impl Counts {
             mem::take(part).add_to(sum);
         }
         window.drawn.merge(&mem::take(&mut self.drawn));
+        window.clients.merge(mem::take(&mut self.clients));
         pour(&mut self.latencies.good, &mut window.latency_good);
         pour(&mut self.latencies.bad, &mut window.latency_bad);
         pour(&mut self.latencies.total_good, &mut window.total_good);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::latency::LatencyCounts;
 use crate::outcome::{Attempt, Class};
-use crate::tally::{Drawn, GroupCounts};
+use crate::tally::{Clients, Drawn, GroupCounts};
 use proptest::prelude::*;
 
 fn outcome(class: Class) -> Outcome {
@@ -11,6 +11,7 @@ fn outcome(class: Class) -> Outcome {
         judged: true,
         endpoint: Some(0),
         group: 0,
+        keyed: true,
         paths: 0,
         total_us: None,
         latency_us: Some(1_000),
@@ -33,6 +34,18 @@ fn a_window_holds_what_came_since_the_last_one_and_the_tally_holds_all() {
     assert_eq!((second.requests(), second.bad()), (1, 1));
     assert_eq!(taken(&meter).requests(), 0);
     assert_eq!(meter.with_tally(|tally| (tally.requests(), tally.bad())), (2, 1));
+}
+
+#[test]
+fn only_keyed_requests_say_how_bursty_clients_are_and_all_say_which_clients_there_were() {
+    let meter = VersionMeter::new(1);
+    meter.record(0, &Outcome { group: 3, keyed: false, ..outcome(Class::ServerError) });
+    meter.record(0, &Outcome { group: 5, ..outcome(Class::Success) });
+    let window = taken(&meter);
+    let keyed = window.groups.map(|group| group.requests);
+    assert_eq!((keyed.iter().sum::<u64>(), keyed[5]), (1, 1));
+    assert_eq!(window.clients, Clients { seen: 1 << 3 | 1 << 5, bad: 1 << 3 });
+    assert_eq!(taken(&meter).clients, Clients::default());
 }
 
 #[test]
@@ -173,6 +186,18 @@ fn no_path_of_an_old_list_is_counted_under_a_new_one() {
 }
 
 proptest! {
+#[test]
+fn only_keyed_requests_say_how_bursty_clients_are_and_all_say_which_clients_there_were() {
+    let meter = VersionMeter::new(1);
+    meter.record(0, &Outcome { group: 3, keyed: false, ..outcome(Class::ServerError) });
+    meter.record(0, &Outcome { group: 5, keyed: true, ..outcome(Class::Success) });
+    let window = taken(&meter);
+    let keyed: Vec<u64> = window.groups.iter().map(|group| group.requests).collect();
+    assert_eq!((keyed.iter().sum::<u64>(), keyed[5]), (1, 1));
+    assert_eq!(window.clients, Clients { seen: 1 << 3 | 1 << 5, bad: 1 << 3 });
+    assert_eq!(taken(&meter).clients, Clients::default());
+}
+
     #[test]
     fn it_does_not_matter_which_core_records_nor_when_the_tick_comes(
         events in prop::collection::vec((0usize..4, 0usize..12, 0u64..1_000_000, any::<bool>()), 0..200),

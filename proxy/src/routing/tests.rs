@@ -75,6 +75,7 @@ fn outcome(paths: u16) -> Outcome {
         judged: true,
         endpoint: None,
         group: 0,
+        keyed: true,
         paths,
         latency_us: None,
         total_us: None,
