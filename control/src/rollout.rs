@@ -24,7 +24,7 @@ use config::{Name, Plan, Service, Weight};
 use jiff::Timestamp;
 
 pub use self::release::Release;
-pub use self::state::{FileValues, HISTORY, Question, Reading, Rollout, State};
+pub use self::state::{FileValues, HISTORY, Question, Reading, Rollout, State, name_of_compared};
 pub use self::view::allowed;
 use crate::command::{Action, Refused};
 use crate::judge::Judgement;

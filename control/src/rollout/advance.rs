@@ -5,7 +5,7 @@ use std::time::Duration;
 use config::{Advance, Deadline, OnDeadline, Step, Weight};
 
 use super::release::{By, News, Release};
-use super::state::{Question, Rollout};
+use super::state::{Question, Rollout, name_of_compared};
 use super::{Change, Effect, Exhibit, Moment};
 use crate::judge::Judgement;
 use crate::view::{GateView, Phase, Verdict};
@@ -176,16 +176,21 @@ impl Release {
             return Some(format!("{canary} has weight 0 and nothing to judge: set a weight, or skip to the next step"));
         }
         if !judgement.has_data {
-            return Some(
-                "waiting for traffic: no answers of both versions to judge, in the last 30 s or since it began"
-                    .to_owned(),
-            );
+            let quiet: Vec<&str> = self.without_data().map(|gate| gate.name.as_str()).collect();
+            let seen = self.reading.gates.iter().any(|gate| gate.verdict != Verdict::NoData);
+            // Where one gate has data and another has none, it is the paths that differ.
+            let of = if quiet.is_empty() || !seen { String::new() } else { format!(" of {}", quiet.join(", ")) };
+            return Some(format!(
+                "waiting for traffic{of}: no answers of both versions to judge, in the last 30 s or since it began"
+            ));
         }
         let (needed, had) = (rollout.plan.min_requests, judgement.step_requests);
         if had.stable < needed || had.canary < needed {
             return Some(format!(
                 "waiting for {needed} requests of each version in this step: {} had {}, {canary} had {}",
-                self.state.stable, had.stable, had.canary
+                name_of_compared(&rollout.plan, self.state.stable.as_str()),
+                had.stable,
+                had.canary
             ));
         }
         if judgement.suspicion && !rollout.plan.dry_run {
@@ -203,6 +208,10 @@ impl Release {
         let names: Vec<&str> = self.not_passed().map(|gate| gate.name.as_str()).collect();
         let of = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
         Some(format!("waiting for proof{of}"))
+    }
+
+    fn without_data(&self) -> impl Iterator<Item = &GateView> {
+        self.reading.gates.iter().filter(|gate| gate.verdict == Verdict::NoData)
     }
 
     /// The gates of the plan that have not passed. The breaker and the check of the traffic are none of them.

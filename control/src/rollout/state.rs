@@ -218,6 +218,17 @@ impl Rollout {
     }
 }
 
+/// What a canary is compared with under this plan, in words for the judge's sentences: the stable, a slice of it, or
+/// the plan's baseline.
+#[must_use]
+pub fn name_of_compared(plan: &Plan, stable: &str) -> String {
+    match &plan.baseline {
+        Baseline::Stable => stable.to_owned(),
+        Baseline::Equal => format!("{stable} (slice)"),
+        Baseline::Version(version) => version.to_string(),
+    }
+}
+
 /// What the tests have seen of a rollout.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reading {
