@@ -56,7 +56,7 @@ fn programs_read_the_evidence_of_every_test_after_each_line() {
     let kinds: Vec<&str> = lines.iter().filter_map(|line| line["kind"].as_str()).collect();
     assert_eq!(kinds, ["window", "window", "new_step", "window"]);
     for line in &lines[..4] {
-        for test in ["guardrails", "breaker", "errors", "errors/proof", "latency", "latency/proof"] {
+        for test in ["family/guardrails", "breaker", "errors", "errors/proof", "latency", "latency/proof"] {
             assert!(line["tests"][test]["log_evidence"].is_f64(), "{test}: {line}");
             assert!(line["tests"][test]["threshold"].as_f64().unwrap() > 0.0, "{test}: {line}");
         }
@@ -189,6 +189,7 @@ fn every_key_of_a_record_is_documented() {
         "by_key",
         "by_endpoint",
         "drawn",
+        "clients",
         "new_step",
         "acknowledge",
         "begin_anew",

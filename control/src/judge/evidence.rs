@@ -9,7 +9,7 @@ use crate::view::Role;
 /// What one test says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TestEvidence {
-    /// `guardrails` and `signals` are the two families, `breaker` and `traffic` are always on; a gate's name stands for
+    /// `family/guardrails` and `family/signals` are the two families, `breaker` and `traffic` are always on; a gate's name stands for
     /// its test of harm, `NAME/limit` for its limit alone, whatever stable does, and `NAME/proof` for what rules harm
     /// out.
     pub test: String,
@@ -26,9 +26,9 @@ impl Judge {
         let of = |test: String, log_evidence, threshold| TestEvidence { test, log_evidence, threshold };
         let of_family = log(1.0 / self.settings.alpha_family());
         let family = |name: &str, role| of(name.to_owned(), self.family.log_evidence(role), of_family);
-        let mut tests = vec![family("guardrails", Role::Guardrail)];
+        let mut tests = vec![family("family/guardrails", Role::Guardrail)];
         if self.settings.gates.iter().any(|gate| gate.role == Role::Signal) {
-            tests.push(family("signals", Role::Signal));
+            tests.push(family("family/signals", Role::Signal));
         }
         let breaker = self.family.breaker().log_evidence();
         tests.push(of(BREAKER.to_owned(), breaker, self.breaker_threshold()));

@@ -19,14 +19,21 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Keeper {
     folder: PathBuf,
     shared: Arc<Shared>,
-    records: Vec<(Arc<Slot>, RecordFile)>,
-    /// Whether the last thing that was tried went wrong: it is said once.
-    refused: bool,
+    records: Vec<Kept>,
+}
+
+/// One record that is being written.
+#[derive(Debug)]
+struct Kept {
+    slot: Arc<Slot>,
+    file: RecordFile,
+    /// Why the disk did not take what was tried last.
+    refused: Option<io::Error>,
 }
 
 impl Keeper {
     pub(super) fn new(state_directory: &Path, shared: Arc<Shared>) -> Self {
-        Self { folder: state_directory.join("records"), shared, records: Vec::new(), refused: false }
+        Self { folder: state_directory.join("records"), shared, records: Vec::new() }
     }
 
     /// Writes until nothing more comes.
@@ -45,40 +52,52 @@ impl Keeper {
     pub(super) fn write(&mut self, woken: Woken) {
         for slot in woken.begun {
             let file = RecordFile::new(&self.folder, &slot.service, &slot.rollout);
-            self.records.push((slot, file));
+            self.records.push(Kept { slot, file, refused: None });
         }
         self.write_all();
     }
 
     fn write_all(&mut self) {
-        let Self { records, refused, .. } = self;
-        records.retain_mut(|(slot, file)| {
-            let mut goes_on = true;
-            for message in slot.take() {
-                // What came after a refusal within the same epoch is dropped with it.
-                if slot.has_failed(message.epoch) {
-                    slot.fail(&message);
-                    continue;
-                }
-                goes_on &= !matches!(message.content, Content::End);
-                match write_down(slot, file, &message) {
-                    Ok(()) if std::mem::take(refused) => tracing::info!("records of rollouts are written again"),
-                    Ok(()) => {}
-                    Err(error) => {
-                        slot.fail(&message);
-                        if !std::mem::replace(refused, true) {
-                            let (service, path) = (slot.service.as_str(), file.path().display().to_string());
-                            tracing::warn!(
-                                service, path, %error,
-                                "the record of a rollout cannot be written; the rollout goes on, and windows are missing \
-                                 in its record until the disk takes them again"
-                            );
-                        }
-                    }
-                }
+        let refused = |kept: &&Kept| kept.refused.is_some();
+        let before = self.records.iter().filter(refused).count();
+        let ongoing: Vec<bool> = self.records.iter_mut().map(Kept::write).collect();
+        // Said once for all records: a full disk refuses each of them.
+        match self.records.iter().find(refused) {
+            Some(Kept { slot, file, refused: Some(error) }) if before == 0 => {
+                let (service, path) = (slot.service.as_str(), file.path().display().to_string());
+                tracing::warn!(
+                    service, path, %error,
+                    "the record of a rollout cannot be written; the rollout goes on, and windows are missing in its \
+                     record until the disk takes them again"
+                );
             }
-            goes_on
-        });
+            None if before > 0 => tracing::info!("records of rollouts are written again"),
+            Some(_) | None => {}
+        }
+        let mut ongoing = ongoing.into_iter();
+        self.records.retain(|_| ongoing.next().unwrap_or(false));
+    }
+}
+
+impl Kept {
+    /// Writes what waits, and says whether more may come.
+    fn write(&mut self) -> bool {
+        let Self { slot, file, refused } = self;
+        // Nobody else has it: its service is gone.
+        let mut goes_on = Arc::strong_count(slot) > 1;
+        for message in slot.take() {
+            // What came after a refusal within the same epoch is dropped with it.
+            if slot.has_failed(message.epoch) {
+                slot.fail(&message);
+                continue;
+            }
+            goes_on &= !matches!(message.content, Content::End);
+            *refused = write_down(slot, file, &message).err();
+            if refused.is_some() {
+                slot.fail(&message);
+            }
+        }
+        goes_on
     }
 }
 

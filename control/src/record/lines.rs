@@ -45,7 +45,7 @@ pub struct Counted {
     pub generation: Option<u64>,
     /// The canary's, in basis points.
     pub weight: Option<u16>,
-    /// So many ticks in a row had these counts.
+    /// So many ticks in a row: more than one only where nothing was counted.
     pub times: u32,
     /// Merged from windows of so many seconds.
     pub span: Option<u64>,

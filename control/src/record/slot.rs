@@ -151,6 +151,11 @@ impl Shared {
         self.finished.notify_all();
     }
 
+    /// How many bytes wait, over all records.
+    pub(super) fn waiting(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
     fn add(&self, bytes: usize) {
         let before = self.queued.fetch_add(bytes, Ordering::Relaxed);
         if before < MUCH_QUEUED && before + bytes >= MUCH_QUEUED {
@@ -163,7 +168,7 @@ impl Shared {
 impl Slot {
     /// Whether there is room for more.
     pub(super) fn has_room(&self) -> bool {
-        self.shared.queued.load(Ordering::Relaxed) < MOST_QUEUED
+        self.shared.waiting() < MOST_QUEUED
     }
 
     /// Whether what is sent in this epoch is dropped.

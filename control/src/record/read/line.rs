@@ -112,11 +112,16 @@ fn counted(header: &Header, form: LineForm, at: Moment) -> Result<Counted, Strin
     if form.slice.is_some() && header.compared != Compared::Slice {
         return Err("`slice` needs \"baseline\": \"equal\" in the first line".to_owned());
     }
+    let times = whole("times", form.times, 1..=MOST_TIMES)?.map_or(1, |times| times as u32);
+    let counts = !versions.is_empty() || form.slice.is_some() || draws.is_some_and(|draws| draws.all > 0);
+    if times > 1 && counts {
+        return Err("`times` is for ticks in which nothing was counted; write other ticks one by one".to_owned());
+    }
     Ok(Counted {
         at,
         generation: form.generation.map(|Count(generation)| generation),
         weight: whole("weight", form.weight, 0..=10_000)?.map(|weight| weight as u16),
-        times: whole("times", form.times, 1..=MOST_TIMES)?.map_or(1, |times| times as u32),
+        times,
         span: whole("span", form.span, 1..=LONGEST_SPAN)?,
         draws,
         endpoints,

@@ -140,6 +140,8 @@ fn a_bad_line_says_where_it_is_and_what_is_legal() {
         (r#"{"t":1,"draws":{"weight":0,"canary":0,"all":1}}"#, "legal is 1 to 9999"),
         (r#"{"t":1,"draws":{"weight":5,"canary":2,"all":1}}"#, "more than 1 in all"),
         (r#"{"t":1,"versions":{"v2":{"drawn":{"all":1,"at_random":2}}}}"#, "a part is more than the whole"),
+        (r#"{"t":1,"times":2,"versions":{"v2":{"requests":1}}}"#, "for ticks in which nothing was counted"),
+        (r#"{"t":1,"times":1001}"#, "`times` is 1001; legal is 1 to 1000"),
         (r#"{"t":1,"mark":"pause"}"#, "is no mark; legal are new_step"),
         (r#"{"t":1,"mark":"new_step","weight":5}"#, "`weight` does not belong here"),
         (r#"{"t":1,"mark":"new_step","end":"promoted"}"#, "of two kinds at once"),
