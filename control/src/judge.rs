@@ -12,6 +12,7 @@ mod measure;
 mod profile;
 mod record;
 mod saved;
+mod second;
 mod settings;
 mod sightings;
 mod traffic;
@@ -29,7 +30,7 @@ pub use self::estimate::forecast;
 use self::estimate::{Outlook, USUAL_SPREAD};
 pub use self::evidence::TestEvidence;
 use self::family::Family;
-use self::measure::{Lens, Measure, SERVICE, population_of};
+use self::measure::{Lens, Measure, Now, SERVICE, population_of};
 use self::record::{Established, Record};
 use self::saved::Saved;
 use self::settings::{Rule, Settings};
@@ -40,10 +41,13 @@ use crate::view::{Arms, Dispersion, Role};
 
 /// The name under which the breaker is shown.
 const BREAKER: &str = "breaker";
-/// So many failures of the canary are needed before the breaker may fire.
+/// So many failures of the canary in a row of bad batches are needed before the breaker may fire.
 const BREAKER_MIN_EVENTS: u64 = 4;
 /// Evidence of this much, as a factor, holds steps forward back.
 const SUSPICION: f64 = 10.0;
+/// The longest that a version may take to the head of its response, in seconds. Requests that were in flight when the
+/// canary's exposure changed are not judged, so for so long after it the slow ones of those that are have yet to end.
+const PATIENCE_SECONDS: u64 = 15;
 /// How many seconds without a batch make "no data".
 const FRESH_SECONDS: u64 = 30;
 /// Estimates are made at this second of every [`REFRESH_SECONDS`] of a step: the first soon after it began.
@@ -196,7 +200,8 @@ impl Judge {
             }
         }
         self.record.count(tick);
-        let now = (self.record.seconds, self.is_warm());
+        let proves = self.record.unproven_for(self.settings.warmup_seconds) == Some(0);
+        let now = Now { seconds: self.record.seconds, warm: self.is_warm(), proves };
         for population in 0..self.measure.populations() {
             let Self { measure, settings, background, .. } = self;
             if let Some(batch) = measure.gather(settings, population, tick, background, now) {
@@ -205,7 +210,7 @@ impl Judge {
         }
         self.traffic.add(&self.settings, tick);
         // Last: nothing is judged by what it had a part in.
-        self.measure.observe(tick);
+        self.measure.observe();
         self.background.add(tick.stable);
     }
 
@@ -261,7 +266,9 @@ impl Judge {
         }
     }
 
-    /// The canary's weight changed, or a step began: closes the batch and the block, and invests anew.
+    /// The canary's weight changed, a step began, or the rollout goes on after a pause or a restart: closes the batch,
+    /// begins the proofs anew (nothing is proven in the first 15 s), and invests anew (at the end of the second, where
+    /// one is under way).
     pub fn new_step(&mut self) {
         for population in 0..self.measure.populations() {
             if let Some(batch) = self.measure.flush(population, self.record.seconds) {
@@ -287,21 +294,23 @@ impl Judge {
         let temper = self.bursts.temper(self.record.size());
         let Self { settings, family, measure, record, .. } = self;
         let gates = || settings.gates.iter().enumerate().filter(|(_, gate)| population_of(gate) == population);
-        let warm = measure.population(population).warm;
+        let proves = measure.population(population).proves;
         for (place, _) in gates() {
-            family.add(place, batch, measure.counted(place), temper, warm);
+            family.add(place, batch, measure.counted(place), temper, proves);
         }
         family.read(gates().map(|(place, _)| place));
         for (place, gate) in gates() {
             let (counted, latencies) = (measure.counted(place), measure.lens(gate).map(Lens::open));
             let mine = &mut record.gates[place];
-            mine.counts.merge(counted.sighting(batch));
+            let sighting = counted.sighting(batch);
+            mine.counts.merge(sighting);
+            mine.in_step.merge(sighting);
             mine.rises.observe(record.seconds, (batch, counted), latencies, family.reading(place));
         }
         record.judged_in_step = true;
         if population == SERVICE {
             family.add_to_breaker(batch, temper);
-            record.bad_run.observe(Sighting::of(batch));
+            record.run_on(Sighting::of(batch));
         }
         measure.close(settings, population);
         self.establish(population);
@@ -325,7 +334,7 @@ impl Judge {
     fn broken(&self) -> Option<Established> {
         let log_evidence = self.family.breaker().log_evidence();
         let fires = log_evidence >= self.breaker_threshold()
-            && self.record.total.events.canary >= BREAKER_MIN_EVENTS
+            && self.record.bad_run.seen.events.canary >= BREAKER_MIN_EVENTS
             && self.record.is_widespread();
         fires.then(|| Established {
             gate: None,
@@ -347,7 +356,8 @@ impl Judge {
         };
         let (gate, _) = members.max_by(|(a, _), (b, _)| part(*a).total_cmp(&part(*b)))?;
         let since = self.record.gates[gate].rises.harm.since;
-        let explain = self.words().harm(self.risen(gate), self.record.seconds_since(since), of_family);
+        let seconds = self.record.seconds_since(since);
+        let explain = self.words().harm(self.risen(gate), seconds, of_family, self.background.is_measured());
         Some(Established { gate: Some(gate), log_evidence: self.family.reading(gate).harm, explain })
     }
 
@@ -355,7 +365,9 @@ impl Judge {
     fn estimate(&mut self) {
         let [errors, latency] = self.bursts.phi();
         let seconds = self.record.step_seconds().max(1) as f64;
-        let cold_for = self.record.cold_for(self.settings.warmup_seconds).unwrap_or(self.settings.warmup_seconds);
+        let warmup = self.settings.warmup_seconds;
+        let cold_for = self.record.cold_for(warmup).unwrap_or(warmup);
+        let unproven_for = self.record.unproven_for(warmup).unwrap_or_else(|| warmup.max(PATIENCE_SECONDS));
         let shares = self.settings.shares();
         for (place, share) in shares.into_iter().enumerate() {
             let gate = &self.settings.gates[place];
@@ -372,6 +384,7 @@ impl Judge {
                 phi: Dispersion { errors, latency },
                 spread: lens.unwrap_or(USUAL_SPREAD),
                 cold_for: cold_for as f64,
+                unproven_for: unproven_for as f64,
             };
             let mut estimate = estimate::estimate(&self.settings, gate, share, outlook);
             // What was proven already is not to be proven again.

@@ -52,6 +52,7 @@ pub mod increment;
 pub mod levels;
 pub mod limit;
 pub mod mixture;
+pub(crate) mod packed;
 pub mod placebo;
 pub mod proof;
 pub mod quantile;
@@ -90,7 +91,9 @@ pub(crate) fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
     if highest == f64::NEG_INFINITY {
         return highest;
     }
-    highest + log(terms.map(|term| exp(term - highest)).sum())
+    // Less than e^-45 of the largest term is less than the last bit of the sum, also where there are many.
+    let part = |term: f64| if term - highest > -45.0 { exp(term - highest) } else { 0.0 };
+    highest + log(terms.map(part).sum())
 }
 
 #[cfg(test)]

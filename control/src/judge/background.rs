@@ -8,6 +8,7 @@ use libm::log;
 use meter::{GROUPS, GroupCounts, LatencyCounts, Window, latency_bound_us};
 use serde::{Deserialize, Serialize};
 
+use super::second::Latest;
 use crate::statistics::Latencies;
 use crate::statistics::placebo::{Cell, Placebo, scale_phi, tolerance_ratio};
 use crate::view::Dispersion;
@@ -27,8 +28,7 @@ const DECAY: f64 = 0.999_807_477_651_317_4;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Saved", into = "Saved")]
 pub struct Background {
-    /// The wall-clock second of the latest traffic.
-    second: Option<i64>,
+    second: Latest,
     /// Seconds in which there was a tick.
     seconds: u64,
     latencies: Recent,
@@ -42,7 +42,7 @@ pub struct Background {
 #[serde(transparent)]
 pub(super) struct Recent(Latencies);
 
-/// One way to divide stable traffic into groups: by endpoint, or by hash of the client.
+/// One way to divide stable traffic into groups: by endpoint, or by hash of the key.
 #[derive(Debug, Clone, PartialEq)]
 struct Grouping {
     /// What the groups did in the present second.
@@ -57,7 +57,7 @@ struct Grouping {
 pub(super) struct Bursts {
     endpoints: Phi,
     keys: Phi,
-    /// By how much endpoints, and clients, differ for good in their failures.
+    /// By how much endpoints, and keys, differ for good in their failures.
     spread: [f64; 2],
 }
 
@@ -74,8 +74,6 @@ pub(super) struct Size {
     pub(super) load: f64,
     /// Stable endpoints in a group for each of the canary's.
     pub(super) grouped: f64,
-    /// Whether most requests stay on the version that their client drew once.
-    pub(super) keyed: bool,
 }
 
 /// What the evidence of a batch is tempered by.
@@ -97,8 +95,8 @@ impl Default for Grouping {
 }
 
 impl Background {
-    /// Adds what the stable version did in the wall-clock second `second`; several times a second or once. Any other
-    /// second than the last is the next one, however far away.
+    /// Adds what the stable version did in the wall-clock second `second`; several times a second or once. A later
+    /// second is the next one, however far away; so is one that lies two or more before (the clock was set back).
     pub fn observe(&mut self, second: i64, stable: &Window) {
         self.turn_to(second);
         self.add(stable);
@@ -120,8 +118,7 @@ impl Background {
 
     /// Ends the second before this one, where it is another; says whether it is.
     pub(super) fn turn_to(&mut self, second: i64) -> bool {
-        let turned = self.second.is_some_and(|last| last != second);
-        self.second = Some(second);
+        let turned = self.second.turn_to(second);
         if turned {
             self.end_second();
         }
@@ -161,16 +158,31 @@ impl Background {
         }
     }
 
-    /// Whether there were enough failures, or enough slow requests, in more than one group to say anything of bursts.
+    /// Whether two or more endpoints had enough failures, or enough slow requests, to say anything of the bursts of one.
+    /// Groups of clients say nothing of what an instance does by itself.
     pub(super) fn is_measured(&self) -> bool {
-        let groupings = [&self.endpoints, &self.keys];
-        groupings.iter().any(|of| of.errors.is_measured() || of.over.iter().any(Placebo::is_measured))
+        let Grouping { errors, over, .. } = &self.endpoints;
+        errors.is_measured() || over.iter().any(Placebo::is_measured)
     }
 }
 
 impl Recent {
+    /// Remembers in little room: a plan may compare latencies on many paths.
+    pub(super) fn coarse() -> Self {
+        Self(Latencies::coarse())
+    }
+
+    pub(super) const fn is_coarse(&self) -> bool {
+        self.0.is_coarse()
+    }
+
     pub(super) fn observe(&mut self, latencies: &LatencyCounts) {
         self.0.observe(latencies);
+    }
+
+    /// Adds numbers of buckets and counts.
+    pub(super) fn observe_all(&mut self, latencies: impl Iterator<Item = (usize, u64)>) {
+        self.0.observe_all(latencies);
     }
 
     pub(super) fn end_second(&mut self) {
@@ -236,12 +248,17 @@ impl Bursts {
     }
 
     /// What evidence about such a canary is tempered by. What hits an instance hits the more requests the more that
-    /// instance has; what hits a client does not. That clients differ for good matters only where they stay on the
-    /// version that they drew: independent draws divide each client's requests between both.
+    /// instance has; what hits a client does not.
+    ///
+    /// Clients are those with a key alone ([`Window::groups`]): their requests all go where the key drew once, so what
+    /// happens to one of them happens to one version. Requests without a key have a coin each. Given how each would end
+    /// on either version, the mean of `e^l` is then a product over coins, whoever sent them: however a client's requests
+    /// hang together, they fall on both versions by chance, and there is nothing to temper. One client that fails all
+    /// the time would only blind the tests.
     pub(super) fn temper(&self, size: Size) -> Temper {
         let Self { endpoints, keys, spread } = self;
         let of_endpoints = tolerance_ratio(1.0, spread[0], size.grouped);
-        let of_keys = if size.keyed { tolerance_ratio(1.0, spread[1], 1.0) } else { 1.0 };
+        let of_keys = tolerance_ratio(1.0, spread[1], 1.0);
         Temper {
             errors: scale_phi(endpoints.errors, size.load).max(keys.errors),
             latency: scale_phi(endpoints.latency, size.load).max(keys.latency),
@@ -256,7 +273,7 @@ type SavedGroups = Vec<[u64; 5]>;
 /// The form of a [`Background`] that is kept.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
-    second: Option<i64>,
+    second: Latest,
     seconds: u64,
     latencies: Recent,
     watched_us: Option<[u64; 2]>,

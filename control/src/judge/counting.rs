@@ -2,12 +2,12 @@
 
 use std::sync::LazyLock;
 
-use meter::{Class, LatencyCounts, PathTally, Window};
+use meter::{Class, LatencyCounts, PathTally, Window, latency_bucket_of};
 use serde::{Deserialize, Serialize};
 
 use super::settings::{Of, Rule};
 use super::sightings::{self, Sighting};
-use crate::statistics::edges::{levels, over, shift_edge, shift_edge_down};
+use crate::statistics::edges::{over, shift_edge, shift_edge_down};
 use crate::statistics::levels::{EDGE_QUANTILES, LEVELS, LevelCounts};
 use crate::statistics::{Batch, Latencies};
 use crate::view::Arms;
@@ -61,16 +61,80 @@ impl<'a> Traffic<'a> {
         self.judged[Class::Timeout as usize]
     }
 
-    fn over_or_failed(self, us: u64, of: Of) -> u64 {
-        self.latencies(of).above_us(us).saturating_add(self.bad()).min(self.requests())
+    /// Requests over a limit, or failed. `over` is how many are over it.
+    fn or_failed(self, over: u64) -> u64 {
+        over.saturating_add(self.bad()).min(self.requests())
     }
 }
 
-/// Latencies of one tick: numbers of buckets and counts, ascending, without the buckets that hold nothing. They are
-/// gone through once for each gate, so this is written once for all. What is kept of it is the memory alone.
+/// The first bucket that begins above a latency: what is in it or beyond is surely above.
+fn first_above(us: u64) -> usize {
+    latency_bucket_of(us) + 1
+}
+
+/// Latencies of one version in one tick, ascending, without the buckets that hold nothing. Every gate asks for what is
+/// beyond its edges, so this is written once for all.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ascending {
+    /// Number of the bucket, how many latencies are in it, and how many before it.
+    buckets: Vec<(usize, u64, u64)>,
+    total: u64,
+}
+
+impl Ascending {
+    #[cfg(test)]
+    pub(super) fn of(latencies: &LatencyCounts) -> Self {
+        let mut ascending = Self::default();
+        ascending.take(latencies);
+        ascending
+    }
+
+    fn take(&mut self, latencies: &LatencyCounts) {
+        self.buckets.clear();
+        self.total = 0;
+        for (bucket, count) in latencies.iter() {
+            self.buckets.push((bucket, count, self.total));
+            self.total = self.total.saturating_add(count);
+        }
+    }
+
+    /// Numbers of buckets, and counts.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.buckets.iter().map(|(bucket, count, _)| (*bucket, *count))
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    /// How many lie before an edge.
+    fn before(&self, edge: usize) -> u64 {
+        let place = self.buckets.partition_point(|(bucket, ..)| *bucket < edge);
+        self.buckets.get(place).map_or(self.total, |(_, _, before)| *before)
+    }
+
+    /// How many lie at an edge or beyond it.
+    fn beyond(&self, edge: usize) -> u64 {
+        self.total - self.before(edge)
+    }
+
+    /// How many lie in each level between these edges (ascending).
+    fn levels(&self, edges: &[usize; 10]) -> LevelCounts {
+        let (mut levels, mut last) = ([0; LEVELS], 0);
+        for (level, edge) in levels.iter_mut().zip(edges) {
+            let before = self.before(*edge);
+            *level = before.saturating_sub(last);
+            last = before;
+        }
+        levels[LEVELS - 1] = self.total.saturating_sub(last);
+        levels
+    }
+}
+
+/// Latencies of both versions in one tick. What is kept of it is the memory alone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TickLatencies {
-    pub(super) latencies: Arms<Vec<(usize, u64)>>,
+    pub(super) latencies: Arms<Ascending>,
     pub(super) timeouts: Arms<u64>,
 }
 
@@ -84,11 +148,8 @@ impl PartialEq for TickLatencies {
 impl TickLatencies {
     /// Overwrites it with those of another tick.
     pub(super) fn take(&mut self, traffic: Arms<Traffic<'_>>, of: Of) {
-        let Arms { stable, canary } = &mut self.latencies;
-        for (mine, traffic) in [(stable, traffic.stable), (canary, traffic.canary)] {
-            mine.clear();
-            mine.extend(traffic.latencies(of).iter());
-        }
+        self.latencies.stable.take(traffic.stable.latencies(of));
+        self.latencies.canary.take(traffic.canary.latencies(of));
         self.timeouts = Arms { stable: traffic.stable.timeouts(), canary: traffic.canary.timeouts() };
     }
 }
@@ -157,35 +218,46 @@ impl Counted {
         std::mem::discriminant(self) == std::mem::discriminant(&Self::nothing(rule))
     }
 
-    /// Counts requests against a limit.
-    pub(super) fn count_over(&mut self, traffic: Arms<Traffic<'_>>, limit_us: u64, of: Of) {
-        if let Self::Over(events) = self {
-            add(&mut events.stable, traffic.stable.over_or_failed(limit_us, of));
-            add(&mut events.canary, traffic.canary.over_or_failed(limit_us, of));
-        }
+    /// Counts requests against a limit. `tick` has the latencies it is of, where they were gone through already.
+    pub(super) fn count_over(
+        &mut self,
+        traffic: Arms<Traffic<'_>>,
+        tick: Option<&TickLatencies>,
+        (limit_us, of): (u64, Of),
+    ) {
+        let Self::Over(events) = self else { return };
+        let first = first_above(limit_us);
+        let beyond = |traffic: Traffic<'_>| over(traffic.latencies(of).iter(), first);
+        let over = match tick {
+            Some(TickLatencies { latencies: Arms { stable, canary }, .. }) => {
+                Arms { stable: stable.beyond(first), canary: canary.beyond(first) }
+            }
+            None => Arms { stable: beyond(traffic.stable), canary: beyond(traffic.canary) },
+        };
+        add(&mut events.stable, traffic.stable.or_failed(over.stable));
+        add(&mut events.canary, traffic.canary.or_failed(over.canary));
     }
 
     /// Sorts the latencies of a tick by the edges in force. A timeout is beyond every edge.
     pub(super) fn count_latencies(&mut self, tick: &TickLatencies, edges: &Edges) {
-        let TickLatencies { latencies, timeouts } = tick;
+        let TickLatencies { latencies: Arms { stable: of_stable, canary: of_canary }, timeouts } = tick;
         let beyond = |edge: &Arms<usize>| Arms {
-            stable: over(latencies.stable.iter().copied(), edge.stable).saturating_add(timeouts.stable),
-            canary: over(latencies.canary.iter().copied(), edge.canary).saturating_add(timeouts.canary),
+            stable: of_stable.beyond(edge.stable).saturating_add(timeouts.stable),
+            canary: of_canary.beyond(edge.canary).saturating_add(timeouts.canary),
         };
         match (self, edges) {
             (Self::Levels { levels: counted, beyond_margin }, Edges::Shape { stable, canary, margin }) => {
-                let of = |latencies: &[(usize, u64)], edges| levels(latencies.iter().copied(), edges);
-                add_levels(&mut counted.stable, of(&latencies.stable, stable), timeouts.stable);
-                add_levels(&mut counted.canary, of(&latencies.canary, canary), timeouts.canary);
+                add_levels(&mut counted.stable, of_stable.levels(stable), timeouts.stable);
+                add_levels(&mut counted.canary, of_canary.levels(canary), timeouts.canary);
                 for (mine, edge) in beyond_margin.iter_mut().zip(margin) {
-                    add(mine, over(latencies.canary.iter().copied(), *edge).saturating_add(timeouts.canary));
+                    add(mine, of_canary.beyond(*edge).saturating_add(timeouts.canary));
                 }
             }
             (Self::Beyond { timed, over, beyond_margin }, Edges::Quantile { stable, canary, margin }) => {
                 // Every latency is beyond the first edge of all.
                 sightings::add(timed, beyond(&Arms { stable: 0, canary: 0 }));
                 sightings::add(over, beyond(&Arms { stable: *stable, canary: *canary }));
-                add(beyond_margin, beyond(&Arms { stable: *stable, canary: *margin }).canary);
+                add(beyond_margin, of_canary.beyond(*margin).saturating_add(timeouts.canary));
             }
             // Edges belong to the rule that the counts belong to, so there is no other pair; it would count nothing.
             (Self::Failures | Self::Over(_), _)
@@ -229,3 +301,32 @@ pub(super) fn sum(counts: &[u64]) -> u64 {
 }
 
 const _: () = assert!(PROVEN_EDGES[2] < EDGE_QUANTILES.len());
+
+#[cfg(test)]
+mod tests {
+    use meter::{LATENCY_BUCKETS, latency_bound_us};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::statistics::edges;
+
+    proptest! {
+        #[test]
+        fn what_is_beyond_edges_is_found_as_by_counting(
+            us in prop::collection::vec(0u64..100_000_000, 0..80),
+            mut at in prop::array::uniform10(0usize..LATENCY_BUCKETS + 2),
+        ) {
+            let mut counts = LatencyCounts::default();
+            us.iter().for_each(|us| counts.record_us(*us));
+            let ascending = Ascending::of(&counts);
+            at.sort_unstable();
+            prop_assert_eq!(ascending.levels(&at), edges::levels(counts.iter(), &at));
+            for edge in at {
+                prop_assert_eq!(ascending.beyond(edge), over(counts.iter(), edge));
+            }
+            for limit in us.into_iter().chain([latency_bound_us(LATENCY_BUCKETS), u64::MAX]) {
+                prop_assert_eq!(ascending.beyond(first_above(limit)), counts.above_us(limit));
+            }
+        }
+    }
+}

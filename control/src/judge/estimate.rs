@@ -10,6 +10,7 @@
 use config::{Plan, Weight};
 use libm::{erfc, log, log1p, sqrt};
 
+use super::PATIENCE_SECONDS;
 use super::counting::PROVEN_EDGES;
 use super::family::{DEFAULT_TOLERANCE, threshold};
 use super::settings::{Above, GateSetting, Rule, Settings};
@@ -54,8 +55,10 @@ pub(super) struct Outlook {
     pub(super) phi: Dispersion,
     /// The standard deviation of the logarithm of stable's latency.
     pub(super) spread: f64,
-    /// For so many seconds nothing is proven yet, nor latencies compared.
+    /// For so many seconds latencies are not compared yet.
     pub(super) cold_for: f64,
+    /// For so many seconds nothing is proven yet.
+    pub(super) unproven_for: f64,
 }
 
 /// How long verdicts will take at one weight, by the slowest gate: seconds until harm of the margin's size fails it,
@@ -88,8 +91,9 @@ pub fn forecast(
             Rule::Shape { .. } | Rule::Quantile { .. } | Rule::LatencyLimit { .. } => None,
         };
         let cold_for = settings.warmup_seconds as f64;
+        let unproven_for = cold_for.max(PATIENCE_SECONDS as f64);
         let requests = Arms { stable: of_baseline, canary: of_canary };
-        estimate(&settings, gate, share, Outlook { requests, events, phi, spread: USUAL_SPREAD, cold_for })
+        estimate(&settings, gate, share, Outlook { requests, events, phi, spread: USUAL_SPREAD, cold_for, unproven_for })
     });
     let slowest = |a: Option<f64>, b: Option<f64>| Some(a?.max(b?));
     let both = estimates
@@ -109,7 +113,7 @@ pub(super) fn estimate(settings: &Settings, gate: &GateSetting, share: f64, outl
     let known = |seconds: f64| (seconds < NEVER).then_some(seconds);
     GateEstimate {
         fail_s: fail.and_then(|seconds| known(seconds.max(CAPPED_SECONDS).max(batch) + waits)),
-        pass_s: pass.and_then(|seconds| known(seconds.max(batch) + outlook.cold_for)),
+        pass_s: pass.and_then(|seconds| known(seconds.max(batch) + outlook.unproven_for)),
     }
 }
 

@@ -32,12 +32,18 @@ pub(super) struct Family {
     breaker: Breaker,
     /// Since the step began.
     blocks: u64,
+    /// Whether anything was gathered in the present block.
+    gathered: bool,
+    /// A step began in the middle of a block: cash is staked anew at the block's end.
+    invests_at_end: bool,
 }
 
 /// What of the family survives a restart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct SavedFamily {
     blocks: u64,
+    gathered: bool,
+    invests_at_end: bool,
     wealths: Vec<Wealth>,
     proofs: Vec<SavedProof>,
     breaker_batches: u64,
@@ -49,16 +55,17 @@ impl Family {
         let shares = settings.shares();
         let member = |(place, share): (usize, &f64)| Member::new(settings, place, *share);
         let members = shares.iter().enumerate().map(member).collect();
-        let mut family = Self { members, breaker: Breaker::default(), blocks: 0 };
+        let mut family =
+            Self { members, breaker: Breaker::default(), blocks: 0, gathered: false, invests_at_end: false };
         family.read_all();
         family
     }
 
-    /// Adds one batch to the tests of the gate at this place. Where the canary is not `warm` nothing is added to the
-    /// proof: its first requests are the fast ones.
-    pub(super) fn add(&mut self, gate: usize, batch: &Batch, counted: &Counted, temper: Temper, warm: bool) {
+    /// Adds one batch to the tests of the gate at this place, and to its proof where the batch `proves`.
+    pub(super) fn add(&mut self, gate: usize, batch: &Batch, counted: &Counted, temper: Temper, proves: bool) {
         if let Some(member) = self.members.get_mut(gate) {
-            member.add(batch, counted, temper, warm);
+            member.add(batch, counted, temper, proves);
+            self.gathered = true;
         }
     }
 
@@ -90,7 +97,7 @@ impl Family {
         self.members[gate].proven()
     }
 
-    /// The evidence of each proof of the gate at this place as it is now, not at its best.
+    /// The evidence of each proof of the gate at this place.
     #[cfg(test)]
     pub(super) fn proof_now(&self, gate: usize) -> Vec<f64> {
         self.members[gate].proof_now()
@@ -114,27 +121,38 @@ impl Family {
         self.breaker.end_batch();
     }
 
-    /// A second is over: commits the block and, every tenth time, stakes some cash anew.
+    /// A second is over: commits the block and, at a step's beginning and every tenth time, stakes some cash anew.
     pub(super) fn end_block(&mut self) {
         self.blocks = self.blocks.saturating_add(1);
+        self.gathered = false;
         self.mixtures_mut().for_each(Mixture::end_block);
-        self.members.iter_mut().for_each(Member::end_block_of_proof);
-        if self.blocks.is_multiple_of(BLOCKS_TO_LATE_EPOCH) {
+        if std::mem::take(&mut self.invests_at_end) {
+            self.invest_in_step();
+        } else if self.blocks.is_multiple_of(BLOCKS_TO_LATE_EPOCH) {
             let share = INVEST_LATER / ((self.blocks / BLOCKS_TO_LATE_EPOCH) as f64 + 1.0);
             self.mixtures_mut().for_each(|mixture| mixture.invest(share));
         }
         self.read_all();
     }
 
-    /// A step begins: commits the block and stakes some cash anew. Only after [`end_batch`](Self::end_batch).
+    /// A step begins: stakes some cash anew, at the end of the block where anything was gathered in it. A block is a
+    /// second, whatever happens in it: evidence of one second, cut in two, would count as that of two.
+    ///
+    /// Only after [`end_batch`](Self::end_batch).
     pub(super) fn begin_step(&mut self) {
-        self.blocks = 0;
-        self.mixtures_mut().for_each(|mixture| {
-            mixture.end_block();
-            mixture.invest(INVEST_AT_STEP);
-        });
         self.breaker.begin_step();
-        self.read_all();
+        if self.gathered {
+            self.invests_at_end = true;
+        } else {
+            self.invest_in_step();
+            self.read_all();
+        }
+    }
+
+    /// Only at a block's end: fresh money may not profit from evidence of the past.
+    fn invest_in_step(&mut self) {
+        self.blocks = 0;
+        self.mixtures_mut().for_each(|mixture| mixture.invest(INVEST_AT_STEP));
     }
 
     /// A step begins: what was ruled out in the step before has to be ruled out again.
@@ -163,12 +181,13 @@ impl Family {
         let (breaker_batches, breaker) = self.breaker.saved();
         let proofs = self.members.iter().map(Member::saved_proof).collect();
         let wealths = self.mixtures_mut().map(|mixture| mixture.wealth().clone()).collect();
-        SavedFamily { blocks: self.blocks, wealths, proofs, breaker_batches, breaker }
+        let Self { blocks, gathered, invests_at_end, .. } = self;
+        SavedFamily { blocks, gathered, invests_at_end, wealths, proofs, breaker_batches, breaker }
     }
 
     /// The family of `settings`, going on from what was saved.
     pub(super) fn restored(settings: &Settings, saved: SavedFamily) -> Result<Self, Misfit> {
-        let SavedFamily { blocks, wealths, proofs, breaker_batches, breaker } = saved;
+        let SavedFamily { blocks, gathered, invests_at_end, wealths, proofs, breaker_batches, breaker } = saved;
         let mut family = Self::new(settings);
         let mut wealths = wealths.into_iter();
         for mixture in family.mixtures_mut() {
@@ -180,7 +199,7 @@ impl Family {
         for (member, proof) in family.members.iter_mut().zip(proofs) {
             member.restore_proof(proof)?;
         }
-        family.blocks = blocks;
+        (family.blocks, family.gathered, family.invests_at_end) = (blocks, gathered, invests_at_end);
         family.breaker = Breaker::restored(breaker_batches, breaker)?;
         family.read_all();
         Ok(family)

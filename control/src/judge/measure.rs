@@ -34,6 +34,8 @@ pub(super) struct Population {
     batcher: Batcher,
     /// Whether the canary was warm when the open batch began.
     pub(super) warm: bool,
+    /// Whether it could prove anything then.
+    pub(super) proves: bool,
     /// When each version last had a request.
     seen_at: Arms<Option<u64>>,
     /// When a batch last closed.
@@ -59,6 +61,16 @@ pub(super) struct Lens {
     step: Arms<Profile>,
 }
 
+/// When a tick comes: how many seconds there were, and what the canary's state is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) seconds: u64,
+    /// Whether latencies are compared.
+    pub(super) warm: bool,
+    /// Whether anything may be proven.
+    pub(super) proves: bool,
+}
+
 /// What one gate counts of the open batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Gauge {
@@ -82,7 +94,7 @@ impl Measure {
     pub(super) fn new(settings: &Settings) -> Self {
         let lens = |sight: Sight| Lens {
             sight,
-            own: (sight != Sight::SERVICE).then(Recent::default),
+            own: (sight != Sight::SERVICE).then(Recent::coarse),
             looked_at: None,
             found: false,
             tick: TickLatencies::default(),
@@ -107,8 +119,10 @@ impl Measure {
             };
             edges && gauge.open.fits(&gate.rule)
         };
-        let lens =
-            |(lens, sight): (&Lens, Sight)| lens.sight == sight && lens.own.is_some() == (sight != Sight::SERVICE);
+        let lens = |(lens, sight): (&Lens, Sight)| {
+            let own = lens.own.as_ref().map(Recent::is_coarse);
+            lens.sight == sight && own == (sight != Sight::SERVICE).then_some(true)
+        };
         let sights = settings.sights();
         self.populations.len() == 1 + settings.paths.len()
             && self.lenses.len() == sights.len()
@@ -126,18 +140,19 @@ impl Measure {
         &self.populations[place]
     }
 
-    /// Counts a tick of one population; gives the batch that it closed, if it closed one. `seconds` is now.
+    /// Counts a tick of one population; gives the batch that it closed, if it closed one.
     pub(super) fn gather(
         &mut self,
         settings: &Settings,
         place: usize,
         tick: &Tick<'_>,
         background: &Background,
-        (seconds, warm): (u64, bool),
+        Now { seconds, warm, proves }: Now,
     ) -> Option<Batch> {
         let path = place.checked_sub(1);
-        if self.populations[place].is_empty() {
-            self.populations[place].warm = warm;
+        let population = &mut self.populations[place];
+        if population.is_empty() {
+            (population.warm, population.proves) = (warm, proves);
             self.look(settings, path, background, seconds);
         }
         let traffic = traffic_of(tick, path);
@@ -164,21 +179,25 @@ impl Measure {
     }
 
     fn count(&mut self, settings: &Settings, path: Option<usize>, traffic: Arms<Traffic<'_>>) {
-        for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates).filter(|(_, gate)| gate.path == path) {
-            if let Rule::LatencyLimit { limit_us, of, .. } = gate.rule {
-                gauge.open.count_over(traffic, limit_us, of);
-            }
-        }
         let warm = self.populations[population_on(path)].warm;
-        for lens in self.lenses.iter_mut().filter(|lens| lens.sight.path == path && lens.found && warm) {
+        for lens in self.lenses.iter_mut().filter(|lens| lens.sight.path == path) {
             let Lens { tick, open, sight, .. } = lens;
             tick.take(traffic, sight.of);
+            if !lens.found || !warm {
+                continue;
+            }
             open.stable.add(&tick.latencies.stable, tick.timeouts.stable);
             open.canary.add(&tick.latencies.canary, tick.timeouts.canary);
             for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates) {
                 if let Some(edges) = gauge.edges.as_ref().filter(|_| gate.sight() == Some(*sight)) {
                     gauge.open.count_latencies(tick, edges);
                 }
+            }
+        }
+        for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates).filter(|(_, gate)| gate.path == path) {
+            if let Rule::LatencyLimit { limit_us, of, .. } = gate.rule {
+                let lens = self.lenses.iter().find(|lens| lens.sight == Sight { path, of });
+                gauge.open.count_over(traffic, lens.map(|lens| &lens.tick), (limit_us, of));
             }
         }
     }
@@ -208,10 +227,11 @@ impl Measure {
     }
 
     /// Remembers where the baseline's latencies lie. After the tick was judged: edges are of the past alone.
-    pub(super) fn observe(&mut self, tick: &Tick<'_>) {
-        for lens in &mut self.lenses {
-            let Some(own) = &mut lens.own else { continue };
-            own.observe(Traffic::of(tick.baseline, lens.sight.path).latencies(lens.sight.of));
+    pub(super) fn observe(&mut self) {
+        for Lens { own, tick, .. } in &mut self.lenses {
+            if let Some(own) = own {
+                own.observe_all(tick.latencies.stable.iter());
+            }
         }
     }
 
@@ -231,7 +251,9 @@ impl Measure {
 
     /// The canary is cold again: latencies of open batches are not compared, and nothing is proven by them.
     pub(super) fn cool(&mut self, settings: &Settings) {
-        self.populations.iter_mut().for_each(|population| population.warm = false);
+        for population in &mut self.populations {
+            (population.warm, population.proves) = (false, false);
+        }
         for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates).filter(|(_, gate)| gate.sight().is_some()) {
             gauge.open = Counted::nothing(&gate.rule);
         }

@@ -1,10 +1,15 @@
 //! Latencies as people are told of them: a coarse histogram, from which quantiles are read.
 //!
-//! Nothing is judged by it. Its buckets are eight of a [`LatencyCounts`](meter::LatencyCounts) each: from 256 microseconds on sixteen to a
-//! doubling, about 4 % wide.
+//! Nothing is judged by it. Its buckets are eight of a [`LatencyCounts`](meter::LatencyCounts) each: from 256
+//! microseconds on sixteen to a doubling, about 4 % wide.
+
+use std::ops::Range;
 
 use meter::{LATENCY_BUCKETS, latency_bound_us};
 use serde::{Deserialize, Serialize};
+
+use super::counting::Ascending;
+use crate::statistics::packed::{pack_counts, unpack_counts};
 
 /// So many buckets of a [`LatencyCounts`](meter::LatencyCounts) are one here.
 const WIDTH: usize = 8;
@@ -16,7 +21,11 @@ const BUCKETS: usize = LATENCY_BUCKETS.div_ceil(WIDTH);
 pub(super) struct Profile {
     /// Empty before the first latency.
     counts: Box<[u64]>,
+    /// What is not in this range of buckets is 0.
+    touched: Range<usize>,
     timeouts: u64,
+    /// With the timeouts.
+    total: u64,
 }
 
 /// A quantile.
@@ -41,47 +50,50 @@ impl Reach {
 impl PartialEq for Profile {
     /// Memory that was kept is no difference.
     fn eq(&self, other: &Self) -> bool {
-        let (mine, theirs) = (&self.counts, &other.counts);
-        let same = match (mine.is_empty(), theirs.is_empty()) {
-            (false, false) => mine == theirs,
-            (true, _) => theirs.iter().all(|count| *count == 0),
-            (_, true) => mine.iter().all(|count| *count == 0),
-        };
-        same && self.timeouts == other.timeouts
+        self.timeouts == other.timeouts && self.total == other.total && self.iter().eq(other.iter())
     }
 }
 
 impl Profile {
-    /// Adds latencies (numbers of buckets of a [`LatencyCounts`](meter::LatencyCounts), and counts) and requests that
-    /// timed out.
-    pub(super) fn add(&mut self, latencies: &[(usize, u64)], timeouts: u64) {
-        self.timeouts = self.timeouts.saturating_add(timeouts);
+    /// Adds latencies and requests that timed out.
+    pub(super) fn add(&mut self, latencies: &Ascending, timeouts: u64) {
+        self.add_timeouts(timeouts);
         if latencies.is_empty() {
             return;
         }
         self.need_counts();
-        for (bucket, count) in latencies {
+        for (bucket, count) in latencies.iter() {
+            self.touch(bucket / WIDTH..bucket / WIDTH + 1);
             let mine = &mut self.counts[bucket / WIDTH];
-            *mine = mine.saturating_add(*count);
+            *mine = mine.saturating_add(count);
+            self.total = self.total.saturating_add(count);
         }
     }
 
     /// Adds another.
     pub(super) fn merge(&mut self, other: &Self) {
         self.timeouts = self.timeouts.saturating_add(other.timeouts);
-        if other.counts.is_empty() {
+        self.total = self.total.saturating_add(other.total);
+        if other.touched.is_empty() {
             return;
         }
         self.need_counts();
-        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
+        self.touch(other.touched.clone());
+        let range = other.touched.clone();
+        for (mine, theirs) in self.counts[range.clone()].iter_mut().zip(&other.counts[range]) {
             *mine = mine.saturating_add(*theirs);
         }
     }
 
     /// Forgets everything and keeps the memory.
     pub(super) fn clear(&mut self) {
-        self.counts.fill(0);
-        self.timeouts = 0;
+        self.counts[self.touched.clone()].fill(0);
+        (self.touched, self.timeouts, self.total) = (0..0, 0, 0);
+    }
+
+    fn add_timeouts(&mut self, timeouts: u64) {
+        self.timeouts = self.timeouts.saturating_add(timeouts);
+        self.total = self.total.saturating_add(timeouts);
     }
 
     fn need_counts(&mut self) {
@@ -90,9 +102,23 @@ impl Profile {
         }
     }
 
+    fn touch(&mut self, range: Range<usize>) {
+        self.touched = if self.touched.is_empty() {
+            range
+        } else {
+            self.touched.start.min(range.start)..self.touched.end.max(range.end)
+        };
+    }
+
+    /// The buckets that hold something: number and count, ascending.
+    fn iter(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let touched = self.touched.clone().zip(&self.counts[self.touched.clone()]);
+        touched.map(|(bucket, count)| (bucket, *count)).filter(|(_, count)| *count > 0)
+    }
+
     /// How many requests there were.
-    pub(super) fn total(&self) -> u64 {
-        self.counts.iter().fold(self.timeouts, |sum, count| sum.saturating_add(*count))
+    pub(super) const fn total(&self) -> u64 {
+        self.total
     }
 
     /// What a part `q` of the requests is at or below; none where there was none.
@@ -102,8 +128,8 @@ impl Profile {
             return None;
         }
         let (wanted, mut below) = (q * total as f64, 0.0);
-        for (bucket, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let count = *count as f64;
+        for (bucket, count) in self.iter() {
+            let count = count as f64;
             if below + count >= wanted {
                 let [low, high] = [bucket, bucket + 1].map(|bucket| latency_bound_us(bucket * WIDTH) as f64);
                 return Some(Reach::Us(low + (high - low) * ((wanted - below) / count).clamp(0.0, 1.0)));
@@ -114,37 +140,32 @@ impl Profile {
     }
 }
 
-/// Counts of successive buckets, each run with the number of its first; and the timeouts.
+/// The packed counts, and the timeouts.
 #[derive(Debug, Serialize, Deserialize)]
-struct Saved(Vec<(usize, Vec<u64>)>, u64);
+struct Saved(String, u64);
 
 impl From<Profile> for Saved {
     fn from(profile: Profile) -> Self {
-        let mut runs: Vec<(usize, Vec<u64>)> = Vec::new();
-        for (bucket, count) in profile.counts.iter().copied().enumerate().filter(|(_, count)| *count > 0) {
-            match runs.last_mut() {
-                Some((first, run)) if *first + run.len() == bucket => run.push(count),
-                Some(_) | None => runs.push((bucket, vec![count])),
-            }
-        }
-        Self(runs, profile.timeouts)
+        Self(pack_counts(&profile.counts), profile.timeouts)
     }
 }
 
 /// A saved profile with buckets that do not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("saved latencies lie in a bucket that does not exist")]
+#[error("saved latencies are damaged, or lie in a bucket that does not exist")]
 pub(super) struct NoBucket;
 
 impl TryFrom<Saved> for Profile {
     type Error = NoBucket;
 
-    fn try_from(Saved(runs, timeouts): Saved) -> Result<Self, NoBucket> {
-        let mut profile = Self { counts: Box::default(), timeouts };
-        for (first, run) in runs {
+    fn try_from(Saved(packed, timeouts): Saved) -> Result<Self, NoBucket> {
+        let mut profile = Self::default();
+        profile.add_timeouts(timeouts);
+        if !packed.is_empty() {
             profile.need_counts();
-            let end = first.checked_add(run.len()).ok_or(NoBucket)?;
-            profile.counts.get_mut(first..end).ok_or(NoBucket)?.copy_from_slice(&run);
+            unpack_counts(&packed, &mut profile.counts).map_err(|_| NoBucket)?;
+            profile.touch(0..BUCKETS);
+            profile.total = profile.counts.iter().fold(timeouts, |sum, count| sum.saturating_add(*count));
         }
         Ok(profile)
     }
@@ -159,7 +180,7 @@ mod tests {
         let mut latencies = meter::LatencyCounts::default();
         us.iter().for_each(|us| latencies.record_us(*us));
         let mut profile = Profile::default();
-        profile.add(&latencies.iter().collect::<Vec<_>>(), timeouts);
+        profile.add(&Ascending::of(&latencies), timeouts);
         profile
     }
 

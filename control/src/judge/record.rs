@@ -1,19 +1,19 @@
 //! What a judge remembers beside what its tests do.
 
-use meter::{Drawn, GROUPS, GroupCounts};
+use meter::GROUPS;
 use serde::{Deserialize, Serialize};
 
-use super::Tick;
 use super::background::Size;
+use super::second::Latest;
 use super::settings::Settings;
 use super::sightings::{BadRun, Rises, Sighting, add};
+use super::{FRESH_SECONDS, PATIENCE_SECONDS, Tick};
 use crate::view::{Arms, GateEstimate};
 
 /// Counts, moments and what was established. Moments are seconds in which there was a tick, counted from the first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// The wall-clock second of the last tick.
-    second: Option<i64>,
+    second: Latest,
     pub(super) seconds: u64,
     /// When the present step began.
     step_at: u64,
@@ -25,8 +25,9 @@ pub(super) struct Record {
     /// All of stable's requests since the step began, whoever the baseline is.
     of_stable_in_step: u64,
     endpoints: Arms<u32>,
-    drawn: Tickets,
-    groups: CanaryGroups,
+    /// The groups of clients whose requests to the canary failed since the service's last batch closed: a bit each.
+    open_failed: u16,
+    lately: Lately,
     /// Whether a batch was judged since the step began.
     pub(super) judged_in_step: bool,
     /// Of each gate.
@@ -45,6 +46,8 @@ pub(super) struct Record {
 pub(super) struct GateRecord {
     /// Everything since the rollout began.
     pub(super) counts: Sighting,
+    /// Everything since the step began.
+    pub(super) in_step: Sighting,
     pub(super) rises: Rises,
     pub(super) estimate: Option<GateEstimate>,
 }
@@ -58,18 +61,13 @@ pub(super) struct Established {
     pub(super) explain: String,
 }
 
-/// How many requests were drawn, and how many of them each by itself.
+/// The groups of clients that the canary had requests from, in the present span of [`FRESH_SECONDS`] and the one before:
+/// a bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-struct Tickets {
-    all: u64,
-    at_random: u64,
-}
-
-/// The groups of clients that the canary's requests came from: a bit each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-struct CanaryGroups {
-    seen: u16,
-    bad: u16,
+struct Lately {
+    since: u64,
+    present: u16,
+    before: u16,
 }
 
 const _: () = assert!(GROUPS <= u16::BITS as usize);
@@ -77,7 +75,7 @@ const _: () = assert!(GROUPS <= u16::BITS as usize);
 impl Record {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            second: None,
+            second: Latest::default(),
             seconds: 0,
             step_at: 0,
             cold_at: None,
@@ -85,8 +83,8 @@ impl Record {
             step_requests: Arms::default(),
             of_stable_in_step: 0,
             endpoints: Arms { stable: 1, canary: 1 },
-            drawn: Tickets::default(),
-            groups: CanaryGroups::default(),
+            open_failed: 0,
+            lately: Lately::default(),
             judged_in_step: false,
             gates: vec![GateRecord::default(); settings.gates.len()],
             bad_run: BadRun::default(),
@@ -103,14 +101,13 @@ impl Record {
         self.gates.len() == gates
             && place(&self.established)
             && place(&self.signalled)
+            && self.bad_run.is_sound()
             && self.gates.iter().all(|gate| gate.rises.are_sound())
     }
 
-    /// A tick came in this wall-clock second; says whether it is another one than the last tick's. Any other will do:
-    /// a clock that is set back must not stop the blocks.
+    /// A tick came in this wall-clock second; says whether that ends the one before.
     pub(super) fn turn_to(&mut self, second: i64) -> bool {
-        let turned = self.second.is_some_and(|last| last != second);
-        self.second = Some(second);
+        let turned = self.second.turn_to(second);
         self.seconds = self.seconds.saturating_add(u64::from(turned));
         turned
     }
@@ -122,9 +119,8 @@ impl Record {
         add(&mut self.step_requests, requests);
         self.of_stable_in_step = self.of_stable_in_step.saturating_add(tick.stable.requests());
         self.endpoints = tick.endpoints;
-        self.drawn.add(tick.stable.drawn);
-        self.drawn.add(tick.canary.drawn);
-        self.groups.add(&tick.canary.groups);
+        self.open_failed |= tick.canary.clients.bad;
+        self.lately.add(self.seconds, tick.canary.clients.seen);
         if requests.canary > 0 && self.cold_at.is_none() {
             self.cold_at = Some(self.seconds);
         }
@@ -136,7 +132,10 @@ impl Record {
         self.step_at = self.seconds;
         self.step_requests = Arms::default();
         self.of_stable_in_step = 0;
-        self.gates.iter_mut().for_each(|gate| gate.estimate = None);
+        for gate in &mut self.gates {
+            gate.estimate = None;
+            gate.in_step = Sighting::default();
+        }
     }
 
     /// The canary has endpoints that had no traffic yet.
@@ -152,6 +151,15 @@ impl Record {
         Some(warmup_seconds.saturating_sub(since))
     }
 
+    /// For how many seconds nothing may be proven yet; none where the canary had no traffic yet. While it warms up; and
+    /// until it has been exposed like this for longer than an answer may take, as before only the fast ones have ended.
+    /// The second in which it was exposed began before that.
+    pub(super) fn unproven_for(&self, warmup_seconds: u64) -> Option<u64> {
+        let exposed_for = self.seconds.saturating_sub(self.step_at.max(self.cold_at?));
+        let patience = (PATIENCE_SECONDS + 1).saturating_sub(exposed_for);
+        Some(self.cold_for(warmup_seconds)?.max(patience))
+    }
+
     /// How the canary's instances compare with stable's, by the traffic of the present step.
     pub(super) fn size(&self) -> Size {
         let Arms { stable, canary } = self.endpoints;
@@ -159,12 +167,18 @@ impl Record {
         let (of_canary, of_stable) = (self.step_requests.canary as f64, self.of_stable_in_step as f64);
         let load = if of_stable > 0.0 { of_canary / canary / (of_stable / stable) } else { 1.0 };
         let grouped = (stable / GROUPS as f64).max(1.0) / canary;
-        Size { load, grouped, keyed: self.drawn.are_keyed() }
+        Size { load, grouped }
     }
 
-    /// Whether failures of the canary came from more than one group of clients, as far as there is more than one.
+    /// The service's batch was judged.
+    pub(super) fn run_on(&mut self, batch: Sighting) {
+        self.bad_run.observe(batch, std::mem::take(&mut self.open_failed));
+    }
+
+    /// Whether the failures of the present bad run came from more than one group of clients. Where the canary has had
+    /// requests from one group alone of late (a load balancer), they cannot.
     pub(super) const fn is_widespread(&self) -> bool {
-        self.groups.seen.count_ones() < 2 || self.groups.bad.count_ones() >= 2
+        (self.lately.present | self.lately.before).count_ones() < 2 || self.bad_run.failed.count_ones() >= 2
     }
 
     /// The seconds of the present step so far.
@@ -178,23 +192,14 @@ impl Record {
     }
 }
 
-impl Tickets {
-    const fn add(&mut self, drawn: Drawn) {
-        self.all = self.all.saturating_add(drawn.all);
-        self.at_random = self.at_random.saturating_add(drawn.at_random);
-    }
-
-    /// Whether most requests have a key that keeps them on their version.
-    const fn are_keyed(self) -> bool {
-        self.all.saturating_sub(self.at_random) > self.at_random
-    }
-}
-
-impl CanaryGroups {
-    fn add(&mut self, groups: &[GroupCounts; GROUPS]) {
-        for (place, group) in groups.iter().enumerate() {
-            self.seen |= u16::from(group.requests > 0) << place;
-            self.bad |= u16::from(group.bad > 0) << place;
+impl Lately {
+    const fn add(&mut self, seconds: u64, seen: u16) {
+        let spans = seconds.saturating_sub(self.since) / FRESH_SECONDS;
+        if spans > 0 {
+            self.before = if spans == 1 { self.present } else { 0 };
+            self.present = 0;
+            self.since += spans * FRESH_SECONDS;
         }
+        self.present |= seen;
     }
 }

@@ -12,7 +12,7 @@ use super::traffic::{SavedTraffic, TrafficCheck};
 use crate::statistics::mixture::Misfit;
 
 /// Grows whenever a state of before would be read wrongly.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A [`Judge`] without what its settings already say.
 #[derive(Debug, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use crate::view::{Arms, GateCounts};
 
 /// Requests, and how many of them were events of the kind that a gate counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "[u64; 4]", into = "[u64; 4]")]
 pub(super) struct Sighting {
     pub(super) requests: Arms<u64>,
     pub(super) events: Arms<u64>,
@@ -24,6 +25,21 @@ impl Sighting {
     pub(super) const fn merge(&mut self, other: Self) {
         add(&mut self.requests, other.requests);
         add(&mut self.events, other.events);
+    }
+}
+
+/// There are many of them, so they are saved without names: requests, then events, stable first.
+impl From<Sighting> for [u64; 4] {
+    fn from(Sighting { requests, events }: Sighting) -> Self {
+        [requests.stable, requests.canary, events.stable, events.canary]
+    }
+}
+
+impl From<[u64; 4]> for Sighting {
+    fn from(counts: [u64; 4]) -> Self {
+        let [requests_stable, requests_canary, events_stable, events_canary] = counts;
+        let requests = Arms { stable: requests_stable, canary: requests_canary };
+        Self { requests, events: Arms { stable: events_stable, canary: events_canary } }
     }
 }
 
@@ -143,15 +159,24 @@ impl Rises {
 pub(super) struct BadRun {
     leaning: f64,
     pub(super) seen: Sighting,
+    /// The groups of clients whose requests to the canary failed: a bit each.
+    pub(super) failed: u16,
 }
 
 impl BadRun {
-    pub(super) fn observe(&mut self, batch: Sighting) {
+    /// A batch closed, in which requests of these groups of clients failed on the canary.
+    pub(super) fn observe(&mut self, batch: Sighting, failed: u16) {
         self.leaning += Breaker::leaning(batch.events.canary, batch.requests.canary);
         if self.leaning <= 0.0 {
             *self = Self::default();
         } else {
             self.seen.merge(batch);
+            self.failed |= failed;
         }
+    }
+
+    /// Whether it is a number in every part.
+    pub(super) fn is_sound(&self) -> bool {
+        self.leaning.is_finite()
     }
 }

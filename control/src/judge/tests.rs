@@ -4,6 +4,7 @@ mod golden;
 mod latency;
 mod proof;
 mod restart;
+mod seconds;
 mod sentences;
 mod signals;
 mod simulation;

@@ -3,10 +3,11 @@
 use libm::log;
 
 use super::family::Reading;
-use super::measure::{SERVICE, population_of};
+use super::measure::{Lens, SERVICE, population_of};
 use super::record::GateRecord;
 use super::settings::GateSetting;
-use super::words::{Compared, LookAt, Told, Words};
+use super::sightings::Sighting;
+use super::words::{Compared, LookAt, ProofWaits, Told, Words};
 use super::{BREAKER, Harm, Judge, Judgement, Rule, SUSPICION};
 use crate::view::{Dispersion, GateView, Role, Verdict};
 
@@ -95,7 +96,7 @@ impl Judge {
         }
     }
 
-    /// Fail stays; without data nothing is said; suspicion and a limit that is broken outweigh what was proven before.
+    /// Fail stays; without data nothing is said; suspicion, of harm or that a limit is broken, outweighs what is proven.
     fn verdict(&self, shown: Shown<'_>) -> Verdict {
         let Shown { place, gate, reading, .. } = shown;
         if self.failed(place).is_some() {
@@ -105,7 +106,9 @@ impl Judge {
             return Verdict::NoData;
         }
         let proven = self.family.proven(place).log_evidence >= log(1.0 / self.settings.beta);
-        let doubted = reading.harm >= log(SUSPICION) || self.is_over_limit_too(shown);
+        let suspected = |nats: f64| nats >= log(SUSPICION);
+        let over_limit = reading.over_limit.is_some_and(suspected) || self.is_over_limit_too(shown);
+        let doubted = suspected(reading.harm) || over_limit;
         if proven && !doubted { Verdict::Pass } else { Verdict::Inconclusive }
     }
 
@@ -125,33 +128,54 @@ impl Judge {
                 let population = self.measure.population(population_of(gate));
                 words.no_data(gate, population.unseen_for(self.record.seconds), population.open())
             }
-            Verdict::Pass => words.passes(self.told(shown)),
+            Verdict::Pass => words.passes(self.told_of_step(shown)),
             Verdict::Inconclusive if self.is_over_limit_too(shown) => self.over_limit_too(shown),
             Verdict::Inconclusive if reading.harm >= log(SUSPICION) => {
                 words.suspicion(self.risen(place), self.record.seconds_since(record.rises.harm.since))
             }
-            Verdict::Inconclusive => self.waits(shown).unwrap_or_else(|| words.well(self.told(shown))),
+            Verdict::Inconclusive => {
+                self.waits(shown).unwrap_or_else(|| words.well(self.told(shown), self.proof_waits()))
+            }
         }
     }
 
     /// What a gate that compares latencies waits for, where it waits for anything.
     fn waits(&self, shown: Shown<'_>) -> Option<String> {
-        let (lens, told) = (self.measure.lens(shown.gate)?, self.told(shown));
+        let lens = self.measure.lens(shown.gate)?;
         match self.record.cold_for(self.settings.warmup_seconds) {
-            Some(cold_for) if cold_for > 0 => return Some(self.words().warms_up(told, cold_for)),
+            Some(cold_for) if cold_for > 0 => return Some(self.words().warms_up(shown.gate, cold_for)),
             Some(_) | None => {}
         }
-        let total = lens.recent(&self.background).total();
-        (!lens.has_edges()).then(|| self.words().too_few_latencies(told, total))
+        let total = || lens.recent(&self.background).total();
+        (!lens.has_edges()).then(|| self.words().too_few_latencies(shown.gate, total()))
+    }
+
+    /// Why nothing can be proven yet.
+    fn proof_waits(&self) -> Option<ProofWaits> {
+        let warmup = self.settings.warmup_seconds;
+        let (cold_for, unproven_for) = (self.record.cold_for(warmup)?, self.record.unproven_for(warmup)?);
+        match (cold_for, unproven_for) {
+            (_, 0) => None,
+            (cold_for, unproven_for) if cold_for == unproven_for => Some(ProofWaits::WarmUp { seconds: cold_for }),
+            (_, _) => Some(ProofWaits::NewStep),
+        }
     }
 
     /// What a gate saw over its whole time.
     fn told<'a>(&'a self, shown: Shown<'a>) -> Told<'a> {
-        let Shown { gate, record, .. } = shown;
-        let latencies = self.measure.lens(gate).map(|lens| lens.step());
+        self.told_with(shown, shown.record.counts, LookAt::Shape)
+    }
+
+    /// What a gate saw since the step began.
+    fn told_of_step<'a>(&'a self, shown: Shown<'a>) -> Told<'a> {
+        self.told_with(shown, shown.record.in_step, LookAt::Proven)
+    }
+
+    fn told_with<'a>(&'a self, Shown { gate, .. }: Shown<'a>, seen: Sighting, shape: LookAt) -> Told<'a> {
+        let latencies = self.measure.lens(gate).map(Lens::step);
         let latencies = latencies.filter(|latencies| latencies.canary.total() > 0);
-        let compared = latencies.map(|latencies| Compared { latencies, look_at: look_at(&gate.rule, LookAt::Shape) });
-        Told { gate, seen: record.counts, compared }
+        let compared = latencies.map(|latencies| Compared { latencies, look_at: look_at(&gate.rule, shape) });
+        Told { gate, seen, compared }
     }
 
     /// What a gate saw in the time in which its evidence for harm rose.

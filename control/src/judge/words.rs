@@ -3,15 +3,16 @@
 mod figures;
 mod latency;
 
-use self::figures::{chance, duration, grouped, percent, percent_of, span, stretch};
+use self::figures::{before, chance, duration, grouped, percent, percent_of, quantile, span, stretch};
 pub(super) use self::latency::{Compared, LookAt};
-use super::FRESH_SECONDS;
 use super::background::ENOUGH_LATENCIES;
-use super::family::DEFAULT_TOLERANCE;
+use super::counting::PROVEN_EDGES;
 use super::settings::{Above, GateSetting, Rule, Settings};
 use super::sightings::Sighting;
 use super::traffic::Seen;
+use super::{FRESH_SECONDS, PATIENCE_SECONDS};
 use crate::statistics::Batcher;
+use crate::statistics::levels::EDGE_QUANTILES;
 use crate::view::Arms;
 
 /// Speaks of one rollout's versions by their names.
@@ -31,16 +32,35 @@ pub(super) struct Told<'a> {
     pub(super) compared: Option<Compared<'a>>,
 }
 
+/// Why nothing can be proven yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProofWaits {
+    /// The canary warms up for so long.
+    WarmUp { seconds: u64 },
+    /// It has been exposed like this for less time than an answer may take.
+    NewStep,
+}
+
 impl<'a> Words<'a> {
     pub(super) fn new(settings: &'a Settings) -> Self {
         Self { stable: &settings.stable, canary: &settings.canary, paths: &settings.paths }
     }
 
-    /// A gate established harm.
-    pub(super) fn harm(self, told: Told<'_>, seconds: u64, log_evidence: f64) -> String {
+    /// A gate established harm. It is told as it was then, however long ago that is when it is read. `is_measured` says
+    /// whether the dispersion is.
+    pub(super) fn harm(self, told: Told<'_>, seconds: u64, log_evidence: f64, is_measured: bool) -> String {
+        let bursts = match told.gate.rule {
+            _ if is_measured => "",
+            Rule::Errors { .. } | Rule::ErrorLimit { .. } => {
+                "; dispersion unmeasured: failures in bursts could explain it"
+            }
+            Rule::Shape { .. } | Rule::Quantile { .. } | Rule::LatencyLimit { .. } => {
+                "; dispersion unmeasured: slow answers in bursts could explain it"
+            }
+        };
         format!(
-            "{}: harm is established (chance of seeing this without harm: {})",
-            self.lately(told, seconds),
+            "{}: harm is established (chance of seeing this without harm: {}{bursts})",
+            self.lately(told, &before(seconds)),
             chance(log_evidence)
         )
     }
@@ -66,10 +86,13 @@ impl<'a> Words<'a> {
 
     /// The canary is over a limit, and it is not established that it is worse than stable.
     pub(super) fn over_limit_too(self, told: Told<'_>, seconds: u64) -> String {
+        let advice = match limit_of(&told.gate.rule) {
+            Some(limit) if rates(told.seen).stable > limit => "; look at what both depend on",
+            Some(_) | None => "",
+        };
         format!(
-            "{}: {} is over the limit, but it is not established that it is worse than {}, so it is not taken back; look \
-             at what both depend on",
-            self.lately(told, seconds),
+            "{}: {} is over the limit, but it is not established that it is worse than {}, so it is not taken back{advice}",
+            self.lately(told, &span(seconds)),
             self.canary,
             self.stable
         )
@@ -77,17 +100,56 @@ impl<'a> Words<'a> {
 
     /// Evidence has gathered and does not suffice.
     pub(super) fn suspicion(self, told: Told<'_>, seconds: u64) -> String {
-        format!("{}: harm is suspected, not established", self.lately(told, seconds))
+        format!("{}: harm is suspected, not established", self.lately(told, &span(seconds)))
     }
 
     /// Nothing is suspected so far. Where the figures alone look like harm (a few requests, failures of one moment, no
     /// stable traffic beside them), it says that this is not enough.
-    pub(super) fn well(self, told: Told<'_>) -> String {
+    pub(super) fn well(self, told: Told<'_>, proof_waits: Option<ProofWaits>) -> String {
+        let waits = match proof_waits {
+            None => String::new(),
+            Some(ProofWaits::WarmUp { seconds }) => {
+                format!("; {} warms up and is not judged for proof for another {seconds} s", self.canary)
+            }
+            Some(ProofWaits::NewStep) => {
+                format!("; {} is not judged for proof in the first {PATIENCE_SECONDS} s of a step", self.canary)
+            }
+        };
+        if let Some(over_limit) = self.figures_over_limit(told) {
+            return format!("{over_limit}: not established yet{waits}");
+        }
         let ending = if looks_worse(told) { "worse so far, not enough evidence of harm" } else { "no harm seen yet" };
-        format!("{}: {ending}", self.figures(told))
+        format!("{}: {ending}{waits}", self.figures(told))
     }
 
-    /// Harm of the margin's size is ruled out.
+    /// `v2 fails 8 % of requests, over the limit of 5 %, v1 8 %, too`; none where the canary is not over a limit.
+    fn figures_over_limit(self, told: Told<'_>) -> Option<String> {
+        let limit = limit_of(&told.gate.rule)?;
+        let rates = rates(told.seen);
+        if rates.canary <= limit {
+            return None;
+        }
+        let Self { stable, canary, .. } = self;
+        let Sighting { requests, events } = told.seen;
+        let (of_canary, of_stable) =
+            (percent(events.canary, requests.canary), percent(events.stable, requests.stable));
+        let too = if rates.stable > limit { ", too" } else { "" };
+        let figures = match told.gate.rule {
+            Rule::LatencyLimit { limit_us, .. } => format!(
+                "{of_canary} of requests to {canary} fail or take over {}, over the {} that the limit allows, {of_stable} \
+                 to {stable}{too}",
+                duration(limit_us),
+                percent_of(limit)
+            ),
+            Rule::ErrorLimit { .. } | Rule::Errors { .. } | Rule::Shape { .. } | Rule::Quantile { .. } => format!(
+                "{canary} fails {of_canary} of requests, over the limit of {}, {stable} {of_stable}{too}",
+                percent_of(limit)
+            ),
+        };
+        Some(format!("{}{figures}", self.place(told.gate)))
+    }
+
+    /// Harm of the margin's size is ruled out in the present step: of the whole shape at three quantiles, no others.
     pub(super) fn passes(self, told: Told<'_>) -> String {
         let Self { stable, canary, .. } = self;
         let ending = match told.gate.rule {
@@ -97,24 +159,33 @@ impl<'a> Words<'a> {
                 format!("{} or more over {} is ruled out", percent_of(1.0 - quantile), duration(limit_us))
             }
             Rule::Shape { body, tail, .. } => {
-                let beyond = if tail > body { format!(" ({} beyond p95)", stretch(tail)) } else { String::new() };
-                format!("that {canary} takes {} longer{beyond} is ruled out", stretch(body))
+                let [median, high, last] = PROVEN_EDGES.map(|edge| quantile(EDGE_QUANTILES[edge]));
+                let (body, tail) = (stretch(body), stretch(tail));
+                if body == tail {
+                    format!("that {canary} takes {body} longer at {median}, {high} or {last} is ruled out")
+                } else {
+                    format!(
+                        "that {canary} takes {body} longer at {median} or {high}, or {tail} longer at {last}, is ruled out"
+                    )
+                }
             }
-            Rule::Quantile { margin, .. } => format!("that {canary} takes {} longer is ruled out", stretch(margin)),
+            Rule::Quantile { quantile: at, margin, .. } => {
+                format!("that {canary} takes {} longer at {} is ruled out", stretch(margin), quantile(at))
+            }
         };
         format!("{}: {ending}", self.figures(told))
     }
 
     /// The canary's latencies are not compared yet.
-    pub(super) fn warms_up(self, told: Told<'_>, cold_for: u64) -> String {
-        format!("{}{} warms up: its latencies are compared in {cold_for} s", self.place(told.gate), self.canary)
+    pub(super) fn warms_up(self, gate: &GateSetting, cold_for: u64) -> String {
+        format!("{}{} warms up: its latencies are compared in {cold_for} s", self.place(gate), self.canary)
     }
 
     /// Where stable's latencies lie is not known yet.
-    pub(super) fn too_few_latencies(self, told: Told<'_>, total: f64) -> String {
+    pub(super) fn too_few_latencies(self, gate: &GateSetting, total: f64) -> String {
         format!(
             "{}{} has had {} answers with a latency so far: {} are needed before any are compared",
-            self.place(told.gate),
+            self.place(gate),
             self.stable,
             grouped(total as u64),
             grouped(ENOUGH_LATENCIES as u64)
@@ -156,7 +227,10 @@ impl<'a> Words<'a> {
         };
         let both = [of(lost.canary, self.canary), of(lost.stable, self.stable)];
         let both = both.into_iter().flatten().collect::<Vec<_>>().join(" and ");
-        format!("{both} ended without an outcome on record: what is measured cannot be trusted")
+        format!(
+            "{both} ended without an outcome on record: the proxy itself is at fault, neither version is, and what is \
+             measured cannot be trusted; resume to go on all the same, and please report it"
+        )
     }
 
     /// Random draws do not follow the split.
@@ -185,7 +259,7 @@ impl<'a> Words<'a> {
     }
 
     /// Figures with the span and the counts that they are of.
-    fn lately(self, told: Told<'_>, seconds: u64) -> String {
+    fn lately(self, told: Told<'_>, span: &str) -> String {
         let Sighting { requests, events } = told.seen;
         let of = |events: u64, requests: u64| format!("{} of {}", grouped(events), grouped(requests));
         let counts = match told.gate.rule {
@@ -203,7 +277,7 @@ impl<'a> Words<'a> {
             Rule::Shape { .. } | Rule::Quantile { .. } => "nothing more is tolerated; ".to_owned(),
             Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => String::new(),
         };
-        format!("{} ({tolerated}{}, {counts})", self.figures(told), span(seconds))
+        format!("{} ({tolerated}{span}, {counts})", self.figures(told))
     }
 
     fn figures(self, told: Told<'_>) -> String {
@@ -236,19 +310,32 @@ impl<'a> Words<'a> {
     }
 }
 
-/// Whether the figures alone are beyond what is tolerated.
-fn looks_worse(told: Told<'_>) -> bool {
-    let Sighting { requests, events } = told.seen;
-    let (ratio, points) = match told.gate.rule {
-        Rule::Errors { tolerance: Above { ratio, points }, .. } => (ratio, points),
-        Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => DEFAULT_TOLERANCE,
-        Rule::Shape { tolerance, .. } | Rule::Quantile { tolerance, .. } => {
-            return told.compared.is_some_and(|compared| compared.looks_slower(tolerance));
-        }
-    };
+/// The rate that a gate with a limit allows.
+fn limit_of(rule: &Rule) -> Option<f64> {
+    match *rule {
+        Rule::ErrorLimit { limit } => Some(limit),
+        Rule::LatencyLimit { quantile, .. } => Some(1.0 - quantile),
+        Rule::Errors { .. } | Rule::Shape { .. } | Rule::Quantile { .. } => None,
+    }
+}
+
+fn rates(Sighting { requests, events }: Sighting) -> Arms<f64> {
     let rate = |events: u64, requests: u64| if requests == 0 { 0.0 } else { events as f64 / requests as f64 };
-    let of_stable = rate(events.stable, requests.stable);
-    rate(events.canary, requests.canary) > ratio * of_stable + points
+    Arms { stable: rate(events.stable, requests.stable), canary: rate(events.canary, requests.canary) }
+}
+
+/// Whether the figures alone are beyond what is tolerated, under a gate that compares with stable.
+fn looks_worse(told: Told<'_>) -> bool {
+    match told.gate.rule {
+        Rule::Errors { tolerance: Above { ratio, points }, .. } => {
+            let Arms { stable, canary } = rates(told.seen);
+            canary > ratio * stable + points
+        }
+        Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => false,
+        Rule::Shape { tolerance, .. } | Rule::Quantile { tolerance, .. } => {
+            told.compared.is_some_and(|compared| compared.looks_slower(tolerance))
+        }
+    }
 }
 
 /// `more than 1.5 times v1's rate plus 0.1 points`.
@@ -274,7 +361,7 @@ mod tests {
             let above = Above { ratio: 1.1, points: 0.0005 };
             let rule = Rule::Errors { tolerance: above, margin: above };
             let gate = GateSetting { name: "errors".to_owned(), role: Role::Guardrail, path: None, rule };
-            Words { stable: "v1", canary: "v2", paths: &[] }.well(Told { gate: &gate, seen, compared: None })
+            Words { stable: "v1", canary: "v2", paths: &[] }.well(Told { gate: &gate, seen, compared: None }, None)
         };
         assert_eq!(said(1), "v2 fails 1 % of requests, v1 1 %: no harm seen yet");
         assert_eq!(said(45), "v2 fails 45 % of requests, v1 1 %: worse so far, not enough evidence of harm");

@@ -7,45 +7,73 @@ use meter::{LATENCY_BUCKETS, LatencyCounts, latency_bound_us};
 use serde::{Deserialize, Serialize};
 
 use super::levels::{EDGE_QUANTILES, LEVELS, LevelCounts};
+use super::packed::{pack_counts, unpack_counts};
 
 /// A latency counts for so much when it is new: whole numbers decay to the same bits everywhere.
 const UNIT: u64 = 1024;
 /// What is left of a count after a second, in parts of 2^32: half after 60 s, as 0.5^(1/60) = 0.988514...
 const KEPT: u64 = 4_245_635_389;
 
+/// So many buckets are one where latencies are remembered coarsely: each at most 6 % wide, or 8 microseconds.
+const COARSE: usize = 8;
+const _: () = assert!(LATENCY_BUCKETS.is_multiple_of(COARSE));
+
 /// A histogram of latencies in which older ones count less: half after 60 s.
 ///
 /// Counts are whole numbers of 1/1024 and round down as they decay, so what was rare and long ago is forgotten.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "Runs", into = "Runs")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Saved", into = "Saved")]
 pub struct Latencies {
+    /// So many buckets of [`LatencyCounts`] are one here.
+    width: usize,
     /// Empty where nothing is counted, otherwise one for each bucket.
     counts: Box<[u64]>,
+    /// Of all counts.
+    sum: u128,
+}
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self { width: 1, counts: Box::default(), sum: 0 }
+    }
 }
 
 impl Latencies {
+    /// Remembers coarsely, in an eighth of the room. Edges lie at the ends of its buckets: a little higher, which costs
+    /// power and nothing else.
+    #[must_use]
+    pub fn coarse() -> Self {
+        Self { width: COARSE, ..Self::default() }
+    }
+
     /// Adds latencies of the present second.
     pub fn observe(&mut self, latencies: &LatencyCounts) {
-        if latencies.is_empty() {
-            return;
-        }
-        if self.counts.is_empty() {
-            self.counts = vec![0; LATENCY_BUCKETS].into_boxed_slice();
-        }
-        for (bucket, count) in latencies.iter() {
-            self.counts[bucket] = self.counts[bucket].saturating_add(count.saturating_mul(UNIT));
+        self.observe_all(latencies.iter());
+    }
+
+    /// Adds latencies of the present second: numbers of buckets of [`LatencyCounts`], and counts.
+    pub fn observe_all(&mut self, latencies: impl Iterator<Item = (usize, u64)>) {
+        let Self { width, counts, sum } = self;
+        for (bucket, count) in latencies {
+            if counts.is_empty() {
+                *counts = vec![0; LATENCY_BUCKETS / *width].into_boxed_slice();
+            }
+            let place = (bucket / *width).min(counts.len() - 1);
+            let before = counts[place];
+            counts[place] = before.saturating_add(count.saturating_mul(UNIT));
+            *sum += u128::from(counts[place] - before);
         }
     }
 
     /// Ends a second: what was counted counts a little less.
     pub fn end_second(&mut self) {
-        let mut left = 0;
-        for count in &mut self.counts {
+        self.sum = 0;
+        for count in self.counts.iter_mut().filter(|count| **count > 0) {
             // At most 2^64 x 2^32, and the result is below the count.
             *count = ((u128::from(*count) * u128::from(KEPT)) >> 32) as u64;
-            left |= *count;
+            self.sum += u128::from(*count);
         }
-        if left == 0 {
+        if self.sum == 0 {
             self.counts = Box::default();
         }
     }
@@ -53,20 +81,26 @@ impl Latencies {
     /// How many latencies are remembered, older ones counting less.
     #[must_use]
     pub fn total(&self) -> f64 {
-        self.counts.iter().map(|count| *count as f64).sum::<f64>() / UNIT as f64
+        self.sum as f64 / UNIT as f64
+    }
+
+    /// Whether they are remembered [coarsely](Self::coarse).
+    #[must_use]
+    pub const fn is_coarse(&self) -> bool {
+        self.width > 1
     }
 
     /// The edge of a quantile (0 to 1).
     #[must_use]
     pub fn edge(&self, quantile: f64) -> usize {
         let [edge] = pick_edges(&self.counts, &[quantile]);
-        edge
+        edge * self.width
     }
 
     /// The edges of [`EDGE_QUANTILES`], ascending.
     #[must_use]
     pub fn edges(&self) -> [usize; 10] {
-        pick_edges(&self.counts, &EDGE_QUANTILES)
+        pick_edges(&self.counts, &EDGE_QUANTILES).map(|edge| edge * self.width)
     }
 }
 
@@ -154,43 +188,34 @@ pub fn over(counts: impl Iterator<Item = (usize, u64)>, edge: usize) -> u64 {
     counts.filter(|(bucket, _)| *bucket >= edge).map(|(_, count)| count).sum()
 }
 
-/// A saved histogram with buckets that do not exist.
+/// A saved histogram that cannot be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the saved latencies lie in buckets beyond the last, or overlap")]
+#[error("the saved latencies are damaged, or lie in buckets beyond the last")]
 pub struct Unfit;
 
-/// Counts of successive buckets, each run with the number of its first.
+/// The width of the buckets, and the packed counts.
 #[derive(Serialize, Deserialize)]
-struct Runs(Vec<(usize, Vec<u64>)>);
+struct Saved(usize, String);
 
-impl From<Latencies> for Runs {
+impl From<Latencies> for Saved {
     fn from(latencies: Latencies) -> Self {
-        let mut runs: Vec<(usize, Vec<u64>)> = Vec::new();
-        for (bucket, count) in latencies.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            match runs.last_mut() {
-                Some((first, run)) if *first + run.len() == bucket => run.push(*count),
-                Some(_) | None => runs.push((bucket, vec![*count])),
-            }
-        }
-        Self(runs)
+        Self(latencies.width, pack_counts(&latencies.counts))
     }
 }
 
-impl TryFrom<Runs> for Latencies {
+impl TryFrom<Saved> for Latencies {
     type Error = Unfit;
 
-    fn try_from(Runs(runs): Runs) -> Result<Self, Unfit> {
-        if runs.iter().all(|(_, run)| run.is_empty()) {
-            return Ok(Self::default());
-        }
-        let mut counts = vec![0; LATENCY_BUCKETS].into_boxed_slice();
-        let mut next = 0;
-        for (first, run) in runs {
-            let end = first.checked_add(run.len()).filter(|_| first >= next).ok_or(Unfit)?;
-            counts.get_mut(first..end).ok_or(Unfit)?.copy_from_slice(&run);
-            next = end;
-        }
-        Ok(Self { counts })
+    fn try_from(Saved(width, packed): Saved) -> Result<Self, Unfit> {
+        let empty = match width {
+            1 => Self::default(),
+            COARSE => Self::coarse(),
+            _ => return Err(Unfit),
+        };
+        let mut counts = vec![0; LATENCY_BUCKETS / width].into_boxed_slice();
+        unpack_counts(&packed, &mut counts).map_err(|_| Unfit)?;
+        let sum = counts.iter().map(|count| u128::from(*count)).sum();
+        Ok(if sum == 0 { empty } else { Self { counts, sum, ..empty } })
     }
 }
 
@@ -327,14 +352,29 @@ mod tests {
     }
 
     #[test]
+    fn coarse_edges_lie_at_the_ends_of_buckets_at_or_above_the_fine_ones() {
+        let (mut fine, mut coarse) = (Latencies::default(), Latencies::coarse());
+        let mut random = fastrand::Rng::with_seed(7);
+        for _ in 0..30 {
+            let second = latencies((0..400).map(|_| (1e3 * 10f64.powf(3.0 * random.f64())) as u64));
+            [&mut fine, &mut coarse].map(|of| of.observe(&second));
+            [&mut fine, &mut coarse].map(Latencies::end_second);
+        }
+        assert!((coarse.total() / fine.total() - 1.0).abs() < 0.01);
+        for (coarse, fine) in coarse.edges().into_iter().zip(fine.edges()) {
+            assert!(coarse.is_multiple_of(COARSE) && (fine..=fine + COARSE).contains(&coarse), "{coarse}, {fine}");
+        }
+        let restored: Latencies = serde_json::from_str(&serde_json::to_string(&coarse).unwrap()).unwrap();
+        assert_eq!(restored, coarse);
+    }
+
+    #[test]
     fn saved_latencies_that_cannot_be_are_refused() {
-        for damaged in ["[[2559,[1,1]]]", "[[9,[1]],[9,[1]]]", "[[18446744073709551615,[1]]]", "[[0,[-1]]]"] {
+        for damaged in [r#"[2,""]"#, r#"[1,"!"]"#, r#"[0,"B"]"#] {
             assert!(serde_json::from_str::<Latencies>(damaged).is_err(), "{damaged}");
         }
-        let kept: Latencies = serde_json::from_str("[[3,[1024,2048]],[9,[1024]]]").unwrap();
-        assert_eq!(
-            (kept.total(), serde_json::to_string(&kept).unwrap().as_str()),
-            (4.0, "[[3,[1024,2048]],[9,[1024]]]")
-        );
+        let beyond = |room: usize| format!(r#"[8,"{}"]"#, pack_counts(&vec![1; room]));
+        assert!(serde_json::from_str::<Latencies>(&beyond(LATENCY_BUCKETS / COARSE)).is_ok());
+        assert!(serde_json::from_str::<Latencies>(&beyond(LATENCY_BUCKETS / COARSE + 1)).is_err());
     }
 }

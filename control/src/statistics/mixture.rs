@@ -3,6 +3,7 @@
 use libm::{expm1, fabs, log, log1p};
 use serde::{Deserialize, Serialize};
 
+use super::packed::{Damaged, pack_floats, unpack_floats};
 use super::{log_add_exp, log_sum_exp};
 
 /// How much a score `ln(ratio)` must be tempered when events come in bursts of geometric size: 1 for tiny scores,
@@ -29,23 +30,50 @@ pub struct Cap {
 /// that harm which begins after a long good time need not first win back what the good time lost; it is self-financed
 /// and costs no alpha. Within a block (a second) evidence is collected and capped, at its end it is committed. What is
 /// constant is derived anew from the grid; [`Wealth`] is what has to survive a restart.
+///
+/// Without a cap there is nothing to collect: evidence is committed as it comes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mixture {
     log_prior: Vec<f64>,
     kappa: Vec<f64>,
+    /// Empty where there is none.
     cap: Vec<f64>,
     wealth: Wealth,
+    /// `ln E`, as of the latest change: it is read more often than it changes.
+    log_evidence: f64,
 }
 
 /// What a [`Mixture`] has won and lost so far, in nats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Saved", into = "Saved")]
 pub struct Wealth {
     /// Of each component, as of the last block.
     committed: Vec<f64>,
-    /// Gained by each component in the present block, before the cap.
+    /// Gained by each component in the present block, before the cap; all 0 where there is no cap.
     block: Vec<f64>,
     /// The cash; none where everything was staked (JSON has no minus infinity).
     cash: Option<f64>,
+}
+
+/// A [`Wealth`] as text: what is committed, what the block gained (empty where that is nothing), and the cash.
+#[derive(Serialize, Deserialize)]
+struct Saved(String, String, Option<f64>);
+
+impl From<Wealth> for Saved {
+    fn from(Wealth { committed, block, cash }: Wealth) -> Self {
+        let gained = block.iter().any(|gain| gain.to_bits() != 0);
+        Self(pack_floats(&committed), if gained { pack_floats(&block) } else { String::new() }, cash)
+    }
+}
+
+impl TryFrom<Saved> for Wealth {
+    type Error = Damaged;
+
+    fn try_from(Saved(committed, block, cash): Saved) -> Result<Self, Damaged> {
+        let committed = unpack_floats(&committed)?;
+        let block = if block.is_empty() { vec![0.0; committed.len()] } else { unpack_floats(&block)? };
+        Ok(Self { committed, block, cash })
+    }
 }
 
 /// A saved wealth that does not belong to the mixture it was given to.
@@ -61,36 +89,53 @@ impl Mixture {
         let sum: f64 = prior.iter().sum();
         let log_prior: Vec<f64> = prior.iter().map(|p| log(p / sum)).collect();
         let start = log(start_share);
-        let cap_of = |p: &f64| cap.map_or(f64::INFINITY, |cap| (log(1.0 / cap.alpha) - start - p) / cap.blocks);
-        Self {
+        let cap_of = |cap: Cap| -> Vec<f64> {
+            log_prior.iter().map(|p| (log(1.0 / cap.alpha) - start - p) / cap.blocks).collect()
+        };
+        let mut mixture = Self {
             kappa: scores.iter().map(|score| kappa(*score)).collect(),
-            cap: log_prior.iter().map(cap_of).collect(),
+            cap: cap.map(cap_of).unwrap_or_default(),
             wealth: Wealth {
                 committed: log_prior.iter().map(|p| start + p).collect(),
                 block: vec![0.0; prior.len()],
                 cash: (start_share < 1.0).then(|| log1p(-start_share)),
             },
             log_prior,
-        }
+            log_evidence: 0.0,
+        };
+        mixture.weigh();
+        mixture
     }
 
     /// Adds one batch's increments, one a component in the order of the grid. `phi` (at least 1) is the dispersion of
     /// the events: evidence is tempered by it.
     pub fn add(&mut self, increments: impl Iterator<Item = f64>, phi: f64) {
-        for ((sum, increment), kappa) in self.wealth.block.iter_mut().zip(increments).zip(&self.kappa) {
+        let Wealth { committed, block, .. } = &mut self.wealth;
+        let sums = if self.cap.is_empty() { committed } else { block };
+        for ((sum, increment), kappa) in sums.iter_mut().zip(increments).zip(&self.kappa) {
             *sum += increment / (1.0 + (phi - 1.0) * kappa);
         }
+        self.weigh();
     }
 
     /// The evidence against the null, in nats: `ln E`.
     #[must_use]
-    pub fn log_evidence(&self) -> f64 {
-        let Wealth { committed, block, cash } = &self.wealth;
-        let components = committed.iter().zip(block).zip(&self.cap).map(|((w, gain), cap)| w + cap.min(*gain));
-        log_sum_exp(cash.iter().copied().chain(components))
+    pub const fn log_evidence(&self) -> f64 {
+        self.log_evidence
     }
 
-    /// Commits what the block gained, as far as the cap allows, and begins the next block.
+    fn weigh(&mut self) {
+        let Wealth { committed, block, cash } = &self.wealth;
+        let cash = cash.iter().copied();
+        self.log_evidence = if self.cap.is_empty() {
+            log_sum_exp(cash.chain(committed.iter().copied()))
+        } else {
+            let components = committed.iter().zip(block).zip(&self.cap).map(|((w, gain), cap)| w + cap.min(*gain));
+            log_sum_exp(cash.chain(components))
+        };
+    }
+
+    /// Commits what the block gained, as far as the cap allows, and begins the next block. The evidence is as before.
     pub fn end_block(&mut self) {
         let Wealth { committed, block, .. } = &mut self.wealth;
         for ((w, gain), cap) in committed.iter_mut().zip(block).zip(&self.cap) {
@@ -108,6 +153,7 @@ impl Mixture {
             *w = log_add_exp(*w, amount + p);
         }
         self.wealth.cash = Some(cash + log1p(-share));
+        self.weigh();
     }
 
     /// What has to survive a restart.
@@ -130,6 +176,7 @@ impl Mixture {
             return Err(Misfit);
         }
         self.wealth = wealth;
+        self.weigh();
         Ok(())
     }
 }

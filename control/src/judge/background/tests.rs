@@ -17,7 +17,7 @@ fn window(groups: &[(u64, u64)]) -> Window {
     window
 }
 
-const EVEN: Size = Size { load: 1.0, grouped: 1.0, keyed: false };
+const EVEN: Size = Size { load: 1.0, grouped: 1.0 };
 
 /// Eight groups; every twentieth second all requests of one of them fail.
 fn bursty(seconds: i64) -> Background {
@@ -43,14 +43,14 @@ fn before_there_was_traffic_nothing_is_known() {
 }
 
 #[test]
-fn a_second_with_any_number_of_ticks_is_one_block_and_so_is_any_gap() {
+fn a_second_with_any_number_of_ticks_is_one_block_and_so_is_any_gap_and_a_clock_that_wavers_ends_none() {
     let (mut whole, mut parts) = (Background::default(), Background::default());
     for second in [0, 1, 2, 500, 499, 501] {
         whole.observe(second, &window(&[(40, 4), (60, 2)]));
         (0..2).for_each(|_| parts.observe(second, &window(&[(20, 2), (30, 1)])));
     }
     assert_eq!(whole.endpoints, parts.endpoints);
-    assert_eq!(whole.seconds, 5);
+    assert_eq!(whole.seconds, 4, "499 comes within 500");
 }
 
 #[test]
@@ -93,11 +93,38 @@ fn instances_that_differ_for_good_widen_what_is_tolerated() {
     }
     let bursts = background.bursts();
     assert!(bursts.temper(EVEN).ratio > 1.5, "{bursts:?}");
-    // Clients that differ for good matter where they stay on the version they drew.
-    let mut clients_differ = bursts;
-    clients_differ.spread[0] = 0.0;
-    assert!((clients_differ.temper(EVEN).ratio - 1.0).abs() < 1e-12);
-    assert!(clients_differ.temper(Size { keyed: true, ..EVEN }).ratio > 1.5);
+    let mut keys_differ = bursts;
+    keys_differ.spread[0] = 0.0;
+    assert!(keys_differ.temper(EVEN).ratio > 1.5, "keys stay on the version they drew");
+}
+
+#[test]
+fn clients_without_a_key_blind_no_test_however_bursty_they_are() {
+    let mut background = Background::default();
+    for second in 0..400 {
+        let mut window = window(&[(100, 1); 8]);
+        // One client without a key that always fails: no group has it.
+        window.judged[Class::ServerError as usize] += 50;
+        window.groups = Default::default();
+        window.clients = meter::Clients { seen: u16::MAX, bad: u16::MAX };
+        background.observe(second, &window);
+    }
+    assert_eq!(background.bursts().temper(EVEN), Temper { errors: 1.0, latency: 1.0, ratio: 1.0 });
+}
+
+#[test]
+fn dispersion_is_measured_by_two_endpoints_and_by_nothing_else() {
+    let learnt = |endpoints: usize, clients: usize| {
+        let mut background = Background::default();
+        for second in 0..300 {
+            let mut window = window(&[(100, 2); 8]);
+            window.endpoints[endpoints..].fill(GroupCounts::default());
+            window.groups[clients..].fill(GroupCounts::default());
+            background.observe(second, &window);
+        }
+        background.dispersion().is_some()
+    };
+    assert_eq!([learnt(0, 8), learnt(1, 8), learnt(2, 8), learnt(2, 0)], [false, false, true, true]);
 }
 
 #[test]
@@ -156,7 +183,7 @@ fn more_events_than_requests_make_no_figure_that_is_no_number() {
     for second in 0..200 {
         background.observe(second, &odd);
         let Temper { errors, latency, ratio } =
-            background.bursts().temper(Size { load: f64::MAX, grouped: f64::MAX, keyed: true });
+            background.bursts().temper(Size { load: f64::MAX, grouped: f64::MAX });
         assert!([errors, latency, ratio].iter().all(|figure| figure.is_finite() && *figure >= 1.0));
     }
 }

@@ -79,7 +79,7 @@ impl Member {
         Self { role: gate.role, test, proof: Proof::new(&gate.rule), reading }
     }
 
-    pub(super) fn add(&mut self, batch: &Batch, counted: &Counted, temper: Temper, warm: bool) {
+    pub(super) fn add(&mut self, batch: &Batch, counted: &Counted, temper: Temper, proves: bool) {
         let Batch { requests, bad } = batch;
         let Temper { errors, latency, ratio } = temper;
         match (&mut self.test, counted) {
@@ -101,7 +101,7 @@ impl Member {
             // What is counted belongs to the rule that the test belongs to; anything else is no evidence.
             (Test::LatencyLimit { .. } | Test::Shape(_) | Test::Quantile(_), _) => {}
         }
-        if warm {
+        if proves {
             self.proof.add(batch, counted, temper);
         }
     }
@@ -153,10 +153,6 @@ impl Member {
     #[cfg(test)]
     pub(super) fn proof_now(&self) -> Vec<f64> {
         self.proof.now()
-    }
-
-    pub(super) fn end_block_of_proof(&mut self) {
-        self.proof.end_block();
     }
 
     pub(super) fn prove_anew(&mut self, rule: &Rule) {

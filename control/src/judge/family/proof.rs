@@ -10,13 +10,11 @@ use crate::statistics::mixture::Misfit;
 use crate::statistics::{Batch, ErrorProof, LimitProof, Mixture, QuantileProof, Wealth};
 use crate::view::Arms;
 
-/// The proof of one gate. What has once reached a level in a step has reached it: an e-process that was ever at
-/// `1/beta` has refuted, whatever it does later.
+/// The proof of one gate, as it is now. An e-process that was once at `1/beta` has refuted for ever what it tests: that
+/// the canary is worse at all times. An incident since then is news, so what a step goes on by must hold when it does.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Proof {
     tests: Tests,
-    /// The most evidence each of them had since the step began, in nats; at least 0, where they start.
-    best: Vec<f64>,
     fed: bool,
 }
 
@@ -33,7 +31,7 @@ enum Tests {
 /// How far a gate is with ruling harm out.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::judge) struct Proven {
-    /// The least evidence of its tests, each at its best since the step began, in nats.
+    /// The least evidence of its tests, in nats; at least 0, where they start.
     pub(in crate::judge) log_evidence: f64,
     /// Whether any batch was judged in this step.
     pub(in crate::judge) fed: bool,
@@ -43,7 +41,6 @@ pub(in crate::judge) struct Proven {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct SavedProof {
     wealths: Vec<Wealth>,
-    best: Vec<f64>,
     fed: bool,
 }
 
@@ -58,8 +55,7 @@ impl Proof {
             }
             Rule::Quantile { quantile, .. } => Tests::Quantile(QuantileProof::new(quantile)),
         };
-        let best = vec![0.0; tests.mixtures().count()];
-        Self { tests, best, fed: false }
+        Self { tests, fed: false }
     }
 
     pub(super) fn add(&mut self, batch: &Batch, counted: &Counted, temper: Temper) {
@@ -92,14 +88,11 @@ impl Proof {
             (Tests::Limit(_) | Tests::Shape(_) | Tests::Quantile(_), _) => return,
         }
         self.fed = true;
-        for (best, mixture) in self.best.iter_mut().zip(self.tests.mixtures()) {
-            *best = best.max(mixture.log_evidence());
-        }
     }
 
     pub(super) fn proven(&self) -> Proven {
-        let least = self.best.iter().copied().fold(f64::INFINITY, f64::min);
-        Proven { log_evidence: if least.is_finite() { least } else { 0.0 }, fed: self.fed }
+        let least = self.tests.mixtures().map(Mixture::log_evidence).fold(f64::INFINITY, f64::min);
+        Proven { log_evidence: if least.is_finite() { least.max(0.0) } else { 0.0 }, fed: self.fed }
     }
 
     #[cfg(test)]
@@ -111,27 +104,20 @@ impl Proof {
         self.fed
     }
 
-    pub(super) fn end_block(&mut self) {
-        self.tests.mixtures_mut().for_each(Mixture::end_block);
-    }
-
     pub(super) fn saved(&self) -> SavedProof {
         let wealths = self.tests.mixtures().map(|mixture| mixture.wealth().clone()).collect();
-        SavedProof { wealths, best: self.best.clone(), fed: self.fed }
+        SavedProof { wealths, fed: self.fed }
     }
 
-    pub(super) fn restore(&mut self, saved: SavedProof) -> Result<(), Misfit> {
-        let SavedProof { wealths, best, fed } = saved;
-        let fits = wealths.len() == self.best.len()
-            && best.len() == self.best.len()
-            && best.iter().all(|nats| nats.is_finite() && *nats >= 0.0);
-        if !fits {
+    pub(super) fn restore(&mut self, SavedProof { wealths, fed }: SavedProof) -> Result<(), Misfit> {
+        let mut wealths = wealths.into_iter();
+        for mixture in self.tests.mixtures_mut() {
+            mixture.restore(wealths.next().ok_or(Misfit)?)?;
+        }
+        if wealths.next().is_some() {
             return Err(Misfit);
         }
-        for (mixture, wealth) in self.tests.mixtures_mut().zip(wealths) {
-            mixture.restore(wealth)?;
-        }
-        (self.best, self.fed) = (best, fed);
+        self.fed = fed;
         Ok(())
     }
 }

@@ -34,7 +34,7 @@ impl Clients {
         (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
     }
 
-    /// What a version did to so many requests, from clients of every group, on two endpoints.
+    /// What a version did to so many requests without a key, from clients of every group, on two endpoints.
     pub(in crate::judge) fn ask(&mut self, requests: u64, answers: Answers) -> Window {
         let mut window = Window::default();
         for _ in 0..requests {
@@ -52,14 +52,15 @@ impl Clients {
                 window.latency_good.record_us(us);
                 window.total_good.record_us(2 * us);
             }
-            for group in [&mut window.groups[group], &mut window.endpoints[endpoint]] {
-                group.requests += 1;
-                group.bad += u64::from(class.is_bad());
-                group.timed += u64::from(class == Class::Success);
-                if class == Class::Success {
-                    group.over[0] += u64::from(us > 20_000);
-                    group.over[1] += u64::from(us > 63_000);
-                }
+            window.clients.seen |= 1 << group;
+            window.clients.bad |= u16::from(class.is_bad()) << group;
+            let endpoint = &mut window.endpoints[endpoint];
+            endpoint.requests += 1;
+            endpoint.bad += u64::from(class.is_bad());
+            endpoint.timed += u64::from(class == Class::Success);
+            if class == Class::Success {
+                endpoint.over[0] += u64::from(us > 20_000);
+                endpoint.over[1] += u64::from(us > 63_000);
             }
         }
         window.drawn = meter::Drawn { all: requests, at_random: requests, ended: requests, lost: 0 };

@@ -21,7 +21,7 @@ fn a_canary_that_is_slower_is_caught_by_its_shape_and_told_by_its_median() {
     assert!(seconds <= 15, "{seconds} s");
     let harm = rollout.judge.judgement().harm.unwrap();
     assert_eq!(harm.gate, "latency");
-    expect!["v2's p50 is about 24 ms, v1's 20 ms (at most 5 % more is tolerated; in the last 6 s, 499 requests against 1 999): harm is established (chance of seeing this without harm: at most 1 in 180)"].assert_eq(&harm.explain);
+    expect!["v2's p50 is about 24 ms, v1's 20 ms (at most 5 % more is tolerated; in the 6 s before, 499 requests against 1 999): harm is established (chance of seeing this without harm: at most 1 in 180)"].assert_eq(&harm.explain);
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_canary_whose_tail_is_slower_is_told_by_the_quantile_at_which_it_is() {
     rollout.until_harm(60, SLOWER_TAIL).unwrap();
     let harm = rollout.judge.judgement().harm.unwrap();
     assert_eq!(harm.gate, "latency");
-    expect!["v2's p99 is about 213 ms, v1's 98 ms (at most 5 % more is tolerated; in the last 7 s, 600 requests against 2 397): harm is established (chance of seeing this without harm: at most 1 in 1 700)"].assert_eq(&harm.explain);
+    expect!["v2's p99 is about 213 ms, v1's 98 ms (at most 5 % more is tolerated; in the 7 s before, 600 requests against 2 397): harm is established (chance of seeing this without harm: at most 1 in 1 700)"].assert_eq(&harm.explain);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_gate_of_one_quantile_sees_that_quantile_alone() {
     rollout.until_harm(120, SLOWER_TAIL).unwrap();
     let harm = rollout.judge.judgement().harm.unwrap();
     assert_eq!(harm.gate, "latency");
-    expect!["v2's p99 is about 180 ms, v1's 90 ms (at most 5 % more is tolerated; in the last 3 s, 300 requests against 1 200): harm is established (chance of seeing this without harm: at most 1 in 330)"].assert_eq(&harm.explain);
+    expect!["v2's p99 is about 180 ms, v1's 90 ms (at most 5 % more is tolerated; in the 3 s before, 300 requests against 1 200): harm is established (chance of seeing this without harm: at most 1 in 330)"].assert_eq(&harm.explain);
     assert_eq!(rollout.gate("latency-2").verdict, Verdict::Pass);
     let counts = rollout.gate("latency").counts.unwrap();
     assert!(counts.events.canary * counts.requests.stable > 2 * counts.events.stable * counts.requests.canary);
@@ -77,7 +77,7 @@ fn a_gate_to_the_last_byte_learns_where_those_latencies_lie_and_then_judges() {
     rollout.requests = Arms { stable, canary: 100 };
     rollout.seconds(2, Answers::WELL, Answers::WELL);
     rollout.until_harm(30, SLOWER).unwrap();
-    expect!["v2's p50 to the last byte is about 53 ms, v1's 41 ms (at most 5 % more is tolerated; in the last 15 s, 1 398 requests against 5 596): harm is established (chance of seeing this without harm: at most 1 in 110)"].assert_eq(&rollout.judge.judgement().harm.unwrap().explain);
+    expect!["v2's p50 to the last byte is about 53 ms, v1's 40 ms (at most 5 % more is tolerated; in the 16 s before, 1 498 requests against 5 996): harm is established (chance of seeing this without harm: at most 1 in 220)"].assert_eq(&rollout.judge.judgement().harm.unwrap().explain);
 }
 
 #[test]
@@ -130,12 +130,12 @@ fn a_limit_on_latency_holds_while_the_canary_warms_up_too() {
 fn what_the_gate_of_latency_says_is_in_plain_figures() {
     let mut rollout = Rollout::warm(10, &default_gates());
     rollout.seconds(2, Answers::WELL, Answers::WELL);
-    expect!["v2's p50 is about 19 ms, v1's 19 ms; its p99 90 ms, v1's 90 ms: no harm seen yet"]
+    expect!["v2's p50 is about 19 ms, v1's 19 ms; its p99 90 ms, v1's 90 ms: no harm seen yet; v2 is not judged for proof in the first 15 s of a step"]
         .assert_eq(&rollout.gate("latency").explain);
     rollout.seconds(60, Answers::WELL, Answers::WELL);
     let latency = rollout.gate("latency");
     assert_eq!(latency.verdict, Verdict::Pass, "{latency:?} {:?}", rollout.judge.dispersion());
-    expect!["v2's p50 is about 20 ms, v1's 20 ms; its p99 102 ms, v1's 101 ms: that v2 takes 25 % longer (50 % beyond p95) is ruled out"].assert_eq(&latency.explain);
+    expect!["v2's p50 is about 20 ms, v1's 20 ms; its p95 62 ms, v1's 64 ms; its p99 102 ms, v1's 101 ms: that v2 takes 25 % longer at p50 or p95, or 50 % longer at p99, is ruled out"].assert_eq(&latency.explain);
     rollout.seconds(300, Answers::WELL, Answers::WELL);
     let errors = rollout.gate("errors");
     assert_eq!(errors.verdict, Verdict::Pass, "{errors:?}");

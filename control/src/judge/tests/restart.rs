@@ -123,6 +123,54 @@ fn the_saved_state_of_ten_gates_takes_less_than_64_kib() {
 }
 
 #[test]
+fn the_saved_state_of_gates_on_sixteen_paths_takes_less_than_64_kib() {
+    let mut plan = Plan { warmup: Duration::ZERO, ..plan(&default_gates()) };
+    for path in 0..16 {
+        for rule in [GateRule::LATENCY, errors(DEFAULT_TOLERANCE)] {
+            plan.gates.push(Gate {
+                name: Name::new(&format!("gate-{}", plan.gates.len())).unwrap(),
+                role: GateRole::Guardrail,
+                path: config::PathPrefix::new(&format!("/shop/part-{path}")),
+                rule,
+            });
+        }
+    }
+    let mut judge = Judge::new(Trial::of(&plan, "v1", "v2"));
+    let mut random = fastrand::Rng::with_seed(1);
+    // Latencies all over three orders of magnitude and a half.
+    let mut draw = |requests: u64| {
+        let mut window = window(requests, requests / 100);
+        window.endpoints = std::array::from_fn(|_| meter::GroupCounts {
+            requests: requests / 16,
+            bad: random.u64(..3),
+            timed: requests / 16,
+            over: [random.u64(..requests / 16), random.u64(..5)],
+        });
+        window.groups = window.endpoints;
+        window.paths.resize_with(16, meter::PathTally::default);
+        for _ in 0..requests {
+            let us = 10f64.powf(3.0 + 3.5 * random.f64()) as u64;
+            window.latency_good.record_us(us);
+            for path in &mut window.paths {
+                path.judged[Class::Success as usize] += 1;
+                path.latency_good.record_us(us);
+            }
+        }
+        window
+    };
+    for tick in 0..480 {
+        let (stable, canary) = (draw(240), draw(60));
+        let draws = Draws::under(Weight::from_basis_points(2_000).unwrap(), 60, 300);
+        judge.tick(&Tick { draws, ..Tick::of(tick / 4, &stable, &canary) });
+    }
+    let whole = serde_json::to_value(&judge).unwrap();
+    let bytes = |part: &serde_json::Value| part.to_string().len();
+    let parts = ["settings", "family", "measure", "record", "background"].map(|part| (part, bytes(&whole[part])));
+    assert!(bytes(&whole) < 64 * 1024, "{} bytes: {parts:?}", bytes(&whole));
+    assert!(judge.gates().iter().all(|gate| gate.log_evidence.is_some_and(|nats| nats != 0.0)));
+}
+
+#[test]
 fn a_state_of_another_version_or_of_other_gates_is_refused_in_words() {
     let saved = serde_json::to_value(judge_of(&every_rule())).unwrap();
     let refusal = |path: &str, value: serde_json::Value| {
@@ -130,7 +178,7 @@ fn a_state_of_another_version_or_of_other_gates_is_refused_in_words() {
         *saved.pointer_mut(path).unwrap() = value;
         serde_json::from_value::<Judge>(saved).unwrap_err().to_string()
     };
-    assert_eq!(refusal("/version", 1.into()), "the state of the gates is of version 1, this Tidegate reads version 2");
+    assert_eq!(refusal("/version", 1.into()), "the state of the gates is of version 1, this Tidegate reads version 3");
     let misfit = "the state of the gates does not fit the gates it was saved with";
     assert_eq!(refusal("/settings/gates", serde_json::json!([])), misfit);
     assert_eq!(refusal("/family/wealths", serde_json::json!([])), misfit);

@@ -23,7 +23,7 @@ fn a_signal_asks_and_never_takes_the_canary_back() {
     assert_eq!((judgement.harm, judgement.suspicion, judgement.proven), (None, false, false));
     let signal = judgement.signal.unwrap();
     assert_eq!(signal.gate, "errors");
-    expect!["v2 fails 5.7 % of requests, v1 0 % (in the last 3 s, 17 of 300 against 0 of 1 200): harm is established (chance of seeing this without harm: at most 1 in 480)"].assert_eq(&signal.explain);
+    expect!["v2 fails 5.7 % of requests, v1 0 % (in the 3 s before, 17 of 300 against 0 of 1 200): harm is established (chance of seeing this without harm: at most 1 in 480)"].assert_eq(&signal.explain);
     let view = rollout.gate("errors");
     assert_eq!((view.role, view.verdict, view.explain), (Role::Signal, Verdict::Fail, signal.explain));
 }
@@ -78,7 +78,7 @@ fn a_request_without_an_outcome_is_a_finding_until_it_is_acknowledged() {
     canary.drawn = Drawn { all: 6, at_random: 6, ended: 6, lost: 1 };
     judge.tick(&Tick::of(0, &stable, &canary));
     let found = judge.judgement().traffic.unwrap();
-    expect!["1 request to v2 ended without an outcome on record: what is measured cannot be trusted"].assert_eq(&found);
+    expect!["1 request to v2 ended without an outcome on record: the proxy itself is at fault, neither version is, and what is measured cannot be trusted; resume to go on all the same, and please report it"].assert_eq(&found);
     let gates = judge.gates();
     let view = gate(&gates, "traffic");
     assert_eq!((view.role, view.verdict, view.progress, &view.explain), (Role::Signal, Verdict::Fail, 1.0, &found));

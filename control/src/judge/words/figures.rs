@@ -52,11 +52,20 @@ pub(super) fn grouped(number: u64) -> String {
 
 /// `in the last 12 s`; rounded up, so that what was seen was seen within it.
 pub(super) fn span(seconds: u64) -> String {
+    format!("in the last {}", length(seconds))
+}
+
+/// `in the 12 s before`: of what is read long after it was said.
+pub(super) fn before(seconds: u64) -> String {
+    format!("in the {} before", length(seconds))
+}
+
+fn length(seconds: u64) -> String {
     match seconds {
-        0 | 1 => "in the last second".to_owned(),
-        2..=119 => format!("in the last {seconds} s"),
-        120..=7_199 => format!("in the last {} min", seconds.div_ceil(60)),
-        7_200.. => format!("in the last {} h", seconds.div_ceil(3_600)),
+        0 | 1 => "second".to_owned(),
+        2..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds.div_ceil(60)),
+        7_200.. => format!("{} h", seconds.div_ceil(3_600)),
     }
 }
 
@@ -156,6 +165,7 @@ mod tests {
             [span(0), span(12), span(121), span(7_201)],
             ["in the last second", "in the last 12 s", "in the last 3 min", "in the last 3 h"]
         );
+        assert_eq!([before(1), before(12)], ["in the second before", "in the 12 s before"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::Words;
 use super::figures::{latency, quantile};
+use crate::judge::counting::PROVEN_EDGES;
 use crate::judge::profile::{Profile, Reach};
 use crate::judge::settings::Of;
 use crate::statistics::levels::{EDGE_QUANTILES, Moved};
@@ -26,6 +27,8 @@ pub(in crate::judge) struct Compared<'a> {
 pub(in crate::judge) enum LookAt {
     /// The middle and the tail.
     Shape,
+    /// Where the whole shape is proven.
+    Proven,
     /// The part that moved.
     Moved(Moved),
     /// This one.
@@ -37,6 +40,7 @@ impl Compared<'_> {
     fn quantiles(&self, tolerance: f64) -> Vec<f64> {
         match self.look_at {
             LookAt::Shape => OF_SHAPE.to_vec(),
+            LookAt::Proven => PROVEN_EDGES.map(|edge| EDGE_QUANTILES[edge]).to_vec(),
             LookAt::Quantile(quantile) => vec![quantile],
             // Everybody knows what a median is.
             LookAt::Moved(Moved::Body) if self.is_slower(OF_BODY[0], tolerance) => vec![OF_BODY[0]],
