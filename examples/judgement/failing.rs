@@ -54,7 +54,7 @@ struct Pod {
 struct Session {
     at: f64,
     to_canary: bool,
-    key: u8,
+    client: usize,
 }
 
 impl Failing {
@@ -116,24 +116,24 @@ impl Failing {
         }
     }
 
-    /// The failing requests of sessions in this tick: whether to the canary, and their key group.
+    /// The failing requests of sessions in this tick: whether to the canary, and the group of their client.
     pub(crate) fn of_sessions(
         &mut self,
         now: f64,
         lasting: f64,
         expected: [f64; 2],
         chance: &mut Chance,
-        mut each: impl FnMut(bool, u8, &mut Chance),
+        mut each: impl FnMut(bool, usize, &mut Chance),
     ) {
-        if self.law != Failures::Sticky {
+        if !self.keyed() {
             return;
         }
         for (to_canary, requests) in [(false, expected[0]), (true, expected[1])] {
             for _ in 0..crate::chance::Arrivals::default().draw(requests * BASE / 6.0, chance) {
-                let key = chance.one_of(meter::GROUPS) as u8;
+                let client = chance.one_of(meter::GROUPS);
                 let mut at = now + lasting * chance.uniform();
                 for _ in 0..chance.geometric(6.0) {
-                    self.sessions.push(Session { at, to_canary, key });
+                    self.sessions.push(Session { at, to_canary, client });
                     at += chance.exponential(0.5);
                 }
             }
@@ -141,14 +141,19 @@ impl Failing {
         self.sessions.retain(|session| {
             let due = session.at < now + lasting;
             if due {
-                each(session.to_canary, session.key, chance);
+                each(session.to_canary, session.client, chance);
             }
             !due
         });
     }
 
+    /// Whether versions are drawn by the clients' affinity keys: a session's requests go where its first one went.
+    pub(crate) fn keyed(&self) -> bool {
+        self.law == Failures::Sticky
+    }
+
     /// Which part of the requests that no session accounts for is good, were all pods alike.
     pub(crate) fn good_beside_sessions(&self) -> f64 {
-        if self.law == Failures::Sticky { 1.0 - BASE } else { 1.0 }
+        if self.keyed() { 1.0 - BASE } else { 1.0 }
     }
 }

@@ -18,6 +18,7 @@ mod failing;
 mod gates;
 mod plot;
 mod proof;
+mod request;
 mod rival;
 mod service;
 mod swaying;

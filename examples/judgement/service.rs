@@ -4,10 +4,11 @@ use config::Weight;
 use control::judge::{Background, Draws, Judge, Tick};
 use control::statistics::edges::Latencies;
 use control::view::Arms;
-use meter::{Class, GROUPS, LatencyCounts, Tally, Window};
+use meter::{Class, GROUPS, GroupCounts, LatencyCounts, Tally, Window};
 
 use crate::chance::{Arrivals, Chance, scaled};
 use crate::failing::{Failing, Failures};
+use crate::request::Request;
 use crate::swaying::{Swaying, Timing};
 
 /// The wall-clock second at which rollouts begin.
@@ -147,9 +148,7 @@ impl Traffic {
         let service = &self.scene.service;
         let second = (self.ticks.max(1) - 1) / u64::from(service.ticks_a_second);
         let (stable, canary) = (self.stable.requests(), self.canary.requests());
-        // A session's requests go where its first one went: nothing to hold against the split.
-        let random = self.scene.failures != Failures::Sticky;
-        let weight = Weight::from_basis_points(service.weight).ok().filter(|_| random);
+        let weight = Weight::from_basis_points(service.weight).ok().filter(|_| !self.failing.keyed());
         Tick {
             second: BEGIN + second as i64,
             stable: &self.stable,
@@ -180,7 +179,7 @@ impl Traffic {
         let all = service.rate * lasting;
         let expected = [all * (1.0 - service.share()), all * service.share()];
         let rates = failing.rates.split_at(service.stable_pods);
-        let beside = failing.good_beside_sessions();
+        let (beside, keyed) = (failing.good_beside_sessions(), failing.keyed());
         let [good_stable, bad_stable, good_canary, bad_canary] = arrivals;
         let mut good = [0, 0];
         for (arm, (rates, window)) in [(rates.0, &mut *stable), (rates.1, &mut *canary)].into_iter().enumerate() {
@@ -189,28 +188,32 @@ impl Traffic {
             let each = expected[arm] / rates.len().max(1) as f64;
             let sum: f64 = rates.iter().sum();
             for _ in 0..bads.draw(each * sum, chance) {
-                let key = chance.one_of(GROUPS);
-                record_bad(window, pod_of(rates, sum, chance), key);
+                let client = chance.one_of(GROUPS);
+                Request { pod: pod_of(rates, sum, chance), client, keyed }.fail(window);
             }
             good[arm] = goods.draw((expected[arm] - each * sum) * beside, chance);
         }
-        failing.of_sessions(now, lasting, expected, chance, |to_canary, key, chance| {
+        failing.of_sessions(now, lasting, expected, chance, |to_canary, client, chance| {
             let (window, pods) =
                 if to_canary { (&mut *canary, service.canary_pods) } else { (&mut *stable, service.stable_pods) };
-            record_bad(window, chance.one_of(pods), usize::from(key));
+            Request { pod: chance.one_of(pods), client, keyed }.fail(window);
         });
         stable.judged[Class::Success as usize] += good[0];
         canary.judged[Class::Success as usize] += good[1];
         if let Some(swaying) = swaying {
             swaying.turn_to(now, lasting, chance);
-            swaying.fill(stable, good[0], 0..service.stable_pods, watched, chance);
-            swaying.fill(canary, good[1], service.stable_pods..service.pods(), None, chance);
+            swaying.fill(stable, good[0], 0..service.stable_pods, keyed, watched, chance);
+            swaying.fill(canary, good[1], service.stable_pods..service.pods(), keyed, None, chance);
         } else {
             for _ in 0..good[1] {
                 let bits = chance.bits();
-                count_good(canary, scaled(bits >> 32, service.canary_pods), bits as usize % GROUPS);
+                let request =
+                    Request { pod: scaled(bits >> 32, service.canary_pods), client: bits as usize % GROUPS, keyed };
+                request.groups(canary).for_each(|group| group.requests += 1);
             }
             self.ungrouped += good[0];
+            // So many requests come from clients of every group.
+            self.stable.clients.seen = u16::MAX;
             let pods = self.failing.rates.iter().take(self.scene.service.stable_pods).enumerate();
             pods.for_each(|(pod, rate)| self.leaning[pod % GROUPS] += 1.0 - rate);
         }
@@ -219,38 +222,26 @@ impl Traffic {
     /// Gives this second's good requests of stable their groups: as many draws as groups, not as requests. Only whole
     /// seconds of groups are ever looked at.
     fn group(&mut self) {
-        let mut left: f64 = self.leaning.iter().sum();
-        let (mut by_endpoint, mut by_key) = (self.ungrouped, self.ungrouped);
-        for group in 0..GROUPS {
-            let leaning = self.leaning[group];
-            let here = if group + 1 == GROUPS || left <= leaning {
-                by_endpoint
-            } else {
-                self.chance.binomial(by_endpoint, leaning / left)
-            };
-            left -= leaning;
-            by_endpoint -= here;
-            self.stable.endpoints[group].requests += here;
-            let here = self.chance.binomial(by_key, 1.0 / (GROUPS - group) as f64);
-            by_key -= here;
-            self.stable.groups[group].requests += here;
+        let Self { chance, stable, ungrouped, leaning, .. } = self;
+        spread(&mut stable.endpoints, *ungrouped, leaning, chance);
+        if self.failing.keyed() {
+            spread(&mut stable.groups, *ungrouped, &[1.0; GROUPS], chance);
         }
-        self.ungrouped = 0;
-        self.leaning = [0.0; GROUPS];
+        *ungrouped = 0;
+        *leaning = [0.0; GROUPS];
     }
 }
 
-fn record_bad(window: &mut Window, pod: usize, key: usize) {
-    window.judged[Class::ServerError as usize] += 1;
-    for counts in [&mut window.endpoints[pod % GROUPS], &mut window.groups[key]] {
-        counts.requests += 1;
-        counts.bad += 1;
+/// Spreads requests over groups: each belongs where it may, each place as likely as it weighs.
+fn spread(groups: &mut [GroupCounts; GROUPS], mut requests: u64, weights: &[f64; GROUPS], chance: &mut Chance) {
+    let mut left: f64 = weights.iter().sum();
+    for (place, (group, weight)) in groups.iter_mut().zip(weights).enumerate() {
+        let last = place + 1 == GROUPS || left <= *weight;
+        let here = if last { requests } else { chance.binomial(requests, weight / left) };
+        group.requests += here;
+        requests -= here;
+        left -= weight;
     }
-}
-
-fn count_good(window: &mut Window, pod: usize, key: usize) {
-    window.endpoints[pod % GROUPS].requests += 1;
-    window.groups[key].requests += 1;
 }
 
 /// A pod, each as likely as its part of the rates.
@@ -338,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_of_a_second_every_request_has_an_endpoint_and_a_key() {
+    fn at_the_end_of_a_second_every_request_has_an_endpoint_and_every_keyed_one_its_group() {
         for timing in [None, Some(Timing::alike(Latency::bimodal()))] {
             for failures in ALL {
                 let scene = Scene { timing, ..scene(Service::USUAL, failures) };
@@ -349,9 +340,12 @@ mod tests {
                     stable.merge(&traffic.stable);
                     canary.merge(&traffic.canary);
                 }
+                let keyed = failures == Failures::Sticky;
                 for window in [&stable, &canary] {
-                    for groups in [&window.endpoints, &window.groups] {
-                        let sum = |count: fn(&meter::GroupCounts) -> u64| groups.iter().map(count).sum::<u64>();
+                    assert_eq!(window.groups.iter().any(|group| group.requests > 0), keyed, "{failures:?}");
+                    assert_eq!(window.clients.seen.count_ones() as usize, GROUPS, "{failures:?}");
+                    for groups in [Some(&window.endpoints), keyed.then_some(&window.groups)].into_iter().flatten() {
+                        let sum = |count: fn(&GroupCounts) -> u64| groups.iter().map(count).sum::<u64>();
                         assert_eq!(sum(|group| group.requests), window.requests(), "{failures:?}");
                         assert_eq!(sum(|group| group.bad), window.bad(), "{failures:?}");
                         assert_eq!(sum(|group| group.timed), window.latency_good.total(), "{failures:?}");
@@ -366,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_blip_hits_one_instance_and_a_session_one_key() {
-        let burstiest = |failures, groups: fn(&Window) -> &[meter::GroupCounts; GROUPS]| {
+        let burstiest = |failures, groups: fn(&Window) -> &[GroupCounts; GROUPS]| {
             let (mut traffic, _) = Traffic::begin(scene(Service::USUAL, failures), Chance::of(1, "bursts", 0));
             let mut most = 0;
             for _ in 0..6_000 {
@@ -377,8 +371,7 @@ mod tests {
         };
         let blips = Failures::PodBlips { every: 200.0 };
         assert!(burstiest(blips, |window| &window.endpoints) >= 5);
-        assert!(burstiest(blips, |window| &window.groups) <= 4);
         assert!(burstiest(Failures::Sticky, |window| &window.groups) >= 3);
-        assert!(burstiest(Failures::alike(0.002), |window| &window.groups) <= 2);
+        assert!(burstiest(Failures::alike(0.002), |window| &window.endpoints) <= 4);
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use meter::{GROUPS, Window};
 
 use crate::chance::{Chance, scaled};
+use crate::request::Request;
 use crate::service::Service;
 use crate::timing::Latency;
 
@@ -81,16 +82,17 @@ impl Swaying {
         window: &mut Window,
         requests: u64,
         pods: Range<usize>,
+        keyed: bool,
         watched: Option<[u64; 2]>,
         chance: &mut Chance,
     ) {
         let latency = if pods.start == 0 { &self.timing.stable } else { &self.timing.canary };
         for _ in 0..requests {
             let bits = chance.bits();
-            let (place, key) = (scaled(bits >> 32, pods.len()), bits as usize % GROUPS);
-            let us = (latency.draw(chance) * self.factors[pods.start + place]) as u64;
+            let request = Request { pod: scaled(bits >> 32, pods.len()), client: bits as usize % GROUPS, keyed };
+            let us = (latency.draw(chance) * self.factors[pods.start + request.pod]) as u64;
             window.latency_good.record_us(us);
-            for counts in [&mut window.endpoints[place % GROUPS], &mut window.groups[key]] {
+            for counts in request.groups(window) {
                 counts.requests += 1;
                 counts.timed += 1;
                 if let Some(watched) = watched {
