@@ -31,7 +31,7 @@ pub(crate) fn canaries(crew: &Crew, goals: &mut Vec<Goal>) -> anyhow::Result<Tab
         let deaths = crew.simulate(&name, 500, |mut chance| {
             let from = good + 0.1 * chance.uniform();
             let failures = Failures::Alone { stable: 0.001, canary: 1.0, from };
-            let scene = Scene { service: Service::USUAL, failures, timing: None, history: 0 };
+            let scene = Scene { service: Service::USUAL, failures, timing: None, history: crew.seconds(600.0) as u32 };
             let (mut traffic, background) = Traffic::begin(scene, chance);
             let mut judge = judge(&default_plan(), &background);
             let (mut first, mut bad) = (None, 0);

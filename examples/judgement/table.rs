@@ -159,8 +159,8 @@ pub(crate) fn figure(value: f64) -> String {
 
 /// A part as a percentage.
 pub(crate) fn percent(part: f64) -> String {
-    let percent = 100.0 * part;
-    if percent == percent.round() { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+    let percent = format!("{:.1}", 100.0 * part);
+    format!("{} %", percent.strip_suffix(".0").unwrap_or(&percent))
 }
 
 /// A span in seconds.

@@ -147,7 +147,7 @@ pub(crate) fn late_errors(crew: &Crew) -> anyhow::Result<Table> {
     let mut table = Table::new(heads.into_iter().chain(["canary requests since", "default tolerance"]));
     for (name, stable, canary) in OF_ERRORS {
         let failures = Failures::Alone { stable, canary, from: good };
-        let scene = Scene { service: Service::USUAL, failures, timing: None, history: 0 };
+        let scene = Scene { service: Service::USUAL, failures, timing: None, history: good as u32 };
         let plans = plans();
         let outcomes = crew.simulate(&format!("{name}, late"), 300, |chance| {
             let (mut traffic, background) = Traffic::begin(scene, chance);
