@@ -152,7 +152,7 @@ fn drawn<'a>(split: &'a Split, random: &mut fastrand::Rng, misdrawn: f64) -> (&'
     }
 }
 
-/// One answer. A fifth of the requests are to `/checkout`, the others elsewhere.
+/// One answer, by one of two endpoints. A fifth of the requests are to `/checkout`, the others elsewhere.
 fn answer(manner: Manner, split: &Split, random: &mut fastrand::Rng) -> Outcome {
     let at_checkout = random.u8(..5) == 0;
     let fails = random.f64() < manner.errors || (at_checkout && random.f64() < manner.errors_at_checkout);
@@ -163,7 +163,7 @@ fn answer(manner: Manner, split: &Split, random: &mut fastrand::Rng) -> Outcome 
         attempt: Attempt::First,
         class: if fails { manner.failure } else { Class::Success },
         judged: true,
-        endpoint: (manner.failure != Class::ConnectError || !fails).then_some(0),
+        endpoint: (manner.failure != Class::ConnectError || !fails).then(|| random.u16(..2)),
         group: random.u8(..16),
         keyed: true,
         paths: paths.fold(0, |mask, (place, _)| mask | 1 << place),

@@ -70,6 +70,9 @@ pub(super) async fn rollout(State(api): State<Api>, Named(name): Named) -> Resul
     }
 }
 
-pub(super) async fn history(State(api): State<Api>, Named(name): Named) -> Result<Json<Vec<Arc<RolloutView>>>, Problem> {
+pub(super) async fn history(
+    State(api): State<Api>,
+    Named(name): Named,
+) -> Result<Json<Vec<Arc<RolloutView>>>, Problem> {
     Ok(Json(api.service(name.as_str())?.history.clone()))
 }
