@@ -186,18 +186,6 @@ fn no_path_of_an_old_list_is_counted_under_a_new_one() {
 }
 
 proptest! {
-#[test]
-fn only_keyed_requests_say_how_bursty_clients_are_and_all_say_which_clients_there_were() {
-    let meter = VersionMeter::new(1);
-    meter.record(0, &Outcome { group: 3, keyed: false, ..outcome(Class::ServerError) });
-    meter.record(0, &Outcome { group: 5, keyed: true, ..outcome(Class::Success) });
-    let window = taken(&meter);
-    let keyed: Vec<u64> = window.groups.iter().map(|group| group.requests).collect();
-    assert_eq!((keyed.iter().sum::<u64>(), keyed[5]), (1, 1));
-    assert_eq!(window.clients, Clients { seen: 1 << 3 | 1 << 5, bad: 1 << 3 });
-    assert_eq!(taken(&meter).clients, Clients::default());
-}
-
     #[test]
     fn it_does_not_matter_which_core_records_nor_when_the_tick_comes(
         events in prop::collection::vec((0usize..4, 0usize..12, 0u64..1_000_000, any::<bool>()), 0..200),
@@ -219,6 +207,7 @@ fn only_keyed_requests_say_how_bursty_clients_are_and_all_say_which_clients_ther
         prop_assert_eq!(sum.judged, whole.judged);
         prop_assert_eq!(sum.attempts, whole.attempts);
         prop_assert_eq!(sum.groups, whole.groups);
+        prop_assert_eq!(sum.clients, whole.clients);
         prop_assert_eq!(sum.latency_good.iter().collect::<Vec<_>>(), whole.latency_good.iter().collect::<Vec<_>>());
         prop_assert_eq!(spread.with_tally(|tally| tally.judged), whole.judged);
     }
