@@ -92,14 +92,17 @@ const fn population_on(path: Option<usize>) -> usize {
 
 impl Measure {
     pub(super) fn new(settings: &Settings) -> Self {
-        let lens = |sight: Sight| Lens {
-            sight,
-            own: (sight != Sight::SERVICE).then(Recent::coarse),
-            looked_at: None,
-            found: false,
-            tick: TickLatencies::default(),
-            open: Arms::default(),
-            step: Arms::default(),
+        let lens = |sight: Sight| {
+            let profiles = || Arms { stable: sight.profile(), canary: sight.profile() };
+            Lens {
+                sight,
+                own: (sight != Sight::SERVICE).then(Recent::coarse),
+                looked_at: None,
+                found: false,
+                tick: TickLatencies::default(),
+                open: profiles(),
+                step: profiles(),
+            }
         };
         let gauge = |gate: &GateSetting| Gauge { edges: None, open: Counted::nothing(&gate.rule) };
         Self {
@@ -121,7 +124,10 @@ impl Measure {
         };
         let lens = |(lens, sight): (&Lens, Sight)| {
             let own = lens.own.as_ref().map(Recent::is_coarse);
-            lens.sight == sight && own == (sight != Sight::SERVICE).then_some(true)
+            let mut profiles = [&lens.open, &lens.step].into_iter().flat_map(|of| [&of.stable, &of.canary]);
+            lens.sight == sight
+                && own == (sight != Sight::SERVICE).then_some(true)
+                && profiles.all(|profile| profile.is_like(&sight.profile()))
         };
         let sights = settings.sights();
         self.populations.len() == 1 + settings.paths.len()
@@ -277,6 +283,13 @@ impl Measure {
     /// When a population last had requests of both versions, and whether that is so long ago that there is no data.
     pub(super) fn has_data(&self, place: usize, seconds: u64) -> bool {
         self.populations[place].batch_at.is_some_and(|at| seconds.saturating_sub(at) < FRESH_SECONDS)
+    }
+}
+
+impl Sight {
+    /// What people are told of such latencies: nothing yet.
+    pub(super) fn profile(self) -> Profile {
+        if self.path.is_some() { Profile::coarse() } else { Profile::default() }
     }
 }
 

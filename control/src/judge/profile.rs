@@ -1,7 +1,7 @@
 //! Latencies as people are told of them: a coarse histogram, from which quantiles are read.
 //!
 //! Nothing is judged by it. Its buckets are eight of a [`LatencyCounts`](meter::LatencyCounts) each: from 256
-//! microseconds on sixteen to a doubling, about 4 % wide.
+//! microseconds on sixteen to a doubling, about 4 % wide. On a path they are twice that: a plan may have many.
 
 use std::ops::Range;
 
@@ -11,14 +11,16 @@ use serde::{Deserialize, Serialize};
 use super::counting::Ascending;
 use crate::statistics::packed::{pack_counts, unpack_counts};
 
-/// So many buckets of a [`LatencyCounts`](meter::LatencyCounts) are one here.
-const WIDTH: usize = 8;
-const BUCKETS: usize = LATENCY_BUCKETS.div_ceil(WIDTH);
+/// So many buckets of a [`LatencyCounts`](meter::LatencyCounts) are one here; and where little room is to be taken.
+const WIDTHS: [usize; 2] = [8, 16];
+const _: () = assert!(LATENCY_BUCKETS.is_multiple_of(WIDTHS[0]) && LATENCY_BUCKETS.is_multiple_of(WIDTHS[1]));
 
 /// How many latencies fell where, and how many requests timed out.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "Saved", into = "Saved")]
 pub(super) struct Profile {
+    /// One of [`WIDTHS`].
+    width: usize,
     /// Empty before the first latency.
     counts: Box<[u64]>,
     /// What is not in this range of buckets is 0.
@@ -47,14 +49,37 @@ impl Reach {
     }
 }
 
+impl Default for Profile {
+    fn default() -> Self {
+        Self { width: WIDTHS[0], counts: Box::default(), touched: 0..0, timeouts: 0, total: 0 }
+    }
+}
+
 impl PartialEq for Profile {
     /// Memory that was kept is no difference.
     fn eq(&self, other: &Self) -> bool {
-        self.timeouts == other.timeouts && self.total == other.total && self.iter().eq(other.iter())
+        self.width == other.width
+            && self.timeouts == other.timeouts
+            && self.total == other.total
+            && self.iter().eq(other.iter())
     }
 }
 
 impl Profile {
+    /// In half the room.
+    pub(super) fn coarse() -> Self {
+        Self { width: WIDTHS[1], ..Self::default() }
+    }
+
+    /// Nothing yet, as coarse as this one.
+    pub(super) fn like(other: &Self) -> Self {
+        Self { width: other.width, ..Self::default() }
+    }
+
+    pub(super) const fn is_like(&self, other: &Self) -> bool {
+        self.width == other.width
+    }
+
     /// Adds latencies and requests that timed out.
     pub(super) fn add(&mut self, latencies: &Ascending, timeouts: u64) {
         self.add_timeouts(timeouts);
@@ -63,14 +88,15 @@ impl Profile {
         }
         self.need_counts();
         for (bucket, count) in latencies.iter() {
-            self.touch(bucket / WIDTH..bucket / WIDTH + 1);
-            let mine = &mut self.counts[bucket / WIDTH];
+            let place = (bucket / self.width).min(self.counts.len() - 1);
+            self.touch(place..place + 1);
+            let mine = &mut self.counts[place];
             *mine = mine.saturating_add(count);
             self.total = self.total.saturating_add(count);
         }
     }
 
-    /// Adds another.
+    /// Adds another, which must be [as coarse](Self::is_like).
     pub(super) fn merge(&mut self, other: &Self) {
         self.timeouts = self.timeouts.saturating_add(other.timeouts);
         self.total = self.total.saturating_add(other.total);
@@ -98,7 +124,7 @@ impl Profile {
 
     fn need_counts(&mut self) {
         if self.counts.is_empty() {
-            self.counts = vec![0; BUCKETS].into_boxed_slice();
+            self.counts = vec![0; LATENCY_BUCKETS / self.width].into_boxed_slice();
         }
     }
 
@@ -131,7 +157,7 @@ impl Profile {
         for (bucket, count) in self.iter() {
             let count = count as f64;
             if below + count >= wanted {
-                let [low, high] = [bucket, bucket + 1].map(|bucket| latency_bound_us(bucket * WIDTH) as f64);
+                let [low, high] = [bucket, bucket + 1].map(|bucket| latency_bound_us(bucket * self.width) as f64);
                 return Some(Reach::Us(low + (high - low) * ((wanted - below) / count).clamp(0.0, 1.0)));
             }
             below += count;
@@ -140,13 +166,13 @@ impl Profile {
     }
 }
 
-/// The packed counts, and the timeouts.
+/// The width, the packed counts, and the timeouts.
 #[derive(Debug, Serialize, Deserialize)]
-struct Saved(String, u64);
+struct Saved(usize, String, u64);
 
 impl From<Profile> for Saved {
     fn from(profile: Profile) -> Self {
-        Self(pack_counts(&profile.counts), profile.timeouts)
+        Self(profile.width, pack_counts(&profile.counts), profile.timeouts)
     }
 }
 
@@ -158,13 +184,16 @@ pub(super) struct NoBucket;
 impl TryFrom<Saved> for Profile {
     type Error = NoBucket;
 
-    fn try_from(Saved(packed, timeouts): Saved) -> Result<Self, NoBucket> {
-        let mut profile = Self::default();
+    fn try_from(Saved(width, packed, timeouts): Saved) -> Result<Self, NoBucket> {
+        if !WIDTHS.contains(&width) {
+            return Err(NoBucket);
+        }
+        let mut profile = Self { width, ..Self::default() };
         profile.add_timeouts(timeouts);
         if !packed.is_empty() {
             profile.need_counts();
             unpack_counts(&packed, &mut profile.counts).map_err(|_| NoBucket)?;
-            profile.touch(0..BUCKETS);
+            profile.touch(0..profile.counts.len());
             profile.total = profile.counts.iter().fold(timeouts, |sum, count| sum.saturating_add(*count));
         }
         Ok(profile)

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::background::Size;
 use super::second::Latest;
-use super::settings::Settings;
+use super::settings::{GateSetting, Settings};
 use super::sightings::{BadRun, Rises, Sighting, add};
 use super::{FRESH_SECONDS, PATIENCE_SECONDS, Tick};
 use crate::view::{Arms, GateEstimate};
@@ -94,15 +94,20 @@ impl Record {
         }
     }
 
-    /// Whether it belongs to so many gates, and is made of numbers.
-    pub(super) fn fits(&self, gates: usize) -> bool {
+    /// Whether it belongs to these gates, and is made of numbers.
+    pub(super) fn fits(&self, settings: &Settings) -> bool {
+        let gates = settings.gates.len();
+        let rises = |(record, gate): (&GateRecord, &GateSetting)| {
+            let latencies = record.rises.latencies.as_ref().zip(gate.sight());
+            record.rises.are_sound() && latencies.is_none_or(|(risen, sight)| risen.are_like(&sight.profile()))
+        };
         let place =
             |harm: &Option<Established>| harm.as_ref().and_then(|harm| harm.gate).is_none_or(|gate| gate < gates);
         self.gates.len() == gates
             && place(&self.established)
             && place(&self.signalled)
             && self.bad_run.is_sound()
-            && self.gates.iter().all(|gate| gate.rises.are_sound())
+            && self.gates.iter().zip(&settings.gates).all(rises)
     }
 
     /// A tick came in this wall-clock second; says whether that ends the one before.

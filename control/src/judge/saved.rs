@@ -76,7 +76,7 @@ impl TryFrom<Saved> for Judge {
 
     fn try_from(saved: Saved) -> Result<Self, Unusable> {
         let Saved { version: OfVersion, settings, family, measure, traffic, record, background } = saved;
-        if !settings.are_sound() || !measure.fits(&settings) || !record.fits(settings.gates.len()) {
+        if !settings.are_sound() || !measure.fits(&settings) || !record.fits(&settings) {
             return Err(Unusable::Misfit);
         }
         let family = Family::restored(&settings, family)?;

@@ -57,11 +57,25 @@ pub(super) const fn add(mine: &mut Arms<u64>, theirs: Arms<u64>) {
 
 /// What was seen since evidence was last at its lowest: the span that made it rise, without the good time before.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(from = "(f64, u64, Sighting)", into = "(f64, u64, Sighting)")]
 pub(super) struct Rise {
     lowest: f64,
     /// The second, counted from the rollout's beginning, in which it was lowest.
     pub(super) since: u64,
     pub(super) seen: Sighting,
+}
+
+/// Saved without names: one a gate, or two.
+impl From<Rise> for (f64, u64, Sighting) {
+    fn from(Rise { lowest, since, seen }: Rise) -> Self {
+        (lowest, since, seen)
+    }
+}
+
+impl From<(f64, u64, Sighting)> for Rise {
+    fn from((lowest, since, seen): (f64, u64, Sighting)) -> Self {
+        Self { lowest, since, seen }
+    }
 }
 
 impl Rise {
@@ -87,14 +101,14 @@ impl Rise {
 pub(super) struct Rises {
     /// Of its evidence for harm.
     pub(super) harm: Rise,
-    /// Of its evidence that the canary is over the limit.
-    pub(super) over_limit: Rise,
+    /// Of its evidence that the canary is over the limit, where it has one.
+    pub(super) over_limit: Option<Rise>,
     /// Where a gate compares latencies: those of the time in which its evidence for harm rose.
     pub(super) latencies: Option<RisenLatencies>,
 }
 
 /// Latencies of the time in which evidence rose.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct RisenLatencies {
     pub(super) profiles: Arms<Profile>,
     /// By level, where the whole shape is judged.
@@ -102,6 +116,16 @@ pub(super) struct RisenLatencies {
 }
 
 impl RisenLatencies {
+    fn like(Arms { stable, canary }: &Arms<Profile>) -> Self {
+        let profiles = Arms { stable: Profile::like(stable), canary: Profile::like(canary) };
+        Self { profiles, levels: Arms::default() }
+    }
+
+    /// Whether such latencies can be added to these.
+    pub(super) fn are_like(&self, profile: &Profile) -> bool {
+        self.profiles.stable.is_like(profile) && self.profiles.canary.is_like(profile)
+    }
+
     fn merge(&mut self, profiles: &Arms<Profile>, counted: &Counted) {
         self.profiles.stable.merge(&profiles.stable);
         self.profiles.canary.merge(&profiles.canary);
@@ -137,7 +161,7 @@ impl Rises {
         let sighting = counted.sighting(batch);
         let rises = self.harm.observe(second, sighting, reading.harm);
         if let Some(profiles) = profiles {
-            let mine = self.latencies.get_or_insert_default();
+            let mine = self.latencies.get_or_insert_with(|| RisenLatencies::like(profiles));
             if rises {
                 mine.merge(profiles, counted);
             } else {
@@ -145,12 +169,12 @@ impl Rises {
             }
         }
         if let Some(over_limit) = reading.over_limit {
-            self.over_limit.observe(second, sighting, over_limit);
+            self.over_limit.get_or_insert_default().observe(second, sighting, over_limit);
         }
     }
 
     pub(super) fn are_sound(&self) -> bool {
-        self.harm.is_sound() && self.over_limit.is_sound()
+        self.harm.is_sound() && self.over_limit.is_none_or(|rise| rise.is_sound())
     }
 }
 

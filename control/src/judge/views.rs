@@ -195,7 +195,7 @@ impl Judge {
     }
 
     fn over_limit_too(&self, shown: Shown<'_>) -> String {
-        let rise = shown.record.rises.over_limit;
+        let rise = shown.record.rises.over_limit.unwrap_or_default();
         let told = Told { gate: shown.gate, seen: rise.seen, compared: None };
         self.words().over_limit_too(told, self.record.seconds_since(rise.since))
     }

@@ -2,7 +2,7 @@
 
 use libm::log;
 
-use super::increment::{ll_bern, ll_levels};
+use super::increment::{OneSample, TwoLevels, ll_bern};
 use super::mixture::{Misfit, Mixture, Wealth};
 use super::{INVEST_AT_STEP, INVEST_LATER, START_SHARE};
 use crate::view::Arms;
@@ -19,7 +19,9 @@ const PAIRS: [(f64, f64); 3] = [(0.02, 0.5), (0.02, 0.95), (0.3, 0.95)];
 /// within a handful of requests, also in the middle of a good second.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Breaker {
+    rates: [OneSample; RATES.len()],
     absolute: Mixture,
+    pairs: [TwoLevels; PAIRS.len()],
     relative: Mixture,
     /// Since the step began.
     batches: u64,
@@ -29,7 +31,10 @@ impl Default for Breaker {
     fn default() -> Self {
         let absolute = RATES.map(|rate| log(rate / LIMIT));
         let relative = PAIRS.map(|(stable, canary)| log(canary / stable));
+        let weights = |(stable, canary): (f64, f64)| [(1.0 - canary) / (1.0 - stable), canary / stable];
         Self {
+            rates: RATES.map(|rate| OneSample::new(LIMIT, rate)),
+            pairs: PAIRS.map(|pair| TwoLevels::new(weights(pair))),
             absolute: Mixture::new(&[1.0; RATES.len()], &absolute, START_SHARE, None),
             relative: Mixture::new(&[1.0; PAIRS.len()], &relative, START_SHARE, None),
             batches: 0,
@@ -40,11 +45,9 @@ impl Default for Breaker {
 impl Breaker {
     /// Adds one batch. `phi` (at least 1) is the dispersion of the failures.
     pub fn add(&mut self, bad: Arms<u64>, requests: Arms<u64>, phi: f64) {
-        self.absolute.add(RATES.iter().map(|rate| ll_bern(bad.canary, requests.canary, LIMIT, *rate)), phi);
-        let canary = [requests.canary.saturating_sub(bad.canary), bad.canary];
-        let stable = [requests.stable.saturating_sub(bad.stable), bad.stable];
-        let weights = |(stable, canary): &(f64, f64)| [(1.0 - canary) / (1.0 - stable), canary / stable];
-        self.relative.add(PAIRS.iter().map(|pair| ll_levels(&canary, &stable, &weights(pair))), phi);
+        let Self { rates, absolute, pairs, relative, .. } = self;
+        absolute.add(rates.iter().map(|rate| rate.ll(bad.canary, requests.canary)), phi);
+        relative.add(pairs.iter().map(|pair| pair.ll(bad, requests)), phi);
     }
 
     /// The evidence that the canary is broken, in nats.

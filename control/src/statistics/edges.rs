@@ -357,8 +357,10 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..30 {
             let second = latencies((0..400).map(|_| (1e3 * 10f64.powf(3.0 * random.f64())) as u64));
-            [&mut fine, &mut coarse].map(|of| of.observe(&second));
-            [&mut fine, &mut coarse].map(Latencies::end_second);
+            for of in [&mut fine, &mut coarse] {
+                of.observe(&second);
+                of.end_second();
+            }
         }
         assert!((coarse.total() / fine.total() - 1.0).abs() < 0.01);
         for (coarse, fine) in coarse.edges().into_iter().zip(fine.edges()) {

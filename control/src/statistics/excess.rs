@@ -2,7 +2,7 @@
 
 use libm::log;
 
-use super::increment::ll_count;
+use super::increment::ll_count_of;
 use super::mixture::{Cap, Mixture};
 use super::{BLOCKS, START_SHARE};
 use crate::view::Arms;
@@ -18,6 +18,8 @@ pub const PRIOR: [f64; 8] = [0.06, 0.11, 0.16, 0.19, 0.18, 0.14, 0.10, 0.06];
 pub struct Excess {
     ratio: f64,
     points: f64,
+    /// Of [`RATIOS`].
+    logs: [f64; RATIOS.len()],
     mixture: Mixture,
 }
 
@@ -27,7 +29,8 @@ impl Excess {
     #[must_use]
     pub fn new(ratio: f64, points: f64, alpha: f64) -> Self {
         let cap = Cap { alpha, blocks: BLOCKS };
-        Self { ratio, points, mixture: Mixture::new(&PRIOR, &RATIOS.map(log), START_SHARE, Some(cap)) }
+        let logs = RATIOS.map(log);
+        Self { ratio, points, logs, mixture: Mixture::new(&PRIOR, &logs, START_SHARE, Some(cap)) }
     }
 
     /// Adds one batch's events. `phi` (at least 1) is their dispersion.
@@ -38,9 +41,10 @@ impl Excess {
     /// Adds one batch's events, tolerating this ratio to stable's rate where it is larger than the test's own:
     /// [`tolerance_ratio`](super::placebo::tolerance_ratio).
     pub fn add_tolerating(&mut self, ratio: f64, events: Arms<u64>, requests: Arms<u64>, phi: f64) {
-        let Self { ratio: own, points, mixture } = self;
-        let ratio = ratio.max(*own);
-        mixture.add(RATIOS.iter().map(|r| ll_count(events, requests, ratio, *points, ratio * r)), phi);
+        let Self { ratio: own, points, logs, mixture } = self;
+        let null = (ratio.max(*own), *points);
+        let increments = RATIOS.iter().zip(logs).map(|(r, log)| ll_count_of(events, requests, null, *r, *log));
+        mixture.add(increments, phi);
     }
 
     /// The stake behind the test.

@@ -13,12 +13,23 @@ use crate::view::Arms;
 /// Bernoulli moment generating function with the Poisson one. With one version absent it says nothing: 0.
 #[must_use]
 pub fn ll_count(events: Arms<u64>, requests: Arms<u64>, rho0: f64, delta: f64, rho1: f64) -> f64 {
+    ll_count_of(events, requests, (rho0, delta), rho1 / rho0, log(rho1 / rho0))
+}
+
+/// [`ll_count`] where `rho1` is `ratio` times `rho0`, and the logarithm of that is known.
+pub(super) fn ll_count_of(
+    events: Arms<u64>,
+    requests: Arms<u64>,
+    (rho0, delta): (f64, f64),
+    ratio: f64,
+    log_ratio: f64,
+) -> f64 {
     if requests.canary == 0 || requests.stable == 0 {
         return 0.0;
     }
     let (canary, stable) = (requests.canary as f64, requests.stable as f64);
-    let for_stable = log((canary * rho0 + stable) / (canary * rho1 + stable));
-    let for_canary = log(rho1 / rho0) + for_stable;
+    let for_stable = log((canary * rho0 + stable) / (canary * rho0 * ratio + stable));
+    let for_canary = log_ratio + for_stable;
     events.canary as f64 * for_canary + events.stable as f64 * for_stable - canary * delta * expm1(for_canary)
 }
 
@@ -51,6 +62,59 @@ pub fn ll_levels(canary: &[u64], stable: &[u64], h: &[f64]) -> f64 {
 #[must_use]
 pub fn ll_bern(events: u64, requests: u64, p0: f64, p1: f64) -> f64 {
     events as f64 * log(p1 / p0) + requests.saturating_sub(events) as f64 * log1p((p0 - p1) / (1.0 - p0))
+}
+
+/// [`ll_bern`] for one pair of rates, with their logarithms taken once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct OneSample {
+    of_event: f64,
+    of_other: f64,
+}
+
+impl OneSample {
+    /// Bets on `p1` against `p0`, both strictly between 0 and 1.
+    pub(super) fn new(p0: f64, p1: f64) -> Self {
+        Self { of_event: log(p1 / p0), of_other: log1p((p0 - p1) / (1.0 - p0)) }
+    }
+
+    pub(super) fn ll(self, events: u64, requests: u64) -> f64 {
+        events as f64 * self.of_event + requests.saturating_sub(events) as f64 * self.of_other
+    }
+}
+
+/// [`ll_levels`] for one pair of weights, of what is below an edge and what is beyond it, with their logarithms taken
+/// once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct TwoLevels {
+    weights: [f64; 2],
+    logs: [f64; 2],
+}
+
+impl TwoLevels {
+    pub(super) fn new(weights: [f64; 2]) -> Self {
+        Self { weights, logs: weights.map(log) }
+    }
+
+    /// Of how many there were, and how many were beyond the edge.
+    pub(super) fn ll(&self, over: Arms<u64>, requests: Arms<u64>) -> f64 {
+        if requests.canary == 0 || requests.stable == 0 {
+            return 0.0;
+        }
+        let (of_canary, of_stable) = (requests.canary as f64, requests.stable as f64);
+        let all = of_canary + of_stable;
+        let below = |over: u64, requests: u64| requests.saturating_sub(over) as f64;
+        let levels = [
+            (below(over.canary, requests.canary), below(over.stable, requests.stable)),
+            (over.canary as f64, over.stable as f64),
+        ];
+        let mut sum = 0.0;
+        for (((canary, stable), weight), of_weight) in levels.into_iter().zip(self.weights).zip(self.logs) {
+            if canary + stable > 0.0 {
+                sum += canary * of_weight - (canary + stable) * log((of_canary * weight + of_stable) / all);
+            }
+        }
+        sum
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +154,23 @@ mod tests {
         for row in vectors.ll_levels_shaped {
             for (h, expected) in vectors.shapes.iter().zip(&row.ll) {
                 assert_close(ll_levels(&row.c, &row.b, h), *expected, &format!("{row:?}"));
+            }
+        }
+    }
+
+    #[test]
+    fn with_logarithms_taken_before_the_increments_are_the_same() {
+        for (over, requests) in [((3, 9), (190, 10)), ((0, 0), (5, 7)), ((190, 10), (190, 10)), ((0, 1), (0, 4))] {
+            let (over, requests) = (arms(over.0, over.1), arms(requests.0, requests.1));
+            for weights in [[0.9, 1.4], [0.3, 20.0], [1.05, 0.2]] {
+                let levels = |of: u64, all: u64| [all - of.min(all), of];
+                let (canary, stable) =
+                    (levels(over.canary, requests.canary), levels(over.stable, requests.stable));
+                assert_close(TwoLevels::new(weights).ll(over, requests), ll_levels(&canary, &stable, &weights), "levels");
+            }
+            for (p0, p1) in [(0.1, 0.5), (0.05, 0.01)] {
+                let ours = OneSample::new(p0, p1).ll(over.canary, requests.canary);
+                assert_close(ours, ll_bern(over.canary, requests.canary, p0, p1), "one sample");
             }
         }
     }

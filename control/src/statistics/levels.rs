@@ -4,6 +4,8 @@
 //! stretched by what is tolerated. The null hypothesis is that at every edge the canary's part above is at most
 //! stable's. Where exactly the edges lie costs or brings power and never touches validity.
 
+use std::sync::LazyLock;
+
 use libm::log;
 
 use super::mixture::{Cap, Mixture};
@@ -210,6 +212,19 @@ fn tail_shapes() -> impl Iterator<Item = (usize, usize)> {
     TAILS.iter().enumerate().flat_map(|(place, (_, ratios))| ratios.iter().map(move |ratio| (place, *ratio)))
 }
 
+/// Logarithms of the density ratios.
+struct Logs {
+    body: [[f64; LEVELS]; BODY.len()],
+    stretch: [[f64; STRETCH[0].len()]; STRETCH.len()],
+    ratios: [f64; RATIOS.len()],
+}
+
+static LOGS: LazyLock<Logs> = LazyLock::new(|| Logs {
+    body: BODY.map(|h| h.map(log)),
+    stretch: STRETCH.map(|h| h.map(log)),
+    ratios: RATIOS.map(log),
+});
+
 /// The increments of all shapes, as [`ll_levels`](super::increment::ll_levels) has them one by one. Levels that a
 /// shape leaves alone cost nothing, and jumps of one ratio at several edges share a logarithm.
 fn increments(levels: &Arms<LevelCounts>) -> [f64; SHAPES] {
@@ -221,25 +236,29 @@ fn increments(levels: &Arms<LevelCounts>) -> [f64; SHAPES] {
     let all = of_canary + of_stable;
     let fair = |ratio: f64| log((of_canary * ratio + of_stable) / all);
     let counts = |level: usize| (levels.canary[level] as f64, levels.stable[level] as f64);
-    let gain = |level: usize, ratio: f64| {
+    let gain = |level: usize, ratio: f64, of_ratio: f64| {
         let (canary, stable) = counts(level);
         if canary + stable == 0.0 || ratio == 1.0 {
             return 0.0;
         }
-        canary * log(ratio) - (canary + stable) * fair(ratio)
+        canary * of_ratio - (canary + stable) * fair(ratio)
     };
+    let gains = |from: usize, h: &[f64], logs: &[f64]| -> f64 {
+        h.iter().zip(logs).enumerate().map(|(level, (ratio, log))| gain(from + level, *ratio, *log)).sum()
+    };
+    let known = &*LOGS;
     let (body, rest) = sums.split_at_mut(BODY.len());
     let (stretch, tail) = rest.split_at_mut(STRETCH.len());
-    for (sum, h) in body.iter_mut().zip(&BODY) {
-        *sum = h.iter().enumerate().map(|(level, ratio)| gain(level, *ratio)).sum();
+    for (sum, (h, logs)) in body.iter_mut().zip(BODY.iter().zip(&known.body)) {
+        *sum = gains(0, h, logs);
     }
-    for (sum, h) in stretch.iter_mut().zip(&STRETCH) {
-        *sum = h.iter().enumerate().map(|(level, ratio)| gain(STRETCH_FROM + level, *ratio)).sum();
+    for (sum, (h, logs)) in stretch.iter_mut().zip(STRETCH.iter().zip(&known.stretch)) {
+        *sum = gains(STRETCH_FROM, h, logs);
     }
-    let logs = RATIOS.map(|ratio| (log(ratio), fair(ratio)));
+    let fairs = RATIOS.map(fair);
     let beyond = TAILS.map(|(edge, _)| (total(&levels.canary[edge + 1..]), total(&levels.stable[edge + 1..])));
     for (sum, (place, ratio)) in tail.iter_mut().zip(tail_shapes()) {
-        let ((canary, stable), (of_ratio, fair)) = (beyond[place], logs[ratio]);
+        let ((canary, stable), of_ratio, fair) = (beyond[place], known.ratios[ratio], fairs[ratio]);
         *sum = canary * of_ratio - (canary + stable) * fair;
     }
     sums

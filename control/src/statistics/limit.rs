@@ -2,7 +2,7 @@
 
 use libm::log;
 
-use super::increment::ll_bern;
+use super::increment::OneSample;
 use super::mixture::{Cap, Mixture};
 use super::{BLOCKS, START_SHARE};
 
@@ -22,8 +22,7 @@ pub(super) const fn within_odds(rate: f64) -> f64 {
 /// relative test, as the smaller of the two (the smaller of two e-processes is one for "either null is true").
 #[derive(Debug, Clone, PartialEq)]
 pub struct OverLimit {
-    limit: f64,
-    rates: [f64; ODDS.len()],
+    rates: [OneSample; ODDS.len()],
     mixture: Mixture,
 }
 
@@ -37,13 +36,13 @@ impl OverLimit {
         let rates = ODDS.map(|times| odds * times / (1.0 + odds * times));
         let scores = rates.map(|rate| log(rate / limit));
         let cap = Cap { alpha, blocks: BLOCKS };
-        Self { limit, rates, mixture: Mixture::new(&[1.0; ODDS.len()], &scores, START_SHARE, Some(cap)) }
+        Self { rates: rates.map(|rate| OneSample::new(limit, rate)), mixture: Mixture::new(&[1.0; ODDS.len()], &scores, START_SHARE, Some(cap)) }
     }
 
     /// Adds one batch of the canary's requests. `phi` (at least 1) is the dispersion of the events.
     pub fn add(&mut self, events: u64, requests: u64, phi: f64) {
-        let Self { limit, rates, mixture } = self;
-        mixture.add(rates.iter().map(|rate| ll_bern(events, requests, *limit, *rate)), phi);
+        let Self { rates, mixture } = self;
+        mixture.add(rates.iter().map(|rate| rate.ll(events, requests)), phi);
     }
 
     /// The stake behind the test.

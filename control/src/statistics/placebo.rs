@@ -8,6 +8,8 @@
 use libm::sqrt;
 use serde::{Deserialize, Serialize};
 
+use super::packed::{Damaged, pack_counts, pack_floats, unpack_counts, unpack_floats};
+
 /// Disagreement counts as soon as it is this many standard errors above chance.
 const STANDARD_ERRORS: f64 = 2.5;
 /// So much variance must be expected by chance before a block length says anything.
@@ -22,8 +24,7 @@ const MAX_SIZE: f64 = 1e6;
 const MAX_SCALES: usize = 16;
 
 /// What one group did in one block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cell {
     /// Requests that ended.
     pub requests: u64,
@@ -31,23 +32,11 @@ pub struct Cell {
     pub events: u64,
 }
 
-impl From<(u64, u64)> for Cell {
-    fn from((requests, events): (u64, u64)) -> Self {
-        Self { requests, events }
-    }
-}
-
-impl From<Cell> for (u64, u64) {
-    fn from(cell: Cell) -> Self {
-        (cell.requests, cell.events)
-    }
-}
-
 /// The disagreement between groups of stable's traffic over 1, 2, 4 ... blocks, older blocks counting less.
 ///
 /// Groups that have no traffic take no part. Its serialised form is exact and holds finite numbers alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Saved")]
+#[serde(try_from = "Saved", into = "Saved")]
 pub struct Placebo {
     decay: f64,
     /// Ended blocks.
@@ -58,8 +47,7 @@ pub struct Placebo {
 }
 
 /// Sums over blocks of one length.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "SavedScale", into = "SavedScale")]
+#[derive(Debug, Clone, PartialEq)]
 struct Scale {
     /// The present block, by group.
     cells: Vec<Cell>,
@@ -235,48 +223,77 @@ pub fn tolerance_ratio(ratio: f64, spread: f64, size: f64) -> f64 {
 #[error("the saved dispersion has groups that do not fit together, or a figure out of range")]
 pub struct Unfit;
 
-/// A [`Scale`] in the order of its fields. There are many of them for each service, so they are saved without names.
-type SavedScale = (Vec<Cell>, u32, [f64; 4]);
+/// The packed cells (requests and events by turns), the blocks in them, and the packed sums. There are many scales for
+/// each service.
+#[derive(Serialize, Deserialize)]
+struct SavedScale(String, u32, String);
 
-impl From<SavedScale> for Scale {
-    fn from((cells, blocks, sums): SavedScale) -> Self {
-        let [squares, variance, variance_squares, squares_squares] = sums;
-        Self { cells, blocks, squares, variance, variance_squares, squares_squares }
-    }
-}
-
-impl From<Scale> for SavedScale {
-    fn from(scale: Scale) -> Self {
-        let Scale { cells, blocks, squares, variance, variance_squares, squares_squares } = scale;
-        (cells, blocks, [squares, variance, variance_squares, squares_squares])
-    }
-}
-
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Saved {
     decay: f64,
     blocks: u64,
-    totals: Vec<(f64, f64)>,
-    scales: Vec<Scale>,
+    /// Packed, requests and events by turns.
+    totals: String,
+    scales: Vec<SavedScale>,
+}
+
+impl From<Scale> for SavedScale {
+    fn from(Scale { cells, blocks, squares, variance, variance_squares, squares_squares }: Scale) -> Self {
+        let cells: Vec<u64> = cells.into_iter().flat_map(|cell| [cell.requests, cell.events]).collect();
+        Self(pack_counts(&cells), blocks, pack_floats(&[squares, variance, variance_squares, squares_squares]))
+    }
+}
+
+impl From<Placebo> for Saved {
+    fn from(Placebo { decay, blocks, totals, scales }: Placebo) -> Self {
+        let totals: Vec<f64> = totals.into_iter().flat_map(|(requests, events)| [requests, events]).collect();
+        let totals = pack_floats(&totals);
+        Self { decay, blocks, totals, scales: scales.into_iter().map(SavedScale::from).collect() }
+    }
+}
+
+impl From<Damaged> for Unfit {
+    fn from(_: Damaged) -> Self {
+        Self
+    }
+}
+
+fn figure(x: f64) -> bool {
+    x.is_finite() && x >= 0.0
+}
+
+impl SavedScale {
+    /// The scale of so many groups at this place.
+    fn restored(Self(packed, blocks, sums): Self, groups: usize, place: usize) -> Result<Scale, Unfit> {
+        let mut counts = vec![0; 2 * groups];
+        unpack_counts(&packed, &mut counts)?;
+        let cells = counts.as_chunks().0.iter().map(|[requests, events]| Cell { requests: *requests, events: *events });
+        let sums: [f64; 4] = unpack_floats(&sums)?.try_into().map_err(|_| Unfit)?;
+        if blocks >= 1 << place || !sums.into_iter().all(figure) {
+            return Err(Unfit);
+        }
+        let [squares, variance, variance_squares, squares_squares] = sums;
+        Ok(Scale { cells: cells.collect(), blocks, squares, variance, variance_squares, squares_squares })
+    }
 }
 
 impl TryFrom<Saved> for Placebo {
     type Error = Unfit;
 
     fn try_from(Saved { decay, blocks, totals, scales }: Saved) -> Result<Self, Unfit> {
-        let figure = |x: f64| x.is_finite() && x >= 0.0;
-        let fits = |(place, scale): (usize, &Scale)| {
-            let sums = [scale.squares, scale.variance, scale.variance_squares, scale.squares_squares];
-            scale.cells.len() == totals.len() && scale.blocks < 1 << place && sums.into_iter().all(figure)
-        };
+        let numbers = unpack_floats(&totals)?;
+        let (pairs, rest) = numbers.as_chunks();
+        let totals: Vec<(f64, f64)> = pairs.iter().map(|[requests, events]| (*requests, *events)).collect();
         let legal = decay > 0.0
             && decay <= 1.0
             && scales.len() <= MAX_SCALES
-            && totals.iter().all(|(requests, events)| figure(*requests) && figure(*events))
-            && scales.iter().enumerate().all(fits);
+            && rest.is_empty()
+            && numbers.iter().all(|number| figure(*number));
         if !legal {
             return Err(Unfit);
         }
+        let scale = |(place, scale)| SavedScale::restored(scale, totals.len(), place);
+        let scales = scales.into_iter().enumerate().map(scale).collect::<Result<_, _>>()?;
         Ok(Self { decay, blocks, totals, scales })
     }
 }

@@ -7,10 +7,10 @@
 
 use libm::log;
 
-use super::increment::{ll_bern, ll_count};
+use super::increment::{OneSample, TwoLevels, ll_count_of};
 use super::limit::within_odds;
 use super::mixture::Mixture;
-use super::quantile::{ll_beyond, two_levels};
+use super::quantile::two_levels;
 use crate::view::Arms;
 
 /// How many times the margin's rate the canary's may really be: the grid of alternatives, all of one weight.
@@ -25,6 +25,8 @@ fn stake() -> Mixture {
 pub struct ErrorProof {
     ratio: f64,
     points: f64,
+    /// Of [`RATIOS`].
+    logs: [f64; RATIOS.len()],
     mixture: Mixture,
 }
 
@@ -32,13 +34,15 @@ impl ErrorProof {
     /// With this margin: `ratio` above 0, `points` a fraction of requests.
     #[must_use]
     pub fn new(ratio: f64, points: f64) -> Self {
-        Self { ratio, points, mixture: stake() }
+        Self { ratio, points, logs: RATIOS.map(log), mixture: stake() }
     }
 
     /// Adds one batch's events. `phi` (at least 1) is their dispersion.
     pub fn add(&mut self, events: Arms<u64>, requests: Arms<u64>, phi: f64) {
-        let Self { ratio, points, mixture } = self;
-        mixture.add(RATIOS.iter().map(|r| ll_count(events, requests, *ratio, *points, *ratio * r)), phi);
+        let Self { ratio, points, logs, mixture } = self;
+        let null = (*ratio, *points);
+        let increments = RATIOS.iter().zip(logs).map(|(r, log)| ll_count_of(events, requests, null, *r, *log));
+        mixture.add(increments, phi);
     }
 
     /// The stake behind the test.
@@ -61,7 +65,7 @@ impl ErrorProof {
 #[derive(Debug, Clone, PartialEq)]
 pub struct QuantileProof {
     /// Density ratios below the edge and beyond it: they fall.
-    weights: [[f64; 2]; RATIOS.len()],
+    weights: [TwoLevels; RATIOS.len()],
     mixture: Mixture,
 }
 
@@ -69,13 +73,13 @@ impl QuantileProof {
     /// At the edge of this quantile, strictly between 0 and 1.
     #[must_use]
     pub fn new(quantile: f64) -> Self {
-        Self { weights: RATIOS.map(|ratio| two_levels(quantile, ratio)), mixture: stake() }
+        Self { weights: RATIOS.map(|ratio| TwoLevels::new(two_levels(quantile, ratio))), mixture: stake() }
     }
 
     /// Adds one batch: how many latencies were beyond the edge, of how many. `phi` (at least 1) is their dispersion.
     pub fn add(&mut self, over: Arms<u64>, requests: Arms<u64>, phi: f64) {
         let Self { weights, mixture } = self;
-        mixture.add(weights.iter().map(|h| ll_beyond(over, requests, h)), phi);
+        mixture.add(weights.iter().map(|h| h.ll(over, requests)), phi);
     }
 
     /// The stake behind the test.
@@ -93,7 +97,7 @@ impl QuantileProof {
 /// Refutes "canary rate >= limit", whatever stable does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LimitProof {
-    limit: f64,
+    rates: [OneSample; RATIOS.len()],
     mixture: Mixture,
 }
 
@@ -101,13 +105,14 @@ impl LimitProof {
     /// For this limit, a rate strictly between 0 and 1; the nearest rate that has odds stands in for 0 and 1.
     #[must_use]
     pub fn new(limit: f64) -> Self {
-        Self { limit: within_odds(limit), mixture: stake() }
+        let limit = within_odds(limit);
+        Self { rates: RATIOS.map(|ratio| OneSample::new(limit, limit * ratio)), mixture: stake() }
     }
 
     /// Adds one batch of the canary's requests. `phi` (at least 1) is the dispersion of the events.
     pub fn add(&mut self, events: u64, requests: u64, phi: f64) {
-        let Self { limit, mixture } = self;
-        mixture.add(RATIOS.iter().map(|r| ll_bern(events, requests, *limit, *limit * r)), phi);
+        let Self { rates, mixture } = self;
+        mixture.add(rates.iter().map(|rate| rate.ll(events, requests)), phi);
     }
 
     /// The stake behind the test.

@@ -2,7 +2,7 @@
 
 use libm::log;
 
-use super::increment::ll_levels;
+use super::increment::TwoLevels;
 use super::mixture::{Cap, Mixture};
 use super::{BLOCKS, START_SHARE};
 use crate::view::Arms;
@@ -34,6 +34,7 @@ const MOST_BEYOND: f64 = 0.9;
 pub struct OverQuantile {
     /// Density ratios below the edge and beyond it.
     weights: Vec<[f64; 2]>,
+    levels: Vec<TwoLevels>,
     mixture: Mixture,
 }
 
@@ -51,7 +52,8 @@ impl OverQuantile {
         let scores: Vec<f64> = ratios.iter().map(|ratio| log(*ratio)).collect();
         let prior = vec![1.0; ratios.len()];
         let cap = Cap { alpha, blocks: BLOCKS };
-        Self { weights, mixture: Mixture::new(&prior, &scores, START_SHARE, Some(cap)) }
+        let levels = weights.iter().copied().map(TwoLevels::new).collect();
+        Self { weights, levels, mixture: Mixture::new(&prior, &scores, START_SHARE, Some(cap)) }
     }
 
     /// Density ratios below the edge and beyond it, of each alternative; all of one weight.
@@ -61,8 +63,8 @@ impl OverQuantile {
 
     /// Adds one batch: how many latencies were beyond the edge, of how many. `phi` (at least 1) is their dispersion.
     pub fn add(&mut self, over: Arms<u64>, requests: Arms<u64>, phi: f64) {
-        let Self { weights, mixture } = self;
-        mixture.add(weights.iter().map(|h| ll_beyond(over, requests, h)), phi);
+        let Self { levels, mixture, .. } = self;
+        mixture.add(levels.iter().map(|h| h.ll(over, requests)), phi);
     }
 
     /// The stake behind the test.
@@ -80,12 +82,6 @@ impl OverQuantile {
 /// The density ratios below and beyond the edge of a quantile, of a canary with `ratio` times stable's part beyond.
 pub(crate) fn two_levels(quantile: f64, ratio: f64) -> [f64; 2] {
     [(1.0 - (1.0 - quantile) * ratio) / quantile, ratio]
-}
-
-/// The increment on the two levels below and beyond an edge.
-pub(super) fn ll_beyond(over: Arms<u64>, requests: Arms<u64>, h: &[f64; 2]) -> f64 {
-    let levels = |over: u64, requests: u64| [requests.saturating_sub(over), over];
-    ll_levels(&levels(over.canary, requests.canary), &levels(over.stable, requests.stable), h)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ fn a_canary_that_times_out_is_slower_than_everything() {
     let mut rollout = Rollout::warm(3, &[GateRule::LATENCY]);
     let hanging = Answers { hanging: 0.06, ..Answers::WELL };
     rollout.until_harm(30, hanging).unwrap();
-    expect!["v2's p95 is a timeout, v1's 66 ms (at most 5 % more is tolerated; in the last 6 s, 600 requests against 2 396): harm is established (chance of seeing this without harm: at most 1 in 200)"].assert_eq(&rollout.judge.judgement().harm.unwrap().explain);
+    expect!["v2's p95 is a timeout, v1's 66 ms (at most 5 % more is tolerated; in the 6 s before, 600 requests against 2 396): harm is established (chance of seeing this without harm: at most 1 in 200)"].assert_eq(&rollout.judge.judgement().harm.unwrap().explain);
 }
 
 #[test]
@@ -59,6 +59,7 @@ fn a_gate_of_one_quantile_sees_that_quantile_alone() {
     let harm = rollout.judge.judgement().harm.unwrap();
     assert_eq!(harm.gate, "latency");
     expect!["v2's p99 is about 180 ms, v1's 90 ms (at most 5 % more is tolerated; in the 3 s before, 300 requests against 1 200): harm is established (chance of seeing this without harm: at most 1 in 330)"].assert_eq(&harm.explain);
+    rollout.seconds(40, Answers::WELL, Answers { slower_beyond_p95: 1.5, ..Answers::WELL });
     assert_eq!(rollout.gate("latency-2").verdict, Verdict::Pass);
     let counts = rollout.gate("latency").counts.unwrap();
     assert!(counts.events.canary * counts.requests.stable > 2 * counts.events.stable * counts.requests.canary);

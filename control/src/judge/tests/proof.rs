@@ -93,14 +93,14 @@ fn the_first_fifteen_seconds_of_a_step_prove_nothing_and_say_so() {
     let mut rollout = Rollout::warm(5, &default_gates());
     rollout.requests = Arms { stable: 4_000, canary: 1_000 };
     for _ in 0..2 {
-        rollout.seconds(16, Answers::WELL, Answers::WELL);
+        rollout.seconds(15, Answers::WELL, Answers::WELL);
         let (errors, latency) = (rollout.gate("errors"), rollout.gate("latency"));
         assert_eq!((errors.proof, latency.proof, rollout.judge.judgement().proven), (None, None, false));
         for explain in [errors.explain, latency.explain] {
             let ending = ": no harm seen yet; v2 is not judged for proof in the first 15 s of a step";
             assert!(explain.ends_with(ending), "{explain}");
         }
-        rollout.seconds(2, Answers::WELL, Answers::WELL);
+        rollout.seconds(3, Answers::WELL, Answers::WELL);
         let (errors, latency) = (rollout.gate("errors"), rollout.gate("latency"));
         assert!(errors.proof.is_some() && latency.proof.is_some() && !errors.explain.contains("15 s"), "{errors:?}");
         rollout.judge.new_step();

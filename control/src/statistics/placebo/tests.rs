@@ -135,10 +135,13 @@ fn a_saved_placebo_that_cannot_be_one_is_refused() {
     for (field, wrong) in [
         ("/decay", serde_json::json!(0.0)),
         ("/decay", serde_json::json!(1.5)),
-        ("/totals/0/0", serde_json::json!(-1.0)),
-        ("/totals", serde_json::json!([[1.0, 0.0]])),
+        ("/totals", pack_floats(&[-1.0, 0.0, 1.0, 0.0]).into()),
+        ("/totals", pack_floats(&[1.0, 0.0, 1.0]).into()),
+        ("/totals", pack_floats(&[1.0, f64::NAN]).into()),
         ("/scales/1/1", serde_json::json!(2)),
-        ("/scales/0/2/0", serde_json::Value::Null),
+        ("/scales/0/2", pack_floats(&[1.0, 1.0, f64::INFINITY, 1.0]).into()),
+        ("/scales/0/2", pack_floats(&[1.0; 3]).into()),
+        ("/scales/0/0", pack_counts(&[1; 5]).into()),
     ] {
         let mut damaged = saved.clone();
         *damaged.pointer_mut(field).unwrap() = wrong;
