@@ -139,7 +139,7 @@ pub enum Effect {
     },
     /// A person has seen what was signalled and goes on: those tests begin anew.
     Acknowledge,
-    /// A dry run goes on after established harm: its tests begin anew.
+    /// A dry run goes on after established harm that it counted: its tests begin anew.
     BeginAnew,
     /// The canary got more endpoints, and the new ones are cold.
     WarmUpAgain,

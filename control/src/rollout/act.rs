@@ -9,6 +9,9 @@ use super::{Change, Moment, Start};
 use crate::command::{Action, Refused};
 use crate::view::Phase;
 
+/// What stands between the weight that a person set while something was asked, and what was asked.
+const ASKED_BEFORE: &str = "; still to answer: ";
+
 impl Release {
     pub(super) fn start(&mut self, moment: &Moment, start: Start) -> Result<Change, Refused> {
         self.must_be_canary(&start.canary)?;
@@ -266,7 +269,7 @@ impl Release {
         let text = format!("weight of {version} set by hand to {weight}{why}");
         let mut next = match self.state.running() {
             Some(rollout) if rollout.phase == Phase::Paused && present == weight => return Ok(Change::default()),
-            Some(_) => self.paused(format!("paused: {text}")),
+            Some(rollout) => self.paused_at_weight(rollout, &text),
             None if present == weight => return Ok(Change::default()),
             None => self.state.clone(),
         };
@@ -329,6 +332,16 @@ impl Release {
             rollout.asks = Some(question);
         }
         next
+    }
+
+    /// The state with the rollout paused because a person sets its weight. A question that is not answered yet stays,
+    /// and its reason beside the new one.
+    fn paused_at_weight(&self, rollout: &Rollout, text: &str) -> State {
+        let asked = rollout.asks.as_ref().zip(rollout.reason.as_deref());
+        let Some((question, why)) = asked else { return self.paused(format!("paused: {text}")) };
+        // Of several weights the last is said.
+        let why = why.rsplit_once(ASKED_BEFORE).map_or(why, |(_, why)| why);
+        self.paused_to_ask(question.clone(), format!("paused: {text}{ASKED_BEFORE}{why}"))
     }
 
     /// The state with the rollout over: all traffic on one version.

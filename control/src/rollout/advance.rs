@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use config::{Advance, Deadline, OnDeadline, Step, Weight};
 
-use super::release::{By, News, Release};
+use super::release::{By, Counted, News, Release};
 use super::state::{Question, Rollout, name_of_compared};
 use super::{Change, Effect, Exhibit, Moment};
 use crate::judge::Judgement;
@@ -14,8 +14,8 @@ use crate::view::{GateView, Phase, Verdict};
 const ON_LIMIT: &str = "; resume to go on all the same, or abort";
 /// How it ends where something was signalled.
 const ON_SIGNAL: &str = "; resume to go on and judge it anew, or abort";
-/// How it ends at a deadline.
-const ON_DEADLINE: &str = "; resume to begin the step anew, promote, or abort";
+/// A dry run counts established harm at most so often.
+const COUNTED_EACH: Duration = Duration::from_secs(60);
 
 impl Release {
     /// Time has passed and the tests have spoken.
@@ -77,22 +77,11 @@ impl Release {
     /// In a dry run verdicts are told and counted, and nothing follows from them.
     fn judged_dry(&mut self, moment: &Moment, judgement: &Judgement) -> Change {
         let Some(rollout) = self.state.running() else { return Change::default() };
-        let canary = &rollout.canary;
-        if let Some(harm) = &judgement.harm {
-            // A step on its way to the disk does not know of this count: it is counted when that step is in force.
-            if self.proposal.is_some() {
-                return Change::default();
-            }
-            let text = format!("dry run: would have rolled back {canary}: {}: {}", harm.gate, harm.explain);
-            let mut next = self.state.clone();
-            if let Some(rollout) = &mut next.rollout {
-                rollout.would_have_rolled_back += 1;
-            }
-            let mut change = self.at_once(moment, next, vec![News { kind: "warning", text }]);
-            change.effects.push(Effect::BeginAnew);
-            return change;
+        if rollout.asks == Some(Question::DryRunOver) {
+            return Change::default();
         }
-        let mut change = Change::default();
+        let canary = rollout.canary.clone();
+        let mut change = self.count_harm(moment, judgement);
         let mut tell = |seen: &str| {
             let text = format!("dry run: would have paused {canary}: {seen}");
             change.effects.push(Effect::Announce { kind: "warning", text });
@@ -108,6 +97,37 @@ impl Release {
         }
         self.hold_acknowledged = judgement.hold.is_some();
         change.then(self.advance_when_due(moment, judgement))
+    }
+
+    /// Counts established harm, at most once in [`COUNTED_EACH`]. It stays established and shown until it could be
+    /// counted again, or a step has begun since: then its tests begin anew.
+    fn count_harm(&mut self, moment: &Moment, judgement: &Judgement) -> Change {
+        let mut change = Change::default();
+        let (Some(rollout), Some(harm)) = (self.state.running(), &judgement.harm) else { return change };
+        let step = rollout.step;
+        let is_over = |counted: &Counted| moment.elapsed.saturating_sub(counted.at) >= COUNTED_EACH;
+        match &mut self.counted {
+            Some(counted) if counted.stands => {
+                if is_over(counted) || counted.step != step {
+                    counted.stands = false;
+                    change.effects.push(Effect::BeginAnew);
+                }
+                return change;
+            }
+            Some(counted) if !is_over(counted) => return change,
+            Some(_) | None => {}
+        }
+        // A step on its way to the disk does not know of this count: it is counted when that step is in force.
+        if self.proposal.is_some() {
+            return change;
+        }
+        let text = format!("dry run: would have rolled back {}: {}: {}", rollout.canary, harm.gate, harm.explain);
+        let mut next = self.state.clone();
+        if let Some(rollout) = &mut next.rollout {
+            rollout.would_have_rolled_back += 1;
+        }
+        self.counted = Some(Counted { at: moment.elapsed, step, stands: true });
+        self.at_once(moment, next, vec![News { kind: "warning", text }])
     }
 
     /// Whether the running rollout goes on, pauses or is taken back with this judgement: whoever shows the evidence
@@ -148,7 +168,7 @@ impl Release {
             (lacks, unproven, Some(Deadline { then: OnDeadline::Hold, after })) => {
                 let reason = self.late(after, lacks.or(unproven));
                 let text = format!("{} paused: {reason}", rollout.canary);
-                let next = self.paused_to_ask(Question::Deadline, format!("{reason}{ON_DEADLINE}"));
+                let next = self.paused_to_ask(Question::Deadline, format!("{reason}{}", on_deadline(after)));
                 return self.at_once(moment, next, vec![News { kind: "warning", text }]);
             }
             (lacks, unproven, Some(Deadline { then: OnDeadline::RollBack, after })) => {
@@ -256,6 +276,11 @@ impl Question {
             (mine, theirs) => mine != theirs,
         }
     }
+}
+
+/// How the reason of a pause ends at a deadline.
+fn on_deadline(after: Duration) -> String {
+    format!("; resume to wait another {}, promote, or abort", in_words(after))
 }
 
 /// What was found, in sentences that name their gates.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use config::{Name, Service};
 
-use super::release::{By, News, Release};
+use super::release::{By, Counted, News, Release};
 use super::state::{FileValues, Reading, State};
 use super::{Change, Effect, Moment};
 use crate::command::Refused;
@@ -41,6 +41,9 @@ impl Release {
     }
 
     fn with_state(state: State, service: Arc<Service>, moment: &Moment) -> Self {
+        // What was counted before a restart may still stand, and is not counted again at once.
+        let counted = state.running().filter(|rollout| rollout.would_have_rolled_back > 0);
+        let counted = counted.map(|rollout| Counted { at: moment.elapsed, step: rollout.step, stands: true });
         Self {
             service,
             last_revision: state.revision,
@@ -50,6 +53,7 @@ impl Release {
             waits_for: None,
             hold_acknowledged: false,
             told: None,
+            counted,
             reading: Reading::default(),
             warnings: Vec::new(),
         }

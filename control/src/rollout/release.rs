@@ -26,10 +26,22 @@ pub struct Release {
     pub(super) hold_acknowledged: bool,
     /// What a dry run has told already of what it would have asked.
     pub(super) told: Option<Question>,
+    /// The harm that a dry run counted last.
+    pub(super) counted: Option<Counted>,
     /// What the tests of the running rollout say.
     pub(super) reading: Reading,
     /// What an operator should know of this release until the process ends.
     pub(super) warnings: Vec<String>,
+}
+
+/// Harm that a dry run counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    pub(super) at: Duration,
+    /// The step in which the tests that established it began.
+    pub(super) step: usize,
+    /// Whether it is still shown: the tests have not begun anew since.
+    pub(super) stands: bool,
 }
 
 /// A step forward that waits for its journal entry.
@@ -187,9 +199,13 @@ impl Release {
                 // Only what the person has seen: after another pause the next tick says what there is to say.
                 let (sees_limit, sees_findings) =
                     (asked == Some(&Question::Limit), asked.is_some_and(Question::is_of_findings));
-                if steers || resumed || before.step != now.step {
+                let new_step = steers || before.step != now.step;
+                if new_step {
                     let fell = self.state.weight_of(&now.canary) < old.weight_of(&before.canary);
                     effects.push(Effect::NewStep { fell });
+                }
+                // A pause ends no proof: what was seen at this weight stays seen.
+                if new_step || resumed {
                     self.begin_hold(moment);
                 }
                 if sees_findings {
@@ -202,6 +218,7 @@ impl Release {
                 self.reading = Reading::default();
                 self.hold_acknowledged = false;
                 self.told = None;
+                self.counted = None;
                 self.begin_hold(moment);
             }
         }

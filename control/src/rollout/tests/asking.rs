@@ -68,6 +68,35 @@ fn a_second_finding_is_shown_beside_the_first() {
 }
 
 #[test]
+fn a_weight_by_hand_leaves_the_question_open_and_one_resume_answers_it() {
+    let mut world = World::in_phase(Phase::Progressing);
+    world.judged(signalled());
+    for basis_points in [50, 40] {
+        world.set_weight("v2", basis_points).unwrap();
+    }
+    assert_eq!(
+        world.reason(),
+        "paused: weight of v2 set by hand to 0.4%; still to answer: slow: v2 is slower; resume to go on and judge it \
+         anew, or abort"
+    );
+    world.judged(signalled());
+    world.effects.clear();
+    world.act(Action::Resume).unwrap();
+    world.sync();
+    assert_eq!((world.count(&Effect::Acknowledge), world.rollout().acknowledged), (1, 1));
+
+    let mut world = World::in_phase(Phase::Progressing);
+    let limit = Judgement { hold: Some("both are over the limit".into()), ..good() };
+    world.judged(limit.clone());
+    world.set_weight("v2", 50).unwrap();
+    assert!(world.reason().contains("set by hand") && world.reason().contains("both are over"), "{}", world.reason());
+    world.act(Action::Resume).unwrap();
+    world.sync();
+    world.judged(limit);
+    assert_eq!(world.phase(), Phase::Progressing);
+}
+
+#[test]
 fn a_question_outlives_a_restart() {
     let mut world = World::in_phase(Phase::Progressing);
     world.judged(signalled());

@@ -8,18 +8,58 @@ const PLAN: &str = "dry_run: true, advance: proof, steps: [{ weight: 1%, hold: 1
 #[test]
 fn established_harm_is_counted_told_and_moves_nothing() {
     let mut world = World::under(PLAN);
-    for times in 1..=3 {
-        world.effects.clear();
-        world.judged(bad());
-        assert_eq!((world.phase(), world.weight("v2")), (Phase::Progressing, 100));
-        assert_eq!(world.rollout().would_have_rolled_back, times);
-        assert_eq!(world.told(), ["dry run: would have rolled back v2: errors: v2 fails 9 %"]);
-        assert_eq!((world.count(&Effect::BeginAnew), world.count(&Effect::Steer)), (1, 0));
-    }
+    world.judged(bad());
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::Progressing, 100));
+    assert_eq!(world.rollout().would_have_rolled_back, 1);
+    assert_eq!(world.told(), ["dry run: would have rolled back v2: errors: v2 fails 9 %"]);
+    assert_eq!((world.count(&Effect::BeginAnew), world.count(&Effect::Steer)), (0, 0), "it stays to be seen");
     let journalled = world.journal.last().unwrap().clone();
-    let world = world.restart(&journalled, "stable: v1");
+    let mut world = world.restart(&journalled, "stable: v1");
+    world.judged(bad());
     let view = world.release.rollout_view(&moment(0, None)).unwrap();
-    assert_eq!((view.dry_run, view.would_have_rolled_back), (true, 3), "after a restart too");
+    assert_eq!((view.dry_run, view.would_have_rolled_back), (true, 1), "after a restart too, and not counted twice");
+}
+
+#[test]
+fn harm_that_stays_is_counted_and_told_once_a_minute_and_judged_anew_in_between() {
+    let mut world = World::under("dry_run: true, steps: [{ weight: 1%, hold: 1h }]");
+    for (second, (counts, anew)) in [(0, (1, 0)), (1, (1, 0)), (59, (1, 0)), (60, (1, 1)), (61, (2, 1)), (120, (2, 1))] {
+        world.seconds = second;
+        world.judged(bad());
+        let told = world.told().len();
+        assert_eq!((told, world.count(&Effect::BeginAnew)), (counts, anew), "after {second} s");
+        assert_eq!(world.rollout().would_have_rolled_back, u64::try_from(counts).unwrap());
+    }
+}
+
+#[test]
+fn a_new_step_judges_anew_and_the_minute_goes_on() {
+    let mut world = World::under(PLAN);
+    world.judged(bad());
+    world.seconds = 10;
+    world.judged(bad());
+    world.sync();
+    assert_eq!((world.step(), world.count(&Effect::BeginAnew)), (2, 0), "harm holds no step back");
+    world.effects.clear();
+    world.judged(bad());
+    world.judged(bad());
+    assert_eq!((world.count(&Effect::BeginAnew), world.told().len()), (1, 0), "{:?}", world.told());
+}
+
+#[test]
+fn a_dry_run_that_is_over_counts_and_tells_nothing_more() {
+    let mut world = World::under(PLAN);
+    for _ in 0..2 {
+        world.act(Action::Skip).unwrap();
+        world.sync();
+    }
+    world.effects.clear();
+    for second in [0, 100, 200] {
+        world.seconds = second;
+        world.judged(bad());
+        world.judged(Judgement { traffic: Some("lost".into()), ..bad() });
+    }
+    assert_eq!((world.rollout().would_have_rolled_back, &world.effects[..]), (0, &[][..]));
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn at_a_deadline_that_holds_it_pauses_and_says_which_gate_lacks_what() {
     assert_eq!(
         world.reason(),
         "step 1 is over its deadline of 1m30s: waiting for proof: errors, latency (errors: 63 % of the way to pass; \
-         latency: no data); resume to begin the step anew, promote, or abort"
+         latency: no data); resume to wait another 1m30s, promote, or abort"
     );
     world.act(Action::Resume).unwrap();
     world.sync();
@@ -123,6 +123,31 @@ fn a_step_that_only_the_disk_holds_back_is_not_late() {
         assert_eq!(world.phase(), Phase::Progressing, "{then}");
         assert!(world.reason().contains("no space"), "{}", world.reason());
     }
+}
+
+#[test]
+fn a_resume_begins_the_hold_anew_and_keeps_the_proof() {
+    let mut world = World::under(&step(""));
+    world.seconds += 9;
+    world.act(Action::Pause).unwrap();
+    world.act(Action::Resume).unwrap();
+    world.sync();
+    assert!(!world.effects.iter().any(|effect| matches!(effect, Effect::NewStep { .. })), "{:?}", world.effects);
+    world.pass(9);
+    assert!(world.release.proposed().is_none());
+    world.pass(1);
+    assert!(world.release.proposed().is_some());
+}
+
+#[test]
+fn a_resume_that_lowers_the_weight_to_that_of_the_plan_begins_the_proof_anew() {
+    let mut world = World::under(&step(""));
+    world.set_weight("v2", 2_000).unwrap();
+    world.sync();
+    world.effects.clear();
+    world.act(Action::Resume).unwrap();
+    world.sync();
+    assert_eq!((world.weight("v2"), world.count(&Effect::NewStep { fell: true })), (100, 1));
 }
 
 #[test]
