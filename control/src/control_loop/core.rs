@@ -30,6 +30,9 @@ use crate::view::{ServiceSnapshot, Snapshot};
 /// How long an orderly end waits for the disk.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
+/// Estimates are for people who plan: each service's are looked at once in so many ticks, and each tick looks at a part
+/// of the services.
+const ESTIMATED_EACH: usize = 50;
 
 /// The deciding part of the control loop. It owns the data plane and is the only one to publish splits.
 pub struct ControlCore {
@@ -55,6 +58,8 @@ pub struct ControlCore {
     pub(super) first_event: u64,
     random: fastrand::Rng,
     last_second: Duration,
+    /// Counts ticks: whose turn it is to be estimated.
+    ticks: usize,
     pub(super) bounds_us: Vec<u64>,
     /// For sums of latencies, whoever's turn it is.
     pub(super) scratch: LatencyCounts,
@@ -118,6 +123,7 @@ impl ControlCore {
             first_event: u64::try_from(now.wall.as_microsecond()).unwrap_or(1),
             random: fastrand::Rng::with_seed(seed),
             last_second: now.elapsed,
+            ticks: 0,
             bounds_us: latency_bounds_us(),
             scratch: LatencyCounts::default(),
             windows: Windows::default(),
@@ -158,8 +164,12 @@ impl ControlCore {
             None => Known::nothing(stable),
         };
         let judged = release.state().running().map(|rollout| {
-            let mut judged = match evidence.take(&rollout.id) {
-                Some(judge) => Judged::resume(&self.recording, &name, rollout, now.wall, judge),
+            match evidence.take(&rollout.id) {
+                Some(mut judge) => {
+                    // Nobody knows what was in flight while no process watched.
+                    judge.settle();
+                    Judged::resume(&self.recording, &name, rollout, now.wall, judge)
+                }
                 None => {
                     let text = format!(
                         "{name}: the evidence for the rollout of {} did not survive: its tests begin anew, and its \
@@ -170,10 +180,7 @@ impl ControlCore {
                     self.warnings.push(text);
                     Judged::begin(&self.recording, &name, rollout, now.wall, known.lend())
                 }
-            };
-            // The present step begins anew: time without evidence never counts.
-            judged.new_step(now.wall);
-            judged
+            }
         });
         if let Some(judged) = &judged {
             release.show(&judged.judge().judgement(), Some(exhibit(judged.judge())));
@@ -275,13 +282,19 @@ impl ControlCore {
             self.told(now, told);
         }
         let names: Vec<Name> = self.services.keys().cloned().collect();
-        for name in &names {
+        self.ticks = (self.ticks + 1) % ESTIMATED_EACH;
+        for (place, name) in names.iter().enumerate() {
             // Nothing changes any more in a loop that ends: its last word is on the way to the disk.
             if self.stopping.is_none() {
                 self.judge(now, name, second_over);
             }
             if second_over {
                 self.look_at_the_others(now, name);
+            }
+            if let Some(served) = self.services.get_mut(name)
+                && (place % ESTIMATED_EACH == self.ticks || (second_over && served.estimates.due))
+            {
+                served.estimate();
             }
         }
         if second_over {
@@ -322,6 +335,15 @@ impl ControlCore {
             Told::Lost(problem) => {
                 let text = format!("the journal cannot be written, so no step forward is taken: {problem}");
                 self.tell(now, None, "journal", text);
+                return self.all_changed();
+            }
+            Told::EvidenceUnsaved(text) => {
+                tracing::warn!(text, "evidence not saved");
+                self.tell(now, None, "warning", text);
+                return self.all_changed();
+            }
+            Told::EvidenceSaved => {
+                self.tell(now, None, "journal", "the evidence is saved again".to_owned());
                 return self.all_changed();
             }
             Told::Regained => {

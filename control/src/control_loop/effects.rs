@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::Now;
 use super::core::ControlCore;
+use super::estimates::Estimates;
 use super::judged::Judged;
 use super::looking::exhibit;
 use super::served::Reply;
@@ -24,14 +25,14 @@ impl ControlCore {
                 Effect::Journal { state, cause } => self.link.append(name, *state, cause, now.elapsed, now.wall),
                 Effect::BeginJudge => self.begin_judge(now, name),
                 Effect::NewStep { fell } => {
-                    served.judged.iter_mut().for_each(|judged| judged.new_step(now.wall));
+                    served.tell_judge(|judged| judged.new_step(now.wall));
                     if fell {
                         self.begin_exposure(name);
                     }
                 }
-                Effect::Acknowledge => served.judged.iter_mut().for_each(|judged| judged.acknowledge(now.wall)),
-                Effect::BeginAnew => served.judged.iter_mut().for_each(|judged| judged.begin_anew(now.wall)),
-                Effect::WarmUpAgain => served.judged.iter_mut().for_each(|judged| judged.warm_up_again(now.wall)),
+                Effect::Acknowledge => served.tell_judge(|judged| judged.acknowledge(now.wall)),
+                Effect::BeginAnew => served.tell_judge(|judged| judged.begin_anew(now.wall)),
+                Effect::WarmUpAgain => served.tell_judge(|judged| judged.warm_up_again(now.wall)),
                 Effect::EndJudge => self.end_judge(now, name),
                 Effect::Announce { kind, text } => self.tell(now, Some(name), kind, text),
                 Effect::Settle { revision, result } => self.settle(now, name, revision, &result),
@@ -48,7 +49,7 @@ impl ControlCore {
         served.release.show(&judged.judge().judgement(), Some(exhibit(judged.judge())));
         served.judged = Some(judged);
         // Those of a rollout that goes on are of its steps.
-        (served.estimates, served.estimated_for) = (Vec::new(), 0);
+        served.estimates = Estimates::default();
     }
 
     fn end_judge(&mut self, now: Now, name: &Name) {
@@ -60,7 +61,7 @@ impl ControlCore {
         if let Some(rollout) = rollout {
             served.known.keep(&rollout.stable, background);
         }
-        (served.estimates, served.estimated_for) = (Vec::new(), 0);
+        served.estimates = Estimates::default();
         self.saving.hasten();
     }
 

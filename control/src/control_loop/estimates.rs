@@ -8,6 +8,58 @@ use crate::view::{Dispersion, StepEstimate};
 /// Where it was not measured how bursty events are, requests are taken for independent.
 const INDEPENDENT: Dispersion = Dispersion { errors: 1.0, latency: 1.0 };
 
+/// Figures that differ by less than this part of them give estimates that nobody can tell apart.
+const LIKENESS: f64 = 0.02;
+
+/// The estimates that people see, and what they were made of.
+#[derive(Debug)]
+pub(super) struct Estimates {
+    shown: Vec<StepEstimate>,
+    basis: Option<Basis>,
+    /// Whether they are to be made as soon as a second is over, and not when it is the service's turn.
+    pub(super) due: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Basis {
+    plan: Plan,
+    first: usize,
+    figures: [f64; 4],
+}
+
+impl Default for Estimates {
+    /// None yet, and soon some.
+    fn default() -> Self {
+        Self { shown: Vec::new(), basis: None, due: true }
+    }
+}
+
+impl Estimates {
+    /// None yet; they are made when it is the service's turn.
+    pub(super) fn in_turn() -> Self {
+        Self { due: false, ..Self::default() }
+    }
+
+    pub(super) fn shown(&self) -> &[StepEstimate] {
+        &self.shown
+    }
+
+    /// Makes them anew, unless nobody could see the difference.
+    pub(super) fn renew(&mut self, plan: &Plan, first: usize, traffic: Traffic, phi: Option<Dispersion>) {
+        self.due = false;
+        let Dispersion { errors, latency } = phi.unwrap_or(INDEPENDENT);
+        let figures = [traffic.requests_per_second, traffic.error_rate, errors, latency];
+        let is_alike = |(a, b): (&f64, &f64)| (a - b).abs() <= LIKENESS * b.abs();
+        let stays = self.basis.as_ref().is_some_and(|basis| {
+            basis.first == first && figures.iter().zip(&basis.figures).all(is_alike) && basis.plan == *plan
+        });
+        if !stays {
+            self.shown = of_steps(plan, first, traffic, phi);
+            self.basis = Some(Basis { plan: plan.clone(), first, figures });
+        }
+    }
+}
+
 /// The traffic that the estimates assume goes on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Traffic {
@@ -18,7 +70,7 @@ pub(super) struct Traffic {
 }
 
 /// An estimate for each weight step from `first` (counted from 0) on; none without traffic.
-pub(super) fn of_steps(plan: &Plan, first: usize, traffic: Traffic, phi: Option<Dispersion>) -> Vec<StepEstimate> {
+fn of_steps(plan: &Plan, first: usize, traffic: Traffic, phi: Option<Dispersion>) -> Vec<StepEstimate> {
     let Traffic { requests_per_second, error_rate } = traffic;
     if requests_per_second <= 0.0 {
         return Vec::new();
@@ -54,6 +106,21 @@ mod tests {
         assert_eq!(estimates.iter().map(|it| (it.step, it.weight)).collect::<Vec<_>>(), [(1, 100), (3, 5_000)]);
         assert!(estimates[1].fail_s < estimates[0].fail_s && estimates[1].pass_s < estimates[0].pass_s);
         assert_eq!(of_steps(&plan(), 1, at(1_000.0), None), estimates[1..], "what is past needs none");
+    }
+
+    #[test]
+    fn estimates_stay_until_what_they_are_made_of_has_changed_enough_to_be_seen() {
+        let mut estimates = Estimates::default();
+        estimates.renew(&plan(), 0, at(1_000.0), None);
+        let first = estimates.shown().to_vec();
+        estimates.renew(&plan(), 0, at(1_010.0), None);
+        assert_eq!(estimates.shown(), first);
+        estimates.renew(&plan(), 0, at(1_030.0), None);
+        assert_eq!(estimates.shown(), of_steps(&plan(), 0, at(1_030.0), None));
+        estimates.renew(&plan(), 1, at(1_030.0), None);
+        assert_eq!(estimates.shown().len(), 1);
+        estimates.renew(&plan(), 1, at(0.0), None);
+        assert_eq!(estimates.shown(), []);
     }
 
     #[test]

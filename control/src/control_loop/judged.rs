@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::judge::{Background, Judge, Tick, Trial};
 pub use crate::record::Recording;
 use crate::record::{Mark, Recorder};
-use crate::rollout::{Rollout, name_of_compared};
+use crate::rollout::Rollout;
 use crate::view::Phase;
 
 /// The tests of one rollout.
@@ -36,7 +36,7 @@ impl Judged {
     ) -> Self {
         let judge = Judge::new(Trial {
             plan: &rollout.plan,
-            stable: &name_of_compared(&rollout.plan, rollout.stable.as_str()),
+            stable: rollout.stable.as_str(),
             canary: rollout.canary.as_str(),
             background,
         });

@@ -29,6 +29,16 @@ pub(super) struct Link {
     rewriting: bool,
     rewrite_tried: Option<Duration>,
     outbox: Vec<Request>,
+    evidence: Kept,
+}
+
+/// What is known of the saved evidence.
+#[derive(Debug, Default)]
+struct Kept {
+    /// As of when this process saved it last.
+    at: Option<Timestamp>,
+    /// Why that cannot be done any more.
+    problem: Option<String>,
 }
 
 /// A record that was sent and not answered.
@@ -58,6 +68,10 @@ pub(super) enum Told {
     Lost(String),
     /// Tell people: it can again.
     Regained,
+    /// Tell people: the evidence cannot be saved, and what that means.
+    EvidenceUnsaved(String),
+    /// Tell people: it is saved again.
+    EvidenceSaved,
 }
 
 impl Link {
@@ -71,6 +85,7 @@ impl Link {
             rewriting: false,
             rewrite_tried: None,
             outbox: Vec::new(),
+            evidence: Kept::default(),
         }
     }
 
@@ -104,8 +119,18 @@ impl Link {
         Record { seq: self.last_seq, at, service: service.clone(), cause, state }
     }
 
-    pub(super) fn save_evidence(&mut self, bytes: Vec<u8>) {
-        self.outbox.push(Request::Evidence(bytes));
+    pub(super) fn save_evidence(&mut self, bytes: Vec<u8>, at: Timestamp) {
+        self.outbox.push(Request::Evidence { bytes, at });
+    }
+
+    /// That the evidence cannot be saved and what that means, while it cannot.
+    pub(super) fn unsaved(&self) -> Option<String> {
+        let Kept { at, problem } = &self.evidence;
+        let back_to = match at {
+            Some(at) => format!("go back to {} UTC", at.strftime("%H:%M:%S")),
+            None => "go back to what an earlier process saved, or begin anew".to_owned(),
+        };
+        Some(format!("the evidence cannot be saved: {}: after a crash the tests {back_to}", problem.as_ref()?))
     }
 
     pub(super) fn save_background(&mut self, bytes: Vec<u8>) {
@@ -151,6 +176,15 @@ impl Link {
             Answer::NotRewritten { problem } => {
                 self.rewriting = false;
                 self.lose(problem).into_iter().collect()
+            }
+            Answer::EvidenceSaved { at } => {
+                let was_unsaved = std::mem::replace(&mut self.evidence, Kept { at: Some(at), problem: None }).problem;
+                was_unsaved.map(|_| Told::EvidenceSaved).into_iter().collect()
+            }
+            Answer::EvidenceNotSaved { problem } => {
+                // Said once, and again only when it had worked meanwhile.
+                let known = self.evidence.problem.replace(problem).is_some();
+                self.unsaved().filter(|_| !known).map(Told::EvidenceUnsaved).into_iter().collect()
             }
             Answer::Closed => Vec::new(),
         }
@@ -264,6 +298,20 @@ mod tests {
             let requests = link.take_requests();
             assert!(matches!(requests[..], [Request::Close { complete, .. }] if complete == expected), "{requests:?}");
         }
+    }
+
+    #[test]
+    fn evidence_that_cannot_be_saved_is_told_once_with_where_the_tests_go_back_to_and_so_is_its_end() {
+        let mut link = Link::new(0, 0, None);
+        let refused = || Answer::EvidenceNotSaved { problem: "full".to_owned() };
+        let told = link.answered(refused());
+        assert!(matches!(&told[..], [Told::EvidenceUnsaved(text)] if text.contains("begin anew")), "{told:?}");
+        assert_eq!(link.answered(refused()), []);
+        assert_eq!(link.answered(Answer::EvidenceSaved { at: WALL }), [Told::EvidenceSaved]);
+        assert_eq!((link.answered(Answer::EvidenceSaved { at: WALL }), link.unsaved()), (Vec::new(), None));
+        let text = "the evidence cannot be saved: full: after a crash the tests go back to 00:00:00 UTC";
+        assert_eq!(link.answered(refused()), [Told::EvidenceUnsaved(text.to_owned())]);
+        assert_eq!(link.unsaved().as_deref(), Some(text));
     }
 
     #[test]

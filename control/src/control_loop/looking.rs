@@ -8,7 +8,7 @@ use meter::Window;
 
 use super::Now;
 use super::core::ControlCore;
-use super::estimates::{self, Traffic};
+use super::estimates::Traffic;
 use super::judged::Ticked;
 use super::served::Served;
 use crate::judge::{Draws, Judge, Judgement, Tick};
@@ -18,8 +18,6 @@ use crate::view::Arms;
 /// So many ticks in a row a split must have been in force before its draws are tested: a request may have been drawn a
 /// moment before the split changed and be counted a moment after.
 const STEADY_TICKS: u8 = 2;
-/// Estimates are for people who plan; they are made anew so often, in seconds.
-const ESTIMATED_EACH: u64 = 5;
 
 /// Where what was counted is taken to, used again at each tick.
 #[derive(Debug, Default)]
@@ -109,8 +107,9 @@ impl ControlCore {
         let judge = judged.judge();
         let judgement = judge.judgement();
         // Sentences cost more than the tests: they are made where somebody will read them.
-        let exhibit = (second_over || calls_for_an_act(&judgement) || served.release.is_due(&moment, &judgement))
-            .then(|| exhibit(judge));
+        let calls = Calls::of(&judgement);
+        let is_news = std::mem::replace(&mut served.calls, calls) != calls;
+        let exhibit = (second_over || is_news || served.release.is_due(&moment, &judgement)).then(|| exhibit(judge));
         if let Ok(change) = served.release.transition(&moment, Event::Judged { judgement, exhibit }) {
             self.perform(now, name, change);
         }
@@ -136,17 +135,12 @@ impl ControlCore {
         let watched = background.watched_us();
         served.known.watch(name, watched, plane);
         served.turn(plane, &mut self.scratch, &self.bounds_us);
-        served.estimate();
     }
 }
 
 impl Served {
-    /// Estimates how long verdicts take, now and then: for the steps that are left, or for the service's own plan.
-    fn estimate(&mut self) {
-        self.estimated_for = self.estimated_for.checked_sub(1).unwrap_or(ESTIMATED_EACH - 1);
-        if self.estimated_for > 0 {
-            return;
-        }
+    /// Estimates how long verdicts take: for the steps that are left, or for the service's own plan.
+    pub(super) fn estimate(&mut self) {
         let state = self.release.state();
         let shown = |name: &Name| self.figures.get(name).map(super::figures::Figures::shown).unwrap_or_default();
         let versions = &self.release.service().versions;
@@ -158,7 +152,7 @@ impl Served {
             (Some(rollout), Some(judged)) => (&rollout.plan, rollout.step, judged.judge().dispersion()),
             (_, _) => (&self.release.service().plan, 0, self.known.background().dispersion()),
         };
-        self.estimates = estimates::of_steps(plan, first, traffic, phi);
+        self.estimates.renew(plan, first, traffic, phi);
     }
 }
 
@@ -167,9 +161,20 @@ pub(super) fn exhibit(judge: &Judge) -> Exhibit {
     Exhibit { gates: judge.gates(), dispersion: judge.dispersion() }
 }
 
-/// Whether a person or the split is to hear of this at once.
-const fn calls_for_an_act(judgement: &Judgement) -> bool {
-    judgement.harm.is_some() || judgement.hold.is_some() || judgement.signal.is_some() || judgement.traffic.is_some()
+/// What a person or the split is to hear of at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Calls {
+    harm: bool,
+    hold: bool,
+    signal: bool,
+    traffic: bool,
+}
+
+impl Calls {
+    const fn of(judgement: &Judgement) -> Self {
+        let Judgement { harm, hold, signal, traffic, .. } = judgement;
+        Self { harm: harm.is_some(), hold: hold.is_some(), signal: signal.is_some(), traffic: traffic.is_some() }
+    }
 }
 
 /// Whether a running rollout takes this version's windows.
@@ -185,4 +190,16 @@ fn endpoints(service: &Service, stable: &Name, canary: &Name) -> Arms<u32> {
         version.map_or(1, |version| u32::try_from(version.endpoints.len()).unwrap_or(u32::MAX))
     };
     Arms { stable: count(stable), canary: count(canary) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_are_tested_once_a_split_was_in_force_for_two_whole_ticks() {
+        let mut steadiness = Steadiness::default();
+        let held = [7, 7, 7, 7, 8, 8, 8, 7].map(|generation| steadiness.holds(generation));
+        assert_eq!(held, [false, false, true, true, false, false, true, false]);
+    }
 }

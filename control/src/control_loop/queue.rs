@@ -34,7 +34,7 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         for request in requests {
             match request {
-                Request::Evidence(_) => waiting.requests.retain(|older| !matches!(older, Request::Evidence(_))),
+                Request::Evidence { .. } => waiting.requests.retain(|older| !matches!(older, Request::Evidence { .. })),
                 Request::Background(_) => waiting.requests.retain(|older| !matches!(older, Request::Background(_))),
                 Request::Append(_) | Request::Rewrite(_) | Request::Close { .. } => {}
             }

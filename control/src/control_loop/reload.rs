@@ -10,7 +10,7 @@ use super::Now;
 use super::core::ControlCore;
 use super::evidence::Evidence;
 use super::served::Reply;
-use crate::command::Refused;
+use crate::command::{Refused, Reloaded};
 use crate::plane::Resolved;
 use crate::rollout::{Event, State};
 
@@ -22,30 +22,26 @@ const RETIRED: usize = 16_384;
 pub(super) struct Reloading {
     waits: usize,
     refused: Option<Refused>,
-    notes: Vec<String>,
-    reply: oneshot::Sender<Result<Vec<String>, Refused>>,
+    taken: Reloaded,
+    reply: oneshot::Sender<Result<Reloaded, Refused>>,
 }
 
 impl ControlCore {
-    pub(super) fn reload(
-        &mut self,
-        now: Now,
-        resolved: Resolved,
-        reply: oneshot::Sender<Result<Vec<String>, Refused>>,
-    ) {
+    pub(super) fn reload(&mut self, now: Now, resolved: Resolved, reply: oneshot::Sender<Result<Reloaded, Refused>>) {
         if let Err(refused) = self.may_reload(now, &resolved.configuration) {
             self.reload_failed(now, &[refused.to_string()]);
             return self.say(reply, Err(refused));
         }
-        let mut notes = self.booted.restart_needed(&resolved.configuration);
+        let needs_restart = self.booted.restart_needed(&resolved.configuration);
+        let mut taken = Reloaded { needs_restart, notes: Vec::new() };
         let number = self.reloads.keys().max().map_or(0, |last| last + 1);
-        let waits = self.take_configuration(now, resolved, number, &mut notes);
+        let waits = self.take_configuration(now, resolved, number, &mut taken.notes);
         self.last_reload_success = true;
         self.tell(now, None, "reload", "the configuration was taken over".to_owned());
         if waits == 0 {
-            return self.say(reply, Ok(notes));
+            return self.say(reply, Ok(taken));
         }
-        self.reloads.insert(number, Reloading { waits, refused: None, notes, reply });
+        self.reloads.insert(number, Reloading { waits, refused: None, taken, reply });
     }
 
     /// What is in force stays in force.
@@ -147,7 +143,7 @@ impl ControlCore {
             return;
         }
         if let Some(done) = self.reloads.remove(&number) {
-            let answer = done.refused.map_or(Ok(done.notes), Err);
+            let answer = done.refused.map_or(Ok(done.taken), Err);
             self.say(done.reply, answer);
         }
     }

@@ -44,7 +44,7 @@ impl ControlCore {
             let keys = judges.keys().copied();
             let bytes = self.saving.judges.go_on(now.elapsed, keys, |rollout| encoded(judges.get(rollout)?));
             if let Some(bytes) = bytes {
-                self.link.save_evidence(bytes);
+                self.link.save_evidence(bytes, now.wall);
             }
         }
         let keys = self.services.keys().map(Name::as_str);

@@ -7,15 +7,16 @@ use config::Name;
 use meter::LatencyCounts;
 use tokio::sync::oneshot;
 
+use super::estimates::Estimates;
 use super::figures::Figures;
 use super::judged::Judged;
 use super::known::Known;
-use super::looking::Steadiness;
+use super::looking::{Calls, Steadiness, exhibit};
 use crate::command::Refused;
 use crate::metrics::VersionCounts;
 use crate::plane::DataPlane;
 use crate::rollout::Release;
-use crate::view::{RolloutView, ServiceView, StepEstimate};
+use crate::view::{RolloutView, ServiceView};
 
 /// One service.
 #[derive(Debug)]
@@ -27,9 +28,9 @@ pub(super) struct Served {
     pub(super) known: Known,
     pub(super) steadiness: Steadiness,
     /// How long verdicts take, for people.
-    pub(super) estimates: Vec<StepEstimate>,
-    /// For so many seconds more.
-    pub(super) estimated_for: u64,
+    pub(super) estimates: Estimates,
+    /// What was to be heard of at the last tick.
+    pub(super) calls: Calls,
     /// Who waits for which revision.
     pub(super) waiting: Vec<(u64, Reply)>,
     pub(super) figures: HashMap<Name, Figures>,
@@ -57,8 +58,8 @@ impl Served {
             judged: None,
             known,
             steadiness: Steadiness::default(),
-            estimates: Vec::new(),
-            estimated_for: 0,
+            estimates: Estimates::in_turn(),
+            calls: Calls::default(),
             waiting: Vec::new(),
             figures: HashMap::new(),
             counts: BTreeMap::new(),
@@ -88,6 +89,15 @@ impl Served {
             plane.tally(&service.name, &version.name, &mut |tally| {
                 self.counts.insert(version.name.to_string(), Arc::new(VersionCounts::of(tally)));
             });
+        }
+    }
+
+    /// Tells the tests of the running rollout something, and shows at once what they say after it: whoever asked for it
+    /// is answered with that.
+    pub(super) fn tell_judge(&mut self, tell: impl FnOnce(&mut Judged)) {
+        if let Some(judged) = &mut self.judged {
+            tell(judged);
+            self.release.show(&judged.judge().judgement(), Some(exhibit(judged.judge())));
         }
     }
 

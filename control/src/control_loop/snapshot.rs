@@ -72,10 +72,10 @@ pub(super) fn view_of(core: &ControlCore, now: Now, name: &Name) -> Option<Servi
     let mut rollout = release.rollout_view(&core.moment(now));
     let estimates = match &mut rollout {
         Some(running) if !running.phase.has_ended() => {
-            running.estimates.clone_from(&served.estimates);
+            served.estimates.shown().clone_into(&mut running.estimates);
             Vec::new()
         }
-        Some(_) | None => served.estimates.clone(),
+        Some(_) | None => served.estimates.shown().to_vec(),
     };
     let canary = state.running().map(|rollout| &rollout.canary).or(state.canary.as_ref().map(|(canary, _)| canary));
     let weight = canary.map_or(Weight::ZERO, |canary| state.weight_of(canary));
@@ -102,6 +102,9 @@ fn warnings_now(core: &ControlCore, served: &Served, service: &Service) -> Vec<S
     let mut warnings = Vec::new();
     if let Some(problem) = core.link.problem() {
         warnings.push(format!("the journal cannot be written, so no step forward is taken: {problem}"));
+    }
+    if let Some(unsaved) = core.link.unsaved().filter(|_| served.judged.is_some()) {
+        warnings.push(unsaved);
     }
     let plan = served.release.state().running().map_or(&service.plan, |rollout| &rollout.plan);
     if plan.gates.is_empty() {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::command::{Action, Refused};
+use crate::command::{Action, Refused, Reloaded};
 use crate::plane::{EndpointState, Split};
 use crate::view::{Phase, RolloutView, ServiceView};
 
@@ -109,7 +109,7 @@ impl Running {
         })
     }
 
-    fn reload(&self, text: &str) -> Result<Vec<String>, Refused> {
+    fn reload(&self, text: &str) -> Result<Reloaded, Refused> {
         self.ask(|reply| Command::Reload { resolved: resolved(text), reply })
     }
 
@@ -314,10 +314,21 @@ fn what_needs_a_restart_is_measured_against_what_the_process_began_with() {
     let running = Running::start(directory.path());
     let elsewhere = format!("{TWO_VERSIONS}\nstate: /elsewhere");
     for _ in 0..2 {
-        let notes = running.reload(&elsewhere).unwrap();
-        assert!(notes.iter().any(|note| note.contains("/elsewhere")), "{notes:?}");
+        let taken = running.reload(&elsewhere).unwrap();
+        assert!(taken.needs_restart.iter().any(|what| what.contains("/elsewhere")), "{taken:?}");
     }
-    assert_eq!(running.reload(TWO_VERSIONS).unwrap(), Vec::<String>::new());
+    assert_eq!(running.reload(TWO_VERSIONS).unwrap(), Reloaded::default());
+    running.stop();
+}
+
+#[test]
+fn a_rollout_that_keeps_its_plan_over_a_reload_is_noted_and_needs_no_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    running.start_rollout(None).unwrap();
+    let planned = TWO_VERSIONS.replace("stable: v1,", "stable: v1, plan: { steps: [{ weight: 2%, hold: 1m }] },");
+    let notes = vec!["shop: the running rollout of v2 keeps the plan it began with".to_owned()];
+    assert_eq!(running.reload(&planned).unwrap(), Reloaded { needs_restart: Vec::new(), notes });
     running.stop();
 }
 
@@ -326,8 +337,8 @@ fn a_reload_raises_a_weight_once_it_is_on_disk_and_names_what_needs_a_restart() 
     let directory = tempfile::tempdir().unwrap();
     let running = Running::start(directory.path());
     let raised = TWO_VERSIONS.replace("stable: v1,", "stable: v1, canary: v2, weight: 10%,") + "\nstate: /elsewhere";
-    let notes = running.reload(&raised).unwrap();
-    assert!(notes.iter().any(|note| note.contains("/elsewhere")), "{notes:?}");
+    let taken = running.reload(&raised).unwrap();
+    assert!(taken.needs_restart.iter().any(|what| what.contains("/elsewhere")), "{taken:?}");
     assert_eq!(running.split().canary, canary(1_000));
     let written = std::fs::read_to_string(directory.path().join("journal")).unwrap();
     assert!(written.lines().last().is_some_and(|line| line.contains(r#""canary":{"version":"v2","weight":1000}"#)));
