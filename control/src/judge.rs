@@ -4,7 +4,9 @@
 //! [`Judgement`] is the state machine's business.
 
 pub mod background;
+mod baseline;
 mod counting;
+mod establish;
 mod estimate;
 mod evidence;
 mod family;
@@ -26,17 +28,18 @@ use serde::{Deserialize, Serialize};
 
 pub use self::background::Background;
 use self::background::{Bursts, REFRESH_SECONDS};
+use self::baseline::BaselineCheck;
 pub use self::estimate::forecast;
 use self::estimate::{Outlook, USUAL_SPREAD};
 pub use self::evidence::TestEvidence;
 use self::family::Family;
 use self::measure::{Lens, Measure, Now, SERVICE, population_of};
-use self::record::{Established, Record};
+use self::record::Record;
 use self::saved::Saved;
-use self::settings::{Rule, Settings};
+use self::settings::{Baseline, Rule, Settings};
 use self::sightings::Sighting;
 use self::traffic::TrafficCheck;
-use crate::statistics::Batch;
+use crate::statistics::{Batch, Batcher};
 use crate::view::{Arms, Dispersion, Role};
 
 /// The name under which the breaker is shown.
@@ -56,13 +59,17 @@ const ESTIMATE_AT: u64 = 5;
 /// The tests of one rollout and all that they remember. Its serialised form is what survives a restart.
 ///
 /// Reading it from JSON fails where it is of another version or damaged; there is no state half restored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Saved", into = "Saved")]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(into = "Saved")]
 pub struct Judge {
     settings: Settings,
     family: Family,
     measure: Measure,
     traffic: TrafficCheck,
+    /// Where the baseline is another version.
+    baseline: Option<BaselineCheck>,
+    /// The breaker compares with all of stable. What it gathers where the gates compare with somebody else.
+    beside: Option<Batcher>,
     record: Record,
     background: Background,
     /// What the background says of bursts, up to the last full second.
@@ -74,7 +81,7 @@ pub struct Judge {
 pub struct Trial<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// The version that the canary is compared with, for the sentences.
+    /// The stable version, for the sentences. Whom the canary is compared with is in the plan.
     pub stable: &'a str,
     /// The version under test, for the sentences.
     pub canary: &'a str,
@@ -144,10 +151,12 @@ pub struct Judgement {
     pub hold: Option<String>,
     /// A gate whose role is to signal established harm: pause and ask. Until [`Judge::acknowledge`].
     pub signal: Option<Harm>,
-    /// Requests were lost, or are not drawn as the split says: what is measured cannot be trusted. In a sentence.
+    /// Requests were lost or are not drawn as the split says, or the version in stable's place is worse than stable: what
+    /// is measured cannot be trusted. In a sentence.
     /// Until [`Judge::acknowledge`].
     pub traffic: Option<String>,
-    /// Every gate passes: harm of its margin's size is ruled out since the step began.
+    /// Every gate passes: harm of its margin's size is ruled out since the step began. Signals without data are not
+    /// waited for.
     pub proven: bool,
     /// The family's evidence is at 10 or above: no step forward.
     pub suspicion: bool,
@@ -157,7 +166,7 @@ pub struct Judgement {
     pub failed: Arms<u64>,
     /// Judged first attempts since the present step began.
     pub step_requests: Arms<u64>,
-    /// Whether a batch closed in the last 30 s.
+    /// Whether a batch closed in the last 30 s, of the service and of every path that a guardrail judges.
     pub has_data: bool,
 }
 
@@ -180,6 +189,8 @@ impl Judge {
             family: Family::new(&settings),
             measure: Measure::new(&settings),
             traffic: TrafficCheck::default(),
+            baseline: BaselineCheck::new(&settings, 0),
+            beside: (settings.baseline != Baseline::Stable).then(Batcher::default),
             record: Record::new(&settings),
             bursts: background.bursts(),
             background,
@@ -195,6 +206,9 @@ impl Judge {
         if self.record.turn_to(tick.second) {
             self.family.end_block();
             self.measure.end_second();
+            if let Some(check) = &mut self.baseline {
+                check.end_block();
+            }
             if self.record.step_seconds() % REFRESH_SECONDS == ESTIMATE_AT {
                 self.estimate();
             }
@@ -202,6 +216,7 @@ impl Judge {
         self.record.count(tick);
         let proves = self.record.unproven_for(self.settings.warmup_seconds) == Some(0);
         let now = Now { seconds: self.record.seconds, warm: self.is_warm(), proves };
+        self.look_at_stable(tick);
         for population in 0..self.measure.populations() {
             let Self { measure, settings, background, .. } = self;
             if let Some(batch) = measure.gather(settings, population, tick, background, now) {
@@ -212,6 +227,20 @@ impl Judge {
         // Last: nothing is judged by what it had a part in.
         self.measure.observe();
         self.background.add(tick.stable);
+    }
+
+    /// Where the gates compare the canary with somebody else: is it worse than all of stable, is that one?
+    fn look_at_stable(&mut self, tick: &Tick<'_>) {
+        let temper = self.bursts.temper(self.record.size());
+        if let Some(check) = &mut self.baseline {
+            check.add(&self.settings, tick, temper, self.record.seconds);
+        }
+        let requests = Arms { stable: tick.stable.requests(), canary: tick.canary.requests() };
+        let bad = Arms { stable: tick.stable.bad(), canary: tick.canary.bad() };
+        let batch = self.beside.as_mut().and_then(|batcher| batcher.push(Batch { requests, bad }));
+        if let Some(batch) = batch {
+            self.judge_breaker(&batch);
+        }
     }
 
     /// What is known of stable traffic: for the next rollout, or while none runs.
@@ -233,9 +262,9 @@ impl Judge {
         self.record.dry_rollbacks = self.record.dry_rollbacks.saturating_add(u64::from(harmed));
         self.record.signalled = None;
         self.record.bad_run = Default::default();
-        self.record.gates.iter_mut().for_each(|gate| gate.rises = Default::default());
+        self.record.rise_anew(&self.settings, None);
         self.family = Family::new(&self.settings);
-        self.traffic = TrafficCheck::default();
+        self.trust_anew();
     }
 
     /// How often [`begin_anew`](Self::begin_anew) followed established harm: in a dry run, how often the canary would
@@ -245,17 +274,26 @@ impl Judge {
         self.record.dry_rollbacks
     }
 
-    /// A person has seen what was signalled (a signal gate, the traffic check) and goes on: those tests begin anew,
+    /// A person has seen what was signalled (a signal gate, the checks of the traffic and of the baseline) and goes on:
+    /// those tests begin anew,
     /// and their alpha is spent again.
     pub fn acknowledge(&mut self) {
         self.family.begin_anew(&self.settings, Role::Signal);
-        self.traffic = TrafficCheck::default();
+        self.trust_anew();
         self.record.signalled = None;
-        for (gate, record) in self.settings.gates.iter().zip(&mut self.record.gates) {
-            if gate.role == Role::Signal {
-                record.rises = Default::default();
-            }
-        }
+        self.record.rise_anew(&self.settings, Some(Role::Signal));
+    }
+
+    fn trust_anew(&mut self) {
+        self.traffic = TrafficCheck::default();
+        self.baseline = BaselineCheck::new(&self.settings, self.record.seconds);
+    }
+
+    /// The judge goes on in another process. As after [`new_step`](Self::new_step) nothing is proven for 15 s, in which
+    /// only fast answers are there to be judged; but what was proven and staked stays.
+    pub fn settle(&mut self) {
+        self.record.settle();
+        self.measure.prove_nothing();
     }
 
     /// The canary got more endpoints: its new ones are cold, so its latencies are not judged for another warm-up.
@@ -266,7 +304,7 @@ impl Judge {
         }
     }
 
-    /// The canary's weight changed, a step began, or the rollout goes on after a pause or a restart: closes the batch,
+    /// The canary's weight changed or a step began: closes the batch,
     /// begins the proofs anew (nothing is proven in the first 15 s), and invests anew (at the end of the second, where
     /// one is under way).
     pub fn new_step(&mut self) {
@@ -274,6 +312,13 @@ impl Judge {
             if let Some(batch) = self.measure.flush(population, self.record.seconds) {
                 self.judge(population, &batch);
             }
+        }
+        let beside = self.beside.as_mut().and_then(Batcher::flush).filter(|batch| batch.requests != Arms::default());
+        if let Some(batch) = beside {
+            self.judge_breaker(&batch);
+        }
+        if let Some(check) = &mut self.baseline {
+            check.begin_step();
         }
         // Where nothing was judged since the last start there is nothing to start anew from, and the cash is kept.
         if self.record.judged_in_step {
@@ -308,57 +353,15 @@ impl Judge {
             mine.rises.observe(record.seconds, (batch, counted), latencies, family.reading(place));
         }
         record.judged_in_step = true;
-        if population == SERVICE {
-            family.add_to_breaker(batch, temper);
-            record.run_on(Sighting::of(batch));
-        }
         measure.close(settings, population);
+        let is_of_breaker = population == SERVICE && self.beside.is_none();
+        if is_of_breaker {
+            self.add_to_breaker(batch);
+        }
         self.establish(population);
-        if population == SERVICE {
+        if is_of_breaker {
             self.family.end_batch();
         }
-    }
-
-    /// What was established by the batch that was just judged stays.
-    fn establish(&mut self, population: usize) {
-        if self.record.established.is_none() {
-            let broken = if population == SERVICE { self.broken() } else { None };
-            self.record.established = broken.or_else(|| self.harmful(Role::Guardrail));
-        }
-        if self.record.signalled.is_none() {
-            self.record.signalled = self.harmful(Role::Signal);
-        }
-    }
-
-    /// What the breaker says.
-    fn broken(&self) -> Option<Established> {
-        let log_evidence = self.family.breaker().log_evidence();
-        let fires = log_evidence >= self.breaker_threshold()
-            && self.record.bad_run.seen.events.canary >= BREAKER_MIN_EVENTS
-            && self.record.is_widespread();
-        fires.then(|| Established {
-            gate: None,
-            log_evidence,
-            explain: self.words().broken(self.record.bad_run.seen, log_evidence),
-        })
-    }
-
-    /// What a family of gates says: the gate with the largest part in its evidence speaks for it.
-    fn harmful(&self, role: Role) -> Option<Established> {
-        let of_family = self.family.log_evidence(role);
-        if of_family < log(1.0 / self.settings.alpha_family()) {
-            return None;
-        }
-        let members = self.settings.gates.iter().enumerate().filter(|(_, gate)| gate.role == role);
-        let part = |place: usize| {
-            let reading = self.family.reading(place);
-            reading.log_share + reading.harm
-        };
-        let (gate, _) = members.max_by(|(a, _), (b, _)| part(*a).total_cmp(&part(*b)))?;
-        let since = self.record.gates[gate].rises.harm.since;
-        let seconds = self.record.seconds_since(since);
-        let explain = self.words().harm(self.risen(gate), seconds, of_family, self.background.is_measured());
-        Some(Established { gate: Some(gate), log_evidence: self.family.reading(gate).harm, explain })
     }
 
     /// Looks how long verdicts will take at the traffic of the present step.
@@ -392,10 +395,6 @@ impl Judge {
             estimate.pass_s = estimate.pass_s.map(|seconds| seconds * left.clamp(0.0, 1.0));
             self.record.gates[place].estimate = Some(estimate);
         }
-    }
-
-    fn breaker_threshold(&self) -> f64 {
-        log(1.0 / self.settings.alpha_breaker())
     }
 }
 

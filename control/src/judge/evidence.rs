@@ -3,13 +3,14 @@
 use libm::log;
 use serde::Serialize;
 
-use super::{BREAKER, Judge};
+use super::{BREAKER, Judge, baseline};
 use crate::view::Role;
 
 /// What one test says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TestEvidence {
-    /// `family/guardrails` and `family/signals` are the two families, `breaker` and `traffic` are always on; a gate's name stands for
+    /// `family/guardrails` and `family/signals` are the two families, `breaker` and `traffic` are always on, `baseline` where
+    /// that is another version; a gate's name stands for
     /// its test of harm, `NAME/limit` for its limit alone, whatever stable does, and `NAME/proof` for what rules harm
     /// out.
     pub test: String,
@@ -40,6 +41,9 @@ impl Judge {
             }
             let proof = self.family.proven(place).log_evidence;
             tests.push(of(format!("{}/proof", gate.name), proof, log(1.0 / self.settings.beta)));
+        }
+        if let Some(check) = &self.baseline {
+            tests.push(of(baseline::NAME.to_owned(), check.log_evidence(), baseline::threshold(&self.settings)));
         }
         if let Some(traffic) = self.traffic.view(&self.settings) {
             tests.push(of(traffic.name, traffic.log_evidence.unwrap_or(0.0), traffic.threshold));

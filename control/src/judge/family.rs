@@ -22,7 +22,7 @@ use crate::statistics::{Batch, Breaker, INVEST_AT_STEP, INVEST_LATER, Mixture, W
 use crate::view::Role;
 
 /// After so many blocks some cash is staked anew.
-const BLOCKS_TO_LATE_EPOCH: u64 = 10;
+pub(super) const BLOCKS_TO_LATE_EPOCH: u64 = 10;
 
 /// Every test of a rollout that can find harm or rule it out.
 #[derive(Debug, Clone, PartialEq)]

@@ -255,6 +255,11 @@ impl Measure {
         }
     }
 
+    /// What follows is no proof: nor are the open batches, which it is added to.
+    pub(super) fn prove_nothing(&mut self) {
+        self.populations.iter_mut().for_each(|population| population.proves = false);
+    }
+
     /// The canary is cold again: latencies of open batches are not compared, and nothing is proven by them.
     pub(super) fn cool(&mut self, settings: &Settings) {
         for population in &mut self.populations {

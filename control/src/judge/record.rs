@@ -8,7 +8,7 @@ use super::second::Latest;
 use super::settings::{GateSetting, Settings};
 use super::sightings::{BadRun, Rises, Sighting, add};
 use super::{FRESH_SECONDS, PATIENCE_SECONDS, Tick};
-use crate::view::{Arms, GateEstimate};
+use crate::view::{Arms, GateEstimate, Role};
 
 /// Counts, moments and what was established. Moments are seconds in which there was a tick, counted from the first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub(super) struct Record {
     pub(super) seconds: u64,
     /// When the present step began.
     step_at: u64,
+    /// When the process last began, where that is later.
+    settled_at: u64,
     /// When the canary had its first traffic, or was last found cold.
     cold_at: Option<u64>,
     /// Everything since the rollout began.
@@ -78,6 +80,7 @@ impl Record {
             second: Latest::default(),
             seconds: 0,
             step_at: 0,
+            settled_at: 0,
             cold_at: None,
             total: Sighting::default(),
             step_requests: Arms::default(),
@@ -143,6 +146,25 @@ impl Record {
         }
     }
 
+    /// The process began anew: requests that were in flight are lost to it.
+    pub(super) const fn settle(&mut self) {
+        self.settled_at = self.seconds;
+    }
+
+    /// Whether the process began later than the step.
+    pub(super) const fn has_settled_in_step(&self) -> bool {
+        self.settled_at > self.step_at
+    }
+
+    /// The tests of these roles begin anew: what was seen before is none of theirs.
+    pub(super) fn rise_anew(&mut self, settings: &Settings, role: Option<Role>) {
+        for (record, gate) in self.gates.iter_mut().zip(&settings.gates) {
+            if role.is_none_or(|role| role == gate.role) {
+                record.rises = Rises::from_second(self.seconds, gate.rule.has_limit());
+            }
+        }
+    }
+
     /// The canary has endpoints that had no traffic yet.
     pub(super) fn cool(&mut self) {
         if self.cold_at.is_some() {
@@ -160,7 +182,8 @@ impl Record {
     /// until it has been exposed like this for longer than an answer may take, as before only the fast ones have ended.
     /// The second in which it was exposed began before that.
     pub(super) fn unproven_for(&self, warmup_seconds: u64) -> Option<u64> {
-        let exposed_for = self.seconds.saturating_sub(self.step_at.max(self.cold_at?));
+        let exposed_at = self.step_at.max(self.settled_at).max(self.cold_at?);
+        let exposed_for = self.seconds.saturating_sub(exposed_at);
         let patience = (PATIENCE_SECONDS + 1).saturating_sub(exposed_for);
         Some(self.cold_for(warmup_seconds)?.max(patience))
     }

@@ -1,48 +1,53 @@
 //! The form in which a judge survives a restart.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::Judge;
 use super::background::Background;
+use super::baseline::{BaselineCheck, SavedBaseline};
 use super::family::{Family, SavedFamily};
 use super::measure::Measure;
 use super::record::Record;
-use super::settings::Settings;
+use super::settings::{Baseline, Settings};
 use super::traffic::{SavedTraffic, TrafficCheck};
+use crate::statistics::Batcher;
 use crate::statistics::mixture::Misfit;
 
 /// Grows whenever a state of before would be read wrongly.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// A [`Judge`] without what its settings already say.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Saved {
-    // First, so that a state of another version is told as that, whatever else it lacks.
-    version: OfVersion,
+    version: u32,
     settings: Settings,
     family: SavedFamily,
     measure: Measure,
     traffic: SavedTraffic,
+    baseline: Option<SavedBaseline>,
+    beside: Option<Batcher>,
     record: Record,
     background: Background,
 }
 
-/// The version that a state was saved by.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
-struct OfVersion;
-
-impl From<OfVersion> for u32 {
-    fn from(_: OfVersion) -> Self {
-        VERSION
-    }
+/// What is looked at first: a state of another version has another form, too.
+#[derive(Debug, Deserialize)]
+struct OfVersion {
+    version: u32,
 }
 
-impl TryFrom<u32> for OfVersion {
-    type Error = Unusable;
-
-    fn try_from(version: u32) -> Result<Self, Unusable> {
-        if version == VERSION { Ok(Self) } else { Err(Unusable::Version(version)) }
+impl<'de> Deserialize<'de> for Judge {
+    /// The version comes first, wherever it stands.
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let state = Value::deserialize(from)?;
+        let OfVersion { version } = OfVersion::deserialize(&state).map_err(D::Error::custom)?;
+        if version != VERSION {
+            return Err(D::Error::custom(Unusable::Version(version)));
+        }
+        let saved: Saved = serde_json::from_value(state).map_err(D::Error::custom)?;
+        Self::try_from(saved).map_err(D::Error::custom)
     }
 }
 
@@ -50,7 +55,7 @@ impl TryFrom<u32> for OfVersion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unusable {
     /// Of a Tidegate that judged otherwise.
-    #[error("the state of the gates is of version {0}, this Tidegate reads version {VERSION}")]
+    #[error("the state of the gates was made by another Tidegate (state {0}, this reads {VERSION})")]
     Version(u32),
     /// Not of the gates it says it is of.
     #[error("the state of the gates does not fit the gates it was saved with")]
@@ -65,9 +70,10 @@ impl From<Misfit> for Unusable {
 
 impl From<Judge> for Saved {
     fn from(judge: Judge) -> Self {
-        let Judge { settings, family, measure, traffic, record, background, bursts: _ } = judge;
+        let Judge { settings, family, measure, traffic, baseline, beside, record, background, bursts: _ } = judge;
         let (family, traffic) = (family.into_saved(), traffic.into_saved());
-        Self { version: OfVersion, settings, family, measure, traffic, record, background }
+        let baseline = baseline.map(BaselineCheck::into_saved);
+        Self { version: VERSION, settings, family, measure, traffic, baseline, beside, record, background }
     }
 }
 
@@ -75,12 +81,15 @@ impl TryFrom<Saved> for Judge {
     type Error = Unusable;
 
     fn try_from(saved: Saved) -> Result<Self, Unusable> {
-        let Saved { version: OfVersion, settings, family, measure, traffic, record, background } = saved;
-        if !settings.are_sound() || !measure.fits(&settings) || !record.fits(&settings) {
+        let Saved { version: _, settings, family, measure, traffic, baseline, beside, record, background } = saved;
+        let fits_beside = beside.is_some() == (settings.baseline != Baseline::Stable);
+        if !fits_beside || !settings.are_sound() || !measure.fits(&settings) || !record.fits(&settings) {
             return Err(Unusable::Misfit);
         }
         let family = Family::restored(&settings, family)?;
         let traffic = TrafficCheck::restored(traffic)?;
-        Ok(Self { bursts: background.bursts(), settings, family, measure, traffic, record, background })
+        let baseline = BaselineCheck::restored(&settings, baseline)?;
+        let bursts = background.bursts();
+        Ok(Self { settings, family, measure, traffic, baseline, beside, record, background, bursts })
     }
 }

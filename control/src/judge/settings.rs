@@ -3,6 +3,7 @@
 use config::{GateRole, GateRule, LatencyOf, PathPrefix, Plan, Tolerance};
 use serde::{Deserialize, Serialize};
 
+use crate::rollout::name_of_compared;
 use crate::view::Role;
 
 /// The part of alpha that belongs to the breaker; the family of gates has the rest.
@@ -17,9 +18,24 @@ pub(super) struct Settings {
     pub(super) warmup_seconds: u64,
     pub(super) stable: String,
     pub(super) canary: String,
+    pub(super) baseline: Baseline,
+    /// The name of whom the canary is compared with.
+    pub(super) compared: String,
     /// What gates judge by themselves. Windows count by place in this list.
     pub(super) paths: Vec<String>,
     pub(super) gates: Vec<GateSetting>,
+}
+
+/// Whom the canary is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Baseline {
+    /// All of stable.
+    Stable,
+    /// A part of it.
+    Slice,
+    /// Another version.
+    Version,
 }
 
 /// One gate of the plan.
@@ -140,6 +156,11 @@ impl Kind {
 }
 
 impl Rule {
+    /// Whether it has a limit, whatever stable does.
+    pub(super) fn has_limit(&self) -> bool {
+        self.kind() == Kind::Limit
+    }
+
     const fn kind(&self) -> Kind {
         match self {
             Self::Errors { .. } => Kind::Errors,
@@ -182,6 +203,12 @@ impl Settings {
             warmup_seconds: plan.warmup.as_secs() + u64::from(plan.warmup.subsec_nanos() > 0),
             stable: stable.to_owned(),
             canary: canary.to_owned(),
+            baseline: match plan.baseline {
+                config::Baseline::Stable => Baseline::Stable,
+                config::Baseline::Equal => Baseline::Slice,
+                config::Baseline::Version(_) => Baseline::Version,
+            },
+            compared: name_of_compared(plan, stable),
             gates: plan.gates.iter().map(gate).collect(),
             paths: paths.iter().map(|path| path.as_str().to_owned()).collect(),
         }
@@ -264,6 +291,8 @@ mod tests {
             warmup_seconds: 30,
             stable: String::new(),
             canary: String::new(),
+            baseline: Baseline::Stable,
+            compared: String::new(),
             paths: Vec::new(),
             gates: gates.iter().map(gate).collect(),
         }

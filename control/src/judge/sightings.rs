@@ -79,8 +79,13 @@ impl From<(f64, u64, Sighting)> for Rise {
 }
 
 impl Rise {
+    /// Of evidence that begins in this second.
+    pub(super) fn from_second(second: u64) -> Self {
+        Self { since: second, ..Self::default() }
+    }
+
     /// A batch was judged, and the evidence is now this. Says whether it is above its lowest.
-    fn observe(&mut self, second: u64, batch: Sighting, log_evidence: f64) -> bool {
+    pub(super) fn observe(&mut self, second: u64, batch: Sighting, log_evidence: f64) -> bool {
         let rises = log_evidence > self.lowest;
         if rises {
             self.seen.merge(batch);
@@ -91,7 +96,7 @@ impl Rise {
     }
 
     /// Whether it is a number in every part.
-    fn is_sound(&self) -> bool {
+    pub(super) fn is_sound(&self) -> bool {
         self.lowest.is_finite()
     }
 }
@@ -149,6 +154,12 @@ impl RisenLatencies {
 }
 
 impl Rises {
+    /// Of tests that begin in this second. What was seen before is none of theirs.
+    pub(super) fn from_second(second: u64, has_limit: bool) -> Self {
+        let rise = Rise::from_second(second);
+        Self { harm: rise, over_limit: has_limit.then_some(rise), latencies: None }
+    }
+
     /// A batch was judged, in which the gate counted this, with these latencies where it compares any, and its evidence
     /// is now this.
     pub(super) fn observe(

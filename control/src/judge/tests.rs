@@ -1,5 +1,6 @@
 mod baselines;
 pub(super) mod clients;
+mod going_on;
 mod golden;
 mod latency;
 mod proof;
@@ -8,6 +9,7 @@ mod seconds;
 mod sentences;
 mod signals;
 mod simulation;
+mod unfit;
 
 use std::time::Duration;
 

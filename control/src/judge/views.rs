@@ -4,12 +4,12 @@ use libm::log;
 
 use super::family::Reading;
 use super::measure::{Lens, SERVICE, population_of};
-use super::record::GateRecord;
+use super::record::{Established, GateRecord};
 use super::settings::GateSetting;
 use super::sightings::Sighting;
 use super::words::{Compared, LookAt, ProofWaits, Told, Words};
 use super::{BREAKER, Harm, Judge, Judgement, Rule, SUSPICION};
-use crate::view::{Dispersion, GateView, Role, Verdict};
+use crate::view::{Arms, Dispersion, GateView, Role, Verdict};
 
 /// A gate with what its tests say.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ impl Judge {
             harm: record.established.as_ref().map(|harm| self.harm_of(harm.gate, &harm.explain)),
             hold: self.shown().find(|shown| self.is_over_limit_too(*shown)).map(|shown| self.over_limit_too(shown)),
             signal: record.signalled.as_ref().map(|harm| self.harm_of(harm.gate, &harm.explain)),
-            traffic: self.traffic.found().map(str::to_owned),
+            traffic: self.mistrust(),
             proven: self.is_proven(),
             suspicion: record.established.is_some() || self.family.log_evidence(Role::Guardrail) >= log(SUSPICION),
             requests: record.total.requests,
@@ -39,12 +39,13 @@ impl Judge {
         }
     }
 
-    /// The gates as users see them. The breaker is among them once it fired; the traffic check once it has anything to
-    /// go by.
+    /// The gates as users see them. The breaker is among them once it fired, the baseline once it was found worse than
+    /// stable, the traffic check once it has anything to go by.
     #[must_use]
     pub fn gates(&self) -> Vec<GateView> {
         let mut gates: Vec<GateView> = self.shown().map(|shown| self.view(shown)).collect();
         gates.extend(self.breaker_view());
+        gates.extend(self.baseline.as_ref().and_then(|check| check.view(&self.settings)));
         gates.extend(self.traffic.view(&self.settings));
         gates
     }
@@ -54,6 +55,17 @@ impl Judge {
     pub fn dispersion(&self) -> Option<Dispersion> {
         let [errors, latency] = self.bursts.phi();
         self.background.is_measured().then_some(Dispersion { errors, latency })
+    }
+
+    /// Why what is measured cannot be trusted.
+    fn mistrust(&self) -> Option<String> {
+        let found: Vec<&str> = self.unfit_baseline().into_iter().chain(self.traffic.found()).collect();
+        (!found.is_empty()).then(|| found.join("; "))
+    }
+
+    /// That the version in stable's place is worse than stable.
+    fn unfit_baseline(&self) -> Option<&str> {
+        self.baseline.as_ref()?.found()
     }
 
     fn breaker_view(&self) -> Option<GateView> {
@@ -77,7 +89,9 @@ impl Judge {
         let Shown { place, gate, reading, record } = shown;
         let verdict = self.verdict(shown);
         let was_fed = record.counts.requests.canary > 0 || record.counts.requests.stable > 0;
-        let log_evidence = was_fed.then_some(reading.harm);
+        // Where it failed, the figures are those of then, as its sentence is.
+        let harm = self.failed(place).map_or(reading.harm, |harm| harm.log_evidence);
+        let log_evidence = was_fed.then_some(harm);
         let way = log_evidence.map_or(0.0, |nats| (nats / reading.threshold).clamp(0.0, 1.0));
         let proven = self.family.proven(place);
         let proof = (proven.log_evidence / log(1.0 / self.settings.beta)).clamp(0.0, 1.0);
@@ -109,21 +123,20 @@ impl Judge {
         let suspected = |nats: f64| nats >= log(SUSPICION);
         let over_limit = reading.over_limit.is_some_and(suspected) || self.is_over_limit_too(shown);
         let doubted = suspected(reading.harm) || over_limit;
-        if proven && !doubted { Verdict::Pass } else { Verdict::Inconclusive }
+        if proven && !doubted && self.unfit_baseline().is_none() { Verdict::Pass } else { Verdict::Inconclusive }
     }
 
-    /// The sentence with which a gate failed, as a guardrail or as a signal.
-    fn failed(&self, place: usize) -> Option<&str> {
+    /// How a gate failed, as a guardrail or as a signal.
+    fn failed(&self, place: usize) -> Option<&Established> {
         let harms = [&self.record.established, &self.record.signalled];
-        let harm = harms.into_iter().flatten().find(|harm| harm.gate == Some(place))?;
-        Some(&harm.explain)
+        harms.into_iter().flatten().find(|harm| harm.gate == Some(place))
     }
 
     fn explain(&self, shown: Shown<'_>, verdict: Verdict) -> String {
         let Shown { place, gate, reading, record } = shown;
         let words = self.words();
         match verdict {
-            Verdict::Fail => self.failed(place).unwrap_or_default().to_owned(),
+            Verdict::Fail => self.failed(place).map(|harm| harm.explain.clone()).unwrap_or_default(),
             Verdict::NoData => {
                 let population = self.measure.population(population_of(gate));
                 words.no_data(gate, population.unseen_for(self.record.seconds), population.open())
@@ -133,6 +146,7 @@ impl Judge {
             Verdict::Inconclusive if reading.harm >= log(SUSPICION) => {
                 words.suspicion(self.risen(place), self.record.seconds_since(record.rises.harm.since))
             }
+            Verdict::Inconclusive if self.unfit_baseline().is_some() => words.no_standard(self.told(shown)),
             Verdict::Inconclusive => {
                 self.waits(shown).unwrap_or_else(|| words.well(self.told(shown), self.proof_waits()))
             }
@@ -157,6 +171,7 @@ impl Judge {
         match (cold_for, unproven_for) {
             (_, 0) => None,
             (cold_for, unproven_for) if cold_for == unproven_for => Some(ProofWaits::WarmUp { seconds: cold_for }),
+            (_, _) if self.record.has_settled_in_step() => Some(ProofWaits::Restart),
             (_, _) => Some(ProofWaits::NewStep),
         }
     }
@@ -200,16 +215,25 @@ impl Judge {
         self.words().over_limit_too(told, self.record.seconds_since(rise.since))
     }
 
-    /// Every gate passes, and the breaker is quiet. Without a gate nothing is.
+    /// Every gate passes, and the breaker is quiet. A signal that has nothing to judge is not waited for; where no gate
+    /// passes nothing is proven.
     fn is_proven(&self) -> bool {
         let passes = |shown| self.verdict(shown) == Verdict::Pass;
         let quiet = self.record.established.is_none() && self.family.breaker().log_evidence() < log(SUSPICION);
-        !self.settings.gates.is_empty() && quiet && self.shown().all(passes)
+        quiet && self.shown().any(passes) && self.shown().all(|shown| passes(shown) || self.is_idle_signal(shown))
     }
 
-    /// Whether a batch closed lately: of the service, and of each path that a gate judges.
+    /// Whether it is a signal without data, now or in this step.
+    fn is_idle_signal(&self, shown: Shown<'_>) -> bool {
+        let Arms { stable, canary } = self.measure.population(population_of(shown.gate)).in_step();
+        let idle = || stable == 0 || canary == 0 || self.verdict(shown) == Verdict::NoData;
+        shown.gate.role == Role::Signal && idle()
+    }
+
+    /// Whether a batch closed lately: of the service, and of each path that a guardrail judges.
     fn has_data(&self) -> bool {
-        let populations = self.settings.gates.iter().map(population_of);
+        let guardrails = self.settings.gates.iter().filter(|gate| gate.role == Role::Guardrail);
+        let populations = guardrails.map(population_of);
         std::iter::once(SERVICE).chain(populations).all(|place| self.measure.has_data(place, self.record.seconds))
     }
 

@@ -18,7 +18,10 @@ use crate::view::Arms;
 /// Speaks of one rollout's versions by their names.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Words<'a> {
+    /// Whom the canary is compared with.
     stable: &'a str,
+    /// All of stable, whoever that is.
+    all: &'a str,
     canary: &'a str,
     paths: &'a [String],
 }
@@ -39,11 +42,14 @@ pub(super) enum ProofWaits {
     WarmUp { seconds: u64 },
     /// It has been exposed like this for less time than an answer may take.
     NewStep,
+    /// The proxy has run for less time than that.
+    Restart,
 }
 
 impl<'a> Words<'a> {
     pub(super) fn new(settings: &'a Settings) -> Self {
-        Self { stable: &settings.stable, canary: &settings.canary, paths: &settings.paths }
+        let Settings { stable, canary, compared, paths, .. } = settings;
+        Self { stable: compared, all: stable, canary, paths }
     }
 
     /// A gate established harm. It is told as it was then, however long ago that is when it is read. `is_measured` says
@@ -65,9 +71,9 @@ impl<'a> Words<'a> {
         )
     }
 
-    /// The breaker fired.
+    /// The breaker fired. It compares with all of stable.
     pub(super) fn broken(self, seen: Sighting, log_evidence: f64) -> String {
-        let Self { stable, canary, .. } = self;
+        let Self { all: stable, canary, .. } = self;
         let Sighting { requests, events } = seen;
         let of_stable = format!("{} of {}", grouped(events.stable), grouped(requests.stable));
         // "Well" is a promise: less than one failure in a hundred.
@@ -98,6 +104,28 @@ impl<'a> Words<'a> {
         )
     }
 
+    /// The baseline fails more than stable. What was seen of it is in the canary's place.
+    pub(super) fn unfit_baseline(self, seen: Sighting, seconds: u64, log_evidence: f64) -> String {
+        let Self { stable: baseline, all: stable, .. } = self;
+        let Sighting { requests, events } = seen;
+        let of = |events: u64, requests: u64| format!("{} of {}", grouped(events), grouped(requests));
+        format!(
+            "the baseline {baseline} fails {} of requests, {stable} {} ({}, {} against {}; chance of seeing this if it \
+             were no worse: {}): nothing can be compared with it; abort, or mend it and resume",
+            percent(events.canary, requests.canary),
+            percent(events.stable, requests.stable),
+            before(seconds),
+            of(events.canary, requests.canary),
+            of(events.stable, requests.stable),
+            chance(log_evidence)
+        )
+    }
+
+    /// Nothing is suspected, and nothing can pass.
+    pub(super) fn no_standard(self, told: Told<'_>) -> String {
+        format!("{}: nothing passes while the baseline {} is worse than {}", self.figures(told), self.stable, self.all)
+    }
+
     /// Evidence has gathered and does not suffice.
     pub(super) fn suspicion(self, told: Told<'_>, seconds: u64) -> String {
         format!("{}: harm is suspected, not established", self.lately(told, &span(seconds)))
@@ -113,6 +141,9 @@ impl<'a> Words<'a> {
             }
             Some(ProofWaits::NewStep) => {
                 format!("; {} is not judged for proof in the first {PATIENCE_SECONDS} s of a step", self.canary)
+            }
+            Some(ProofWaits::Restart) => {
+                format!("; {} is not judged for proof in the first {PATIENCE_SECONDS} s after a restart", self.canary)
             }
         };
         if let Some(over_limit) = self.figures_over_limit(told) {
@@ -361,7 +392,7 @@ mod tests {
             let above = Above { ratio: 1.1, points: 0.0005 };
             let rule = Rule::Errors { tolerance: above, margin: above };
             let gate = GateSetting { name: "errors".to_owned(), role: Role::Guardrail, path: None, rule };
-            Words { stable: "v1", canary: "v2", paths: &[] }.well(Told { gate: &gate, seen, compared: None }, None)
+            Words { stable: "v1", all: "v1", canary: "v2", paths: &[] }.well(Told { gate: &gate, seen, compared: None }, None)
         };
         assert_eq!(said(1), "v2 fails 1 % of requests, v1 1 %: no harm seen yet");
         assert_eq!(said(45), "v2 fails 45 % of requests, v1 1 %: worse so far, not enough evidence of harm");

@@ -12,7 +12,6 @@ use super::header::{Compared, Header, wants_totals};
 use super::lines::{Checkpoint, Counted, Line, Mark, Why};
 use super::read::{Reader, Unreadable};
 use crate::judge::{Background, Judge, Tick, Trial};
-use crate::rollout::name_of_compared;
 use crate::view::Arms;
 
 /// Why a record cannot be judged by some gates.
@@ -246,7 +245,7 @@ impl Replay {
 }
 
 fn fresh(plan: &Plan, header: &Header, background: Background) -> Judge {
-    Judge::new(Trial { plan, stable: &name_of_compared(plan, &header.stable), canary: &header.canary, background })
+    Judge::new(Trial { plan, stable: &header.stable, canary: &header.canary, background })
 }
 
 fn judge_of(state: &Value) -> Result<Judge, Impossible> {

@@ -178,7 +178,10 @@ fn a_state_of_another_version_or_of_other_gates_is_refused_in_words() {
         *saved.pointer_mut(path).unwrap() = value;
         serde_json::from_value::<Judge>(saved).unwrap_err().to_string()
     };
-    assert_eq!(refusal("/version", 1.into()), "the state of the gates is of version 1, this Tidegate reads version 3");
+    assert_eq!(
+        refusal("/version", 1.into()),
+        "the state of the gates was made by another Tidegate (state 1, this reads 4)"
+    );
     let misfit = "the state of the gates does not fit the gates it was saved with";
     assert_eq!(refusal("/settings/gates", serde_json::json!([])), misfit);
     assert_eq!(refusal("/family/wealths", serde_json::json!([])), misfit);
