@@ -154,13 +154,66 @@ impl TickLatencies {
     }
 }
 
+/// The levels of both versions in little room.
+pub(super) mod packed {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::statistics::levels::{LEVELS, LevelCounts};
+    use crate::statistics::packed::{pack_counts, unpack_counts};
+    use crate::view::Arms;
+
+    pub(in crate::judge) fn serialize<S: Serializer>(levels: &Arms<LevelCounts>, to: S) -> Result<S::Ok, S::Error> {
+        pack_counts([levels.stable, levels.canary].as_flattened()).serialize(to)
+    }
+
+    pub(in crate::judge) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arms<LevelCounts>, D::Error> {
+        let text = String::deserialize(from)?;
+        let mut levels = [[0; LEVELS]; 2];
+        unpack_counts(&text, levels.as_flattened_mut()).map_err(D::Error::custom)?;
+        let [stable, canary] = levels;
+        Ok(Arms { stable, canary })
+    }
+}
+
+/// Ascending numbers in little room: by how much each is above the one before.
+mod ascending {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::statistics::packed::{pack_counts, unpack_counts};
+
+    pub(super) fn serialize<const N: usize, S: Serializer>(numbers: &[usize; N], to: S) -> Result<S::Ok, S::Error> {
+        let mut last = 0;
+        let steps = numbers.map(|number| (number.saturating_sub(std::mem::replace(&mut last, number))) as u64);
+        pack_counts(&steps).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, const N: usize, D: Deserializer<'de>>(from: D) -> Result<[usize; N], D::Error> {
+        let mut steps = [0; N];
+        unpack_counts(&String::deserialize(from)?, &mut steps).map_err(D::Error::custom)?;
+        let mut last = 0_usize;
+        Ok(steps.map(|step| {
+            last = last.saturating_add(usize::try_from(step).unwrap_or(usize::MAX));
+            last
+        }))
+    }
+}
+
 /// Where the latencies of a gate are divided: bucket numbers, frozen while a batch is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Edges {
     /// At all quantiles: of stable, and of the canary, longer by what is tolerated; and at those that pass, longer by
     /// the margin.
-    Shape { stable: [usize; 10], canary: [usize; 10], margin: [usize; 3] },
+    Shape {
+        #[serde(with = "ascending")]
+        stable: [usize; 10],
+        #[serde(with = "ascending")]
+        canary: [usize; 10],
+        #[serde(with = "ascending")]
+        margin: [usize; 3],
+    },
     /// The same at one quantile.
     Quantile { stable: usize, canary: usize, margin: usize },
 }
@@ -197,7 +250,11 @@ pub(super) enum Counted {
     /// Requests over the limit, or failed.
     Over(Arms<u64>),
     /// Latencies by level; and the canary's beyond the edges of the margin.
-    Levels { levels: Arms<LevelCounts>, beyond_margin: [u64; 3] },
+    Levels {
+        #[serde(with = "packed")]
+        levels: Arms<LevelCounts>,
+        beyond_margin: [u64; 3],
+    },
     /// Latencies; how many were beyond the edge; and the canary's beyond the edge of the margin.
     Beyond { timed: Arms<u64>, over: Arms<u64>, beyond_margin: u64 },
 }

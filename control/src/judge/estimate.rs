@@ -110,7 +110,8 @@ pub(super) fn estimate(settings: &Settings, gate: &GateSetting, share: f64, outl
     let batch = (Batcher::MIN_TOTAL as f64 / (stable + canary)).max(1.0 / canary).max(1.0 / stable);
     let (fail, pass) = (to_fail(gate, threshold(settings, share), outlook), to_pass(gate, settings.beta, outlook));
     let waits = if gate.sight().is_some() { outlook.cold_for } else { 0.0 };
-    let known = |seconds: f64| (seconds < NEVER).then_some(seconds);
+    // To the millisecond, and that is far more than is known.
+    let known = |seconds: f64| (seconds < NEVER).then(|| (1e3 * seconds).round() / 1e3);
     GateEstimate {
         fail_s: fail.and_then(|seconds| known(seconds.max(CAPPED_SECONDS).max(batch) + waits)),
         pass_s: pass.and_then(|seconds| known(seconds.max(batch) + outlook.unproven_for)),

@@ -10,7 +10,7 @@ use super::background::{Background, REFRESH_SECONDS, Recent};
 use super::counting::{Counted, Edges, TickLatencies, Traffic};
 use super::profile::Profile;
 use super::settings::{GateSetting, Rule, Settings, Sight};
-use super::sightings::add;
+use super::sightings::{add, pair};
 use super::{FRESH_SECONDS, Tick};
 use crate::statistics::{Batch, Batcher};
 use crate::view::Arms;
@@ -37,10 +37,12 @@ pub(super) struct Population {
     /// Whether it could prove anything then.
     pub(super) proves: bool,
     /// When each version last had a request.
+    #[serde(with = "pair")]
     seen_at: Arms<Option<u64>>,
     /// When a batch last closed.
     batch_at: Option<u64>,
     /// Requests since the step began.
+    #[serde(with = "pair")]
     in_step: Arms<u64>,
 }
 
@@ -56,8 +58,10 @@ pub(super) struct Lens {
     #[serde(skip)]
     tick: TickLatencies,
     /// Of the open batch.
+    #[serde(with = "pair")]
     open: Arms<Profile>,
     /// Of the batches of the present step.
+    #[serde(with = "pair")]
     step: Arms<Profile>,
 }
 

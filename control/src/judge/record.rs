@@ -45,6 +45,7 @@ pub(super) struct Record {
 
 /// What is remembered of one gate.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(from = "SavedGate", into = "SavedGate")]
 pub(super) struct GateRecord {
     /// Everything since the rollout began.
     pub(super) counts: Sighting,
@@ -52,6 +53,21 @@ pub(super) struct GateRecord {
     pub(super) in_step: Sighting,
     pub(super) rises: Rises,
     pub(super) estimate: Option<GateEstimate>,
+}
+
+/// A [`GateRecord`] in the order of its fields: there may be many.
+type SavedGate = (Sighting, Sighting, Rises, Option<GateEstimate>);
+
+impl From<GateRecord> for SavedGate {
+    fn from(GateRecord { counts, in_step, rises, estimate }: GateRecord) -> Self {
+        (counts, in_step, rises, estimate)
+    }
+}
+
+impl From<SavedGate> for GateRecord {
+    fn from((counts, in_step, rises, estimate): SavedGate) -> Self {
+        Self { counts, in_step, rises, estimate }
+    }
 }
 
 /// Harm, as it was when it was established. It stays.

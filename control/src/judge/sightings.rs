@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counting::Counted;
+use super::counting::{Counted, packed};
 use super::family::Reading;
 use super::profile::Profile;
 use crate::statistics::levels::{LevelCounts, Moved};
@@ -101,6 +101,27 @@ impl Rise {
     }
 }
 
+/// Both versions' in little room: stable's, then the canary's.
+pub(super) mod pair {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::view::Arms;
+
+    pub(in crate::judge) fn serialize<T: Serialize, S: Serializer>(
+        Arms { stable, canary }: &Arms<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        [stable, canary].serialize(to)
+    }
+
+    pub(in crate::judge) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Arms<T>, D::Error> {
+        let [stable, canary] = Deserialize::deserialize(from)?;
+        Ok(Arms { stable, canary })
+    }
+}
+
 /// The rises of one gate.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Rises {
@@ -115,8 +136,10 @@ pub(super) struct Rises {
 /// Latencies of the time in which evidence rose.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct RisenLatencies {
+    #[serde(with = "pair")]
     pub(super) profiles: Arms<Profile>,
     /// By level, where the whole shape is judged.
+    #[serde(with = "packed")]
     levels: Arms<LevelCounts>,
 }
 

@@ -11,6 +11,8 @@ use super::packed::{pack_counts, unpack_counts};
 
 /// A latency counts for so much when it is new: whole numbers decay to the same bits everywhere.
 const UNIT: u64 = 1024;
+/// The same where latencies are remembered coarsely: more of them share a bucket, so less is lost by rounding.
+const COARSE_UNIT: u64 = 64;
 /// What is left of a count after a second, in parts of 2^32: half after 60 s, as 0.5^(1/60) = 0.988514...
 const KEPT: u64 = 4_245_635_389;
 
@@ -20,7 +22,7 @@ const _: () = assert!(LATENCY_BUCKETS.is_multiple_of(COARSE));
 
 /// A histogram of latencies in which older ones count less: half after 60 s.
 ///
-/// Counts are whole numbers of 1/1024 and round down as they decay, so what was rare and long ago is forgotten.
+/// Counts are whole numbers of 1/1024 (1/64 where it is coarse) and round down as they decay, so what was rare and long ago is forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Saved", into = "Saved")]
 pub struct Latencies {
@@ -53,6 +55,7 @@ impl Latencies {
 
     /// Adds latencies of the present second: numbers of buckets of [`LatencyCounts`], and counts.
     pub fn observe_all(&mut self, latencies: impl Iterator<Item = (usize, u64)>) {
+        let unit = self.unit();
         let Self { width, counts, sum } = self;
         for (bucket, count) in latencies {
             if counts.is_empty() {
@@ -60,7 +63,7 @@ impl Latencies {
             }
             let place = (bucket / *width).min(counts.len() - 1);
             let before = counts[place];
-            counts[place] = before.saturating_add(count.saturating_mul(UNIT));
+            counts[place] = before.saturating_add(count.saturating_mul(unit));
             *sum += u128::from(counts[place] - before);
         }
     }
@@ -81,7 +84,11 @@ impl Latencies {
     /// How many latencies are remembered, older ones counting less.
     #[must_use]
     pub fn total(&self) -> f64 {
-        self.sum as f64 / UNIT as f64
+        self.sum as f64 / self.unit() as f64
+    }
+
+    const fn unit(&self) -> u64 {
+        if self.is_coarse() { COARSE_UNIT } else { UNIT }
     }
 
     /// Whether they are remembered [coarsely](Self::coarse).
@@ -362,7 +369,7 @@ mod tests {
                 of.end_second();
             }
         }
-        assert!((coarse.total() / fine.total() - 1.0).abs() < 0.01);
+        assert!((coarse.total() / fine.total() - 1.0).abs() < 0.02);
         for (coarse, fine) in coarse.edges().into_iter().zip(fine.edges()) {
             assert!(coarse.is_multiple_of(COARSE) && (fine..=fine + COARSE).contains(&coarse), "{coarse}, {fine}");
         }

@@ -37,12 +37,9 @@ pub(in crate::judge) struct Proven {
     pub(in crate::judge) fed: bool,
 }
 
-/// What of a proof survives a restart.
+/// What of a proof survives a restart: whether it was fed, and what its tests have won and lost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct SavedProof {
-    wealths: Vec<Wealth>,
-    fed: bool,
-}
+pub(super) struct SavedProof(bool, Vec<Wealth>);
 
 impl Proof {
     pub(super) fn new(rule: &Rule) -> Self {
@@ -106,10 +103,10 @@ impl Proof {
 
     pub(super) fn saved(&self) -> SavedProof {
         let wealths = self.tests.mixtures().map(|mixture| mixture.wealth().clone()).collect();
-        SavedProof { wealths, fed: self.fed }
+        SavedProof(self.fed, wealths)
     }
 
-    pub(super) fn restore(&mut self, SavedProof { wealths, fed }: SavedProof) -> Result<(), Misfit> {
+    pub(super) fn restore(&mut self, SavedProof(fed, wealths): SavedProof) -> Result<(), Misfit> {
         let mut wealths = wealths.into_iter();
         for mixture in self.tests.mixtures_mut() {
             mixture.restore(wealths.next().ok_or(Misfit)?)?;

@@ -1,6 +1,6 @@
 //! A judge that is saved and read again is the same judge.
 
-use super::clients::{Answers, Rollout};
+use super::clients::{Answers, Clients, Rollout};
 use super::*;
 
 fn every_rule() -> [GateRule; 5] {
@@ -136,25 +136,20 @@ fn the_saved_state_of_gates_on_sixteen_paths_takes_less_than_64_kib() {
         }
     }
     let mut judge = Judge::new(Trial::of(&plan, "v1", "v2"));
-    let mut random = fastrand::Rng::with_seed(1);
-    // Latencies all over three orders of magnitude and a half.
+    let mut clients = Clients::new(1);
     let mut draw = |requests: u64| {
-        let mut window = window(requests, requests / 100);
+        let mut window = clients.ask(requests, Answers { failing: 0.02, ..Answers::WELL });
+        let random = &mut clients.random;
         window.endpoints = std::array::from_fn(|_| meter::GroupCounts {
             requests: requests / 16,
             bad: random.u64(..3),
             timed: requests / 16,
-            over: [random.u64(..requests / 16), random.u64(..5)],
+            over: [random.u64(..requests / 16), random.u64(..3)],
         });
         window.groups = window.endpoints;
         window.paths.resize_with(16, meter::PathTally::default);
-        for _ in 0..requests {
-            let us = 10f64.powf(3.0 + 3.5 * random.f64()) as u64;
-            window.latency_good.record_us(us);
-            for path in &mut window.paths {
-                path.judged[Class::Success as usize] += 1;
-                path.latency_good.record_us(us);
-            }
+        for path in &mut window.paths {
+            (path.judged, path.latency_good) = (window.judged, window.latency_good.clone());
         }
         window
     };

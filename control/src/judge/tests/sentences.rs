@@ -129,6 +129,45 @@ fn a_limit_that_both_break_is_told_as_a_hold() {
 }
 
 #[test]
+fn a_limit_that_stable_keeps_is_no_reason_to_look_elsewhere() {
+    let mut judge = judge_of(&[error_limit(0.05)]);
+    // Too little traffic of stable's to establish that the canary is worse.
+    for second in 0..200 {
+        judge.tick(&Tick::of(second, &window(200, 9), &window(1_000, 65)));
+        if judge.judgement().hold.is_some() {
+            break;
+        }
+    }
+    expect!["v2 fails 6.5 % of requests (the limit is 5 %), v1 4.5 % (in the last 4 s, 260 of 4 000 against 36 of 800): v2 is over the limit, but it is not established that it is worse than v1, so it is not taken back"].assert_eq(&judge.judgement().hold.unwrap());
+}
+
+#[test]
+fn what_is_over_a_limit_and_not_established_is_told_against_the_limit() {
+    let mut judge = judge_of(&[error_limit(0.05), latency_limit(0.99, 300)]);
+    ticks(&mut judge, 0, 4, &window(95, 8), &window(10, 1));
+    let explain = |judge: &Judge, name: &str| gate(&judge.gates(), name).explain.clone();
+    expect!["v2 fails 10 % of requests, over the limit of 5 %, v1 8.4 %, too: not established yet; v2 warms up and is not judged for proof for another 30 s"].assert_eq(&explain(&judge, "errors-limit"));
+    expect!["10 % of requests to v2 fail or take over 300 ms, over the 1 % that the limit allows, 8.4 % to v1, too: not established yet; v2 warms up and is not judged for proof for another 30 s"].assert_eq(&explain(&judge, "latency-limit"));
+    let mut judge = judge_of(&[error_limit(0.05)]);
+    ticks(&mut judge, 0, 4, &window(95, 1), &window(10, 1));
+    expect!["v2 fails 10 % of requests, over the limit of 5 %, v1 1.1 %: not established yet; v2 warms up and is not judged for proof for another 30 s"].assert_eq(&explain(&judge, "errors-limit"));
+    // Worse than stable, and under the limit: that is what the gate is for.
+    let mut judge = judge_of(&[error_limit(0.5)]);
+    ticks(&mut judge, 0, 4, &window(95, 0), &window(10, 1));
+    expect!["v2 fails 10 % of requests (the limit is 50 %), v1 0 %: no harm seen yet; v2 warms up and is not judged for proof for another 30 s"].assert_eq(&explain(&judge, "errors-limit"));
+}
+
+#[test]
+fn what_passes_is_told_with_the_rates_of_the_step() {
+    let plan = Plan { warmup: Duration::ZERO, ..plan(&[errors(DEFAULT_TOLERANCE)]) };
+    let mut judge = Judge::new(Trial::of(&plan, "v1", "v2"));
+    ticks(&mut judge, 0, 300, &window(950, 30), &window(500, 12));
+    judge.new_step();
+    ticks(&mut judge, 30, 300, &window(950, 2), &window(500, 1));
+    expect!["v2 fails 0.2 % of requests, v1 0.21 %: more than 1.5 times v1's rate plus 0.1 points is ruled out"].assert_eq(&gate(&judge.gates(), "errors").explain);
+}
+
+#[test]
 fn harm_in_latency_names_the_limit() {
     let mut judge = judge_of(&[latency_limit(0.99, 300)]);
     ticks(&mut judge, 0, 40, &window_of(95, Class::Success, 20), &window_of(5, Class::ClientAbort, 500));
