@@ -13,7 +13,7 @@ use std::thread;
 
 use anyhow::Context;
 use control::command::Action;
-use control::view::{RolloutView, ServiceView};
+use control::view::{Phase, RolloutView, ServiceView};
 use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
@@ -80,7 +80,7 @@ fn run_rollout(command: &RolloutCommand, server: &Connection, screen: &mut Scree
     if let Some((action, act)) = command.action() {
         let path = format!("/api/v1/services/{}/rollout/{}", act.service, action.word());
         let after: RolloutView = server.post(&path, &json!({ "reason": act.reason }))?;
-        return tell(&after, act.json, done(action), screen);
+        return tell(&after, act.json, done(action, &after), screen);
     }
     match command {
         RolloutCommand::Start(start) => begin(start, server, screen),
@@ -124,8 +124,10 @@ fn begin(start: &Start, server: &Connection, screen: &mut Screen<'_>) -> anyhow:
     }
 }
 
-const fn done(action: Action) -> &'static str {
+const fn done(action: Action, after: &RolloutView) -> &'static str {
     match action {
+        // What follows the last step is the promotion.
+        Action::Skip | Action::Approve if matches!(after.phase, Phase::Promoted) => "promoted",
         Action::Pause => "paused",
         Action::Resume => "resumed",
         Action::Approve => "approved",
@@ -168,6 +170,9 @@ fn reload(server: &Connection, screen: &mut Screen<'_>) -> anyhow::Result<Exit> 
     screen.line("the configuration is read and in force")?;
     for what in taken["needs_restart"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         screen.line(&format!("needs a restart: {}", plain(what)))?;
+    }
+    for note in taken["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        screen.line(&format!("note: {}", plain(note)))?;
     }
     Ok(Exit::Done)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use control::api::Reload;
-use control::command::Command;
+use control::command::{Command, Reloaded};
 use control::handle::Handle;
 use tokio::sync::{Mutex, oneshot};
 use tracing::{info, warn};
@@ -35,8 +35,11 @@ impl Reloader {
     /// names are resolved and while another reload is under way.
     pub fn reload(&self) {
         match self.take_configuration() {
-            Ok(needs_restart) => {
+            Ok(Reloaded { needs_restart, notes }) => {
                 info!("configuration reloaded");
+                for note in notes {
+                    info!("{note}");
+                }
                 for what in needs_restart {
                     warn!("needs a restart: {what}");
                 }
@@ -50,8 +53,8 @@ impl Reloader {
         }
     }
 
-    /// What needs a restart, or every problem.
-    fn take_configuration(&self) -> Result<Vec<String>, Vec<String>> {
+    /// What is to be known of it, or every problem.
+    fn take_configuration(&self) -> Result<Reloaded, Vec<String>> {
         let _turn = self.turn.blocking_lock();
         let gone = || vec!["the control loop has ended".to_owned()];
         let resolved = (self.read)().inspect_err(|problems| {

@@ -157,7 +157,7 @@ impl World {
             let answer = match request {
                 Request::Append(record) => Answer::Journalled { through: record.seq, size: 0 },
                 Request::Rewrite(_) => Answer::Rewritten { size: 0 },
-                Request::Evidence(_) | Request::Background(_) | Request::Close { .. } => continue,
+                Request::Evidence { .. } | Request::Background(_) | Request::Close { .. } => continue,
             };
             self.core.handle(self.now, Command::Journal(answer));
         }

@@ -55,8 +55,8 @@ pub enum Command {
     Reload {
         /// The configuration, its endpoints resolved.
         resolved: Resolved,
-        /// What changed but needs a restart, in words.
-        reply: oneshot::Sender<Result<Vec<String>, Refused>>,
+        /// What is to be known of it.
+        reply: oneshot::Sender<Result<Reloaded, Refused>>,
     },
     /// A configuration was to be taken into use and could not be read. Nothing changes; it is told and shown.
     ReloadFailed {
@@ -73,12 +73,21 @@ pub enum Command {
     Journal(crate::journal::Answer),
 }
 
+/// What is to be known of a configuration that was taken into use, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reloaded {
+    /// What changed but needs a restart.
+    pub needs_restart: Vec<String>,
+    /// What else goes on as before: running rollouts keep the plan they began with.
+    pub notes: Vec<String>,
+}
+
 /// What a person may do to a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Stop advancing; the split stays.
     Pause,
-    /// Go on after a pause. The present step's hold begins anew.
+    /// Go on after a pause. The present step's hold and deadline begin anew; what was seen and proven stays.
     Resume,
     /// Give the approval that the rollout awaits.
     Approve,

@@ -12,6 +12,8 @@ mod replay;
 
 use std::io;
 
+use jiff::Timestamp;
+
 pub use self::files::Files;
 #[expect(unused_imports, reason = "the record of a rollout writes its plan in this form too")]
 pub(crate) use self::plan::PlanForm;
@@ -65,7 +67,12 @@ pub enum Request {
     /// Put a fresh journal of these records in the place of the old one.
     Rewrite(Vec<Record>),
     /// Replace the evidence, when there is time.
-    Evidence(Vec<u8>),
+    Evidence {
+        /// The evidence.
+        bytes: Vec<u8>,
+        /// When it was so.
+        at: Timestamp,
+    },
     /// Replace what is known of stable traffic, when there is time.
     Background(Vec<u8>),
     /// Write this evidence, sync everything and end.
@@ -103,6 +110,16 @@ pub enum Answer {
     },
     /// It could not be written.
     NotRewritten {
+        /// Why, in words.
+        problem: String,
+    },
+    /// The evidence is in its file.
+    EvidenceSaved {
+        /// As in the request.
+        at: Timestamp,
+    },
+    /// The evidence is not: its file is as it was.
+    EvidenceNotSaved {
         /// Why, in words.
         problem: String,
     },
@@ -224,7 +241,7 @@ impl<S: Storage> Journal<S> {
         for request in requests {
             match request {
                 Request::Append(record) => group.push(*record),
-                Request::Evidence(bytes) => evidence = Some(bytes),
+                Request::Evidence { bytes, at } => evidence = Some((bytes, at)),
                 Request::Background(bytes) => background = Some(bytes),
                 Request::Rewrite(records) => {
                     answers.extend(self.append(&group));
@@ -240,12 +257,11 @@ impl<S: Storage> Journal<S> {
             }
         }
         answers.extend(self.append(&group));
-        if let Some(evidence) = evidence {
-            // Lost evidence costs a second of it, or a rollout's tests begun anew; the next second tries again.
-            if let Err(error) = self.storage.write_evidence(&evidence, false) {
-                tracing::debug!(%error, "evidence not saved");
-            }
-        }
+        // Lost evidence costs a second of it, or a rollout's tests begun anew; the next second tries again.
+        answers.extend(evidence.map(|(bytes, at)| match self.storage.write_evidence(&bytes, false) {
+            Ok(()) => Answer::EvidenceSaved { at },
+            Err(error) => Answer::EvidenceNotSaved { problem: in_words(&error) },
+        }));
         if let Some(background) = background
             && let Err(error) = self.storage.write_background(&background, false)
         {

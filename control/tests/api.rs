@@ -249,7 +249,7 @@ fn a_reload_answers_what_needs_a_restart_or_every_problem() {
     let answer = world.post("/api/v1/reload", "");
     assert_eq!(
         (answer.status, answer.json()),
-        (200, json!({ "reloaded": true, "needs_restart": ["the listeners changed"] }))
+        (200, json!({ "reloaded": true, "needs_restart": ["the listeners changed"], "notes": ["the plan is kept"] }))
     );
     assert_eq!(world.asked.recv().unwrap(), "reload");
 

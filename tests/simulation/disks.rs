@@ -114,6 +114,27 @@ fn a_rollback_while_the_disk_hangs_is_on_disk_once_it_answers() {
 }
 
 #[test]
+fn evidence_that_cannot_be_saved_is_warned_of_until_it_can() {
+    let mut world = World::new(12, SHOP, 500);
+    world.start("v2");
+    world.run(2);
+    let unsaved = |world: &World| {
+        let warnings = world.view().warnings;
+        let warning = warnings.iter().find(|warning| warning.starts_with("the evidence cannot be saved: ")).cloned();
+        (warning, world.told("the evidence "))
+    };
+    assert_eq!(unsaved(&world), (None, 0));
+    world.disk.set_mood(Mood::Full);
+    world.run(5);
+    let (warning, told) = unsaved(&world);
+    assert!(warning.as_ref().is_some_and(|it| it.contains(": after a crash the tests go back to ")), "{warning:?}");
+    assert_eq!(told, 1, "said once");
+    world.disk.set_mood(Mood::Fine);
+    world.run(2);
+    assert_eq!(unsaved(&world), (None, 2), "and that it works again");
+}
+
+#[test]
 fn a_read_only_disk_serves_as_journalled_and_says_so() {
     let mut world = World::new(7, SHOP, 500);
     world.set_weight(Some("v2"), 1_000, None);

@@ -5,7 +5,7 @@ use control::view::{Phase, Verdict};
 
 use crate::traffic::Manner;
 use crate::with_seeds;
-use crate::world::{Crash, World};
+use crate::world::{Crash, World, answered};
 
 /// A shop under this plan.
 fn shop(plan: &str) -> String {
@@ -141,6 +141,48 @@ fn a_dry_run_counts_harm_and_never_moves_the_split_on_a_verdict() {
 }
 
 #[test]
+fn a_dry_run_tells_of_harm_that_stays_once_a_minute_and_shows_it_meanwhile() {
+    let plan = shop("dry_run: true, steps: [{ weight: 20%, hold: 150s }]");
+    with_seeds("a_dry_run_tells_of_harm_that_stays_once_a_minute_and_shows_it_meanwhile", 3, |seed| {
+        let mut world = World::new(seed, &plan, 500);
+        world.traffic.answers("v2", Manner::SICKLY);
+        world.start("v2");
+        let counted = |world: &World| world.rollout().unwrap().would_have_rolled_back;
+        world.run_until(60, |world| counted(world) == 1).expect("it is counted");
+        for _ in 0..58 {
+            world.run(1);
+            let rollout = world.rollout().unwrap();
+            let shown = rollout.gates.iter().any(|gate| gate.verdict == Verdict::Fail);
+            assert!(rollout.would_have_rolled_back == 1 && shown, "{rollout:?}");
+        }
+        world.run_until(60, |world| counted(world) == 2).expect("it is counted again");
+        world.run(300);
+        assert!(paused(&world) && counted(&world) <= 3, "{}", counted(&world));
+        assert_eq!(world.told("dry run: would have rolled back"), usize::try_from(counted(&world)).unwrap());
+    });
+}
+
+#[test]
+fn a_resume_keeps_what_was_proven() {
+    let plan = shop("advance: proof, steps: [{ weight: 50%, hold: 1h }]");
+    let mut world = World::new(3, &plan, 1_000);
+    world.start("v2");
+    let proof = |world: &World| {
+        let gates = world.rollout().unwrap().gates;
+        gates.into_iter().find(|gate| gate.name == "errors").and_then(|gate| gate.proof)
+    };
+    world.run_until(600, |world| proof(world) > Some(0.2)).expect("it is on its way");
+    let before = proof(&world);
+    world.act(Action::Pause);
+    world.act(Action::Resume);
+    assert!(proof(&world) >= before, "{before:?} then {:?}", proof(&world));
+    world.run(2);
+    let before = proof(&world);
+    world.restart();
+    assert_eq!(proof(&world), before, "a restart keeps it too");
+}
+
+#[test]
 fn a_dry_run_of_a_healthy_canary_would_not_have_rolled_back() {
     let plan = shop("dry_run: true, steps: [{ weight: 20%, hold: 60s }]");
     with_seeds("a_dry_run_of_a_healthy_canary_would_not_have_rolled_back", 10, |seed| {
@@ -219,7 +261,9 @@ fn what_is_signalled_pauses_asks_and_is_judged_anew_after_a_resume_also_over_cra
                 world.crash_somehow();
                 assert!(paused(&world), "it still asks");
             }
-            world.act(Action::Resume);
+            let resumed = answered(&mut world.act(Action::Resume)).unwrap().unwrap();
+            let slow = resumed.gates.iter().find(|gate| gate.name == "slow").unwrap();
+            assert_ne!(slow.verdict, Verdict::Fail, "the answer shows the gates as they are after it");
             assert!(!paused(&world));
         }
         world.traffic.answers("v2", Manner::GOOD);

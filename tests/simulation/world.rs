@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Name, Weight};
-use control::command::{Action, Command, Refused};
+use control::command::{Action, Command, Refused, Reloaded};
 use control::control_loop::{ControlCore, Evidence, Now, Recording, TICK};
 use control::journal::{Answer, Journal, Request, Storage};
 use control::plane::{Resolved, Split};
@@ -143,7 +143,7 @@ impl World {
             let states: Vec<&State> = match &request {
                 Request::Append(record) => vec![&record.state],
                 Request::Rewrite(records) => records.iter().map(|record| &record.state).collect(),
-                Request::Evidence(_) | Request::Background(_) | Request::Close { .. } => Vec::new(),
+                Request::Evidence { .. } | Request::Background(_) | Request::Close { .. } => Vec::new(),
             };
             for state in states {
                 if let Some(rollout) = state.running() {
@@ -359,7 +359,7 @@ impl World {
         })
     }
 
-    pub(crate) fn reload(&mut self, configuration: &str) -> oneshot::Receiver<Result<Vec<String>, Refused>> {
+    pub(crate) fn reload(&mut self, configuration: &str) -> oneshot::Receiver<Result<Reloaded, Refused>> {
         self.ask(|reply| Command::Reload { resolved: resolved(configuration), reply })
     }
 
@@ -370,6 +370,12 @@ impl World {
 
     pub(crate) fn rollout(&self) -> Option<RolloutView> {
         self.view().rollout
+    }
+
+    /// How many events of this process begin with these words.
+    pub(crate) fn told(&self, words: &str) -> usize {
+        let (told, _) = self.core.events().follow(None);
+        told.iter().filter(|event| event.text.starts_with(words)).count()
     }
 
     pub(crate) fn view(&self) -> ServiceView {

@@ -20,7 +20,7 @@ use super::body::Change;
 use super::nearest::{did_you_mean, quoted};
 use super::problem::{Kind, Problem};
 use super::routes::{ActionWord, Named};
-use crate::command::{Action, Command, Refused};
+use crate::command::{Action, Command, Refused, Reloaded};
 use crate::view::{Phase, RolloutView, ServiceView};
 
 /// The control loop answers within milliseconds; after this long something is wrong with it.
@@ -122,7 +122,9 @@ pub(super) async fn reload(State(api): State<Api>, change: Change) -> Result<Jso
             problem
         })?;
     match ask(&api, |reply| Command::Reload { resolved, reply }).await? {
-        Ok(needs_restart) => Ok(Json(json!({ "reloaded": true, "needs_restart": needs_restart }))),
+        Ok(Reloaded { needs_restart, notes }) => {
+            Ok(Json(json!({ "reloaded": true, "needs_restart": needs_restart, "notes": notes })))
+        }
         Err(Refused::Unknown(detail) | Refused::Invalid(detail)) => {
             Err(Problem::new(Kind::InvalidConfiguration, detail))
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use config::{Admin, Configuration};
 use control::api::{self, ApiOptions, ApiServer, Reload};
-use control::command::{Command, Refused};
+use control::command::{Command, Refused, Reloaded};
 use control::events::EventLog;
 use control::handle::Handle;
 use control::plane::Resolved;
@@ -285,7 +285,10 @@ fn answer(command: Command) -> String {
             format!("weight {service} {} {weight} {if_generation:?} {}", words(version), words(reason))
         }
         Command::Reload { reply, .. } => {
-            let _ = reply.send(Ok(vec!["the listeners changed".into()]));
+            let _ = reply.send(Ok(Reloaded {
+                needs_restart: vec!["the listeners changed".into()],
+                notes: vec!["the plan is kept".into()],
+            }));
             "reload".into()
         }
         Command::ReloadFailed { problems } => format!("reload failed: {}", problems.join("; ")),

@@ -23,7 +23,8 @@ fn established_harm_is_counted_told_and_moves_nothing() {
 #[test]
 fn harm_that_stays_is_counted_and_told_once_a_minute_and_judged_anew_in_between() {
     let mut world = World::under("dry_run: true, steps: [{ weight: 1%, hold: 1h }]");
-    for (second, (counts, anew)) in [(0, (1, 0)), (1, (1, 0)), (59, (1, 0)), (60, (1, 1)), (61, (2, 1)), (120, (2, 1))] {
+    for (second, (counts, anew)) in [(0, (1, 0)), (1, (1, 0)), (59, (1, 0)), (60, (1, 1)), (61, (2, 1)), (120, (2, 1))]
+    {
         world.seconds = second;
         world.judged(bad());
         let told = world.told().len();
