@@ -1,9 +1,12 @@
 //! One record on the disk.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use ulid::Ulid;
 
 use super::read::Reader;
 use super::thin::thinned;
@@ -146,11 +149,21 @@ fn whole_lines(mut file: &File) -> io::Result<u64> {
     Ok(0)
 }
 
+/// Whether a file is named like a record, one that was set aside, or what is left of one that was being replaced.
+fn is_record(path: &Path) -> bool {
+    let kind = path.extension().and_then(OsStr::to_str);
+    // As this program writes identifiers: in capitals.
+    let identifies = |stem: &str| Ulid::from_string(stem).is_ok_and(|id| id.to_string() == stem);
+    kind.is_some_and(|kind| matches!(kind, "jsonl" | "damaged" | "new"))
+        && path.file_stem().and_then(OsStr::to_str).is_some_and(identifies)
+}
+
 /// Deletes the oldest records of a service, so that there is room for one more. Identifiers of rollouts, which name
-/// them, grow with time.
+/// them, grow with time. What else people keep in the folder is left alone.
 fn prune(folder: &Path) -> io::Result<()> {
     let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
-    let mut paths: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).filter(|path| path.is_file()).collect();
+    let records = entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let mut paths: Vec<PathBuf> = records.map(fs::DirEntry::path).filter(|path| is_record(path)).collect();
     paths.sort_unstable();
     let surplus = (paths.len() + 1).saturating_sub(KEPT);
     for path in &paths[..surplus] {

@@ -1,6 +1,7 @@
 //! The first line, proven.
 
 use config::{Name, PathPrefix};
+use jiff::Timestamp;
 
 use crate::journal::plan::PlanForm;
 use crate::record::form::{BoundsForm, HeaderForm};
@@ -20,6 +21,14 @@ pub(super) fn proven(form: HeaderForm) -> Result<Header, String> {
     }
     for (key, name) in [("stable", &form.stable), ("canary", &form.canary)] {
         named(key, name)?;
+    }
+    for (key, name) in [("rollout", &form.rollout), ("service", &form.service)] {
+        name.as_ref().map_or(Ok(()), |name| named(key, name))?;
+    }
+    if let Some(text) = form.started_at.as_ref().filter(|text| !is_time(text)) {
+        return Err(format!(
+            "`started_at` is {text:?}, which is no time; legal is RFC 3339, like 2026-11-22T01:20:00Z"
+        ));
     }
     if form.stable == form.canary {
         return Err(format!("`stable` and `canary` are both {:?}; they are two versions", form.stable));
@@ -67,6 +76,12 @@ fn named(key: &str, name: &str) -> Result<(), String> {
         Some(_) => Ok(()),
         None => Err(format!("`{key}` is {name:?}, which is no name; legal is {}", Name::LEGAL)),
     }
+}
+
+/// RFC 3339, which is shown to people as it is written.
+fn is_time(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"-:.+TtZz ".contains(&byte));
+    plain && text.parse::<Timestamp>().is_ok()
 }
 
 fn proven_paths(written: &[String]) -> Result<Vec<PathPrefix>, String> {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use ulid::Ulid;
+
 use super::super::file::RecordFile;
 use super::*;
 
@@ -130,15 +132,52 @@ fn a_record_is_for_its_owner_alone() {
 #[test]
 fn twenty_records_of_a_service_are_kept_and_the_oldest_go() {
     let place = tempfile::tempdir().unwrap();
+    let mut ids = Vec::new();
     for number in 0..25 {
-        RecordFile::new(&place.path().join("records"), "shop", &format!("01K{number:02}")).create(b"{}\n").unwrap();
+        let id = Ulid::from_parts(1_795_305_600_000 + number, 7).to_string();
+        ids.push(format!("{id}.jsonl"));
+        RecordFile::new(&place.path().join("records"), "shop", &id).create(b"{}\n").unwrap();
     }
     let mut names: Vec<String> = fs::read_dir(place.path().join("records/shop"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort_unstable();
-    assert_eq!((names.len(), names[0].as_str(), names[19].as_str()), (20, "01K05.jsonl", "01K24.jsonl"));
+    assert_eq!(names, ids[5..]);
+}
+
+#[test]
+fn only_records_make_room_for_records() {
+    let place = tempfile::tempdir().unwrap();
+    let (records, folder) = (place.path().join("records"), place.path().join("records/shop"));
+    fs::create_dir_all(&folder).unwrap();
+    let id = |number: u64| Ulid::from_parts(1_795_305_600_000 + number, 7).to_string();
+    // What a person put there sorts before every record, and so does what only looks like one.
+    let kept = [
+        "0-notes.txt",
+        "00.jsonl",
+        "01K.jsonl.gz",
+        &format!("{}.txt", id(0)),
+        &id(0),
+        &format!("{}.jsonl", id(0).to_lowercase()),
+    ]
+    .map(|name| folder.join(name));
+    for path in &kept {
+        fs::write(path, b"mine").unwrap();
+    }
+    fs::create_dir(folder.join(format!("{}.jsonl", id(1)))).unwrap();
+    let leftovers = [format!("{}.damaged", id(2)), format!("{}.new", id(3))].map(|name| folder.join(name));
+    for path in &leftovers {
+        fs::write(path, b"{}").unwrap();
+    }
+    for number in 10..35 {
+        RecordFile::new(&records, "shop", &id(number)).create(b"{}\n").unwrap();
+    }
+
+    assert!(kept.iter().all(|path| path.is_file()), "{kept:?}");
+    assert!(!leftovers.iter().any(|path| path.exists()), "{leftovers:?}");
+    let count = fs::read_dir(&folder).unwrap().count();
+    assert_eq!(count, 20 + kept.len() + 1);
 }
 
 #[test]

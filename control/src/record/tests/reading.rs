@@ -73,6 +73,22 @@ fn a_bad_first_line_says_what_a_record_begins_with() {
         (r#"{"tidegate_record":1,"stable":"v1"}"#, "missing field `canary`"),
         (r#"{"tidegate_record":1,"stable":"v1","canary":"v1"}"#, "they are two versions"),
         (r#"{"tidegate_record":1,"stable":"v 1","canary":"v2"}"#, "which is no name"),
+        (
+            r#"{"tidegate_record":1,"stable":"v1","canary":"v2","rollout":"\u001b[2J"}"#,
+            "`rollout` is \"\\u{1b}[2J\", which is no name",
+        ),
+        (
+            r#"{"tidegate_record":1,"stable":"v1","canary":"v2","service":"a b"}"#,
+            "`service` is \"a b\", which is no name",
+        ),
+        (
+            r#"{"tidegate_record":1,"stable":"v1","canary":"v2","started_at":"today"}"#,
+            "`started_at` is \"today\", which is no time",
+        ),
+        (
+            r#"{"tidegate_record":1,"stable":"v1","canary":"v2","started_at":"2026-11-22T00:00:00Z\n"}"#,
+            "which is no time",
+        ),
         (r#"{"tidegate_record":1,"stable":"v1","canary":"v2","colour":1}"#, "unknown field `colour`"),
         (
             r#"{"tidegate_record":1,"stable":"v1","canary":"v2","latency_bounds":"mine"}"#,
