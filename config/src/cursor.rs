@@ -156,6 +156,17 @@ impl<'a> Cursor<'a> {
         Some(nodes.iter().enumerate().map(item).collect())
     }
 
+    /// The entries of a list that has at most so many of `what`. Anything else is a problem; what is too much is not
+    /// looked at.
+    pub(crate) fn few_items(&self, report: &mut Report, legal: &str, what: &str, most: usize) -> Option<Vec<Self>> {
+        let items = self.items(report, legal)?;
+        let Some(first_too_many) = items.get(most) else { return Some(items) };
+        let written = items.len();
+        first_too_many
+            .wrong(report, format!("is one {what} too many; a plan has at most {most}, and this one {written}"));
+        None
+    }
+
     /// The entries of a mapping, each key once; a key written again is a problem. So is anything but a mapping.
     pub(crate) fn entries(&self, report: &mut Report, legal: &str) -> Option<Vec<Entry<'a>>> {
         let Value::Map(nodes) = &self.node.value else {

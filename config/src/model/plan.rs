@@ -35,6 +35,10 @@ impl Plan {
     pub const WARMUP: Duration = Duration::from_secs(30);
     /// How many different paths the gates of a plan may judge.
     pub const MOST_PATHS: usize = 16;
+    /// How many gates a plan may have: each is a test that runs at every tick, and takes its part of alpha.
+    pub const MOST_GATES: usize = 64;
+    /// How many steps a plan may have, approvals among them.
+    pub const MOST_STEPS: usize = 64;
 
     /// The plan where none is written: 1 %, 5 %, 25 % and 50 % for 2, 5, 10 and 10 minutes, under the default gates.
     #[must_use]

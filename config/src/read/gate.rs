@@ -20,7 +20,8 @@ pub(super) fn gates<'a>(
     paths: &mut Vec<(PathPrefix, Cursor<'a>)>,
     report: &mut Report,
 ) -> Option<Vec<Gate>> {
-    let items = written.items(report, &format!("a list of gates, each {LEGAL}"))?;
+    let legal = format!("a list of gates, each {LEGAL}");
+    let items = written.few_items(report, &legal, "gate", Plan::MOST_GATES)?;
     let mut names: HashMap<Name, Place> = HashMap::new();
     let read: Vec<_> = items
         .iter()

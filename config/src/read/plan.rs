@@ -8,7 +8,7 @@ use crate::literal::{self, Illegal};
 use crate::model::{Advance, Baseline, Gate, Name, PathPrefix, Plan, Step};
 use crate::problem::quoted;
 use crate::read::gate::gates;
-use crate::read::step::{Usual, steps};
+use crate::read::step::{ProofAt, Usual, steps};
 use crate::units::{Alpha, Beta};
 
 /// A plan, and those of its values that only a service can tell right from wrong.
@@ -42,7 +42,11 @@ fn read<'a>(fields: &Fields<'a>, planned: &mut Planned<'a>, report: &mut Report)
     let baseline = fields.or("baseline", Baseline::default(), |written| baseline(written, planned, report));
     let dry_run = fields.or("dry_run", false, |written| written.switch(report));
     let usual = Usual::read(fields, report);
-    let steps = steps(fields.get("steps"), &usual, report);
+    let proof = ProofAt { always: advance == Some(Advance::Proof), warmup: warmup.unwrap_or_default() };
+    let steps = match dry_run {
+        Some(true) => steps(fields.get("steps"), &usual, None, report),
+        Some(false) | None => steps(fields.get("steps"), &usual, Some(proof), report),
+    };
     let gates = match fields.get("gates") {
         Some(written) => gates(written, &mut planned.paths, report),
         None => Some(Gate::defaults()),

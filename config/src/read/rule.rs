@@ -54,7 +54,7 @@ pub(super) fn errors_rule(written: &Cursor<'_>, report: &mut Report) -> Option<G
     };
     let margin = parts.or(tolerance);
     if !margin.is_more_than(tolerance) {
-        written.wrong(report, too_small(parts, tolerance));
+        written.wrong(report, too_small(parts, margin, tolerance));
         return None;
     }
     Some(GateRule::Errors { tolerance, margin })
@@ -147,15 +147,19 @@ fn ratio(text: &str, most: f64) -> Result<f64, Illegal> {
 }
 
 /// Why a margin is none beside its tolerance.
-fn too_small(margin: Parts, tolerance: Tolerance) -> String {
+fn too_small(written: Parts, margin: Tolerance, tolerance: Tolerance) -> String {
+    let ratios = margin.ratio > 1.0 || tolerance.ratio > 1.0;
+    let shown = |Tolerance { ratio, points }: Tolerance| {
+        if ratios { format!("a ratio of {ratio} and {points}") } else { points.to_string() }
+    };
     let Tolerance { ratio, points } = tolerance;
-    let tolerated = if ratio > 1.0 { format!("a ratio of {ratio} and {points}") } else { points.to_string() };
-    let legal = match (margin.ratio, margin.points) {
+    let legal = match (written.ratio, written.points) {
         (None, _) => format!("above {points}"),
         (Some(_), None) => format!("a ratio above {ratio}"),
         (Some(_), Some(_)) => format!("a ratio of {ratio} or more and {points} or more, one of them more"),
     };
-    format!("is not more than the tolerance, {tolerated}; legal is {legal}")
+    let (margin, tolerance) = (shown(margin), shown(tolerance));
+    format!("{margin} is not more than the tolerance, {tolerance}; legal is {legal}")
 }
 
 const QUANTILE: &str = "a quantile, like p99";
@@ -206,15 +210,15 @@ fn tolerated_stretch(text: &str) -> Result<Stretch, Illegal> {
 
 /// A quantile that can be compared with stable's. Beyond these, too few requests lie on one of its sides.
 fn compared_quantile(text: &str) -> Result<Quantile, Illegal> {
-    let quantile: Quantile = text.parse()?;
+    const LEGAL: &str = "legal is p10 to p99.9 (p1 to p99.99 beside a `limit`)";
+    // Its own words would name the range that holds beside a limit.
+    let Ok(quantile) = text.parse::<Quantile>() else {
+        return Err(Illegal::new(format!("{} is not a quantile; {LEGAL}, like p99", quoted(text))));
+    };
     if (0.1..=0.999).contains(&quantile.get()) {
         return Ok(quantile);
     }
-    let message = format!(
-        "{} cannot be compared with stable; legal is p10 to p99.9 (p1 to p99.99 beside a `limit`)",
-        quoted(text)
-    );
-    Err(Illegal::new(message))
+    Err(Illegal::new(format!("{} cannot be compared with stable; {LEGAL}", quoted(text))))
 }
 
 fn latency_limit(text: &str) -> Result<Duration, Illegal> {

@@ -66,7 +66,17 @@ fn check_baseline(
         "is the stable version (`stable` is all of its traffic, `equal` a slice as large as the canary's)"
     } else if Some(baseline) == canary {
         "is the canary, which cannot be compared with itself"
-    } else if versions.incomplete || versions.names.contains(baseline) {
+    } else if versions.incomplete {
+        return;
+    } else if versions.names.contains(baseline) {
+        if !versions.names.iter().any(|name| name != stable && name != baseline) {
+            let message = format!(
+                "{} is the only version beside the stable, so there is none that a rollout could try; write a version for \
+                 the canary",
+                quoted(baseline.as_str())
+            );
+            report.warning(written.place, &written.path, message);
+        }
         return;
     } else {
         "is no version of this service"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cursor::{Cursor, Fields, Report};
 use crate::keys;
 use crate::literal::{self, Illegal, spelt};
-use crate::model::{Deadline, OnDeadline, Step};
+use crate::model::{Deadline, OnDeadline, Plan, Step};
 use crate::problem::{listed, quoted};
 use crate::tree::Place;
 use crate::units::Weight;
@@ -76,26 +76,61 @@ impl<'a> Usual<'a> {
     }
 }
 
-/// The steps as written, or the built-in ones, each with what the plan says for all.
-pub(super) fn steps(written: Option<&Cursor<'_>>, usual: &Usual<'_>, report: &mut Report) -> Option<Vec<Step>> {
-    let mut reading = Reading { usual, highest: None, longest: Duration::ZERO, deadlines: false };
+/// What of the plan decides how soon a step can be proven.
+#[derive(Clone, Copy)]
+pub(super) struct ProofAt {
+    /// Whether every step waits for proof.
+    pub(super) always: bool,
+    /// Nothing is proven while the canary warms up, which it does in the first step.
+    pub(super) warmup: Duration,
+}
+
+impl ProofAt {
+    /// Nothing is proven in this time of a step, when what stable and canary have in flight is still of the step before.
+    const PATIENCE: Duration = Duration::from_secs(15);
+
+    /// For how long at least a step is not proven.
+    fn least(self, is_first: bool) -> Duration {
+        if is_first { self.warmup.max(Self::PATIENCE) } else { Self::PATIENCE }
+    }
+}
+
+/// The steps as written, or the built-in ones, each with what the plan says for all. `proof` is none in a dry run, which
+/// waits for no proof.
+pub(super) fn steps(
+    written: Option<&Cursor<'_>>,
+    usual: &Usual<'_>,
+    proof: Option<ProofAt>,
+    report: &mut Report,
+) -> Option<Vec<Step>> {
+    let mut reading =
+        Reading { usual, proof, highest: None, longest: Duration::ZERO, deadlines: false, vain: Vec::new() };
     let steps = match written {
         Some(written) => reading.written(written, report),
         None => reading.built_in(),
     };
     let steps = steps?;
-    reading.fits_usual(report).then_some(steps)
+    if !reading.fits_usual(report) {
+        return None;
+    }
+    for (place, path, message) in reading.vain {
+        report.warning(place, &path, message);
+    }
+    Some(steps)
 }
 
 /// What is known of the steps so far.
 struct Reading<'a> {
     usual: &'a Usual<'a>,
+    proof: Option<ProofAt>,
     /// The last weight, and where it stands.
     highest: Option<(Weight, Place)>,
     /// The longest hold among the steps that take the plan's deadline.
     longest: Duration,
     /// Whether a step has a deadline of its own.
     deadlines: bool,
+    /// Deadlines that do nothing, or leave no time for the proof that is awaited: where each is written, and why.
+    vain: Vec<(Place, String, String)>,
 }
 
 const NO_DEADLINE: &str =
@@ -103,15 +138,16 @@ const NO_DEADLINE: &str =
 
 impl Reading<'_> {
     fn built_in(&mut self) -> Option<Vec<Step>> {
-        let steps = Step::built_in().into_iter().map(|step| match step {
-            Step::Weight { weight, hold, .. } => self.step(weight, hold, &Ending::UNSAID),
+        let steps = Step::built_in().into_iter().enumerate().map(|(number, step)| match step {
+            Step::Weight { weight, hold, .. } => self.step(weight, hold, &Ending::UNSAID, number == 0),
             Step::Approval => Some(Step::Approval),
         });
         steps.collect()
     }
 
     fn written(&mut self, written: &Cursor<'_>, report: &mut Report) -> Option<Vec<Step>> {
-        let items = written.items(report, "a list of steps, like [{ weight: 5%, hold: 10m }, { approval: true }]")?;
+        let legal = "a list of steps, like [{ weight: 5%, hold: 10m }, { approval: true }]";
+        let items = written.few_items(report, legal, "step", Plan::MOST_STEPS)?;
         let read: Vec<_> = items.iter().map(|item| self.item(item, report)).collect();
         let steps: Vec<Step> = read.into_iter().collect::<Option<_>>()?;
         if self.highest.is_none() {
@@ -142,6 +178,7 @@ impl Reading<'_> {
     }
 
     fn weight_step(&mut self, weight: &Cursor<'_>, fields: &Fields<'_>, report: &mut Report) -> Option<Step> {
+        let is_first = self.highest.is_none();
         let weight = step_weight(weight, &mut self.highest, report);
         let hold = Said::read(fields, "hold", |hold| hold.literal(report, "a time, like 10m", literal::duration));
         let hold = hold.or(Step::HOLD);
@@ -163,11 +200,11 @@ impl Reading<'_> {
             return None;
         }
         self.deadlines |= !matches!(own.deadline, Said::Nothing);
-        self.step(weight?, hold?, &own)
+        self.step(weight?, hold?, &own, is_first)
     }
 
     /// A step that says this of its ending, and the rest as the plan does.
-    fn step(&mut self, weight: Weight, hold: Duration, own: &Ending<'_>) -> Option<Step> {
+    fn step(&mut self, weight: Weight, hold: Duration, own: &Ending<'_>, is_first: bool) -> Option<Step> {
         let usual = &self.usual.0;
         if matches!(own.deadline, Said::Nothing) {
             self.longest = self.longest.max(hold);
@@ -178,8 +215,34 @@ impl Reading<'_> {
             (Said::Value(after, _), _) | (Said::Nothing, Said::Value(after, _)) => Some(*after),
             (Said::Nothing, Said::Nothing) => None,
         };
+        if let (Said::Value(after, written), _) | (Said::Nothing, Said::Value(after, written)) =
+            (&own.deadline, &usual.deadline)
+        {
+            self.note_in_vain(weight, *after, early, is_first, written);
+        }
         let then = own.on_deadline.or(usual.on_deadline.or(OnDeadline::default())?)?;
         Some(Step::Weight { weight, hold, early, deadline: after.map(|after| Deadline { after, then }) })
+    }
+
+    /// Notes a deadline that does nothing, or leaves no time for the proof that the step waits for. One that is written
+    /// for all steps is noted once.
+    fn note_in_vain(&mut self, weight: Weight, after: Duration, early: bool, is_first: bool, written: &Cursor<'_>) {
+        let message = match self.proof {
+            None => "a dry run has no deadlines: its steps end by time; this one does nothing".to_owned(),
+            Some(proof) if (proof.always || early) && after <= proof.least(is_first) => {
+                let least = proof.least(is_first);
+                let why = if least > ProofAt::PATIENCE { " (`warmup`)" } else { "" };
+                let (after, least) = (spelt(after), spelt(least));
+                format!(
+                    "the step at {weight} cannot be proven before its deadline of {after}: nothing is proven in its first \
+                     {least}{why}; write a deadline that leaves time for the proof"
+                )
+            }
+            Some(_) => return,
+        };
+        if !self.vain.iter().any(|(place, ..)| *place == written.place) {
+            self.vain.push((written.place, written.path.clone(), message));
+        }
     }
 
     /// Whether what the plan says for all steps fits those that take it.

@@ -142,9 +142,10 @@ struct Plan {
     #[schemars(extend("default" = false))]
     dry_run: Option<bool>,
     /// The steps; 1%, 5%, 25% and 50% for 2, 5, 10 and 10 minutes by default. Weights never fall.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 64))]
     steps: Option<Vec<Step>>,
     /// The gates; errors and latency against stable by default. `[]` leaves the circuit breaker alone.
+    #[schemars(length(max = 64))]
     gates: Option<Vec<Gate>>,
 }
 

@@ -263,6 +263,14 @@ fn what_a_gate_and_a_step_may_say_together_fits_the_schema_and_is_read() {
 }
 
 #[test]
+fn the_schema_has_as_many_gates_and_steps_as_a_plan_may_have() {
+    let schema = json_schema();
+    let most = |key: &str| schema["$defs"]["Plan"]["properties"][key]["maxItems"].as_u64();
+    assert_eq!(most("gates"), Some(crate::Plan::MOST_GATES as u64));
+    assert_eq!(most("steps"), Some(crate::Plan::MOST_STEPS as u64));
+}
+
+#[test]
 fn the_schema_describes_itself() {
     let schema = json_schema();
     assert_eq!(schema["title"], "Tidegate configuration");

@@ -131,12 +131,12 @@ fn margins_are_more_than_tolerances() {
 ",
         ),
         &expect![[r#"
-            t.yaml:9:46: services.shop.plan.gates[0].errors.margin: is not more than the tolerance, 0.1%; legal is above 0.1%
-            t.yaml:10:29: services.shop.plan.gates[1].errors.margin: is not more than the tolerance, a ratio of 1.1 and 0.05%; legal is above 0.05%
-            t.yaml:11:29: services.shop.plan.gates[2].errors.margin: is not more than the tolerance, a ratio of 1.1 and 0.05%; legal is a ratio above 1.1
-            t.yaml:12:71: services.shop.plan.gates[3].errors.margin: is not more than the tolerance, a ratio of 1.5 and 0.02%; legal is a ratio of 1.5 or more and 0.02% or more, one of them more
-            t.yaml:13:71: services.shop.plan.gates[4].errors.margin: is not more than the tolerance, a ratio of 1.5 and 0.02%; legal is a ratio of 1.5 or more and 0.02% or more, one of them more
-            t.yaml:14:71: services.shop.plan.gates[5].errors.margin: is not more than the tolerance, a ratio of 1.5 and 0.02%; legal is a ratio of 1.5 or more and 0.02% or more, one of them more
+            t.yaml:9:46: services.shop.plan.gates[0].errors.margin: 0.1% is not more than the tolerance, 0.1%; legal is above 0.1%
+            t.yaml:10:29: services.shop.plan.gates[1].errors.margin: a ratio of 1.1 and 0.05% is not more than the tolerance, a ratio of 1.1 and 0.05%; legal is above 0.05%
+            t.yaml:11:29: services.shop.plan.gates[2].errors.margin: a ratio of 1.1 and 0.05% is not more than the tolerance, a ratio of 1.1 and 0.05%; legal is a ratio above 1.1
+            t.yaml:12:71: services.shop.plan.gates[3].errors.margin: a ratio of 2 and 0.01% is not more than the tolerance, a ratio of 1.5 and 0.02%; legal is a ratio of 1.5 or more and 0.02% or more, one of them more
+            t.yaml:13:71: services.shop.plan.gates[4].errors.margin: a ratio of 1.5 and 0.02% is not more than the tolerance, a ratio of 1.5 and 0.02%; legal is a ratio of 1.5 or more and 0.02% or more, one of them more
+            t.yaml:14:71: services.shop.plan.gates[5].errors.margin: a ratio of 1.4 and 1% is not more than the tolerance, a ratio of 1.5 and 0.02%; legal is a ratio of 1.5 or more and 0.02% or more, one of them more
             t.yaml:15:32: services.shop.plan.gates[6].errors.tolerance: `100%` tolerates everything; legal is 0% or more, below 100%
             t.yaml:16:21: services.shop.plan.gates[7].errors.margin: rules nothing in particular out; legal is 0.3%, { ratio: 2 } or { ratio: 2, points: 0.3% }
             t.yaml:17:38: services.shop.plan.gates[8].errors.margin.ratio: `10001` is no ratio; legal is 1 to 10000, like 1.5 (half again of stable's errors)
@@ -183,8 +183,8 @@ fn quantiles_and_ends_of_latency_are_checked() {
         &expect![[r#"
             t.yaml:9:32: services.shop.plan.gates[0].latency.quantile: `p9.99` cannot be compared with stable; legal is p10 to p99.9 (p1 to p99.99 beside a `limit`)
             t.yaml:10:32: services.shop.plan.gates[1].latency.quantile: `p99.95` cannot be compared with stable; legal is p10 to p99.9 (p1 to p99.99 beside a `limit`)
-            t.yaml:11:32: services.shop.plan.gates[2].latency.quantile: `p100` is not a quantile; legal is p1 to p99.99, like p99
-            t.yaml:12:32: services.shop.plan.gates[3].latency.quantile: `0.99` is not a quantile; legal is p1 to p99.99, like p99
+            t.yaml:11:32: services.shop.plan.gates[2].latency.quantile: `p100` is not a quantile; legal is p10 to p99.9 (p1 to p99.99 beside a `limit`), like p99
+            t.yaml:12:32: services.shop.plan.gates[3].latency.quantile: `0.99` is not a quantile; legal is p10 to p99.9 (p1 to p99.99 beside a `limit`), like p99
             t.yaml:13:26: services.shop.plan.gates[4].latency.of: `headers` is no end of a latency; legal is `head` and `total`
             t.yaml:14:26: services.shop.plan.gates[5].latency.of: `totl` is no end of a latency; legal is `head` and `total`; did you mean `total`?"#]],
     );

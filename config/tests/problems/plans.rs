@@ -237,3 +237,64 @@ fn a_plan_that_is_perhaps_not_meant_is_warned_of() {
     expect!["t.yaml:8:14: services.shop.plan.gates: every gate is a signal: nothing but the circuit breaker takes a bad canary back; give one the role `guardrail`"].assert_eq(&warnings(&plan("      gates: [{ errors: {}, role: signal }]\n")));
     assert_eq!(warnings(&plan("      dry_run: true\n      gates: []\n")).lines().count(), 1);
 }
+
+#[test]
+fn a_plan_has_at_most_64_gates_and_64_steps() {
+    let of = |gates: usize, steps: usize| {
+        let gates: Vec<String> = (0..gates).map(|number| format!("{{ name: g{number}, errors: {{}} }}")).collect();
+        let steps = vec!["{ weight: 1% }"; steps];
+        plan(&format!("      gates: [{}]\n      steps: [{}]\n", gates.join(", "), steps.join(", ")))
+    };
+    assert_eq!(warnings(&of(64, 64)), "");
+    check(
+        &of(65, 1),
+        &expect![
+            "t.yaml:8:1733: services.shop.plan.gates[64]: is one gate too many; a plan has at most 64, and this one 65"
+        ],
+    );
+    check(
+        &of(1, 70),
+        &expect![
+            "t.yaml:9:1039: services.shop.plan.steps[64]: is one step too many; a plan has at most 64, and this one 70"
+        ],
+    );
+}
+
+#[test]
+fn a_deadline_that_leaves_no_time_for_proof_is_warned_of() {
+    let of = |text: &str| warnings(&plan(&format!("      {text}\n")));
+    let short = "steps: [{ weight: 1%, hold: 5s, deadline: 30s }, { weight: 2%, hold: 5s, deadline: 15s }]";
+    expect![[r#"
+        t.yaml:9:49: services.shop.plan.steps[0].deadline: the step at 1% cannot be proven before its deadline of 30s: nothing is proven in its first 30s (`warmup`); write a deadline that leaves time for the proof
+        t.yaml:9:90: services.shop.plan.steps[1].deadline: the step at 2% cannot be proven before its deadline of 15s: nothing is proven in its first 15s; write a deadline that leaves time for the proof"#]].assert_eq(&of(&format!("advance: proof\n      {short}")));
+    // Nothing waits for proof.
+    assert_eq!(of(short), "");
+    expect!["t.yaml:9:62: services.shop.plan.steps[0].deadline: the step at 1% cannot be proven before its deadline of 15s: nothing is proven in its first 15s; write a deadline that leaves time for the proof"].assert_eq(&of(
+        "warmup: 2s\n      steps: [{ weight: 1%, hold: 5s, early: true, deadline: 15s }, { weight: 2%, hold: 5s, deadline: 5s }]",
+    ));
+    // Noted once, at the plan's deadline.
+    expect!["t.yaml:9:17: services.shop.plan.deadline: the step at 1% cannot be proven before its deadline of 10s: nothing is proven in its first 30s (`warmup`); write a deadline that leaves time for the proof"].assert_eq(&of(
+        "advance: proof\n      deadline: 10s\n      steps: [{ weight: 1%, hold: 5s }, { weight: 2%, hold: 5s }]",
+    ));
+    // As soon as there is any time for it.
+    assert_eq!(
+        of(
+            "advance: proof\n      steps: [{ weight: 1%, hold: 5s, deadline: 31s }, { weight: 2%, hold: 5s, deadline: 16s }]"
+        ),
+        ""
+    );
+}
+
+#[test]
+fn a_deadline_of_a_dry_run_is_warned_of() {
+    let of = |text: &str| warnings(&plan(&format!("      dry_run: true\n      {text}\n")));
+    expect!["t.yaml:9:17: services.shop.plan.deadline: a dry run has no deadlines: its steps end by time; this one does nothing"].assert_eq(&of("deadline: 1h"));
+    expect![[r#"
+        t.yaml:9:39: services.shop.plan.steps[0].deadline: a dry run has no deadlines: its steps end by time; this one does nothing
+        t.yaml:9:69: services.shop.plan.steps[1].deadline: a dry run has no deadlines: its steps end by time; this one does nothing"#]].assert_eq(&of("steps: [{ weight: 1%, deadline: 1h }, { weight: 2%, deadline: 10s, hold: 1s }]"));
+}
+
+#[test]
+fn a_baseline_that_leaves_no_version_for_the_canary_is_warned_of() {
+    expect!["t.yaml:8:17: services.shop.plan.baseline: `v2` is the only version beside the stable, so there is none that a rollout could try; write a version for the canary"].assert_eq(&warnings(&plan("      baseline: v2\n")));
+}
