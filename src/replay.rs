@@ -2,6 +2,7 @@
 
 mod course;
 mod lines;
+mod printable;
 mod telling;
 
 use std::fs::File;
@@ -14,6 +15,7 @@ use control::record::{Reader, Replay, Unreadable};
 
 pub use self::course::Course;
 use self::lines::Lines;
+use self::printable::printable;
 use self::telling::Telling;
 use crate::cli;
 use crate::exit::Exit;
@@ -21,8 +23,8 @@ use crate::exit::Exit;
 /// Prints what the gates say of a record. What was judged before a line that cannot be read is printed.
 ///
 /// # Errors
-/// In plain words: where the record or the gates cannot be read, where the record has not what the gates need, or where
-/// `out` cannot be written.
+/// In plain words: where the record or the gates cannot be read, where the record has not what the gates need or no
+/// windows at all, or where `out` cannot be written.
 pub fn replay(arguments: &cli::Replay, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let gates = match &arguments.gates {
         None => None,
@@ -64,7 +66,7 @@ pub fn judge(
     json: bool,
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    let told = |error: &dyn std::fmt::Display| anyhow!("{name}: {error}");
+    let told = |error: &dyn std::fmt::Display| anyhow!("{name}: {}", printable(&error.to_string()));
     let mut reader = Reader::begin(record).map_err(|error| told(&error))?;
     let replay = Replay::begin(reader.header(), gates).map_err(|impossible| told(&impossible))?;
     let mut course = Course::new(replay);
@@ -73,7 +75,8 @@ pub fn judge(
     if !json {
         telling.begin(&course, out)?;
     }
-    let mut broken = None;
+    // How far the record was judged, where it was not judged to its end.
+    let (mut judged, mut broken) = (reader.line(), None);
     loop {
         let line = match next(&mut reader, &mut course) {
             Ok(Some(line)) => line,
@@ -89,15 +92,17 @@ pub fn judge(
             telling.after(&line, &course, out)?;
         }
         course.go_on();
+        judged = reader.line();
     }
     if json {
-        lines.end(&course, out)?;
+        lines.end(&course, broken.is_none(), out)?;
     } else {
-        telling.end(&course, out)?;
+        telling.end(&course, broken.is_some().then_some(judged), out)?;
     }
     out.flush()?;
     match broken {
         Some(error) => Err(told(&error)),
+        None if course.replay().tallied().windows == 0 => Err(told(&"nothing was judged: the record has no windows")),
         None if course.first_harm().is_some() => Ok(Exit::RolledBack),
         None => Ok(Exit::Done),
     }

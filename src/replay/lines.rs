@@ -64,7 +64,8 @@ impl Lines {
         write(out, &after)
     }
 
-    pub(super) fn end(&self, course: &Course, out: &mut dyn Write) -> io::Result<()> {
+    /// `complete` tells whether the record was judged to its last line.
+    pub(super) fn end(&self, course: &Course, complete: bool, out: &mut dyn Write) -> io::Result<()> {
         let Tallied { windows, merged, missing, checkpoints: (same, different), restarts } = course.replay().tallied();
         let harm = course.first_harm().map(|(at, harm)| {
             json!({ "t": at.seconds(), "after_s": course.since_began(*at), "gate": harm.gate, "reason": harm.explain })
@@ -72,6 +73,7 @@ impl Lines {
         write(
             out,
             &json!({ "summary": {
+                "complete": complete,
                 "verdict": course.verdict(),
                 "rolls_back": harm,
                 "times": course.harms(),

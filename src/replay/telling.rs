@@ -7,6 +7,7 @@ use control::record::{Compared, Header, Line, Mark, Tallied, Why};
 use control::view::{GateView, Role, Verdict};
 
 use super::course::Course;
+use super::printable::printable;
 
 /// Tells a replay.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Telling {
             |what: &str, text: &Option<String>| text.as_ref().map_or_else(String::new, |text| format!("{what}{text}"));
         let (rollout, service) = (of(" ", &self.header.rollout), of(" of ", &self.header.service));
         let began = of(", begun ", &self.header.started_at);
-        writeln!(out, "rollout{rollout}{service}: {canary} against {stable}{began}")?;
+        writeln!(out, "{}", printable(&format!("rollout{rollout}{service}: {canary} against {stable}{began}")))?;
         let whose = match (course.replay().has_same_gates(), &self.header.plan) {
             (true, Some(_)) => "its own gates",
             (true, None) => "the default gates",
@@ -50,7 +51,7 @@ impl Telling {
         let dry = if plan.dry_run { "; a dry run" } else { "" };
         writeln!(out, "judged by {whose}: {gates}; alpha {alpha} %; compared with {compared}{dry}")?;
         for note in course.replay().notes() {
-            writeln!(out, "note: {note}")?;
+            writeln!(out, "note: {}", printable(note))?;
         }
         self.verdicts = verdicts(course.gates());
         writeln!(out)
@@ -58,7 +59,7 @@ impl Telling {
 
     pub(super) fn after(&mut self, line: &Line, course: &Course, out: &mut dyn Write) -> io::Result<()> {
         let at = line.at().map_or(course.seconds(), |at| course.since_began(at));
-        let mut tell = |what: &str| writeln!(out, "{:>10}  {what}", clock(at));
+        let mut tell = |what: &str| writeln!(out, "{:>10}  {}", clock(at), printable(what));
         self.happened(line, &mut tell)?;
         let exact = course.replay().is_exact();
         if exact != self.exact {
@@ -126,7 +127,8 @@ impl Telling {
         }
     }
 
-    pub(super) fn end(&self, course: &Course, out: &mut dyn Write) -> io::Result<()> {
+    /// `only_to` is the last line that was judged, where the one behind it cannot be read.
+    pub(super) fn end(&self, course: &Course, only_to: Option<u64>, out: &mut dyn Write) -> io::Result<()> {
         let judgement = course.judgement();
         writeln!(out)?;
         table(course.gates(), out)?;
@@ -158,6 +160,14 @@ impl Telling {
             writeln!(out, "approximate: merged windows are judged as if all in them came at once")?;
         }
         let whose = if course.replay().has_same_gates() { "the gates" } else { "these gates" };
+        if windows == 0 {
+            return writeln!(out, "verdict: none; nothing was judged");
+        }
+        // What stands below an unreadable line is not known, so this is no last word.
+        match only_to {
+            Some(line) => write!(out, "as far as line {line}: ")?,
+            None => write!(out, "verdict: ")?,
+        }
         match course.first_harm() {
             Some((at, harm)) => {
                 let times = match course.harms() {
@@ -165,10 +175,11 @@ impl Telling {
                     times => format!(", {times} times in all"),
                 };
                 let after = clock(course.since_began(*at));
-                writeln!(out, "verdict: {whose} roll back after {after}{times}, by {}: {}", harm.gate, harm.explain)
+                let why = format!("{}: {}", harm.gate, harm.explain);
+                writeln!(out, "{whose} roll back after {after}{times}, by {}", printable(&why))
             }
-            None if judgement.proven => writeln!(out, "verdict: {whose} pass"),
-            None => writeln!(out, "verdict: {whose} do not roll back; nothing is proven"),
+            None if judgement.proven => writeln!(out, "{whose} pass"),
+            None => writeln!(out, "{whose} do not roll back; nothing is proven"),
         }
     }
 }

@@ -64,6 +64,7 @@ fn programs_read_the_evidence_of_every_test_after_each_line() {
     }
     assert_eq!((&lines[0]["verdict"], &lines[3]["verdict"]), (&"inconclusive".into(), &"fail".into()));
     let summary = &lines[4]["summary"];
+    assert_eq!(summary["complete"], true);
     assert_eq!((&summary["verdict"], &summary["windows"]), (&"fail".into(), &3.into()), "{summary}");
     assert!(summary["rolls_back"]["reason"].as_str().unwrap().contains("v2"), "{summary}");
 }
@@ -95,12 +96,50 @@ fn what_was_judged_before_a_bad_line_is_printed_and_the_line_is_named() {
         let (exit, text) = judged(&torn, None, json);
         let error = exit.unwrap_err().to_string();
         assert!(error.starts_with("record.jsonl: the record is cut short: line 6"), "{error}");
-        assert!(text.contains(if json { "\"summary\"" } else { "verdict: the gates roll back" }), "{text}");
+        let judged = if json { "\"complete\":false" } else { "as far as line 5: the gates roll back after 0:01.5" };
+        assert!(text.contains(judged) && !text.contains("verdict: "), "{text}");
     }
     let wrong = BAD.replace("\"errors\": 2}", "\"errors\": 2000}");
     let (exit, _) = judged(&wrong, None, false);
     let error = exit.unwrap_err().to_string();
     assert!(error.starts_with("record.jsonl: line 5: v1: `errors` (2000) are more than"), "{error}");
+}
+
+#[test]
+fn a_record_without_windows_is_not_judged_and_says_so() {
+    let head = BAD.lines().next().unwrap();
+    for record in [format!("{head}\n"), format!("{head}\n{{\"t\": 1795310402, \"mark\": \"new_step\"}}\n")] {
+        for json in [false, true] {
+            let (exit, text) = judged(&record, None, json);
+            assert_eq!(exit.unwrap_err().to_string(), "record.jsonl: nothing was judged: the record has no windows");
+            let said = if json { "\"windows\":0" } else { "verdict: none; nothing was judged" };
+            assert!(text.contains(said) && !text.contains("roll back"), "{text}");
+        }
+    }
+    let (exit, text) = judged(&format!("{head}\n{{\"t\": 17953"), None, false);
+    assert!(exit.unwrap_err().to_string().contains("cut short: line 2"));
+    assert!(text.contains("nothing was judged"), "{text}");
+}
+
+#[test]
+fn nothing_in_a_record_reaches_a_terminal_as_a_command() {
+    let escape = "\u{1b}]0;mine\u{7}";
+    for key in ["rollout", "service", "started_at"] {
+        let record = BAD.replacen('{', &format!("{{\"{key}\": \"01K\\u001b[2J\\u009b1m\", "), 1);
+        let (exit, text) = judged(&record, None, false);
+        let error = exit.unwrap_err().to_string();
+        assert!(error.starts_with(&format!("record.jsonl: line 1: `{key}` is ")), "{error}");
+        assert!(!error.contains(char::is_control) && text.is_empty(), "{error}{text}");
+    }
+    // What a program that reads JSON says of a key, it says in the words of the record.
+    for line in
+        [format!("{{\"{escape}\": 1}}\n").replace(['\u{1b}', '\u{7}'], "\\u001b"), format!("{{\"a{escape}\": 1}}\n")]
+    {
+        let (exit, text) = judged(&format!("{BAD}{line}"), None, false);
+        let error = exit.unwrap_err().to_string();
+        assert!(error.contains("line 6") && !error.contains(char::is_control), "{error}");
+        assert!(!text.replace('\n', "").contains(char::is_control), "{text}");
+    }
 }
 
 #[test]
