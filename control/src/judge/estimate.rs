@@ -93,7 +93,12 @@ pub fn forecast(
         let cold_for = settings.warmup_seconds as f64;
         let unproven_for = cold_for.max(PATIENCE_SECONDS as f64);
         let requests = Arms { stable: of_baseline, canary: of_canary };
-        estimate(&settings, gate, share, Outlook { requests, events, phi, spread: USUAL_SPREAD, cold_for, unproven_for })
+        estimate(
+            &settings,
+            gate,
+            share,
+            Outlook { requests, events, phi, spread: USUAL_SPREAD, cold_for, unproven_for },
+        )
     });
     let slowest = |a: Option<f64>, b: Option<f64>| Some(a?.max(b?));
     let both = estimates

@@ -162,8 +162,7 @@ impl<'a> Words<'a> {
         }
         let Self { stable, canary, .. } = self;
         let Sighting { requests, events } = told.seen;
-        let (of_canary, of_stable) =
-            (percent(events.canary, requests.canary), percent(events.stable, requests.stable));
+        let (of_canary, of_stable) = (percent(events.canary, requests.canary), percent(events.stable, requests.stable));
         let too = if rates.stable > limit { ", too" } else { "" };
         let figures = match told.gate.rule {
             Rule::LatencyLimit { limit_us, .. } => format!(
@@ -392,7 +391,8 @@ mod tests {
             let above = Above { ratio: 1.1, points: 0.0005 };
             let rule = Rule::Errors { tolerance: above, margin: above };
             let gate = GateSetting { name: "errors".to_owned(), role: Role::Guardrail, path: None, rule };
-            Words { stable: "v1", all: "v1", canary: "v2", paths: &[] }.well(Told { gate: &gate, seen, compared: None }, None)
+            Words { stable: "v1", all: "v1", canary: "v2", paths: &[] }
+                .well(Told { gate: &gate, seen, compared: None }, None)
         };
         assert_eq!(said(1), "v2 fails 1 % of requests, v1 1 %: no harm seen yet");
         assert_eq!(said(45), "v2 fails 45 % of requests, v1 1 %: worse so far, not enough evidence of harm");

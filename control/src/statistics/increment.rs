@@ -164,9 +164,12 @@ mod tests {
             let (over, requests) = (arms(over.0, over.1), arms(requests.0, requests.1));
             for weights in [[0.9, 1.4], [0.3, 20.0], [1.05, 0.2]] {
                 let levels = |of: u64, all: u64| [all - of.min(all), of];
-                let (canary, stable) =
-                    (levels(over.canary, requests.canary), levels(over.stable, requests.stable));
-                assert_close(TwoLevels::new(weights).ll(over, requests), ll_levels(&canary, &stable, &weights), "levels");
+                let (canary, stable) = (levels(over.canary, requests.canary), levels(over.stable, requests.stable));
+                assert_close(
+                    TwoLevels::new(weights).ll(over, requests),
+                    ll_levels(&canary, &stable, &weights),
+                    "levels",
+                );
             }
             for (p0, p1) in [(0.1, 0.5), (0.05, 0.01)] {
                 let ours = OneSample::new(p0, p1).ll(over.canary, requests.canary);

@@ -36,7 +36,10 @@ impl OverLimit {
         let rates = ODDS.map(|times| odds * times / (1.0 + odds * times));
         let scores = rates.map(|rate| log(rate / limit));
         let cap = Cap { alpha, blocks: BLOCKS };
-        Self { rates: rates.map(|rate| OneSample::new(limit, rate)), mixture: Mixture::new(&[1.0; ODDS.len()], &scores, START_SHARE, Some(cap)) }
+        Self {
+            rates: rates.map(|rate| OneSample::new(limit, rate)),
+            mixture: Mixture::new(&[1.0; ODDS.len()], &scores, START_SHARE, Some(cap)),
+        }
     }
 
     /// Adds one batch of the canary's requests. `phi` (at least 1) is the dispersion of the events.

@@ -182,8 +182,7 @@ fn more_events_than_requests_make_no_figure_that_is_no_number() {
     odd.endpoints[GROUPS - 1] = GroupCounts { requests: u64::MAX, bad: 3, timed: 1, over: [2, 2] };
     for second in 0..200 {
         background.observe(second, &odd);
-        let Temper { errors, latency, ratio } =
-            background.bursts().temper(Size { load: f64::MAX, grouped: f64::MAX });
+        let Temper { errors, latency, ratio } = background.bursts().temper(Size { load: f64::MAX, grouped: f64::MAX });
         assert!([errors, latency, ratio].iter().all(|figure| figure.is_finite() && *figure >= 1.0));
     }
 }

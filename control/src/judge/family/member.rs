@@ -24,13 +24,14 @@ pub(super) struct Member {
     reading: Reading,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a few in each rollout, and all of them used at every batch")]
 #[derive(Debug, Clone, PartialEq)]
 enum Test {
     Errors(Excess),
     ErrorLimit { absolute: OverLimit, relative: Relative },
     Shape(Shape),
     Quantile(OverQuantile),
-    LatencyLimit { absolute: OverLimit, relative: Excess },
+    LatencyLimit { absolute: OverLimit, relative: Box<Excess> },
 }
 
 /// The half of an error limit that compares with stable.
@@ -38,7 +39,7 @@ enum Test {
 enum Relative {
     /// The test of the gate at this place.
     OfGate(usize),
-    Own(Excess),
+    Own(Box<Excess>),
 }
 
 /// The evidence of one gate, in nats.
@@ -65,14 +66,15 @@ impl Member {
             Rule::Errors { tolerance, .. } => Test::Errors(Excess::new(tolerance.ratio, tolerance.points, alpha)),
             Rule::ErrorLimit { limit } => {
                 let shared = errors_like(settings, gate).map(Relative::OfGate);
-                let relative = shared.unwrap_or_else(|| Relative::Own(against_stable()));
+                let relative = shared.unwrap_or_else(|| Relative::Own(Box::new(against_stable())));
                 Test::ErrorLimit { absolute: OverLimit::new(limit, alpha), relative }
             }
             Rule::Shape { .. } => Test::Shape(Shape::new(alpha)),
             Rule::Quantile { quantile, .. } => Test::Quantile(OverQuantile::new(quantile, alpha)),
-            Rule::LatencyLimit { quantile, .. } => {
-                Test::LatencyLimit { absolute: OverLimit::new(1.0 - quantile, alpha), relative: against_stable() }
-            }
+            Rule::LatencyLimit { quantile, .. } => Test::LatencyLimit {
+                absolute: OverLimit::new(1.0 - quantile, alpha),
+                relative: Box::new(against_stable()),
+            },
         };
         let reading =
             Reading { harm: 0.0, over_limit: None, threshold: threshold(settings, share), log_share: log(share) };

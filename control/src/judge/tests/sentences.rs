@@ -164,7 +164,8 @@ fn what_passes_is_told_with_the_rates_of_the_step() {
     ticks(&mut judge, 0, 300, &window(950, 30), &window(500, 12));
     judge.new_step();
     ticks(&mut judge, 30, 300, &window(950, 2), &window(500, 1));
-    expect!["v2 fails 0.2 % of requests, v1 0.21 %: more than 1.5 times v1's rate plus 0.1 points is ruled out"].assert_eq(&gate(&judge.gates(), "errors").explain);
+    expect!["v2 fails 0.2 % of requests, v1 0.21 %: more than 1.5 times v1's rate plus 0.1 points is ruled out"]
+        .assert_eq(&gate(&judge.gates(), "errors").explain);
 }
 
 #[test]
