@@ -24,7 +24,6 @@ pub(super) struct Member {
     reading: Reading,
 }
 
-#[expect(clippy::large_enum_variant, reason = "a few in each rollout, and all of them used at every batch")]
 #[derive(Debug, Clone, PartialEq)]
 enum Test {
     Errors(Excess),
