@@ -38,12 +38,23 @@ pub struct Read {
 /// # Errors
 /// Everything that is wrong, at once; where the text is no YAML, the first thing that makes it none.
 pub fn parse(text: &str, file: &str) -> Result<Read, Problems> {
+    let nothing = "nothing is written here; a configuration needs at least `services`";
+    let (configuration, warnings) = whole(text, file, nothing, configuration)?;
+    Ok(Read { configuration, warnings })
+}
+
+/// What a whole text says, and what it is warned of in the order of the text; `nothing` is the problem of an empty one.
+fn whole<T>(
+    text: &str,
+    file: &str,
+    nothing: &str,
+    decode: impl FnOnce(&Cursor<'_>, &mut Report) -> Option<T>,
+) -> Result<(T, Vec<Problem>), Problems> {
     let mut report = Report::new(file);
-    let configuration = match grow(text) {
-        Ok(Some(root)) => configuration(&Cursor::root(&root), &mut report),
+    let decoded = match grow(text) {
+        Ok(Some(root)) => decode(&Cursor::root(&root), &mut report),
         Ok(None) => {
-            let message = "nothing is written here; a configuration needs at least `services`";
-            report.problem(Place { line: 1, column: 1 }, "", message);
+            report.problem(Place { line: 1, column: 1 }, "", nothing);
             None
         }
         Err(broken) => {
@@ -52,10 +63,10 @@ pub fn parse(text: &str, file: &str) -> Result<Read, Problems> {
         }
     };
     let Report { problems, mut warnings, .. } = report;
-    match (Problems::new(problems), configuration) {
-        (None, Some(configuration)) => {
+    match (Problems::new(problems), decoded) {
+        (None, Some(decoded)) => {
             problem::sort(&mut warnings);
-            Ok(Read { configuration, warnings })
+            Ok((decoded, warnings))
         }
         (Some(problems), _) => Err(problems),
         // Never reached: each decoder that gives nothing has said why. Should one forget, nothing is accepted.

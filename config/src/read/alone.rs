@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use super::{plan, text_of};
-use crate::cursor::{Cursor, Report};
+use super::{plan, text_of, whole};
 use crate::model::Plan;
-use crate::problem::{self, Problem, Problems};
-use crate::tree::{Place, grow};
+use crate::problem::{Problem, Problems};
 
 /// A plan that was read alone, and what its author should know about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,29 +21,9 @@ pub struct ReadPlan {
 /// # Errors
 /// Everything that is wrong, at once; where the text is no YAML, the first thing that makes it none.
 pub fn parse_plan(text: &str, file: &str) -> Result<ReadPlan, Problems> {
-    let mut report = Report::new(file);
-    let plan = match grow(text) {
-        Ok(Some(root)) => plan::plan(&Cursor::root(&root), &mut report).plan,
-        Ok(None) => {
-            let message = "nothing is written here; write the keys of a plan, like gates: [{ errors: {} }]";
-            report.problem(Place { line: 1, column: 1 }, "", message);
-            None
-        }
-        Err(broken) => {
-            report.problem(broken.place, "", broken.message);
-            None
-        }
-    };
-    let Report { problems, mut warnings, .. } = report;
-    match (Problems::new(problems), plan) {
-        (None, Some(plan)) => {
-            problem::sort(&mut warnings);
-            Ok(ReadPlan { plan, warnings })
-        }
-        (Some(problems), _) => Err(problems),
-        // Never reached: each decoder that gives nothing has said why. Should one forget, nothing is accepted.
-        (None, None) => Err(Problem::without_place(file, "cannot be read").into()),
-    }
+    let nothing = "nothing is written here; write the keys of a plan, like gates: [{ errors: {} }]";
+    let (plan, warnings) = whole(text, file, nothing, |root, report| plan::plan(root, report).plan)?;
+    Ok(ReadPlan { plan, warnings })
 }
 
 /// Reads the plan in the file at `path`.
