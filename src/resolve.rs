@@ -17,8 +17,10 @@ const AT_ONCE: usize = 32;
 pub fn resolve(configuration: Configuration) -> Result<Resolved, Vec<String>> {
     let endpoints: HashSet<&Endpoint> =
         configuration.services.iter().flat_map(|s| &s.versions).flat_map(|version| &version.endpoints).collect();
-    let mut endpoints: Vec<&Endpoint> = endpoints.into_iter().collect();
-    endpoints.sort_by_key(|endpoint| (endpoint.host.clone(), endpoint.port));
+    // A Unix socket is its own address.
+    let mut endpoints: Vec<&Endpoint> =
+        endpoints.into_iter().filter(|endpoint| matches!(endpoint, Endpoint::Tcp { .. })).collect();
+    endpoints.sort();
     let share = endpoints.len().div_ceil(AT_ONCE).max(1);
     let answers: Vec<(&Endpoint, io::Result<SocketAddr>)> = thread::scope(|scope| {
         let asked: Vec<_> = endpoints
@@ -44,7 +46,8 @@ pub fn resolve(configuration: Configuration) -> Result<Resolved, Vec<String>> {
 }
 
 fn address_of(endpoint: &Endpoint) -> io::Result<SocketAddr> {
-    let addresses: Vec<SocketAddr> = (endpoint.host.as_str(), endpoint.port).to_socket_addrs()?.collect();
+    let Endpoint::Tcp { host, port, .. } = endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
+    let addresses: Vec<SocketAddr> = (host.as_str(), *port).to_socket_addrs()?.collect();
     // One address is used for now. IPv4 where there is one: `localhost` is ::1 first on many machines, and what listens
     // there seldom does.
     let address = addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first());

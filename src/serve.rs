@@ -75,7 +75,8 @@ impl Tidegate {
         let Settings { configuration, source, token, limits, drain } = settings;
         let admin = configuration.admin.clone();
         let token = admin_token(&configuration, token)?;
-        let listeners: Vec<SocketAddr> = configuration.listeners.iter().map(|listener| listener.address).collect();
+        let listeners: Vec<SocketAddr> =
+            configuration.listeners.iter().filter_map(|listener| listener.address.tcp()).collect();
         let state_directory = configuration.state.clone();
         let resolved = resolve(configuration).map_err(|problems| anyhow!(problems.join("\n")))?;
         // Every address is taken before the state directory is touched; who connects now waits until all is in place.

@@ -1,15 +1,16 @@
 //! The configuration of `tidegate run` without a file.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::literal::{Illegal, address};
-use crate::model::{
-    Admin, Affinity, Canary, Configuration, Endpoint, Listener, Name, PathPrefix, Plan, Service, Version,
-};
+use crate::model::{Admin, Canary, Configuration, Endpoint, Listener, Name, Protocol, Service, Version};
 use crate::problem::{Problem, Problems, quoted};
 use crate::read::{Read, clash, without_token};
 use crate::units::Weight;
+
+const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 
 /// The configuration of `tidegate run --stable HOST:PORT [--canary HOST:PORT] [--weight 10%] [--listen ADDRESS]
 /// [--admin-address ADDRESS] [--state DIRECTORY]`: one service `default` with the versions `stable` and `canary`, for every
@@ -32,7 +33,7 @@ pub fn without_file(
         Some(_) => text.parse(),
         None => Err(Illegal::new("is a canary's weight, and there is no canary; add --canary HOST:PORT")),
     });
-    let listener = flags.read("--listen", listen, address).unwrap_or(Listener::DEFAULT.address);
+    let listener = flags.read("--listen", listen, address).unwrap_or(DEFAULT_ADDRESS);
     let admin_address = flags.read("--admin-address", admin, address).unwrap_or(Admin::default().address);
     let state = flags.read("--state", state, directory).unwrap_or_else(|| PathBuf::from(Configuration::DEFAULT_STATE));
     flags.check_addresses(listener, admin_address, admin.is_some());
@@ -45,7 +46,8 @@ pub fn without_file(
     match (Problems::new(problems), stable) {
         (None, Some(stable)) => {
             let configuration = Configuration {
-                listeners: vec![Listener { address: listener }],
+                listeners: vec![Listener::plain(listener)],
+                rules: Arc::default(),
                 admin: Admin { address: admin_address, tokens: None },
                 state,
                 services: vec![only_service(stable, canary_endpoint, weight)],
@@ -60,17 +62,16 @@ pub fn without_file(
 }
 
 fn only_service(stable: Endpoint, canary: Option<Endpoint>, weight: Option<Weight>) -> Service {
-    let version = |name: &str, endpoint| Version { name: Name::given(name), endpoints: vec![endpoint] };
+    let version = |name: &str, endpoint| Version {
+        name: Name::given(name),
+        endpoints: vec![endpoint],
+        protocol: Protocol::default(),
+        tls: None,
+    };
     let versions = std::iter::once(version("stable", stable)).chain(canary.map(|canary| version("canary", canary)));
     Service {
-        name: Name::given("default"),
-        hosts: Vec::new(),
-        path: PathPrefix::root(),
-        affinity: Affinity::default(),
-        stable: Name::given("stable"),
         canary: weight.map(|weight| Canary { version: Name::given("canary"), weight }),
-        versions: versions.collect(),
-        plan: Plan::built_in(),
+        ..Service::plain(Name::given("default"), Name::given("stable"), versions.collect())
     }
 }
 

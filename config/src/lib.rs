@@ -21,10 +21,13 @@ pub mod units;
 
 pub use flags::without_file;
 pub use model::{
-    Admin, Advance, Affinity, Baseline, Canary, Configuration, Deadline, Endpoint, Gate, GateRole, GateRule, HostName,
-    LatencyMargin, LatencyOf, Listener, Name, OnDeadline, PathPrefix, Plan, Service, Step, Tolerance, Version,
+    AccessLog, AddressRange, Admin, Advance, Affinity, Baseline, Canary, CertificateFiles, ClientCertificates,
+    Configuration, Deadline, Endpoint, EndpointTls, Forced, Gate, GateRole, GateRule, GrpcCodes, Handling, HeaderMatch,
+    HostName, Hsts, LatencyMargin, LatencyOf, Limits, ListenAddress, Listener, ListenerTls, LogTarget, Name,
+    OnDeadline, PathPrefix, Plan, Protocol, Rules, Service, ServiceTimeouts, Step, Strictness, Timeouts, TlsVersion,
+    Tolerance, Version,
 };
 pub use problem::{Problem, Problems};
 pub use read::{Read, ReadPlan, parse, parse_plan, read_file, read_plan_file};
 pub use schema::json_schema;
-pub use units::{Alpha, Beta, Fraction, OutOfRange, Quantile, Stretch, Weight};
+pub use units::{Alpha, Beta, Bytes, Fraction, OutOfRange, Quantile, Stretch, Weight};

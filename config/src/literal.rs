@@ -218,7 +218,7 @@ impl FromStr for Endpoint {
             None if is_host(host) => host,
             None => return Err(wrong("has no legal host")),
         };
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self::Tcp { host: host.to_owned(), port, tls: false })
     }
 }
 
@@ -229,9 +229,14 @@ fn port_is_plain(text: &str) -> bool {
 
 impl Endpoint {
     /// What makes two endpoints the same, however they are written: case of names and form of addresses aside.
-    pub(crate) fn identity(&self) -> (String, u16) {
-        let host = self.host.parse::<IpAddr>().map_or_else(|_| self.host.to_ascii_lowercase(), |ip| ip.to_string());
-        (host, self.port)
+    pub(crate) fn identity(&self) -> String {
+        match self {
+            Self::Tcp { host, port, .. } => {
+                let host = host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string());
+                format!("{host} {port}")
+            }
+            Self::Unix(path) => path.display().to_string(),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod step;
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::cursor::{Cursor, Entry, Report};
 use crate::keys;
@@ -139,7 +140,14 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
         Some(plans) => named_plans(plans, services.as_deref(), report),
         None => Some(Vec::new()),
     };
-    Some(Configuration { listeners: listeners?, admin: admin?, state: state?, services: services?, plans: plans? })
+    Some(Configuration {
+        listeners: listeners?,
+        rules: Arc::default(),
+        admin: admin?,
+        state: state?,
+        services: services?,
+        plans: plans?,
+    })
 }
 
 fn all_services(services: &Cursor<'_>, report: &mut Report) -> Option<Vec<Service>> {

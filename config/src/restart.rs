@@ -17,7 +17,7 @@ impl Configuration {
 
     /// The addresses of the listeners, whatever their order in the file.
     fn listening(&self) -> String {
-        let mut addresses: Vec<_> = self.listeners.iter().map(|listener| listener.address).collect();
+        let mut addresses: Vec<_> = self.listeners.iter().map(|listener| &listener.address).collect();
         addresses.sort_unstable();
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         addresses.join(" and ")

@@ -12,6 +12,32 @@ pub struct OutOfRange {
     pub legal: &'static str,
 }
 
+/// A number of bytes, at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes(u64);
+
+impl Bytes {
+    /// So many bytes; an error for none.
+    pub fn new(bytes: u64) -> Result<Self, OutOfRange> {
+        if bytes == 0 {
+            return Err(OutOfRange { value: 0.0, legal: "at least 1 byte" });
+        }
+        Ok(Self(bytes))
+    }
+
+    /// So many KiB, for sizes known when the program is built; 0 is one byte.
+    #[must_use]
+    pub const fn kib(kib: u64) -> Self {
+        Self(if kib == 0 { 1 } else { kib * 1024 })
+    }
+
+    /// The number of bytes.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// One version's share of a service's traffic, in basis points (0.01 %), 0 to 10 000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Weight(u16);

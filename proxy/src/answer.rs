@@ -29,6 +29,15 @@ pub(crate) async fn answer(session: &mut Session, status: u16, why: &str) -> Res
     Ok(true)
 }
 
+/// Sends the client elsewhere, for good: the same request, the same method (RFC 9110, section 15.4.9).
+pub(crate) async fn redirect(session: &mut Session, place: &str) -> Result<bool> {
+    let mut response = ResponseHeader::build(308, Some(2))?;
+    response.insert_header(header::LOCATION, place)?;
+    response.insert_header(header::CONTENT_LENGTH, 0)?;
+    session.write_error_response(response, Bytes::new()).await.map_err(as_downstream)?;
+    Ok(true)
+}
+
 fn as_downstream(mut error: Box<Error>) -> Box<Error> {
     if *error.esource() == ErrorSource::Unset {
         error.as_down();

@@ -20,12 +20,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use meter::{Class, ServiceMeter};
 use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::tls::SslDigest;
 use pingora_core::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+
+use crate::connection::Connection;
+use crate::transport::Carrier;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -60,11 +64,12 @@ pub struct Unmatched {
 }
 
 /// A client's connection.
-pub struct ClientStream<S: AsyncRead + AsyncWrite + Unpin> {
+pub struct ClientStream<S: Carrier> {
     inner: S,
     id: UniqueIDType,
     peer: SocketAddr,
     socket: Option<Arc<SocketDigest>>,
+    connection: Option<Arc<ProxyDigest>>,
     timeouts: ClientTimeouts,
     unmatched: Unmatched,
     /// Bytes that were read to tell the protocol and not given to pingora yet.
@@ -84,13 +89,13 @@ pub struct ClientStream<S: AsyncRead + AsyncWrite + Unpin> {
     http2: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> fmt::Debug for ClientStream<S> {
+impl<S: Carrier> fmt::Debug for ClientStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientStream").field("peer", &self.peer).field("http2", &self.http2).finish_non_exhaustive()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
+impl<S: Carrier> ClientStream<S> {
     /// Wraps a connection that a client at `peer` made. `id` tells it from other open ones (its file descriptor);
     /// `socket` is what pingora may read of the socket.
     pub fn new(
@@ -106,6 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
             id,
             peer,
             socket,
+            connection: None,
             timeouts,
             unmatched,
             peeked: Vec::new(),
@@ -117,6 +123,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ClientStream<S> {
             alarm: None,
             http2: false,
         }
+    }
+
+    /// The same stream, of which every request knows this.
+    #[must_use]
+    pub fn with_connection(mut self, connection: Connection) -> Self {
+        self.connection = Some(connection.into_digest());
+        self
     }
 
     /// Where the client is.
@@ -211,7 +224,7 @@ async fn read_some(inner: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>, mos
     inner.take(most as u64).read_buf(into).await
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Drop for ClientStream<S> {
+impl<S: Carrier> Drop for ClientStream<S> {
     /// A head whose body never came is sent all the same, where the system takes it at once: a client that got nothing
     /// would take the connection for a stale one, and ask again.
     fn drop(&mut self) {
@@ -219,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drop for ClientStream<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientStream<S> {
+impl<S: Carrier> AsyncRead for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if !this.peeked.is_empty() {
@@ -261,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientStream<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
+impl<S: Carrier> AsyncWrite for ClientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         // HTTP/2 gathers its frames itself.
@@ -306,7 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
 }
 
 #[async_trait]
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Peek for ClientStream<S> {
+impl<S: Carrier + Send + Sync> Peek for ClientStream<S> {
     /// Fills `buf` with the connection's first bytes, as many as tell whether it is HTTP/2 (the rest stays as it
     /// was). Must not answer "cannot": pingora would take the connection for HTTP/2.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
@@ -320,34 +333,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Peek for ClientStream<S> {
 }
 
 #[async_trait]
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Shutdown for ClientStream<S> {
+impl<S: Carrier + Send + Sync> Shutdown for ClientStream<S> {
     async fn shutdown(&mut self) {
         // The client may be gone already.
         let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> UniqueID for ClientStream<S> {
+impl<S: Carrier> UniqueID for ClientStream<S> {
     fn id(&self) -> UniqueIDType {
         self.id
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Ssl for ClientStream<S> {}
+impl<S: Carrier> Ssl for ClientStream<S> {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.tls_digest()
+    }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> GetTimingDigest for ClientStream<S> {
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.alpn()
+    }
+}
+
+impl<S: Carrier> GetTimingDigest for ClientStream<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         Vec::new()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> GetProxyDigest for ClientStream<S> {
+impl<S: Carrier> GetProxyDigest for ClientStream<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
+        self.connection.clone()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> GetSocketDigest for ClientStream<S> {
+impl<S: Carrier> GetSocketDigest for ClientStream<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.socket.clone()
     }

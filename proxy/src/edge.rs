@@ -15,19 +15,20 @@ use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorSource, ErrorType, Result};
-use pingora_http::ResponseHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use tokio::net::TcpStream;
 use tracing::debug;
 
-use crate::answer::{answer, reason_for};
+use crate::answer::{answer, reason_for, redirect};
 use crate::attempt::{class_of, status_for};
 use crate::client_stream::ClientStream;
+use crate::connection::Connection;
 use crate::endpoint::{self, InFlight};
 use crate::request::Request;
-use crate::request_head::{affinity_key, group_of_address, host_of, lacks_host};
+use crate::request_check::{self, Refusal};
 use crate::routing::{Routing, Service, Version};
-use crate::ticket::group_of;
+use crate::transport::Transport;
+use crate::{forwarded, response_check, secure, selection, trace};
 
 /// How many attempts a request may have: one, another endpoint of the version, and one more that is stable's where
 /// the version is not. (pingora calls this `max_retries` and answers nothing at all where it is 0.)
@@ -74,19 +75,40 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<bool> {
-        if lacks_host(session.req_header()) {
-            return answer(session, 400, "this HTTP/1.1 request has no Host header").await;
-        }
         let routing = self.routing.load();
-        let path = session.req_header().uri.path();
-        let Some(service) = routing.find(host_of(session.req_header()), path) else {
+        let rules = &routing.rules;
+        if let Err(Refusal { status, why }) = request_check::check(session.req_header_mut(), rules) {
+            return answer(session, status, why).await;
+        }
+        let connection = Connection::of(session);
+        let request = session.req_header();
+        ctx.client = forwarded::client_of(connection, client_address(session), request, rules);
+        if let Some(place) = secure::redirect(connection, request) {
+            return redirect(session, &place).await;
+        }
+        let Some(service) = routing.find(request) else {
             return answer(session, 404, "no service here").await;
         };
-        let client = client_address(session);
-        let key = affinity_key(&service.affinity, session.req_header(), client);
-        let group = key.as_deref().map_or_else(|| group_of_address(client), group_of);
-        ctx.matched(service, service.draw(key.as_deref()), group, service.split.paths.mask(path));
+        let trusts = connection
+            .and_then(Connection::client)
+            .is_some_and(|peer| rules.trusted.iter().any(|range| range.contains(peer)));
+        let selection = selection::select(service, request, ctx.client, trusts);
+        ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));
         Ok(false)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Request,
+    ) -> Result<()> {
+        let Some(matched) = ctx.found() else { return Ok(()) };
+        let connection = Connection::of(session);
+        forwarded::to_origin(request, connection, ctx.client, &matched.service.rules);
+        selection::to_origin(request, &matched.service, &matched.drawn);
+        trace::to_origin(request);
+        Ok(())
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Request) -> Result<Box<HttpPeer>> {
@@ -155,6 +177,9 @@ impl ProxyHttp for Edge {
             session.set_keepalive(None);
         }
         let status = response.status.as_u16();
+        if let Some(matched) = ctx.found() {
+            response_check::check(response, &matched.service.rules)?;
+        }
         if status == 101 && !session.is_upgrade_req() {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a tunnel that nobody asked for").into_up());
         }
@@ -181,8 +206,15 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _ctx: &mut Request,
+        ctx: &mut Request,
     ) -> Result<()> {
+        let connection = Connection::of(session);
+        forwarded::to_client(response);
+        secure::to_client(response, connection);
+        if let (Some(matched), Some(served)) = (ctx.found(), ctx.served()) {
+            let is_secure = connection.is_some_and(|connection| connection.secure);
+            selection::to_client(response, &matched.service, served, matched.issued.as_deref(), is_secure);
+        }
         if session.req_header().version == HttpVersion::HTTP_10 {
             // Chunks are unknown to HTTP/1.0 (RFC 9112, section 6.1): the body ends with the connection.
             if response.remove_header(&header::TRANSFER_ENCODING).is_some() {
@@ -298,7 +330,7 @@ impl Edge {
 }
 
 /// The client's connection, where it carries one request at a time.
-fn client_stream(session: &Session) -> Option<&ClientStream<TcpStream>> {
+fn client_stream(session: &Session) -> Option<&ClientStream<Transport>> {
     session.as_downstream().stream()?.as_any().downcast_ref()
 }
 

@@ -238,7 +238,7 @@ mod tests {
     fn endpoints(count: u16) -> (Vec<Arc<Endpoint>>, Instant) {
         let now = Instant::now();
         let endpoint = |place| {
-            let written = config::Endpoint { host: "127.0.0.1".into(), port: 1 + place };
+            let written = config::Endpoint::Tcp { host: "127.0.0.1".into(), port: 1 + place, tls: false };
             Arc::new(Endpoint::new(
                 written,
                 ([127, 0, 0, 1], 1 + place).into(),

@@ -12,18 +12,28 @@
     reason = "the data path is a shell: it reads the clock for latencies and deadlines"
 )]
 
+mod access_log;
 mod answer;
 pub mod attempt;
 pub mod client_stream;
+pub mod connection;
 mod edge;
 pub mod endpoint;
+mod forwarded;
+mod grpc;
 mod head_watch;
 mod request;
+mod request_check;
 mod request_head;
+mod response_check;
 pub mod routes;
 pub mod routing;
+mod secure;
+pub mod selection;
 pub mod server;
 pub mod ticket;
+mod trace;
+pub mod transport;
 
 pub use routing::Publisher;
 pub use server::{DataPlane, Limits, Listeners, StartError};

@@ -2,6 +2,7 @@
 
 mod account;
 
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,8 @@ use meter::{Attempt, Class, Outcome, ServiceMeter};
 use self::account::Account;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::head_watch::HeadWatch;
-use crate::routing::{Draw, Service, Version};
+use crate::routing::{Service, Version};
+use crate::selection::{Decision, Selection};
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
 const AT_ONCE: Duration = Duration::from_millis(10);
@@ -24,6 +26,8 @@ pub(crate) struct Request {
     matched: Option<Matched>,
     unmatched: Arc<ServiceMeter>,
     attempt: Option<Underway>,
+    /// The client's address, as far as it is known and believed.
+    pub(crate) client: Option<IpAddr>,
     /// How many attempts began.
     pub(crate) attempts: u8,
     /// The endpoint that could not be reached last: not the next choice.
@@ -50,6 +54,10 @@ pub(crate) struct Matched {
     keyed: bool,
     /// Which of the split's paths it is on.
     paths: u16,
+    /// Why it drew this version.
+    pub(crate) decision: Decision,
+    /// The affinity cookie's value that the client gets, where it has none.
+    pub(crate) issued: Option<Arc<str>>,
     /// Where the version drawn is charged for it.
     account: Account,
 }
@@ -78,6 +86,7 @@ impl Request {
             matched: None,
             unmatched,
             attempt: None,
+            client: None,
             attempts: 0,
             unreachable: None,
             forgiven: false,
@@ -87,11 +96,17 @@ impl Request {
         }
     }
 
-    /// The request is for `service`, drew `draw`, and is on these of the split's paths.
-    pub(crate) fn matched(&mut self, service: &Arc<Service>, draw: Draw<'_>, group: u8, paths: u16) {
+    /// The request is for `service`, was given this version, and is on these of the split's paths.
+    pub(crate) fn matched(&mut self, service: &Arc<Service>, selection: Selection<'_>, paths: u16) {
+        let Selection { draw, group, decision, issued } = selection;
         let (account, keyed) = (Account::open(self.core, draw), !draw.at_random);
         let (service, drawn) = (Arc::clone(service), Arc::clone(draw.version));
-        self.matched = Some(Matched { service, drawn, group, keyed, paths, account });
+        self.matched = Some(Matched { service, drawn, group, keyed, paths, decision, issued, account });
+    }
+
+    /// The version of the present attempt.
+    pub(crate) fn served(&self) -> Option<&Version> {
+        self.attempt.as_ref().map(|attempt| &*attempt.version)
     }
 
     /// What it matched; `None` where no service did.

@@ -31,9 +31,9 @@ pub(crate) fn affinity_key<'a>(
     client: Option<IpAddr>,
 ) -> Option<Cow<'a, [u8]>> {
     match affinity {
-        Affinity::Random => None,
+        Affinity::Random | Affinity::User(_) => None,
         Affinity::Header(name) => request.headers.get(name.as_str()).map(|value| value.as_bytes().into()),
-        Affinity::Cookie(name) => cookie(request, name).map(Into::into),
+        Affinity::Cookie { name, .. } => cookie(request, name).map(Into::into),
         Affinity::ClientAddress => client.map(|address| address_bytes(address).to_vec().into()),
     }
     // An empty key is nobody's: users who are logged out must not all move as one.
@@ -83,7 +83,7 @@ mod tests {
         let key = |affinity| affinity_key(&affinity, &request(&[("x-user", "7")]), None).map(|key| key.to_vec());
         assert_eq!(key(Affinity::Header("x-user".into())), Some(b"7".to_vec()));
         assert_eq!(key(Affinity::Header("x-other".into())), None);
-        assert_eq!(key(Affinity::Cookie("id".into())), None);
+        assert_eq!(key(Affinity::Cookie { name: "id".into(), issue: None }), None);
         assert_eq!(key(Affinity::Random), None);
     }
 

@@ -6,28 +6,32 @@ mod publisher;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use config::{Affinity, Name, Weight};
+use config::{Name, Rules, Weight};
 use meter::{Exposure, ServiceMeter, VersionMeter};
+use pingora_http::RequestHeader;
 
 pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
 use crate::endpoint::Endpoint;
+use crate::request_head::host_of;
 use crate::routes::RouteTable;
 use crate::ticket::{Salt, Ticket};
 
 /// Everything that the data path knows. Replaced whole; requests in flight keep the one that they began with.
 #[derive(Debug, Default)]
 pub struct Routing {
+    /// Rules for all traffic.
+    pub rules: Arc<Rules>,
     table: Arc<RouteTable>,
     services: Vec<Arc<Service>>,
     by_name: Arc<HashMap<Name, usize>>,
 }
 
 impl Routing {
-    /// The service for a host and a path.
+    /// The service for a request.
     #[must_use]
-    pub fn find(&self, host: &str, path: &str) -> Option<&Arc<Service>> {
-        self.services.get(self.table.find(host, path)?)
+    pub fn find(&self, request: &RequestHeader) -> Option<&Arc<Service>> {
+        self.services.get(self.table.find(host_of(request), request.uri.path())?)
     }
 
     /// The service of this name.
@@ -42,8 +46,10 @@ impl Routing {
 pub struct Service {
     /// Its name.
     pub name: Name,
-    /// What keeps a client on one version.
-    pub affinity: Affinity,
+    /// What the operator wrote of it.
+    pub written: Arc<config::Service>,
+    /// Rules for all traffic.
+    pub rules: Arc<Rules>,
     /// Its versions, in the order of the file.
     pub versions: Vec<Arc<Version>>,
     /// The split in force.

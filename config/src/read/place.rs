@@ -57,7 +57,7 @@ pub(super) fn listeners(written: Option<&Cursor<'_>>, taken: &mut Taken, report:
                 written.wrong(report, format!("`{address}` is taken by `{other}` at {first}; write another port"));
             }
             taken.0.push((address, written.place));
-            Some(Listener { address })
+            Some(Listener::plain(address))
         })
         .collect();
     read.into_iter().collect()

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::cursor::{Cursor, Entry, Fields, Report};
 use crate::keys;
 use crate::literal::{Illegal, is_token};
-use crate::model::{Affinity, Canary, Endpoint, HostName, Name, PathPrefix, Plan, Service, Version};
+use crate::model::{Affinity, Canary, Endpoint, HostName, Name, PathPrefix, Plan, Protocol, Service, Version};
 use crate::problem::{did_you_mean, listed, quoted, shown};
 use crate::read::own_name;
 use crate::read::plan::{Planned, plan};
@@ -50,7 +50,8 @@ pub(super) fn service<'a>(
     };
     let ((hosts, path), (stable, canary)) = (route?, split?);
     let versions = versions?.read?;
-    Some(Service { name: name?, hosts, path, affinity: affinity?, stable, canary, versions, plan: plan? })
+    let plain = Service::plain(name?, stable, versions);
+    Some(Service { hosts, path, affinity: affinity?, canary, plan: plan?, ..plain })
 }
 
 /// Whether a canary can be compared with this version, as far as the file tells.
@@ -166,7 +167,9 @@ fn affinity(written: &Cursor<'_>, report: &mut Report) -> Option<Affinity> {
         is_token(text).then(|| text.to_owned()).ok_or_else(wrong)
     };
     match (fields.get("cookie"), fields.get("header")) {
-        (Some(cookie), None) => cookie.literal(report, "a cookie's name", token).map(Affinity::Cookie),
+        (Some(cookie), None) => {
+            cookie.literal(report, "a cookie's name", token).map(|name| Affinity::Cookie { name, issue: None })
+        }
         (None, Some(header)) => {
             header.literal(report, "a header's name", token).map(|name| Affinity::Header(name.to_ascii_lowercase()))
         }
@@ -209,14 +212,14 @@ fn versions(fields: &Fields<'_>, report: &mut Report) -> Option<Versions> {
             names.extend(name.clone());
             let fields = entry.value.fields(report, &keys::VERSION)?;
             let endpoints = endpoints(&entry.key.text, &fields, &mut seen, report);
-            Some(Version { name: name?, endpoints: endpoints? })
+            Some(Version { name: name?, endpoints: endpoints?, protocol: Protocol::default(), tls: None })
         })
         .collect();
     Some(Versions { incomplete: names.len() < entries.len(), names, read: read.into_iter().collect() })
 }
 
 /// Where each endpoint of a service is written first, and in which version.
-type Seen<'a> = HashMap<(String, u16), (&'a str, Place)>;
+type Seen<'a> = HashMap<String, (&'a str, Place)>;
 
 fn endpoints<'a>(
     version: &'a str,

@@ -86,7 +86,8 @@ fn written(configuration: &Configuration) -> Value {
             "path": service.path.as_str(),
             "affinity": match &service.affinity {
                 Affinity::Random => json!("random"),
-                Affinity::Cookie(name) => json!({ "cookie": name }),
+                Affinity::Cookie { name, .. } => json!({ "cookie": name }),
+                Affinity::User(name) => json!({ "user": name }),
                 Affinity::Header(name) => json!({ "header": name }),
                 Affinity::ClientAddress => json!("client-address"),
             },
@@ -103,7 +104,8 @@ fn written(configuration: &Configuration) -> Value {
         }
         (service.name.to_string(), entry)
     });
-    let listeners: Vec<_> = configuration.listeners.iter().map(|one| json!({ "address": one.address })).collect();
+    let listeners: Vec<_> =
+        configuration.listeners.iter().map(|one| json!({ "address": one.address.to_string() })).collect();
     let plans = configuration.plans.iter().map(|(name, plan)| (name.to_string(), written_plan(plan)));
     let mut admin = json!({ "address": configuration.admin.address });
     if let Some(tokens) = &configuration.admin.tokens {

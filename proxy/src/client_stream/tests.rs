@@ -3,7 +3,10 @@
 use super::*;
 use tokio::io::{DuplexStream, duplex};
 
-fn stream<S: AsyncRead + AsyncWrite + Unpin>(inner: S) -> ClientStream<S> {
+impl Carrier for DuplexStream {}
+impl Carrier for Sends {}
+
+fn stream<S: Carrier>(inner: S) -> ClientStream<S> {
     let unmatched = Unmatched { meter: Arc::new(ServiceMeter::new(1)), core: 0 };
     ClientStream::new(inner, 1, ([127, 0, 0, 1], 1).into(), None, ClientTimeouts::default(), unmatched)
 }

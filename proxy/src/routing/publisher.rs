@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use config::{Configuration, Name, PathPrefix, Weight};
+use config::{Configuration, Name, PathPrefix, Rules, Weight};
 use meter::{ServiceMeter, VersionMeter, Window};
 
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
@@ -94,14 +94,16 @@ impl Publisher {
                     paths: &[],
                     generation: 0,
                 };
-                let fresh = self.fresh(service, known.map(Arc::as_ref), addresses, now).divided(&by_file);
+                let fresh =
+                    self.fresh(service, &configuration.rules, known.map(Arc::as_ref), addresses, now).divided(&by_file);
                 let wanted = wanted(&service.name).unwrap_or(by_file);
                 Arc::new(fresh.divided(&wanted).counted(wanted.paths, self.cores))
             })
             .collect();
         let by_name = configuration.services.iter().enumerate().map(|(place, s)| (s.name.clone(), place)).collect();
         let table = Arc::new(RouteTable::new(&configuration.services));
-        self.shared.store(Arc::new(Routing { table, services, by_name: Arc::new(by_name) }));
+        let rules = Arc::clone(&configuration.rules);
+        self.shared.store(Arc::new(Routing { rules, table, services, by_name: Arc::new(by_name) }));
     }
 
     /// Publishes another split of one service, for every request that begins from now on. A name that the service
@@ -122,13 +124,14 @@ impl Publisher {
         let mut services = before.services.clone();
         services[*place] = Arc::new(next(&services[*place]));
         let (table, by_name) = (Arc::clone(&before.table), Arc::clone(&before.by_name));
-        self.shared.store(Arc::new(Routing { table, services, by_name }));
+        self.shared.store(Arc::new(Routing { rules: Arc::clone(&before.rules), table, services, by_name }));
     }
 
     /// A service as the file has it, with what is known of it, and everything on its first version.
     fn fresh(
         &self,
         service: &config::Service,
+        rules: &Arc<Rules>,
         known: Option<&Service>,
         addresses: &HashMap<config::Endpoint, SocketAddr>,
         now: Instant,
@@ -138,7 +141,8 @@ impl Publisher {
         };
         Service {
             name: service.name.clone(),
-            affinity: service.affinity.clone(),
+            written: Arc::new(service.clone()),
+            rules: Arc::clone(rules),
             versions: service.versions.iter().map(version).collect(),
             // A list of paths that stays is the same one: what is in flight still counts.
             split: Split { paths: known.map(|s| Arc::clone(&s.split.paths)).unwrap_or_default(), ..Split::default() },

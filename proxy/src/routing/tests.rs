@@ -116,7 +116,7 @@ fn meters_and_endpoints_outlive_a_reload_and_a_changed_address_is_a_new_endpoint
     let mut publisher = publisher(TWO);
     let before = shop(&publisher);
     let (configuration, mut addresses) = configuration(TWO);
-    let second = config::Endpoint { host: "127.0.0.1".into(), port: 2 };
+    let second = config::Endpoint::Tcp { host: "127.0.0.1".into(), port: 2, tls: false };
     addresses.insert(second, "127.0.0.1:3".parse().unwrap());
     publisher.install(&configuration, &addresses, |_| None, Instant::now());
     let after = shop(&publisher);

@@ -21,6 +21,7 @@ use super::Stop;
 use crate::client_stream::{ClientStream, ClientTimeouts, Unmatched};
 use crate::edge::{ATTEMPTS, Edge};
 use crate::routing::Reader;
+use crate::transport::Transport;
 
 /// A connection on its way to its core, counted from the moment it was accepted.
 pub(super) type Accepted = (std::net::TcpStream, SocketAddr, Counted);
@@ -123,7 +124,8 @@ impl Worker {
         // Known already: pingora need not ask the system.
         let _ = digest.peer_addr.set(Some(PingoraAddress::Inet(peer)));
         let unmatched = Unmatched { meter: Arc::clone(&self.reader.unmatched), core: self.core };
-        let mut stream = ClientStream::new(stream, id, peer, Some(Arc::new(digest)), self.client, unmatched);
+        let mut stream =
+            ClientStream::new(Transport::Tcp(stream), id, peer, Some(Arc::new(digest)), self.client, unmatched);
         let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
         drop(tokio::spawn(async move {
             let _counted = counted;
@@ -136,7 +138,7 @@ impl Worker {
 
 /// Waits for a connection's first bytes; false where it ends without any. A connection that has said nothing is idle: it
 /// ends with the process, and one that was accepted as the process ends has a moment to begin.
-async fn has_begun(stream: &mut ClientStream<TcpStream>, mut shutdown: watch::Receiver<bool>) -> bool {
+async fn has_begun(stream: &mut ClientStream<Transport>, mut shutdown: watch::Receiver<bool>) -> bool {
     const MOMENT: Duration = Duration::from_secs(1);
     if *shutdown.borrow() {
         return tokio::time::timeout(MOMENT, stream.learn_protocol()).await.is_ok_and(|learnt| learnt.is_ok());

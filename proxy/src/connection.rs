@@ -1,0 +1,42 @@
+//! What is known of a client's connection from its beginning: the listener, the peer, the client it speaks for, TLS.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_proxy::Session;
+
+/// A client's connection. Known to every request on it, HTTP/2 included.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Who is at the other end of the socket; none for a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// The client that a PROXY protocol header named.
+    pub announced: Option<SocketAddr>,
+    /// The listener it came by.
+    pub listener: Arc<config::Listener>,
+    /// Whether TLS is spoken.
+    pub secure: bool,
+    /// The name that the client asked for in its TLS handshake, lower case.
+    pub server_name: Option<String>,
+}
+
+impl Connection {
+    /// The connection's client as far as the connection itself tells: whom the PROXY protocol names, else the peer.
+    #[must_use]
+    pub fn client(&self) -> Option<IpAddr> {
+        self.announced.or(self.peer).map(|address| address.ip().to_canonical())
+    }
+
+    /// For pingora to carry to every request: the only thing of a connection that it hands on as it is.
+    pub(crate) fn into_digest(self) -> Arc<ProxyDigest> {
+        // Its head is that of a CONNECT proxy's answer, of which there is none here.
+        let (unused, ()) = http::Response::new(()).into_parts();
+        Arc::new(ProxyDigest::new(Box::new(unused.into()), Some(Box::new(self))))
+    }
+
+    /// The connection that a request came by.
+    pub(crate) fn of(session: &Session) -> Option<&Self> {
+        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+}
