@@ -19,6 +19,7 @@ use tracing::debug;
 
 use super::Stop;
 use crate::client_stream::{ClientStream, ClientTimeouts, Unmatched};
+use crate::deadlines::Deadlines;
 use crate::edge::{ATTEMPTS, Edge};
 use crate::routing::Reader;
 use crate::transport::Transport;
@@ -31,7 +32,6 @@ pub(super) struct Worker {
     pub(super) core: usize,
     pub(super) reader: Reader,
     pub(super) client: ClientTimeouts,
-    pub(super) first_byte: Duration,
     pub(super) leaving: Arc<AtomicBool>,
 }
 
@@ -98,7 +98,7 @@ impl Worker {
             routing: Arc::clone(&self.reader.routing),
             unmatched: Arc::clone(&self.reader.unmatched),
             keepalive: self.client.idle,
-            first_byte: self.first_byte,
+            deadlines: Deadlines::default(),
             leaving: Arc::clone(&self.leaving),
         };
         let mut proxy = http_proxy(&Arc::new(conf), edge);
