@@ -8,4 +8,7 @@ mod comparing;
 mod endings;
 mod fixture;
 mod framing;
+mod grpc;
 mod splitting;
+mod timeouts;
+mod tunnels;
