@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod accounting;
+mod certificates;
 mod comparing;
 mod endings;
+mod endpoints;
 mod fixture;
 mod framing;
 mod grpc;
