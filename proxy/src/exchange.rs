@@ -13,7 +13,7 @@ const AFTER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Its clock began before ours and runs a little differently: from this part of its deadline on, a client that leaves has
 /// waited for all of it.
-const DEADLINE_SEEN: f64 = 0.98;
+const DEADLINE_SEEN: f64 = 0.9;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

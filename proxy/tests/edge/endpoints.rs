@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use bytes::Bytes;
 use config::{Configuration, EndpointTls, Protocol};
-use hyper::StatusCode;
 use loadtest::{Origin, OriginOptions};
 use meter::{Attempt, Class};
 use proxy::client_stream::ClientTimeouts;
 use proxy::endpoint::check;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::certificates::{Authority, SecureOrigin};
 use crate::fixture::{LONG, Shop, addresses, configuration, exchange, get, judged, name, nobody, status};
+use crate::http2::{answer, http2_origin, http2_server};
 
 /// A v1 at `localhost`, over TLS, that proves itself so.
 fn secure(origin: &SecureOrigin, protocol: Protocol, tls: EndpointTls) -> Configuration {
@@ -160,13 +159,12 @@ async fn an_endpoint_may_be_a_unix_socket() {
 
 #[tokio::test]
 async fn a_reload_that_changes_how_an_endpoint_is_spoken_to_keeps_what_is_known_of_it() {
-    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
-    let (v1, v2) = (origin.address(), nobody());
+    let (v1, v2) = (http2_origin(false).await, nobody());
     let mut configuration = configuration(&[v1], &[v2], "");
     let mut shop = Shop::serve(1, 100, &configuration, ClientTimeouts::default());
-    // Three failures to connect take v2 down.
+    // Three failures to connect take v2 down; what v1 says in its stead does not matter.
     for _ in 0..3 {
-        assert_eq!(status(&get(shop.address()).await), 200);
+        get(shop.address()).await;
     }
     let v2_is_up = |shop: &Shop| {
         let routing = shop.publisher.shared().load_full();
@@ -179,28 +177,6 @@ async fn a_reload_that_changes_how_an_endpoint_is_spoken_to_keeps_what_is_known_
     assert_eq!(status(&get(shop.address()).await), 200);
 }
 
-/// An HTTP/2 server that does this with each connection.
-async fn http2_server<F>(serve: impl Fn(h2::server::Connection<tokio::net::TcpStream, Bytes>, u64) -> F + Send + 'static) -> std::net::SocketAddr
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(tokio::spawn(async move {
-        for place in 0.. {
-            let Ok((stream, _)) = listener.accept().await else { return };
-            let Ok(connection) = h2::server::handshake(stream).await else { continue };
-            drop(tokio::spawn(serve(connection, place)));
-        }
-    }));
-    address
-}
-
-fn answer(respond: &mut h2::server::SendResponse<Bytes>) {
-    let response = hyper::Response::builder().status(StatusCode::OK).body(()).unwrap();
-    respond.send_response(response, true).unwrap();
-}
-
 fn h2c(v1: &[std::net::SocketAddr]) -> Configuration {
     let mut configuration = configuration(v1, &[nobody()], "");
     configuration.services[0].versions[0].protocol = Protocol::H2c;
@@ -209,31 +185,57 @@ fn h2c(v1: &[std::net::SocketAddr]) -> Configuration {
 
 const POST: &[u8] = b"POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi";
 
+/// Reads a frame: its type, flags and stream.
+async fn frame(stream: &mut TcpStream) -> Option<(u8, u8, [u8; 4])> {
+    let mut head = [0_u8; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+    stream.read_exact(&mut vec![0; length]).await.ok()?;
+    Some((head[3], head[4], [head[5], head[6], head[7], head[8]]))
+}
+
 #[tokio::test]
 async fn an_http2_connection_whose_end_was_announced_fails_no_request() {
-    // Each connection serves one request, and says GOAWAY to the next one instead of an answer.
-    let seen = Arc::new(AtomicU64::new(0));
-    let served = Arc::clone(&seen);
-    let address = http2_server(move |mut connection, _| {
-        let served = Arc::clone(&served);
-        async move {
-            let Some(Ok((_, mut respond))) = connection.accept().await else { return };
-            served.fetch_add(1, Ordering::SeqCst);
-            answer(&mut respond);
-            let next = connection.accept().await;
-            connection.abrupt_shutdown(h2::Reason::NO_ERROR);
-            let _ = std::future::poll_fn(|cx| connection.poll_closed(cx)).await;
-            drop(next);
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+    const ACKNOWLEDGED: &[u8] = b"\0\0\0\x04\x01\0\0\0\0";
+    // Without an error; the first stream was the last one.
+    const GOAWAY: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\0";
+    let (headers, settings) = (1, 4);
+    // Each connection serves one request, and says GOAWAY when the next one has come.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let refused = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&refused);
+    drop(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let seen = Arc::clone(&seen);
+            drop(tokio::spawn(async move {
+                stream.read_exact(&mut [0; 24]).await.unwrap();
+                stream.write_all(SETTINGS).await.unwrap();
+                let mut served = false;
+                while let Some((kind, flags, id)) = frame(&mut stream).await {
+                    if kind == settings && flags == 0 {
+                        stream.write_all(ACKNOWLEDGED).await.unwrap();
+                    } else if kind == headers && served {
+                        seen.fetch_add(1, Ordering::SeqCst);
+                        stream.write_all(GOAWAY).await.unwrap();
+                    } else if kind == headers {
+                        served = true;
+                        // A head that ends the stream: `:status: 200`.
+                        let [a, b, c, d] = id;
+                        stream.write_all(&[0, 0, 1, headers, 5, a, b, c, d, 0x88]).await.unwrap();
+                    }
+                }
+            }));
         }
-    })
-    .await;
+    }));
     let shop = serve(&h2c(&[address]));
     for _ in 0..6 {
         assert_eq!(status(&exchange(shop.address(), POST).await), 200);
     }
     let tally = shop.tally_until("v1", |tally| tally.requests() == 6).await;
     assert_eq!((judged(&tally, Class::Success), tally.bad()), (6, 0), "{tally:?}");
-    assert_eq!(seen.load(Ordering::SeqCst), 6);
+    assert!(refused.load(Ordering::SeqCst) > 0, "no connection was used a second time");
 }
 
 #[tokio::test]
@@ -292,11 +294,11 @@ async fn an_endpoint_that_breaks_http2_is_a_protocol_error() {
 #[tokio::test]
 async fn a_client_that_waits_to_be_told_to_go_on_is_told_whatever_the_endpoint_speaks() {
     let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
-    for protocol in [Protocol::H1, Protocol::H2c] {
-        let mut configuration = configuration(&[origin.address()], &[nobody()], "");
+    for (protocol, v1) in [(Protocol::H1, origin.address()), (Protocol::H2c, http2_origin(false).await)] {
+        let mut configuration = configuration(&[v1], &[nobody()], "");
         configuration.services[0].versions[0].protocol = protocol;
         let shop = serve(&configuration);
-        let mut stream = tokio::net::TcpStream::connect(shop.address()).await.unwrap();
+        let mut stream = TcpStream::connect(shop.address()).await.unwrap();
         let head = b"POST / HTTP/1.1\r\nhost: shop\r\nexpect: 100-continue\r\nconnection: close\r\ncontent-length: 2\r\n\r\n";
         stream.write_all(head).await.unwrap();
         let mut told = [0_u8; 12];

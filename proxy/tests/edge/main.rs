@@ -11,6 +11,7 @@ mod endpoints;
 mod fixture;
 mod framing;
 mod grpc;
+mod http2;
 mod splitting;
 mod timeouts;
 mod tunnels;

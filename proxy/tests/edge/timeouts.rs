@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use config::{Protocol, Timeouts};
-use loadtest::{Behaviour, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
+use loadtest::{Behaviour, Origin, OriginOptions, RawAnswer, RawOrigin};
 use meter::Class;
 use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::{LONG, Shop, configuration, exchange, get, judged, nobody, status};
+use crate::http2::http2_origin;
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -28,10 +29,10 @@ async fn hanging() -> Origin {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_is_a_timeout_whatever_is_spoken() {
-    for protocol in [Protocol::H1, Protocol::H2c] {
-        let origin = hanging().await;
+    let origin = hanging().await;
+    for (protocol, v1) in [(Protocol::H1, origin.address()), (Protocol::H2c, http2_origin(true).await)] {
         let timeouts = Timeouts { first_byte: SHORT, ..Timeouts::default() };
-        let shop = serve(origin.address(), timeouts, |c| c.services[0].versions[0].protocol = protocol);
+        let shop = serve(v1, timeouts, |c| c.services[0].versions[0].protocol = protocol);
         assert_eq!(status(&get(shop.address()).await), 504, "{protocol:?}");
         let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
         assert_eq!(judged(&tally, Class::Timeout), 1, "{protocol:?}: {tally:?}");
@@ -50,9 +51,9 @@ async fn the_time_of_a_service_goes_before_that_of_all() {
 #[tokio::test]
 async fn the_wait_for_a_head_begins_when_the_request_is_whole() {
     let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
-    for protocol in [Protocol::H1, Protocol::H2c] {
+    for (protocol, v1) in [(Protocol::H1, origin.address()), (Protocol::H2c, http2_origin(false).await)] {
         let timeouts = Timeouts { first_byte: SHORT, ..Timeouts::default() };
-        let shop = serve(origin.address(), timeouts, |c| c.services[0].versions[0].protocol = protocol);
+        let shop = serve(v1, timeouts, |c| c.services[0].versions[0].protocol = protocol);
         let mut stream = TcpStream::connect(shop.address()).await.unwrap();
         stream.write_all(b"POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: 2\r\n\r\n").await.unwrap();
         for byte in [b"a", b"b"] {
@@ -99,8 +100,6 @@ async fn the_whole_has_a_limit_where_one_is_written_before_and_after_the_head() 
 #[tokio::test]
 async fn a_stream_of_events_may_be_silent_and_has_no_limit_in_all() {
     let begun = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 12\r\n\r\ndata: 1\n";
-    let origin = RawOrigin::start(vec![RawAnswer { then: Then::Close, ..RawAnswer::new(begun) }]).await;
-    drop(origin);
     // An origin that says the rest after a while.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
