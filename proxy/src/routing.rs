@@ -14,7 +14,7 @@ pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
 use crate::endpoint::Endpoint;
 use crate::request_head::host_of;
-use crate::routes::RouteTable;
+use crate::routes::{Asked, RouteTable};
 use crate::ticket::{Salt, Ticket};
 
 /// Everything that the data path knows. Replaced whole; requests in flight keep the one that they began with.
@@ -31,7 +31,13 @@ impl Routing {
     /// The service for a request.
     #[must_use]
     pub fn find(&self, request: &RequestHeader) -> Option<&Arc<Service>> {
-        self.services.get(self.table.find(host_of(request), request.uri.path())?)
+        let asked = Asked {
+            host: host_of(request),
+            path: request.uri.path(),
+            method: &request.method,
+            headers: &request.headers,
+        };
+        self.services.get(self.table.find(&asked)?)
     }
 
     /// The service of this name.
