@@ -8,13 +8,15 @@ use std::thread;
 
 use config::{Configuration, Endpoint};
 use control::plane::Resolved;
+use proxy::selection::Secrets;
 
 /// How many names are asked for at once: a resolver that is slow to answer is not waited for in a row.
 const AT_ONCE: usize = 32;
 
-/// Resolves every endpoint of a configuration. Blocks as long as the system's resolver does. The error names each
-/// endpoint that has no address.
-pub fn resolve(configuration: Configuration) -> Result<Resolved, Vec<String>> {
+/// Resolves every endpoint of a configuration, and reads its secrets for whoever installs it. Blocks as long as the
+/// system's resolver and the disk do. The error names each endpoint that has no address, or each file without a secret.
+pub fn resolve(configuration: Configuration, secrets: &Secrets) -> Result<Resolved, Vec<String>> {
+    secrets.read(&configuration)?;
     let endpoints: HashSet<&Endpoint> =
         configuration.services.iter().flat_map(|s| &s.versions).flat_map(|version| &version.endpoints).collect();
     // A Unix socket is its own address.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use config::{Name, Rules, Weight};
 use meter::{Exposure, ServiceMeter, VersionMeter};
+use http::HeaderValue;
 use pingora_http::RequestHeader;
 
 pub use self::path_list::PathList;
@@ -15,6 +16,7 @@ pub use self::publisher::{Publisher, Reader, Wanted};
 use crate::endpoint::Endpoint;
 use crate::request_head::host_of;
 use crate::routes::{Asked, RouteTable};
+use crate::selection::{Secret, Target};
 use crate::ticket::{Salt, Ticket};
 
 /// Everything that the data path knows. Replaced whole; requests in flight keep the one that they began with.
@@ -64,6 +66,8 @@ pub struct Service {
     pub slice: Option<Arc<Slice>>,
     /// What its clients get.
     pub meter: Arc<ServiceMeter>,
+    /// Whoever sends it may choose the version.
+    pub(crate) secret: Option<Secret>,
 }
 
 /// How a service's traffic is divided, by the versions' places.
@@ -96,6 +100,8 @@ pub enum Baseline {
 pub struct Version {
     /// Its name.
     pub name: Name,
+    /// Its name, as headers carry it.
+    pub(crate) label: HeaderValue,
     /// Its endpoints, in the order of the file.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// What it does. Kept over reloads while the version stays.
@@ -153,6 +159,18 @@ impl Service {
     #[must_use]
     pub fn stable(&self) -> &Arc<Version> {
         &self.versions[self.split.stable]
+    }
+
+    /// The version that a request asks for.
+    #[must_use]
+    pub fn target(&self, target: Target) -> &Arc<Version> {
+        let canary = || self.split.canary.map(|(canary, ..)| canary);
+        let place = match target {
+            Target::Canary => canary().unwrap_or(self.split.stable),
+            Target::Stable => self.split.stable,
+            Target::Named(place) => place,
+        };
+        self.versions.get(place).unwrap_or_else(|| self.stable())
     }
 
     /// The version of this name.

@@ -25,7 +25,8 @@ fn service() -> Arc<Service> {
 fn request(service: &Arc<Service>) -> (Request, Instant) {
     let now = Instant::now();
     let mut request = Request::new(0, Arc::new(ServiceMeter::new(1)), now);
-    let selection = Selection { draw: service.draw(None), group: 3, decision: Decision::Weight, issued: None };
+    let selection =
+        Selection { draw: service.draw(None), group: 3, reason: Reason::Weight, judged: true, issued: None };
     request.matched(service, selection, 0b10);
     (request, now)
 }

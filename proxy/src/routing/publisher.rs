@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use config::{Configuration, Name, PathPrefix, Rules, Weight};
+use http::HeaderValue;
 use meter::{ServiceMeter, VersionMeter, Window};
 
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
 use crate::endpoint::{Endpoint, UpstreamTimeouts};
 use crate::routes::RouteTable;
+use crate::selection::Secrets;
 use crate::ticket::Salt;
 
 /// What a service's split should be, by names.
@@ -45,13 +47,21 @@ pub struct Publisher {
     cores: usize,
     timeouts: UpstreamTimeouts,
     unmatched: Arc<ServiceMeter>,
+    secrets: Secrets,
 }
 
 impl Publisher {
     /// A publisher of an empty snapshot, for a data plane of so many cores.
     #[must_use]
     pub fn new(cores: usize, timeouts: UpstreamTimeouts) -> Self {
-        Self { shared: Arc::default(), cores, timeouts, unmatched: Arc::new(ServiceMeter::new(cores)) }
+        let unmatched = Arc::new(ServiceMeter::new(cores));
+        Self { shared: Arc::default(), cores, timeouts, unmatched, secrets: Secrets::default() }
+    }
+
+    /// Where the secrets of a configuration are read before it is installed.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        self.secrets.clone()
     }
 
     /// Where the latest snapshot is found.
@@ -148,6 +158,7 @@ impl Publisher {
             split: Split { paths: known.map(|s| Arc::clone(&s.split.paths)).unwrap_or_default(), ..Split::default() },
             slice: known.and_then(|service| service.slice.clone()),
             meter: known.map_or_else(|| Arc::new(ServiceMeter::new(self.cores)), |s| Arc::clone(&s.meter)),
+            secret: self.secrets.of(service),
         }
     }
 
@@ -168,6 +179,8 @@ impl Publisher {
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
         Arc::new(Version {
             name: version.name.clone(),
+            // A name holds letters, digits, `.`, `_` and `-` alone.
+            label: HeaderValue::from_str(version.name.as_str()).unwrap_or(HeaderValue::from_static("-")),
             endpoints: version.endpoints.iter().enumerate().filter_map(endpoint).collect(),
             exposure: meter.exposure(),
             meter,
