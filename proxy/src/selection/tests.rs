@@ -306,18 +306,17 @@ fn the_share_of_users_on_the_canary_is_its_weight_whatever_they_send() {
             Wanted { stable: &stable, canary: Some((&canary, weight)), baseline: None, paths: &[], generation: 2 };
         publisher.steer(&Name::new("shop").unwrap(), &wanted);
         let service = shop(&publisher);
-        let (mut on_canary, mut canary_requests, mut requests) = (0, 0, 0);
-        for (cookie, sent) in &users {
-            let selection = select(&service, &request(&[("cookie", cookie)]), Some(HERE), false);
-            let is_canary = selection.draw.version.name == canary;
-            on_canary += usize::from(is_canary);
-            requests += sent;
-            canary_requests += if is_canary { *sent } else { 0 };
-        }
-        let share = 100.0 * on_canary as f64 / USERS as f64;
-        let of_requests = 100.0 * canary_requests as f64 / requests as f64;
-        assert!((share - f64::from(percent)).abs() <= 0.5, "{share} % of users at {percent} %");
-        // Heavy users move it: what is promised is the share of users.
-        assert!((of_requests - f64::from(percent)).abs() <= 2.5, "{of_requests} % of requests at {percent} %");
+        let is_on_canary = |(cookie, _): &&(String, u64)| {
+            select(&service, &request(&[("cookie", cookie)]), Some(HERE), false).draw.version.name == canary
+        };
+        let on_canary: Vec<u64> = users.iter().filter(is_on_canary).map(|(_, requests)| *requests).collect();
+        let (share, wanted) = (on_canary.len() as f64 / USERS as f64, f64::from(percent) / 100.0);
+        assert!((share - wanted).abs() <= 0.005, "{share} of users at {percent} %");
+        // A user who sends much moves the share of requests: its standard deviation is that of a sum of users, each as
+        // large as what it sends.
+        let sum = |power: i32| users.iter().map(|(_, requests)| (*requests as f64).powi(power)).sum::<f64>();
+        let of_requests = on_canary.iter().sum::<u64>() as f64 / sum(1);
+        let deviation = (wanted * (1.0 - wanted) * sum(2)).sqrt() / sum(1);
+        assert!((of_requests - wanted).abs() <= 4.0 * deviation, "{of_requests} of requests at {percent} %");
     }
 }
