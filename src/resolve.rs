@@ -8,15 +8,16 @@ use std::thread;
 
 use config::{Configuration, Endpoint};
 use control::plane::Resolved;
-use proxy::selection::Secrets;
 
 /// How many names are asked for at once: a resolver that is slow to answer is not waited for in a row.
 const AT_ONCE: usize = 32;
 
-/// Resolves every endpoint of a configuration, and reads its secrets for whoever installs it. Blocks as long as the
-/// system's resolver and the disk do. The error names each endpoint that has no address, or each file without a secret.
-pub fn resolve(configuration: Configuration, secrets: &Secrets) -> Result<Resolved, Vec<String>> {
-    secrets.read(&configuration)?;
+/// Resolves every endpoint of a configuration, and looks at the certificates that it names for them and at its secrets.
+/// Blocks as long as the system's resolver does. The error names each endpoint that has no address, and each file that
+/// is of no use.
+pub fn resolve(configuration: Configuration) -> Result<Resolved, Vec<String>> {
+    let mut problems = proxy::endpoint::check(&configuration);
+    problems.extend(proxy::selection::check(&configuration));
     let endpoints: HashSet<&Endpoint> =
         configuration.services.iter().flat_map(|s| &s.versions).flat_map(|version| &version.endpoints).collect();
     // A Unix socket is its own address.
@@ -34,7 +35,6 @@ pub fn resolve(configuration: Configuration, secrets: &Secrets) -> Result<Resolv
         asked.into_iter().flat_map(|answers| answers.join().unwrap_or_default()).collect()
     });
     let mut addresses = HashMap::new();
-    let mut problems = Vec::new();
     for (endpoint, answer) in answers {
         match answer {
             Ok(address) => drop(addresses.insert(endpoint.clone(), address)),

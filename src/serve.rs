@@ -14,7 +14,6 @@ use control::api::{self, ApiOptions, ApiServer};
 use control::command::Command;
 use control::control_loop::{self, Options};
 use control::handle::Handle;
-use proxy::endpoint::UpstreamTimeouts;
 use proxy::server::why_not_bound;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::sync::oneshot;
@@ -78,15 +77,14 @@ impl Tidegate {
         let listeners: Vec<SocketAddr> =
             configuration.listeners.iter().filter_map(|listener| listener.address.tcp()).collect();
         let state_directory = configuration.state.clone();
-        let publisher = Publisher::new(limits.cores, UpstreamTimeouts::default());
-        let secrets = publisher.secrets();
-        let resolved = resolve(configuration, &secrets).map_err(|problems| anyhow!(problems.join("\n")))?;
+        let resolved = resolve(configuration).map_err(|problems| anyhow!(problems.join("\n")))?;
         // Every address is taken before the state directory is touched; who connects now waits until all is in place.
         let listeners = Listeners::bind(&listeners)?;
         let admin_listener = TcpListener::bind(admin.address).map_err(|error| {
             anyhow!("cannot listen on the admin address {}: {}", admin.address, why_not_bound(&error))
         })?;
 
+        let publisher = Publisher::new(limits.cores);
         let reader = publisher.reader();
         let options = Options::new(state_directory);
         let (handle, control) = control_loop::start(options, LivePlane::new(publisher), resolved)?;
@@ -94,7 +92,7 @@ impl Tidegate {
         // Last: the journal is replayed and the split in force is published before the first connection is accepted.
         let data = DataPlane::start(listeners, &limits, &reader)?;
         let draining = Arc::new(AtomicBool::new(false));
-        let read: api::Reload = Arc::new(move || source().and_then(|configuration| resolve(configuration, &secrets)));
+        let read: api::Reload = Arc::new(move || source().and_then(resolve));
         let api_options = ApiOptions { token, draining: Arc::clone(&draining), ..ApiOptions::default() };
         let reloader = Reloader::new(Arc::clone(&read), handle.clone(), Arc::clone(&api_options.reloading));
         let api =

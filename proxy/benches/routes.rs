@@ -8,7 +8,6 @@ use config::{Configuration, Endpoint, HostName, Name, PathPrefix, Service};
 use divan::{AllocProfiler, Bencher, black_box};
 use http::{HeaderMap, Method};
 use proxy::Publisher;
-use proxy::endpoint::UpstreamTimeouts;
 use proxy::routes::{Asked, RouteTable};
 
 /// Shows in the output what was allocated: nothing, for a lookup.
@@ -34,7 +33,7 @@ fn configuration() -> Configuration {
 fn service(base: &Service, number: usize) -> Service {
     let host = |text: String| text.parse::<HostName>().into_iter().collect::<Vec<_>>();
     let path = |text: String| PathPrefix::new(&text).unwrap_or_else(|| base.path.clone());
-    let name = Name::new(&format!("s{number}")).unwrap_or_else(|_| base.name.clone());
+    let name = Name::new(&format!("s{number}")).unwrap_or_else(|| base.name.clone());
     let base = Service { name, ..base.clone() };
     match number % 10 {
         0..4 => Service { hosts: host(format!("shop-{number}.example.com")), ..base },
@@ -94,7 +93,7 @@ fn a_reload(bencher: Bencher) {
     let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| &v.endpoints);
     let address = SocketAddr::from(([10, 0, 0, 1], 80));
     let addresses: HashMap<Endpoint, SocketAddr> = endpoints.map(|endpoint| (endpoint.clone(), address)).collect();
-    let mut publisher = Publisher::new(2, UpstreamTimeouts::default());
+    let mut publisher = Publisher::new(2);
     #[expect(clippy::disallowed_methods, reason = "endpoints begin their lives now")]
     let now = Instant::now();
     publisher.install(&configuration, &addresses, |_| None, now);
@@ -109,7 +108,7 @@ fn a_first_start(bencher: Bencher) {
     let addresses: HashMap<Endpoint, SocketAddr> = endpoints.map(|endpoint| (endpoint.clone(), address)).collect();
     #[expect(clippy::disallowed_methods, reason = "endpoints begin their lives now")]
     let now = Instant::now();
-    bencher.with_inputs(|| Publisher::new(2, UpstreamTimeouts::default())).bench_local_values(|mut publisher| {
+    bencher.with_inputs(|| Publisher::new(2)).bench_local_values(|mut publisher| {
         publisher.install(&configuration, &addresses, |_| None, now);
         publisher
     });

@@ -102,6 +102,8 @@ pub struct Version {
     pub name: Name,
     /// Its name, as headers carry it.
     pub(crate) label: HeaderValue,
+    /// What is spoken to its endpoints.
+    pub protocol: config::Protocol,
     /// Its endpoints, in the order of the file.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// What it does. Kept over reloads while the version stays.

@@ -7,22 +7,20 @@ mod secret;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use config::Affinity;
+use config::{Affinity, Forced};
 use http::StatusCode;
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 pub use self::forced::Target;
 pub(crate) use self::secret::Secret;
-pub use self::secret::Secrets;
+pub use self::secret::check;
 use crate::request_head::{affinity_key, group_of_address};
 use crate::routing::{Draw, Service, Version};
 use crate::ticket::group_of;
 
 /// The header that tells which version served, and the origin which was drawn.
 const VERSION: &str = "tidegate-version";
-/// The header of a secret that lets its sender choose the version. Never passed on.
-const SECRET: &str = "tidegate-secret";
 
 /// What a request is given.
 #[derive(Debug)]
@@ -121,7 +119,8 @@ pub(crate) fn select<'a>(
 
 /// Tells the origin what was drawn, and takes away what only we should read.
 pub(crate) fn to_origin(request: &mut RequestHeader, service: &Service, drawn: &Version) -> Result<()> {
-    request.remove_header(SECRET);
+    // Never passed on, whoever sent it.
+    request.remove_header(Forced::SECRET_HEADER);
     let written = &*service.written;
     if written.version_header {
         return request.insert_header(VERSION, drawn.label.clone());

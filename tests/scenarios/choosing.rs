@@ -180,7 +180,7 @@ fn from_elsewhere_a_version_is_refused_to_whoever_lacks_the_secret() {
     fs::write(&secret, "# nothing\n").unwrap();
     let refused = server.tidegate(&["reload"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.err.contains("services.shop.forced.secret") && refused.err.contains("holds no secret"));
+    assert!(refused.err.contains("forced.secret") && refused.err.contains("holds no secret"));
     assert_eq!(ask(&server, "another"), "v2");
     server.process.signal(Signal::Term);
     let end = server.process.end();

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use config::Forced;
 use pingora_http::RequestHeader;
 
-use super::SECRET;
 use crate::request_head::cookie;
 use crate::routing::Service;
 
@@ -50,6 +49,6 @@ fn meaning(service: &Service, value: &[u8]) -> Option<Target> {
 fn may(rule: &Forced, service: &Service, request: &RequestHeader, client: Option<IpAddr>) -> bool {
     let is_listed = client.is_some_and(|client| rule.from.iter().any(|range| range.contains(client)));
     let knows_secret =
-        || service.secret.as_ref().zip(request.headers.get(SECRET)).is_some_and(|(secret, said)| secret.is(said));
+        || service.secret.as_ref().zip(request.headers.get(Forced::SECRET_HEADER)).is_some_and(|(secret, said)| secret.is(said));
     is_listed || knows_secret()
 }

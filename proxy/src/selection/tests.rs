@@ -8,7 +8,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Publisher;
-use crate::endpoint::UpstreamTimeouts;
 use crate::routing::Wanted;
 
 const VERSIONS: &str = "versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] }, \
@@ -21,9 +20,8 @@ fn configuration(more: &str) -> Configuration {
 
 /// A service `shop` of three versions, v1 the stable, with these further keys in one line.
 fn publisher(more: &str) -> Publisher {
-    let mut publisher = Publisher::new(1, UpstreamTimeouts::default());
+    let mut publisher = Publisher::new(1);
     let configuration = configuration(more);
-    publisher.secrets().read(&configuration).unwrap();
     publisher.install(&configuration, &HashMap::new(), |_| None, Instant::now());
     publisher
 }
@@ -95,7 +93,7 @@ fn the_words_win_over_versions_of_those_names() {
     let text = "services: { shop: { stable: v1, canary: never, weight: 0%, \
                 forced: { header: x-version, from: [127.0.0.1] }, versions: { v1: { endpoints: ['127.0.0.1:1'] }, \
                 never: { endpoints: ['127.0.0.1:2'] } } } }";
-    let mut publisher = Publisher::new(1, UpstreamTimeouts::default());
+    let mut publisher = Publisher::new(1);
     let configuration = config::parse(text, "test.yaml").unwrap().configuration;
     publisher.install(&configuration, &HashMap::new(), |_| None, Instant::now());
     let ask = |value| given(&shop(&publisher), HERE, &[("x-version", value)]);
@@ -144,10 +142,10 @@ fn whoever_knows_the_secret_chooses_from_anywhere() {
 }
 
 #[test]
-fn a_file_without_a_secret_is_refused_and_changes_nothing() {
+fn a_file_without_a_secret_is_told_and_gives_nobody_the_choice() {
     let good = file("open-sesame");
     let text = |path: &std::path::Path| format!("forced: {{ header: x-version, secret: '{}' }}", path.display());
-    let publisher = publisher(&text(good.path()));
+    assert_eq!(check(&configuration(&text(good.path()))), [""; 0]);
     let (empty, long, odd) = (file("# nothing\n\n"), file(&"x".repeat(70_000)), file("two words"));
     for (path, told) in [
         (empty.path(), "holds no secret"),
@@ -155,11 +153,12 @@ fn a_file_without_a_secret_is_refused_and_changes_nothing() {
         (odd.path(), "no header can carry"),
         (std::path::Path::new("/no/such/file"), "cannot be read"),
     ] {
-        let problems = publisher.secrets().read(&configuration(&text(path))).unwrap_err().join("\n");
-        assert!(problems.starts_with("services.shop.forced.secret: ") && problems.contains(told), "{problems}");
+        let problems = check(&configuration(&text(path))).join("\n");
+        assert!(problems.starts_with("service shop, forced.secret: ") && problems.contains(told), "{problems}");
         assert!(problems.contains(&path.display().to_string()), "{problems}");
+        let asks = [("x-version", "v2"), ("tidegate-secret", "")];
+        assert_eq!(given(&service(&text(path)), ELSEWHERE, &asks), drawn("v1"));
     }
-    assert!(publisher.secrets().of(&configuration(&text(good.path())).services[0]).is_some());
 }
 
 #[test]

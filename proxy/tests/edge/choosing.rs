@@ -1,9 +1,9 @@
 //! Versions that clients ask for or come back to, and what they and the origins are told.
 
+use config::Timeouts;
 use loadtest::{Origin, OriginOptions, RawAnswer, RawOrigin};
 use meter::{Attempt, Class};
 use proxy::client_stream::ClientTimeouts;
-use proxy::endpoint::UpstreamTimeouts;
 
 use crate::fixture::{LONG, Shop, exchange, get, judged, nobody, status};
 
@@ -15,7 +15,7 @@ async fn origin(name: &str) -> Origin {
 
 /// A shop whose versions have endpoints at these addresses.
 fn shop(v1: &[std::net::SocketAddr], v2: &[std::net::SocketAddr], percent: u16, more: &str) -> Shop {
-    Shop::open_with(v1, v2, percent, more, UpstreamTimeouts::default(), ClientTimeouts::default())
+    Shop::open_with(v1, v2, percent, more, Timeouts::default(), ClientTimeouts::default())
 }
 
 /// The answer to a request with these further lines in its head.
