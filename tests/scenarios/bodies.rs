@@ -54,7 +54,9 @@ fn head_of(stream: &mut TcpStream) -> Option<(String, usize)> {
 }
 
 fn length_in(head: &str) -> usize {
-    head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.trim().parse().unwrap())
+    head.lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.trim().parse().unwrap())
 }
 
 fn give(stream: &mut TcpStream, mut length: usize) -> std::io::Result<()> {

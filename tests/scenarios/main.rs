@@ -7,6 +7,7 @@
 
 mod admin;
 mod bodies;
+mod choosing;
 mod connection;
 mod crashes;
 mod demo;

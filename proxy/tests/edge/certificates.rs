@@ -57,7 +57,8 @@ impl Authority {
     /// The same, as two PEM files.
     pub(crate) fn sign_into_files(&self, name: &str) -> config::CertificateFiles {
         let signed = self.sign(name);
-        let (cert, key) = (self.files.path().join(format!("{name}.pem")), self.files.path().join(format!("{name}.key")));
+        let (cert, key) =
+            (self.files.path().join(format!("{name}.pem")), self.files.path().join(format!("{name}.key")));
         fs::write(&cert, signed.cert.pem()).unwrap();
         fs::write(&key, signed.key.serialize_pem()).unwrap();
         config::CertificateFiles { cert, key }
@@ -81,7 +82,8 @@ impl SecureOrigin {
     /// Shows this certificate, agrees on one of these protocols (none: on nothing), and lets in whom `clients` signed.
     pub(crate) async fn start(shown: &Signed, protocols: &[&str], clients: Option<&Authority>) -> Self {
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
+        let builder =
+            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
         let builder = match clients {
             None => builder.with_no_client_auth(),
             Some(authority) => builder.with_client_cert_verifier(

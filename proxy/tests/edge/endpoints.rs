@@ -299,7 +299,8 @@ async fn a_client_that_waits_to_be_told_to_go_on_is_told_whatever_the_endpoint_s
         configuration.services[0].versions[0].protocol = protocol;
         let shop = serve(&configuration);
         let mut stream = TcpStream::connect(shop.address()).await.unwrap();
-        let head = b"POST / HTTP/1.1\r\nhost: shop\r\nexpect: 100-continue\r\nconnection: close\r\ncontent-length: 2\r\n\r\n";
+        let head =
+            b"POST / HTTP/1.1\r\nhost: shop\r\nexpect: 100-continue\r\nconnection: close\r\ncontent-length: 2\r\n\r\n";
         stream.write_all(head).await.unwrap();
         let mut told = [0_u8; 12];
         tokio::time::timeout(LONG, stream.read_exact(&mut told)).await.unwrap().unwrap();
@@ -341,7 +342,10 @@ fn certificates_that_are_of_no_use_are_told_in_plain_words() {
         configuration.services[0].versions[1].tls = Some(tls);
         let problems = check(&configuration);
         assert_eq!(problems.len(), 1, "{wanted}: {problems:?}");
-        assert!(problems[0].starts_with("service shop, version v2: tls.") && problems[0].contains(wanted), "{problems:?}");
+        assert!(
+            problems[0].starts_with("service shop, version v2: tls.") && problems[0].contains(wanted),
+            "{problems:?}"
+        );
     }
     let mut good = configuration(&["127.0.0.1:1".parse().unwrap()], &["127.0.0.1:2".parse().unwrap()], "");
     good.services[0].versions[0].tls = Some(EndpointTls { ca: Some(authority.file()), ..shown(&pair.cert, &pair.key) });

@@ -5,6 +5,7 @@
 
 mod accounting;
 mod certificates;
+mod choosing;
 mod comparing;
 mod endings;
 mod endpoints;

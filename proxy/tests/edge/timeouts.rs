@@ -55,7 +55,10 @@ async fn the_wait_for_a_head_begins_when_the_request_is_whole() {
         let timeouts = Timeouts { first_byte: SHORT, ..Timeouts::default() };
         let shop = serve(v1, timeouts, |c| c.services[0].versions[0].protocol = protocol);
         let mut stream = TcpStream::connect(shop.address()).await.unwrap();
-        stream.write_all(b"POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: 2\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: 2\r\n\r\n")
+            .await
+            .unwrap();
         for byte in [b"a", b"b"] {
             tokio::time::sleep(3 * SHORT).await;
             stream.write_all(byte).await.unwrap();
@@ -114,7 +117,8 @@ async fn a_stream_of_events_may_be_silent_and_has_no_limit_in_all() {
     }));
     let timeouts = Timeouts { first_byte: SHORT, response: SHORT, total: Some(SHORT), ..Timeouts::default() };
     let shop = serve(address, timeouts, |_| {});
-    let request = b"GET / HTTP/1.1\r\nhost: shop\r\naccept: text/html, text/event-stream;q=0.5\r\nconnection: close\r\n\r\n";
+    let request =
+        b"GET / HTTP/1.1\r\nhost: shop\r\naccept: text/html, text/event-stream;q=0.5\r\nconnection: close\r\n\r\n";
     let answer = exchange(shop.address(), request).await;
     assert!(answer.ends_with("data: 1\nend\n"), "{answer}");
     let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;

@@ -44,7 +44,8 @@ fn serve(v1: SocketAddr, timeouts: Timeouts, change: impl FnOnce(&mut config::Co
 #[tokio::test]
 async fn a_websocket_carries_messages_both_ways_and_may_be_silent_for_longer_than_a_response() {
     let short = Duration::from_millis(100);
-    let timeouts = Timeouts { first_byte: short, response: short, total: Some(short), body: short, ..Timeouts::default() };
+    let timeouts =
+        Timeouts { first_byte: short, response: short, total: Some(short), body: short, ..Timeouts::default() };
     let shop = serve(echo().await, timeouts, |_| {});
     let stream = TcpStream::connect(shop.address()).await.unwrap();
     let (mut socket, response) = client_async("ws://shop/chat", stream).await.unwrap();
@@ -99,7 +100,10 @@ async fn another_protocol_gets_its_tunnel_where_the_service_lists_it() {
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.unwrap());
         }
-        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: chat/2\r\n\r\nhi ").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: chat/2\r\n\r\nhi ")
+            .await
+            .unwrap();
         let mut told = [0_u8; 5];
         stream.read_exact(&mut told).await.unwrap();
         stream.write_all(&told).await.unwrap();
