@@ -49,11 +49,12 @@ impl Exchange {
     /// a call that `is_over` without saying is `UNKNOWN`; one that its client ended at its own deadline took too long.
     pub(crate) fn failure(self, status: Option<u32>, is_over: bool, age: Duration) -> Option<u32> {
         let Self::Call(deadline) = self else { return None };
-        match (status, deadline) {
-            (Some(status), _) => Some(status),
-            (None, _) if is_over => Some(grpc::UNKNOWN),
-            (None, Some(deadline)) if age >= deadline.mul_f64(DEADLINE_SEEN) => Some(grpc::DEADLINE_EXCEEDED),
-            (None, _) => None,
+        let is_late = deadline.is_some_and(|deadline| age >= deadline.mul_f64(DEADLINE_SEEN));
+        match status {
+            // Some servers say so when they find the deadline passed.
+            None | Some(grpc::CANCELLED) if is_late => Some(grpc::DEADLINE_EXCEEDED),
+            None if is_over => Some(grpc::UNKNOWN),
+            status => status,
         }
     }
 
