@@ -23,6 +23,7 @@ mod forwarded;
 mod grpc;
 mod head_watch;
 mod request;
+mod request_body;
 mod request_check;
 mod request_head;
 mod response_check;

@@ -12,6 +12,7 @@ use pingora_core::protocols::{
 };
 use tokio::io::AsyncWriteExt;
 
+use super::inbound::Awaited;
 use super::{ClientStream, PREFACE};
 use crate::transport::Carrier;
 
@@ -35,6 +36,11 @@ impl<S: Carrier + Send + Sync> Shutdown for ClientStream<S> {
     async fn shutdown(&mut self) {
         // The client may be gone already.
         let _ = AsyncWriteExt::shutdown(self).await;
+        if self.inbound.awaited() == Awaited::Body {
+            // It was answered before it said all: it may hear the answer.
+            self.farewell.get_or_insert_default();
+            let _ = std::future::poll_fn(|cx| self.poll_farewell(cx)).await;
+        }
     }
 }
 

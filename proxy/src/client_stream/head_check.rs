@@ -538,6 +538,12 @@ impl Host {
     }
 }
 
+/// Whether this is the name or address of one host, with or without a port.
+#[must_use]
+pub fn is_host(name: &[u8]) -> bool {
+    name.iter().try_fold(Host::Begin, |host, byte| host.then(*byte)).is_some_and(Host::is_whole)
+}
+
 /// The beginning of a word, as much as tells it from others.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Word {
