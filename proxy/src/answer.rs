@@ -6,12 +6,15 @@ use pingora_error::{Error, ErrorSource, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use crate::grpc;
+
 /// What a status of the proxy's own means, for a person.
 pub(crate) fn reason_for(status: u16) -> &'static str {
     match status {
         502 => "the service could not be reached",
         504 => "the service did not answer in time",
         408 => "the request did not arrive whole in time",
+        413 => "the body of this request is too large",
         400..=499 => "this request is not valid",
         503 => "the proxy is out of connections",
         _ => "something went wrong",
@@ -20,6 +23,10 @@ pub(crate) fn reason_for(status: u16) -> &'static str {
 
 /// Answers in the proxy's own name.
 pub(crate) async fn answer(session: &mut Session, status: u16, why: &str) -> Result<bool> {
+    if grpc::is_call(session.req_header()) {
+        grpc::answer(session, status, why).await.map_err(as_downstream)?;
+        return Ok(true);
+    }
     let body = Bytes::from(format!("{status}: {why}\n"));
     let mut response = ResponseHeader::build(status, Some(4))?;
     response.insert_header(header::CONTENT_LENGTH, body.len())?;

@@ -368,7 +368,10 @@ impl<S: Carrier> ClientStream<S> {
         }
         let now = self.age_ms();
         match self.frames.as_mut().map(|frames| frames.read(&buf.filled()[before..], now)) {
-            Some(Err(flood)) => Poll::Ready(Err(self.end_flood(cx, flood))),
+            Some(Err(flood)) => {
+                buf.set_filled(before);
+                Poll::Ready(Err(self.end_flood(cx, flood)))
+            }
             Some(Ok(())) | None => Poll::Ready(Ok(())),
         }
     }
@@ -439,7 +442,7 @@ impl<S: Carrier> Drop for ClientStream<S> {
     /// would take the connection for a stale one, and ask again.
     fn drop(&mut self) {
         let _ = self.poll_send(&mut Context::from_waker(std::task::Waker::noop()));
-        if !self.is_http2() && self.head_given && self.turn.load(Ordering::Relaxed) % 2 == 0 {
+        if !self.is_http2() && self.head_given && self.turn.load(Ordering::Relaxed) == self.turn_read {
             // pingora refused the head, and told nobody but the client.
             self.unmatched.count();
         }

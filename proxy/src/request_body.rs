@@ -13,19 +13,25 @@ const TOO_LARGE: Refusal = Refusal { status: 413, why: "the body of this request
 /// What is left of a body's limit.
 #[derive(Debug, Default)]
 pub(crate) struct BodyLimit {
+    most: Option<u64>,
     left: Option<u64>,
 }
 
 impl BodyLimit {
     /// The limit of a request whose head says how long its body is, where it says so.
     pub(crate) fn of(request: &RequestHeader, most: Option<Bytes>) -> Result<Self, Refusal> {
-        let left = most.map(Bytes::get);
+        let most = most.map(Bytes::get);
         let length = request.headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        match (left, length) {
-            (Some(left), Some(length)) if length > left => Err(TOO_LARGE),
-            (Some(_), Some(_) | None) | (None, _) => Ok(Self { left }),
+        match (most, length) {
+            (Some(most), Some(length)) if length > most => Err(TOO_LARGE),
+            (Some(_), Some(_) | None) | (None, _) => Ok(Self { most, left: most }),
         }
+    }
+
+    /// Another attempt begins, which is sent the body from its beginning.
+    pub(crate) fn begin_again(&mut self) {
+        self.left = self.most;
     }
 
     /// So many bytes have come. An error is the client's fault, and ends the attempt.
@@ -68,6 +74,8 @@ mod tests {
         assert!(limit.take(4).is_ok() && limit.take(6).is_ok() && limit.take(0).is_ok());
         let error = limit.take(1).unwrap_err();
         assert_eq!((class_of(&error), status_for(&error)), (Class::ClientAbort, 413));
+        limit.begin_again();
+        assert!(limit.take(10).is_ok());
         assert!(BodyLimit::default().take(usize::MAX).is_ok());
     }
 }

@@ -29,8 +29,14 @@ pub(super) struct Inbound {
 #[derive(Debug)]
 enum Reading {
     Head,
-    Length { left: u64, awaits_leave: bool },
-    Chunks { check: Box<ChunkCheck>, awaits_leave: bool },
+    Length {
+        left: u64,
+        awaits_leave: bool,
+    },
+    Chunks {
+        check: Box<ChunkCheck>,
+        awaits_leave: bool,
+    },
     /// The next request, or a tunnel.
     Over,
     Tunnel,

@@ -21,7 +21,8 @@ pub(super) const LATE_BODY: Refused = Refused { status: 408, why: "the client st
 /// The answer as it is sent.
 pub(super) fn answer(refused: Refused) -> String {
     let Refused { status, why } = refused;
-    let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
+    let reason =
+        http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
     let body = format!("{status}: {why}\n");
     let length = body.len();
     format!(

@@ -148,13 +148,10 @@ async fn silence_counts_while_somebody_wants_to_read_and_not_before() {
     begin(&mut stream).await;
     // Nobody reads: the origin has not taken what came.
     tokio::time::sleep(Duration::from_secs(300)).await;
-    let (read, ()) = tokio::join!(
-        async { stream.read(&mut [0; 64]).await },
-        async {
-            tokio::time::sleep(Duration::from_secs(29)).await;
-            client.write_all(b"y").await.unwrap();
-        }
-    );
+    let (read, ()) = tokio::join!(async { stream.read(&mut [0; 64]).await }, async {
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        client.write_all(b"y").await.unwrap();
+    });
     assert_eq!(read.unwrap(), 1);
 }
 
@@ -182,7 +179,11 @@ async fn a_client_that_takes_nothing_is_left_and_one_that_takes_little_is_not() 
         }
         Instant::now()
     };
-    let (error, last) = tokio::join!(stream.write_all(&[0; 20 * 1024 + 1]), slowly);
+    let writing = async {
+        stream.write_all(&[0; 20 * 1024 + 1]).await?;
+        stream.flush().await
+    };
+    let (error, last) = tokio::join!(writing, slowly);
     assert_eq!((error.unwrap_err().kind(), last.elapsed().as_secs()), (io::ErrorKind::TimedOut, 30));
 }
 
@@ -199,10 +200,12 @@ async fn a_head_in_pieces_is_given_whole_and_what_is_sent_ahead_at_its_turn() {
     let reading = async {
         assert_eq!(begin(&mut stream).await, GET);
         stream.end_request();
-        assert_eq!(begin(&mut stream).await, POST);
-        let mut body = [0; 8];
-        stream.read_exact(&mut body).await.unwrap();
-        assert_eq!(&body, b"12345678");
+        let mut post = begin(&mut stream).await;
+        assert!(post.starts_with(POST));
+        while post.len() < POST.len() + 8 {
+            post.push(stream.read_u8().await.unwrap());
+        }
+        assert!(post.ends_with(b"\r\n\r\n12345678"));
         stream.end_request();
         assert_eq!(begin(&mut stream).await, GET);
     };

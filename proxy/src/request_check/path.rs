@@ -45,7 +45,9 @@ fn resolve<'a>(segments: impl Iterator<Item = &'a str>) -> Result<String, Refusa
             Dots::Here => {}
             Dots::Up if plain.pop().is_none() => return Err(bad("the path of this request leads above the root")),
             Dots::Up => {}
-            Dots::Disguised => return Err(bad("the path of this request has dots that are not a segment of their own")),
+            Dots::Disguised => {
+                return Err(bad("the path of this request has dots that are not a segment of their own"));
+            }
         }
     }
     if is_directory {
@@ -123,8 +125,21 @@ mod tests {
     #[test]
     fn what_could_be_taken_for_another_path_is_refused() {
         for written in [
-            "/..", "/../a", "/a/../../b", "/%2e%2e/a", "/a/..;/b", "/a/..;x=y/b", "/a/.;/b", "/a/%2e%2e%3b/b", "/a%00",
-            "/a%2fb", "/a%2Fb", "/a%5cb", "/a\\b", "a", "",
+            "/..",
+            "/../a",
+            "/a/../../b",
+            "/%2e%2e/a",
+            "/a/..;/b",
+            "/a/..;x=y/b",
+            "/a/.;/b",
+            "/a/%2e%2e%3b/b",
+            "/a%00",
+            "/a%2fb",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a\\b",
+            "a",
+            "",
         ] {
             assert_eq!(path(written), Err(400), "{written}");
         }

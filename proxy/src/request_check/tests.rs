@@ -73,7 +73,11 @@ fn http2_is_held_to_the_same() {
         ("http://shop/..", &[]),
         ("http://shop/", &[("a_b", "c")]),
     ] {
-        assert_eq!(checked(http2(target, headers)).map(|request| request.uri.to_string()), Err(400), "{target} {headers:?}");
+        assert_eq!(
+            checked(http2(target, headers)).map(|request| request.uri.to_string()),
+            Err(400),
+            "{target} {headers:?}"
+        );
     }
     assert_eq!(checked(http2(&format!("http://shop/{}", "x".repeat(8192)), &[])).unwrap_err(), 414);
 }

@@ -19,6 +19,7 @@ use tracing::debug;
 
 use super::Stop;
 use crate::client_stream::{ClientStream, ClientTimeouts, Unmatched};
+use crate::deadlines::Deadlines;
 use crate::edge::{ATTEMPTS, Edge};
 use crate::routing::Reader;
 use crate::transport::Transport;
@@ -31,7 +32,6 @@ pub(super) struct Worker {
     pub(super) core: usize,
     pub(super) reader: Reader,
     pub(super) client: ClientTimeouts,
-    pub(super) first_byte: Duration,
     pub(super) leaving: Arc<AtomicBool>,
 }
 
@@ -98,7 +98,7 @@ impl Worker {
             routing: Arc::clone(&self.reader.routing),
             unmatched: Arc::clone(&self.reader.unmatched),
             keepalive: self.client.idle,
-            first_byte: self.first_byte,
+            deadlines: Deadlines::default(),
             leaving: Arc::clone(&self.leaving),
         };
         let mut proxy = http_proxy(&Arc::new(conf), edge);
@@ -124,7 +124,9 @@ impl Worker {
         // Known already: pingora need not ask the system.
         let _ = digest.peer_addr.set(Some(PingoraAddress::Inet(peer)));
         let unmatched = Unmatched { meter: Arc::clone(&self.reader.unmatched), core: self.core };
-        let mut stream = ClientStream::new(Transport::Tcp(stream), id, Some(Arc::new(digest)), self.client, unmatched);
+        let limits = &self.reader.routing.load().rules.limits;
+        let mut stream = ClientStream::new(Transport::Tcp(stream), id, Some(Arc::new(digest)), self.client, unmatched)
+            .with_limits(limits);
         let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
         drop(tokio::spawn(async move {
             let _counted = counted;

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use config::{Name, PathPrefix, Weight};
+use config::{Name, PathPrefix, Rules, Timeouts, Weight};
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use loadtest::Origin;
 use meter::{Attempt, Class, Tally, VersionMeter, Window};
 use proxy::client_stream::ClientTimeouts;
-use proxy::endpoint::UpstreamTimeouts;
 use proxy::routing::{Routing, Wanted};
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,12 +55,21 @@ impl Drop for Books {
 impl Shop {
     /// Serves with v2 at this weight in per cent.
     pub(crate) fn open(v1: &[SocketAddr], v2: &[SocketAddr], percent: u16) -> Self {
-        Self::open_with(v1, v2, percent, "", UpstreamTimeouts::default(), ClientTimeouts::default())
+        Self::open_with(v1, v2, percent, "", Timeouts::default(), ClientTimeouts::default())
+    }
+
+    /// Serves v1 alone, under rules that are changed so.
+    pub(crate) fn under(v1: &[SocketAddr], change: impl FnOnce(&mut Rules)) -> Self {
+        let mut rules = Rules::default();
+        change(&mut rules);
+        let (upstream, client) = (rules.timeouts, ClientTimeouts::from(&rules.timeouts));
+        Self::assemble(1, v1, &[nobody()], 0, "", upstream, client, rules)
     }
 
     /// Serves v1 alone, on so many cores.
     pub(crate) fn open_on(cores: usize, v1: &[SocketAddr], v2: &[SocketAddr]) -> Self {
-        Self::assemble(cores, v1, v2, 0, "", UpstreamTimeouts::default(), ClientTimeouts::default())
+        let (upstream, client) = (Timeouts::default(), ClientTimeouts::default());
+        Self::assemble(cores, v1, v2, 0, "", upstream, client, Rules::default())
     }
 
     /// The same, with further lines for the service and times of the caller's choice.
@@ -70,20 +78,22 @@ impl Shop {
         v2: &[SocketAddr],
         percent: u16,
         more: &str,
-        upstream: UpstreamTimeouts,
+        upstream: Timeouts,
         client: ClientTimeouts,
     ) -> Self {
-        Self::assemble(2, v1, v2, percent, more, upstream, client)
+        Self::assemble(2, v1, v2, percent, more, upstream, client, Rules::default())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is another test's")]
     fn assemble(
         cores: usize,
         v1: &[SocketAddr],
         v2: &[SocketAddr],
         percent: u16,
         more: &str,
-        upstream: UpstreamTimeouts,
+        upstream: Timeouts,
         client: ClientTimeouts,
+        rules: Rules,
     ) -> Self {
         let list = |addresses: &[SocketAddr]| addresses.iter().map(|a| format!("'{a}'")).collect::<Vec<_>>().join(", ");
         let text = format!(
@@ -91,13 +101,13 @@ impl Shop {
             list(v1),
             list(v2),
         );
-        let configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
+        let mut configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
+        configuration.rules = Arc::new(Rules { timeouts: upstream, ..rules });
         let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
         let addresses: HashMap<_, _> = endpoints.map(|e| (e.clone(), e.to_string().parse().unwrap())).collect();
-        let first_byte = upstream.first_byte;
-        let mut publisher = Publisher::new(cores, upstream);
+        let mut publisher = Publisher::new(cores);
         publisher.install(&configuration, &addresses, |_| None, Instant::now());
-        let limits = Limits { cores, client, first_byte, ..Limits::default() };
+        let limits = Limits { cores, client, ..Limits::default() };
         let data =
             DataPlane::start(Listeners::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap(), &limits, &publisher.reader())
                 .unwrap();
@@ -171,6 +181,20 @@ impl Shop {
     pub(crate) fn responses(&self, class: Class) -> u64 {
         let routing = self.publisher.shared().load_full();
         routing.service(&name("shop")).unwrap().meter.responses()[class as usize]
+    }
+
+    /// What was answered in the name of no service.
+    pub(crate) fn unmatched(&self) -> u64 {
+        self.publisher.unmatched().responses()[Class::Local as usize]
+    }
+
+    /// Waits until so much was answered in the name of no service: it is counted as its connection ends.
+    pub(crate) async fn unmatched_until(&self, wanted: u64) {
+        let until = Instant::now() + LONG;
+        while self.unmatched() < wanted {
+            assert!(Instant::now() < until, "{} of {wanted} refusals were counted", self.unmatched());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Waits until nothing is in flight on a version: a request is over a moment after its last byte is read.

@@ -74,7 +74,8 @@ fn signatures_of_the_chunks_of_a_long_body_are_no_fault() {
 }
 
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
-    let piece = prop::sample::select(vec!["3\r\nabc\r\n", "1;a=b\r\nx\r\n", "0a\r\n0123456789\r\n", "x: y\r\n", "\r\n"]);
+    let piece =
+        prop::sample::select(vec!["3\r\nabc\r\n", "1;a=b\r\nx\r\n", "0a\r\n0123456789\r\n", "x: y\r\n", "\r\n"]);
     let change = (any::<prop::sample::Index>(), any::<u8>());
     (prop::collection::vec(piece, 0..5), prop::collection::vec(change, 0..2)).prop_map(|(pieces, changes)| {
         let mut body = [&pieces.concat(), "0\r\n\r\n", "after"].concat().into_bytes();

@@ -182,14 +182,16 @@ fn heads() -> impl Strategy<Value = Vec<u8>> {
         "bad : x\r\n",
     ]);
     let change = (any::<prop::sample::Index>(), any::<u8>());
-    (line, prop::collection::vec(field, 0..7), prop::collection::vec(change, 0..3)).prop_map(|(line, fields, changes)| {
-        let mut head = [line, &fields.concat(), "\r\n", "after"].concat().into_bytes();
-        for (at, byte) in changes {
-            let at = at.index(head.len());
-            head[at] = byte;
-        }
-        head
-    })
+    (line, prop::collection::vec(field, 0..7), prop::collection::vec(change, 0..3)).prop_map(
+        |(line, fields, changes)| {
+            let mut head = [line, &fields.concat(), "\r\n", "after"].concat().into_bytes();
+            for (at, byte) in changes {
+                let at = at.index(head.len());
+                head[at] = byte;
+            }
+            head
+        },
+    )
 }
 
 proptest! {
