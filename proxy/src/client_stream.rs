@@ -344,7 +344,7 @@ impl<S: Carrier> ClientStream<S> {
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(mut farewell) = self.farewell.take() else { return Poll::Ready(Ok(())) };
         let sent = self.poll_send(cx);
-        let ended = farewell.poll(cx, &mut self.inner, sent);
+        let ended = farewell.poll(cx, &mut self.inner, &sent);
         self.farewell = Some(farewell);
         ended.map(Ok)
     }

@@ -219,7 +219,7 @@ impl HeadCheck {
             State::FieldStart => self.field_start(first),
             State::Name => self.name(part),
             State::Gap => {
-                let spaces = run(part, |b| is_space(b));
+                let spaces = run(part, is_space);
                 if spaces < part.len() {
                     self.state = State::Value;
                 }
@@ -389,7 +389,10 @@ impl HeadCheck {
             6 if name.eq_ignore_ascii_case(b"expect") => Field::Expect,
             14 if name.eq_ignore_ascii_case(b"content-length") => Field::ContentLength,
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Field::TransferEncoding,
-            _ => return Ok(self.field = Field::Other),
+            _ => {
+                self.field = Field::Other;
+                return Ok(());
+            }
         };
         (self.value_begun, self.gap) = (false, false);
         match self.field {

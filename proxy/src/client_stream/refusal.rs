@@ -45,7 +45,7 @@ impl Farewell {
         &mut self,
         cx: &mut Context<'_>,
         inner: &mut S,
-        sent: Poll<io::Result<()>>,
+        sent: &Poll<io::Result<()>>,
     ) -> Poll<()> {
         let is_late = self.until.poll(cx, LINGER).is_ready();
         match sent {
