@@ -22,6 +22,7 @@ pub mod endpoint;
 mod forwarded;
 mod grpc;
 mod head_watch;
+pub mod proxy_protocol;
 mod request;
 mod request_check;
 mod request_head;
@@ -32,6 +33,7 @@ mod secure;
 pub mod selection;
 pub mod server;
 pub mod ticket;
+pub mod tls;
 mod trace;
 pub mod transport;
 

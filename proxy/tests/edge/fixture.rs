@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use config::{Name, PathPrefix, Weight};
+use config::{Listener, Name, PathPrefix, Rules, Weight};
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -91,16 +91,18 @@ impl Shop {
             list(v1),
             list(v2),
         );
-        let configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
+        let mut configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
+        let mut rules = Rules::clone(&configuration.rules);
+        (rules.timeouts.head, rules.timeouts.keepalive) = (client.head, client.idle);
+        configuration.rules = Arc::new(rules);
         let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
         let addresses: HashMap<_, _> = endpoints.map(|e| (e.clone(), e.to_string().parse().unwrap())).collect();
         let first_byte = upstream.first_byte;
         let mut publisher = Publisher::new(cores, upstream);
         publisher.install(&configuration, &addresses, |_| None, Instant::now());
-        let limits = Limits { cores, client, first_byte, ..Limits::default() };
-        let data =
-            DataPlane::start(Listeners::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap(), &limits, &publisher.reader())
-                .unwrap();
+        let limits = Limits { cores, first_byte, ..Limits::default() };
+        let listener = Listener::plain("127.0.0.1:0".parse().unwrap());
+        let data = DataPlane::start(Listeners::bind(&[listener]).unwrap(), &limits, &publisher.reader()).unwrap();
         let books = Books(publisher.shared());
         let mut shop = Self { publisher, data, _books: books };
         shop.split(percent);
