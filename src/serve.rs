@@ -14,7 +14,6 @@ use control::api::{self, ApiOptions, ApiServer};
 use control::command::Command;
 use control::control_loop::{self, Options};
 use control::handle::Handle;
-use proxy::endpoint::UpstreamTimeouts;
 use proxy::server::why_not_bound;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::sync::oneshot;
@@ -84,7 +83,7 @@ impl Tidegate {
             anyhow!("cannot listen on the admin address {}: {}", admin.address, why_not_bound(&error))
         })?;
 
-        let publisher = Publisher::new(limits.cores, UpstreamTimeouts::default());
+        let publisher = Publisher::new(limits.cores);
         let reader = publisher.reader();
         let options = Options::new(state_directory);
         let (handle, control) = control_loop::start(options, LivePlane::new(publisher), resolved)?;

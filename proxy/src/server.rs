@@ -26,7 +26,6 @@ use self::clients::Clients;
 use self::listeners::SocketFile;
 pub use self::listeners::{Listeners, why_not_bound};
 use self::worker::Worker;
-use crate::endpoint::UpstreamTimeouts;
 use crate::routing::Reader;
 use crate::tls::{self, CertificateState, Finding, Tls};
 
@@ -37,15 +36,12 @@ pub struct Limits {
     pub cores: usize,
     /// How many client connections the system can carry; where the rules allow fewer, they hold.
     pub connections: u64,
-    /// How long the head of a stream of events or a tunnel may take (for every other response the endpoint's own limit
-    /// holds); 15 s.
-    pub first_byte: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self { cores, connections: u64::MAX, first_byte: UpstreamTimeouts::default().first_byte }
+        Self { cores, connections: u64::MAX }
     }
 }
 
@@ -114,7 +110,6 @@ impl DataPlane {
                 core,
                 reader: reader.clone(),
                 clients: clients.clone(),
-                first_byte: limits.first_byte,
                 leaving: Arc::clone(&leaving),
             };
             let stopped = stopped.clone();

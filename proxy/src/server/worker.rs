@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use pingora_core::apps::HttpServerApp;
 use pingora_core::server::configuration::ServerConf;
@@ -18,6 +17,7 @@ use super::arrival::Arrival;
 use super::clients::Clients;
 use super::served::Served;
 use crate::client_stream::Unmatched;
+use crate::deadlines::Deadlines;
 use crate::edge::{ATTEMPTS, Edge};
 use crate::routing::Reader;
 use crate::transport::{Socket, Wire};
@@ -27,7 +27,6 @@ pub(super) struct Worker {
     pub(super) core: usize,
     pub(super) reader: Reader,
     pub(super) clients: Clients,
-    pub(super) first_byte: Duration,
     pub(super) leaving: Arc<AtomicBool>,
 }
 
@@ -76,7 +75,7 @@ impl Worker {
             core: self.core,
             routing: Arc::clone(&self.reader.routing),
             unmatched: Arc::clone(&self.reader.unmatched),
-            first_byte: self.first_byte,
+            deadlines: Deadlines::default(),
             leaving: Arc::clone(&self.leaving),
         };
         http_proxy(&Arc::new(conf), edge)
