@@ -23,5 +23,6 @@ mod saturation;
 mod shop;
 mod signals;
 mod starts;
+mod tls;
 mod waiting;
 mod weights;

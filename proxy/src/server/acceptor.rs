@@ -152,11 +152,9 @@ impl Acceptor {
     }
 }
 
-/// Whether this peer must begin with a PROXY protocol header. On a Unix socket everybody must who may open it, where
-/// anybody must at all: the permissions of its file are the list.
+/// Whether this peer must begin with a PROXY protocol header. The peers of a Unix socket have no address to be listed by.
 pub(super) fn announces(kind: &Kind, peer: Option<SocketAddr>) -> bool {
-    let listed = &kind.written.proxy_protocol;
-    peer.map_or(!listed.is_empty(), |peer| listed.iter().any(|range| range.contains(peer.ip())))
+    peer.is_some_and(|peer| kind.written.proxy_protocol.iter().any(|range| range.contains(peer.ip())))
 }
 
 /// Waits for the end to begin.

@@ -90,20 +90,30 @@ impl Shop {
             list(v1),
             list(v2),
         );
-        let mut configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
         let timeouts = Timeouts { head: client.head, keepalive: client.idle, ..upstream };
-        configuration.rules = Arc::new(Rules { timeouts, ..Rules::clone(&configuration.rules) });
+        let listener = Listener::plain("127.0.0.1:0".parse().unwrap());
+        let mut shop = Self::serve(cores, &[listener], Rules { timeouts, ..Rules::default() }, &text);
+        shop.split(percent);
+        shop
+    }
+
+    /// Serves v1 alone, at these listeners and under these rules.
+    pub(crate) fn listening(listeners: &[Listener], rules: Rules, v1: SocketAddr) -> Self {
+        let text = format!("services: {{ shop: {{ versions: {{ v1: {{ endpoints: ['{v1}'] }} }} }} }}");
+        Self::serve(2, listeners, rules, &text)
+    }
+
+    fn serve(cores: usize, listeners: &[Listener], rules: Rules, text: &str) -> Self {
+        let mut configuration = config::parse(text, "shop.yaml").unwrap().configuration;
+        configuration.rules = Arc::new(rules);
         let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
         let addresses: HashMap<_, _> = endpoints.map(|e| (e.clone(), e.to_string().parse().unwrap())).collect();
         let mut publisher = Publisher::new(cores);
         publisher.install(&configuration, &addresses, |_| None, Instant::now());
         let limits = Limits { cores, ..Limits::default() };
-        let listener = Listener::plain("127.0.0.1:0".parse().unwrap());
-        let data = DataPlane::start(Listeners::bind(&[listener]).unwrap(), &limits, &publisher.reader()).unwrap();
+        let data = DataPlane::start(Listeners::bind(listeners).unwrap(), &limits, &publisher.reader()).unwrap();
         let books = Books(publisher.shared());
-        let mut shop = Self { publisher, data, _books: books };
-        shop.split(percent);
-        shop
+        Self { publisher, data, _books: books }
     }
 
     /// Gives v2 this weight in per cent.

@@ -8,4 +8,5 @@ mod comparing;
 mod endings;
 mod fixture;
 mod framing;
+mod listening;
 mod splitting;
