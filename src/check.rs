@@ -21,9 +21,14 @@ pub fn check(arguments: &Check, out: &mut dyn Write) -> anyhow::Result<Exit> {
             return Ok(Exit::Failed);
         }
     };
-    let problems = proxy::endpoint::check(&read.configuration);
+    let file = arguments.config.display();
+    #[expect(clippy::disallowed_methods, reason = "certificates expire: the executable is a shell and knows the time")]
+    let (fatal, others): (Vec<_>, Vec<_>) =
+        proxy::tls::check(&read.configuration.listeners, SystemTime::now()).into_iter().partition(|it| it.fatal);
+    let mut problems = proxy::endpoint::check(&read.configuration);
+    problems.extend(proxy::selection::check(&read.configuration));
+    problems.extend(fatal.iter().map(ToString::to_string));
     if !problems.is_empty() {
-        let file = arguments.config.display();
         problems.iter().try_for_each(|problem| writeln!(out, "{file}: {problem}"))?;
         writeln!(out, "{}", counted(problems.len(), "problem"))?;
         return Ok(Exit::Failed);
@@ -31,19 +36,8 @@ pub fn check(arguments: &Check, out: &mut dyn Write) -> anyhow::Result<Exit> {
     for warning in &read.warnings {
         writeln!(out, "warning: {warning}")?;
     }
-    let file = arguments.config.display();
-    #[expect(clippy::disallowed_methods, reason = "certificates expire: the executable is a shell and knows the time")]
-    let (fatal, others): (Vec<_>, Vec<_>) =
-        proxy::tls::check(&read.configuration.listeners, SystemTime::now()).into_iter().partition(|it| it.fatal);
     for warning in &others {
         writeln!(out, "warning: {file}: {warning}")?;
-    }
-    if !fatal.is_empty() {
-        for problem in &fatal {
-            writeln!(out, "{file}: {problem}")?;
-        }
-        writeln!(out, "{}", counted(fatal.len(), "problem"))?;
-        return Ok(Exit::Failed);
     }
     let warnings = read.warnings.len() + others.len();
     writeln!(out, "{file}: {}", summary(&read.configuration, warnings))?;

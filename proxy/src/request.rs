@@ -17,7 +17,7 @@ use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::{Exchange, Patience};
 use crate::grpc;
 use crate::routing::{Service, Version};
-use crate::selection::{Decision, Selection};
+use crate::selection::{Decision, Reason, Selection, Target};
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
 const AT_ONCE: Duration = Duration::from_millis(10);
@@ -42,6 +42,8 @@ pub(crate) struct Request {
     pub(crate) forgiven: bool,
     /// It became a tunnel, whose length is no latency and whose end is no failure.
     is_tunnel: bool,
+    /// Why another version than the one drawn serves it, where one does.
+    instead: Option<Decision>,
     /// What the last attempt that failed came to: what the proxy's own answer stands for.
     failed_with: Option<Class>,
     /// Everything was said that there is to say of it.
@@ -60,8 +62,10 @@ pub(crate) struct Matched {
     keyed: bool,
     /// Which of the split's paths it is on.
     paths: u16,
-    /// Why it drew this version.
-    pub(crate) decision: Decision,
+    /// Why it was given this version.
+    pub(crate) reason: Reason,
+    /// Whether the gates may judge it.
+    judged: bool,
     /// The affinity cookie's value that the client gets, where it has none.
     pub(crate) issued: Option<Arc<str>>,
     /// Where the version drawn is charged for it.
@@ -102,6 +106,7 @@ impl Request {
             unreachable: None,
             forgiven: false,
             is_tunnel: false,
+            instead: None,
             failed_with: None,
             is_over: false,
         }
@@ -109,10 +114,15 @@ impl Request {
 
     /// The request is for `service`, was given this version, and is on these of the split's paths.
     pub(crate) fn matched(&mut self, service: &Arc<Service>, selection: Selection<'_>, paths: u16) {
-        let Selection { draw, group, decision, issued } = selection;
+        let Selection { draw, group, reason, judged, issued } = selection;
         let (account, keyed) = (Account::open(self.core, draw), !draw.at_random);
         let (service, drawn) = (Arc::clone(service), Arc::clone(draw.version));
-        self.matched = Some(Matched { service, drawn, group, keyed, paths, decision, issued, account });
+        self.matched = Some(Matched { service, drawn, group, keyed, paths, reason, judged, issued, account });
+    }
+
+    /// Why it is served by the version that serves it; `None` where it matched no service.
+    pub(crate) fn decision(&self) -> Option<Decision> {
+        self.matched.as_ref().map(|matched| self.instead.unwrap_or(matched.reason.into()))
     }
 
     /// The version of the present attempt.
@@ -145,6 +155,7 @@ impl Request {
     pub(crate) fn attempt(&mut self, version: &Arc<Version>, at: InFlight) {
         let same = self.matched.as_ref().is_some_and(|matched| matched.drawn.name == version.name);
         if !same {
+            self.instead = Some(if self.attempts == 0 { Decision::FallThrough } else { Decision::Shield });
             // Whoever serves in its stead, the version drawn is judged by what it did: here, it closed a connection.
             self.charge_first(Class::Reset);
         }
@@ -398,13 +409,23 @@ impl Drop for Request {
 }
 
 impl Matched {
+    /// Whether a further attempt may be made on the version drawn, as the service is now.
+    pub(crate) fn may_stay(&self, service: &Service) -> bool {
+        match self.reason {
+            Reason::Weight | Reason::Affinity | Reason::Forced(Target::Stable) => service.is_in_use(&self.drawn.name),
+            // Whatever its weight, until it is the canary no more.
+            Reason::Forced(Target::Canary) => service.target(Target::Canary).name == self.drawn.name,
+            Reason::Forced(Target::Named(_)) => true,
+        }
+    }
+
     /// The outcome of an attempt that reached no endpoint; whoever knows more adds to it. What the proxy did in its own
     /// name is not judged.
     fn outcome(&self, attempt: Attempt, class: Class) -> Outcome {
         Outcome {
             attempt,
             class,
-            judged: class != Class::Local,
+            judged: self.judged && class != Class::Local,
             endpoint: None,
             group: self.group,
             keyed: self.keyed,

@@ -106,12 +106,8 @@ impl DataPlane {
         let mut cores = Vec::new();
         for core in 0..limits.cores.max(1) {
             let (hand_over, connections) = mpsc::channel(1024);
-            let worker = Worker {
-                core,
-                reader: reader.clone(),
-                clients: clients.clone(),
-                leaving: Arc::clone(&leaving),
-            };
+            let worker =
+                Worker { core, reader: reader.clone(), clients: clients.clone(), leaving: Arc::clone(&leaving) };
             let stopped = stopped.clone();
             let name = format!("tidegate-core-{core}");
             threads.push(spawn(name, move |runtime| worker.serve(&runtime, connections, stopped))?);

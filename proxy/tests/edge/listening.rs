@@ -329,7 +329,8 @@ async fn an_http2_connection_whose_life_is_over_ends_when_its_streams_do() {
 
 #[test]
 fn certificates_that_cannot_be_used_keep_every_address_free_and_are_all_told() {
-    let missing = |name: &str| CertificateFiles { cert: format!("/nowhere/{name}.pem").into(), key: "/nowhere/k".into() };
+    let missing =
+        |name: &str| CertificateFiles { cert: format!("/nowhere/{name}.pem").into(), key: "/nowhere/k".into() };
     let certificates = vec![missing("one"), missing("two")];
     let tls = ListenerTls { certificates, clients: None, oldest: TlsVersion::V12, hsts: None };
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
