@@ -26,6 +26,7 @@ mod forwarded;
 mod grpc;
 pub mod proxy_protocol;
 mod request;
+mod request_body;
 mod request_check;
 mod request_head;
 mod response_check;

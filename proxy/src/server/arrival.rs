@@ -132,9 +132,9 @@ impl Arrival {
             tls,
             ends,
         };
-        let client = ClientTimeouts { head: rules.timeouts.head, idle: rules.timeouts.keepalive };
+        let client = ClientTimeouts::from(&rules.timeouts);
         let stream = ClientStream::new(transport, id, Some(Arc::new(digest)), client, self.unmatched);
-        let mut stream = stream.with_connection(connection);
+        let mut stream = stream.with_limits(&rules.limits).with_connection(connection);
         // Its first bytes are waited for as long as a connection may idle; the stream keeps that time itself.
         match within(Duration::MAX, &ending, stream.learn_protocol()).await? {
             Some(Ok(())) => Ok((stream, self.seat, ends)),
@@ -197,5 +197,7 @@ async fn ended(mut ending: watch::Receiver<bool>) {
 
 /// Up to a tenth less than the time set: clients that came together after a restart do not all come again together.
 fn life(most: Duration) -> Duration {
-    most.mul_f64(1.0 - fastrand::f64() / 10.0)
+    /// Longer than any process lives, and short enough to be added to any moment.
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    most.min(CENTURY).mul_f64(1.0 - fastrand::f64() / 10.0)
 }

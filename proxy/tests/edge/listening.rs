@@ -327,6 +327,33 @@ async fn an_http2_connection_whose_life_is_over_ends_when_its_streams_do() {
     origin_has(&origin, 1).await;
 }
 
+#[tokio::test]
+async fn random_bytes_on_any_listener_kill_no_worker() {
+    let origin = origin().await;
+    let secure = Secure::new(None);
+    let over_tls = Listener { proxy_protocol: announced().proxy_protocol, ..secure.listener.clone() };
+    let timeouts =
+        Timeouts { head: Duration::from_millis(50), handshake: Duration::from_millis(50), ..Timeouts::default() };
+    let listeners = [plain(), secure.listener.clone(), announced(), over_tls];
+    let shop = Shop::listening(&listeners, Rules { timeouts, ..Rules::default() }, origin.address());
+    let beginnings: [&[u8]; 5] =
+        [b"", b"\x16\x03\x01\x02\0\x01", b"PROXY TCP4 ", b"\r\n\r\n\0\r\nQUIT\n\x21\x11", b"GET / "];
+    let mut random = fastrand::Rng::with_seed(20);
+    for address in shop.data.addresses() {
+        for beginning in beginnings.iter().cycle().take(40) {
+            let bytes: Vec<u8> = (0..random.usize(0..700)).map(|_| random.u8(..)).collect();
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            // It may be closed before all is written.
+            let _ = stream.write_all(&[beginning, &bytes[..]].concat()).await;
+        }
+    }
+    // Each core serves some of these.
+    for _ in 0..8 {
+        assert_eq!(status(&get(shop.address()).await), 200);
+    }
+    assert_eq!(status(&said(secure.connect(shop.data.addresses()[1], &[]).await, REQUEST).await), 200);
+}
+
 #[test]
 fn certificates_that_cannot_be_used_keep_every_address_free_and_are_all_told() {
     let missing =
