@@ -26,5 +26,6 @@ mod saturation;
 mod shop;
 mod signals;
 mod starts;
+mod tls;
 mod waiting;
 mod weights;
