@@ -10,7 +10,6 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -67,7 +66,6 @@ pub struct Unmatched {
 pub struct ClientStream<S: Carrier> {
     inner: S,
     id: UniqueIDType,
-    peer: SocketAddr,
     socket: Option<Arc<SocketDigest>>,
     connection: Option<Arc<ProxyDigest>>,
     timeouts: ClientTimeouts,
@@ -91,17 +89,16 @@ pub struct ClientStream<S: Carrier> {
 
 impl<S: Carrier> fmt::Debug for ClientStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientStream").field("peer", &self.peer).field("http2", &self.http2).finish_non_exhaustive()
+        f.debug_struct("ClientStream").field("id", &self.id).field("http2", &self.http2).finish_non_exhaustive()
     }
 }
 
 impl<S: Carrier> ClientStream<S> {
-    /// Wraps a connection that a client at `peer` made. `id` tells it from other open ones (its file descriptor);
+    /// Wraps a connection that a client made. `id` tells it from other open ones (its file descriptor);
     /// `socket` is what pingora may read of the socket.
     pub fn new(
         inner: S,
         id: UniqueIDType,
-        peer: SocketAddr,
         socket: Option<Arc<SocketDigest>>,
         timeouts: ClientTimeouts,
         unmatched: Unmatched,
@@ -109,7 +106,6 @@ impl<S: Carrier> ClientStream<S> {
         Self {
             inner,
             id,
-            peer,
             socket,
             connection: None,
             timeouts,
@@ -130,11 +126,6 @@ impl<S: Carrier> ClientStream<S> {
     pub fn with_connection(mut self, connection: Connection) -> Self {
         self.connection = Some(connection.into_digest());
         self
-    }
-
-    /// Where the client is.
-    pub const fn peer(&self) -> SocketAddr {
-        self.peer
     }
 
     /// The head of a request is whole: what is read now is its body.
@@ -174,7 +165,8 @@ impl<S: Carrier> ClientStream<S> {
                 }
             }
         }
-        self.http2 = self.peeked == PREFACE;
+        // What a TLS handshake agreed on holds, whatever comes then.
+        self.http2 = self.inner.alpn().map_or(self.peeked == PREFACE, |agreed| agreed == ALPN::H2);
         if self.http2 {
             self.begin_request();
         }

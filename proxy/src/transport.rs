@@ -18,7 +18,7 @@ pub enum Transport {
 
 /// What a client's stream asks of what carries it.
 pub trait Carrier: AsyncRead + AsyncWrite + Unpin {
-    /// The protocol that was agreed on in a TLS handshake.
+    /// The protocol that was agreed on in a TLS handshake: HTTP/1.1 where nothing was. None without TLS.
     fn alpn(&self) -> Option<ALPN> {
         None
     }

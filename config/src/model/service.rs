@@ -8,18 +8,32 @@ use super::listener::CertificateFiles;
 use super::{AddressRange, Name, Plan};
 use crate::units::{Bytes, Weight};
 
-/// What clients reach, by host and path.
+/// What clients reach, by host, path, method and headers.
+///
+/// A request leads to the first of all services that it matches in all four, in this order:
+///
+/// 1. by host: one that names it exactly, before one with a wildcard (the longest wildcard first), before one for every
+///    host;
+/// 2. then the longest path;
+/// 3. then one with methods, before one for every method;
+/// 4. then the one with more headers.
+///
+/// A service that does not match in one of the four is passed over, however well the others fit: a request for an exact
+/// host whose services all have other paths, methods or headers goes on to the wildcards, and to the services for every
+/// host. Two services that a request could both match, and that this order does not tell apart, are never both in a
+/// [`Configuration`](super::Configuration).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
     /// Unique over the configuration.
     pub name: Name,
-    /// Hosts that lead here; empty means every host.
+    /// Hosts that lead here, no two the same; empty means every host.
     pub hosts: Vec<HostName>,
     /// The path prefix that leads here; `/` by default. The longest prefix of all services wins.
     pub path: PathPrefix,
-    /// Methods that lead here, upper case; empty means every method.
+    /// Methods that lead here, upper case and compared exactly (`GET` does not mean `HEAD`), no two the same; empty means
+    /// every method.
     pub methods: Vec<String>,
-    /// Headers that a request must have to lead here; all of them.
+    /// Headers that a request must have to lead here; all of them. No two have the same name.
     pub headers: Vec<HeaderMatch>,
     /// What keeps a client on one version.
     pub affinity: Affinity,
@@ -78,7 +92,8 @@ pub struct Canary {
     pub weight: Weight,
 }
 
-/// A host name, lower case, without port: exact, or `*.example.com` for every name below it.
+/// A host name, lower case, without port: exact, or `*.example.com` for every name below it, however deep, and not for
+/// `example.com` itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostName(pub(crate) String);
 
@@ -127,12 +142,12 @@ impl PathPrefix {
     }
 }
 
-/// A header that a request must have.
+/// A header that a request must have. Where it is sent in several lines, one of them must match.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HeaderMatch {
     /// Its name, lower case.
     pub name: String,
-    /// Its whole value; none means any.
+    /// The whole value of the line, as it is written; none means any, the empty one as well.
     pub value: Option<String>,
 }
 

@@ -8,7 +8,7 @@ impl Carrier for Sends {}
 
 fn stream<S: Carrier>(inner: S) -> ClientStream<S> {
     let unmatched = Unmatched { meter: Arc::new(ServiceMeter::new(1)), core: 0 };
-    ClientStream::new(inner, 1, ([127, 0, 0, 1], 1).into(), None, ClientTimeouts::default(), unmatched)
+    ClientStream::new(inner, 1, None, ClientTimeouts::default(), unmatched)
 }
 
 fn connected() -> (DuplexStream, ClientStream<DuplexStream>) {
