@@ -64,8 +64,8 @@ struct Shared {
 struct Waiting {
     /// Whole lines, each with its end.
     lines: Vec<u8>,
-    /// What is to be done, and before which byte of `lines`.
-    turn: Option<(usize, Turn)>,
+    /// What is to be done, and before which byte of `lines`; in order, few at a time.
+    turns: Vec<(usize, Turn)>,
     /// A target that was opened and not taken into use yet.
     prepared: Option<Target>,
     /// Where lines go, and will, as far as was asked.
@@ -126,12 +126,7 @@ impl AccessLog {
 
     /// Opens the file anew, as after it was moved away. Lines from before go to the old one.
     pub fn reopen(&self) {
-        let mut waiting = self.0.waiting.lock();
-        // A target that is about to be taken into use is a new one anyway.
-        if waiting.turn.is_none() {
-            waiting.turn(Turn::Reopen);
-        }
-        drop(waiting);
+        self.0.waiting.lock().turn(Turn::Reopen);
         self.0.asked.notify_one();
     }
 
@@ -210,10 +205,14 @@ impl AccessLog {
 }
 
 impl Waiting {
-    /// Something is to be done after the lines that wait already; in place of what was to be done and was not yet.
+    /// Something is to be done after the lines that wait already.
     fn turn(&mut self, turn: Turn) {
-        let before = self.turn.take().map_or(self.lines.len(), |(before, _)| before);
-        self.turn = Some((before, turn));
+        /// A writer that waits for a slow target is asked for no more than this.
+        const MOST: usize = 16;
+        if self.turns.len() == MOST {
+            self.turns.pop();
+        }
+        self.turns.push((self.lines.len(), turn));
     }
 }
 

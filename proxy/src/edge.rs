@@ -19,6 +19,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tracing::debug;
 
+use crate::access_log::AccessLog;
 use crate::answer::{answer, reason_for, redirect};
 use crate::attempt::{class_of, status_for};
 use crate::client_stream::ClientStream;
@@ -27,8 +28,9 @@ use crate::endpoint::{self, InFlight};
 use crate::request::Request;
 use crate::request_check::{self, Refusal};
 use crate::routing::{Routing, Service, Version};
+use crate::trace::Trace;
 use crate::transport::Transport;
-use crate::{forwarded, response_check, secure, selection, trace};
+use crate::{forwarded, response_check, secure, selection};
 
 /// How many attempts a request may have: one, another endpoint of the version, and one more that is stable's where
 /// the version is not. (pingora calls this `max_retries` and answers nothing at all where it is 0.)
@@ -42,6 +44,7 @@ pub(crate) struct Edge {
     pub(crate) core: usize,
     pub(crate) routing: Arc<ArcSwap<Routing>>,
     pub(crate) unmatched: Arc<ServiceMeter>,
+    pub(crate) log: AccessLog,
     pub(crate) keepalive: Duration,
     pub(crate) first_byte: Duration,
     /// Connections end with the response they carry: the process is about to.
@@ -80,8 +83,10 @@ impl ProxyHttp for Edge {
         if let Err(Refusal { status, why }) = request_check::check(session.req_header_mut(), rules) {
             return answer(session, status, why).await;
         }
+        forwarded::from_client(session.req_header_mut());
         let connection = Connection::of(session);
         let request = session.req_header();
+        ctx.trace = Some(Trace::of(request));
         ctx.client = forwarded::client_of(connection, client_address(session), request, rules);
         if let Some(place) = secure::redirect(connection, request) {
             return redirect(session, &place).await;
@@ -107,7 +112,9 @@ impl ProxyHttp for Edge {
         let connection = Connection::of(session);
         forwarded::to_origin(request, connection, ctx.client, &matched.service.rules);
         selection::to_origin(request, &matched.service, &matched.drawn);
-        trace::to_origin(request);
+        if let Some(trace) = &ctx.trace {
+            trace.to_origin(request);
+        }
         Ok(())
     }
 
@@ -269,6 +276,7 @@ impl ProxyHttp for Edge {
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Request) {
         let sent = session.response_written().map(|response| response.status.as_u16());
         ctx.end(sent, error.map(class_of), Instant::now());
+        self.log.request(&self.routing.load().rules, session, ctx);
         if session.as_downstream_mut().is_body_done() {
             if let Some(stream) = client_stream(session) {
                 stream.end_request();

@@ -13,7 +13,6 @@ use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
 use config::Rules;
-use http::header::FORWARDED;
 use http::{HeaderName, HeaderValue};
 use pingora_http::{RequestHeader, ResponseHeader};
 

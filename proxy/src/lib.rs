@@ -12,14 +12,14 @@
     reason = "the data path is a shell: it reads the clock for latencies and deadlines"
 )]
 
-mod access_log;
+pub mod access_log;
 mod answer;
 pub mod attempt;
 pub mod client_stream;
 pub mod connection;
 mod edge;
 pub mod endpoint;
-mod forwarded;
+pub mod forwarded;
 mod grpc;
 mod head_watch;
 mod request;
@@ -32,7 +32,7 @@ mod secure;
 pub mod selection;
 pub mod server;
 pub mod ticket;
-mod trace;
+pub mod trace;
 pub mod transport;
 
 pub use routing::Publisher;

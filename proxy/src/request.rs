@@ -1,6 +1,7 @@
 //! One request on its way: what it drew, which attempt is under way, and what each attempt came to.
 
 mod account;
+mod seen;
 
 use std::net::IpAddr;
 use std::os::fd::RawFd;
@@ -10,10 +11,13 @@ use std::time::{Duration, Instant};
 use meter::{Attempt, Class, Outcome, ServiceMeter};
 
 use self::account::Account;
+pub(crate) use self::seen::Seen;
+use self::seen::Served;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::head_watch::HeadWatch;
 use crate::routing::{Service, Version};
 use crate::selection::{Decision, Selection};
+use crate::trace::Trace;
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
 const AT_ONCE: Duration = Duration::from_millis(10);
@@ -28,6 +32,8 @@ pub(crate) struct Request {
     attempt: Option<Underway>,
     /// The client's address, as far as it is known and believed.
     pub(crate) client: Option<IpAddr>,
+    /// The trace that it is part of; none until it is routed.
+    pub(crate) trace: Option<Trace>,
     /// How many attempts began.
     pub(crate) attempts: u8,
     /// The endpoint that could not be reached last: not the next choice.
@@ -38,6 +44,12 @@ pub(crate) struct Request {
     is_tunnel: bool,
     /// What the last attempt that failed came to: what the proxy's own answer stands for.
     failed_with: Option<Class>,
+    /// The last attempt that ended.
+    last: Option<Served>,
+    /// The version drawn had no live endpoint.
+    fell_through: bool,
+    /// What the client got, and how long it took from the request's head to the last byte, once it is over.
+    ended: Option<(Class, Duration)>,
     /// Everything was said that there is to say of it.
     is_over: bool,
 }
@@ -87,11 +99,15 @@ impl Request {
             unmatched,
             attempt: None,
             client: None,
+            trace: None,
             attempts: 0,
             unreachable: None,
             forgiven: false,
             is_tunnel: false,
             failed_with: None,
+            last: None,
+            fell_through: false,
+            ended: None,
             is_over: false,
         }
     }
@@ -116,6 +132,7 @@ impl Request {
 
     /// The drawn version has no live endpoint: its first attempt failed before it began.
     pub(crate) fn nowhere_to_go(&mut self) {
+        self.fell_through = true;
         self.charge_first(Class::ConnectError);
         self.failed_with = Some(Class::ConnectError);
     }
@@ -238,6 +255,7 @@ impl Request {
             Attempt::Retry | Attempt::Shield => attempt.version.meter.record(self.core, &outcome),
         }
         self.failed_with = class.is_bad().then_some(class);
+        self.last = Some(Served::of(attempt));
     }
 
     /// The request is over: its last attempt and the response to the client are counted. `sent` is the status that
@@ -269,6 +287,7 @@ impl Request {
         } else {
             self.unmatched.count(self.core, response);
         }
+        self.ended = Some((response, now.saturating_duration_since(self.began)));
         self.is_over = true;
     }
 

@@ -20,6 +20,7 @@ mod replay;
 mod requests;
 mod rollbacks;
 mod saturation;
+mod seen;
 mod shop;
 mod signals;
 mod starts;

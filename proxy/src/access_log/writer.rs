@@ -21,14 +21,14 @@ pub(super) fn write_all(shared: &Shared) {
         lines.clear();
         // A burst once is no reason to hold its room for ever.
         lines.shrink_to(1 << 20);
-        let (turn, ends) = writer.next(&mut lines);
-        if let Some((before, turn)) = turn {
-            writer.put(&lines[..before]);
+        let (turns, ends) = writer.next(&mut lines);
+        let mut from = 0;
+        for (before, turn) in turns {
+            writer.put(&lines[from..before]);
             writer.turn(turn);
-            writer.put(&lines[before..]);
-        } else {
-            writer.put(&lines);
+            from = before;
         }
+        writer.put(&lines[from..]);
         if ends {
             break;
         }
@@ -48,14 +48,14 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// Waits for lines, or for something to do, and takes both; and whether this is the end.
-    fn next(&mut self, lines: &mut Vec<u8>) -> (Option<(usize, Turn)>, bool) {
-        let is_asked = |waiting: &Waiting| waiting.turn.is_some() || waiting.ends;
+    fn next(&mut self, lines: &mut Vec<u8>) -> (Vec<(usize, Turn)>, bool) {
+        let is_asked = |waiting: &Waiting| !waiting.turns.is_empty() || waiting.ends;
         let mut waiting = self.shared.waiting.lock();
         self.shared.asked.wait_while(&mut waiting, |waiting| waiting.lines.is_empty() && !is_asked(waiting));
         let gather = if self.failing.is_some() { BACK_OFF } else { GATHER };
         self.shared.asked.wait_while_for(&mut waiting, |waiting| !is_asked(waiting), gather);
         std::mem::swap(lines, &mut waiting.lines);
-        (waiting.turn.take(), waiting.ends)
+        (std::mem::take(&mut waiting.turns), waiting.ends)
     }
 
     fn put(&mut self, lines: &[u8]) {

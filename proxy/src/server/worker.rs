@@ -97,6 +97,7 @@ impl Worker {
             core: self.core,
             routing: Arc::clone(&self.reader.routing),
             unmatched: Arc::clone(&self.reader.unmatched),
+            log: self.reader.log.clone(),
             keepalive: self.client.idle,
             first_byte: self.first_byte,
             leaving: Arc::clone(&self.leaving),

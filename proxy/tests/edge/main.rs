@@ -7,5 +7,6 @@ mod accounting;
 mod comparing;
 mod endings;
 mod fixture;
+mod forwarding;
 mod framing;
 mod splitting;
