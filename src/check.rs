@@ -20,6 +20,13 @@ pub fn check(arguments: &Check, out: &mut dyn Write) -> anyhow::Result<Exit> {
             return Ok(Exit::Failed);
         }
     };
+    let problems = proxy::endpoint::check(&read.configuration);
+    if !problems.is_empty() {
+        let file = arguments.config.display();
+        problems.iter().try_for_each(|problem| writeln!(out, "{file}: {problem}"))?;
+        writeln!(out, "{}", counted(problems.len(), "problem"))?;
+        return Ok(Exit::Failed);
+    }
     for warning in &read.warnings {
         writeln!(out, "warning: {warning}")?;
     }

@@ -112,7 +112,6 @@ mod tests {
 
     use config::{PathPrefix, Weight};
     use meter::{Attempt, Outcome};
-    use proxy::endpoint::UpstreamTimeouts;
     use proxy::routing::Service;
 
     fn name(text: &str) -> Name {
@@ -133,7 +132,7 @@ mod tests {
     fn plane() -> LivePlane {
         let text = "services: { shop: { stable: v1, versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] } } } }";
         let configuration = Arc::new(config::parse(text, "test.yaml").unwrap().configuration);
-        let mut plane = LivePlane::new(Publisher::new(1, UpstreamTimeouts::default()));
+        let mut plane = LivePlane::new(Publisher::new(1));
         plane.install(&Resolved { configuration, addresses: HashMap::new() }, &HashMap::new());
         plane
     }

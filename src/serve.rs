@@ -15,7 +15,6 @@ use control::command::Command;
 use control::control_loop::{self, Options};
 use control::handle::Handle;
 use proxy::access_log::AccessLog;
-use proxy::endpoint::UpstreamTimeouts;
 use proxy::server::why_not_bound;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::sync::oneshot;
@@ -90,7 +89,7 @@ impl Tidegate {
             anyhow!("cannot listen on the admin address {}: {}", admin.address, why_not_bound(&error))
         })?;
 
-        let publisher = Publisher::new(limits.cores, UpstreamTimeouts::default());
+        let publisher = Publisher::new(limits.cores);
         let log = publisher.access_log();
         log.prepare(&resolved.configuration.rules)?;
         let reader = publisher.reader();

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::literal::{Illegal, address};
-use crate::model::{Admin, Canary, Configuration, Endpoint, Listener, Name, Protocol, Service, Version};
+use crate::literal::{Illegal, address, is_ip};
+use crate::model::{Admin, Canary, Configuration, Endpoint, EndpointTls, Listener, Name, Protocol, Service, Version};
 use crate::problem::{Problem, Problems, quoted};
 use crate::read::{Read, clash, without_token};
 use crate::units::Weight;
@@ -27,8 +27,8 @@ pub fn without_file(
     state: Option<&str>,
 ) -> Result<Read, Problems> {
     let mut flags = Flags::default();
-    let stable: Option<Endpoint> = flags.read("--stable", Some(stable), str::parse);
-    let canary_endpoint: Option<Endpoint> = flags.read("--canary", canary, str::parse);
+    let stable: Option<Endpoint> = flags.read("--stable", Some(stable), endpoint);
+    let canary_endpoint: Option<Endpoint> = flags.read("--canary", canary, endpoint);
     let weight: Option<Weight> = flags.read("--weight", weight, |text| match canary {
         Some(_) => text.parse(),
         None => Err(Illegal::new("is a canary's weight, and there is no canary; add --canary HOST:PORT")),
@@ -62,17 +62,31 @@ pub fn without_file(
 }
 
 fn only_service(stable: Endpoint, canary: Option<Endpoint>, weight: Option<Weight>) -> Service {
-    let version = |name: &str, endpoint| Version {
+    let version = |name: &str, endpoint: Endpoint| Version {
         name: Name::given(name),
+        tls: endpoint.speaks_tls().then(EndpointTls::default),
         endpoints: vec![endpoint],
         protocol: Protocol::default(),
-        tls: None,
     };
     let versions = std::iter::once(version("stable", stable)).chain(canary.map(|canary| version("canary", canary)));
     Service {
         canary: weight.map(|weight| Canary { version: Name::given("canary"), weight }),
         ..Service::plain(Name::given("default"), Name::given("stable"), versions.collect())
     }
+}
+
+/// An endpoint for which nothing more need be written.
+fn endpoint(text: &str) -> Result<Endpoint, Illegal> {
+    let endpoint: Endpoint = text.parse()?;
+    if let Endpoint::Tcp { host, tls: true, .. } = &endpoint
+        && is_ip(host)
+    {
+        return Err(Illegal::new(format!(
+            "`{endpoint}` is an address, and a certificate is verified by its name; write the name, or a file with `tls: {{ \
+             server_name: NAME }}`"
+        )));
+    }
+    Ok(endpoint)
 }
 
 fn directory(text: &str) -> Result<PathBuf, Illegal> {
@@ -165,8 +179,8 @@ mod tests {
         let problems =
             without_file("nonsense", Some(":80"), Some("10"), Some("8080"), Some("x"), Some("")).unwrap_err();
         expect![[r#"
-            --stable: `nonsense` has no port; legal is host:port, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
-            --canary: `:80` has no host; legal is host:port, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
+            --stable: `nonsense` has no port; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
+            --canary: `:80` has no host; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
             --weight: `10` has no %; a weight is written like 10%; did you mean `10%`?
             --listen: `8080` is no address to listen on; legal is IP:PORT, like 0.0.0.0:8080 or [::]:8080; did you mean `0.0.0.0:8080`?
             --admin-address: `x` is no address to listen on; legal is IP:PORT, like 0.0.0.0:8080 or [::]:8080

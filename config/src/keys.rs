@@ -21,55 +21,167 @@ const NONE: Keys = Keys { of: "", known: &[], later: &[], elsewhere: &[], more: 
 
 const BESIDE: &str = "write it beside, in the mapping around this one";
 
+const FOR_ALL: &str = "write it at the top of the file, for all listeners";
+
 pub(crate) const TOP: Keys = Keys {
     of: "a configuration",
-    known: &["listeners", "admin", "state", "services", "plans"],
-    later: &[
-        "access_log",
-        "connections",
-        "drain",
-        "forced",
-        "health",
-        "limits",
-        "retries",
+    known: &[
+        "listeners",
+        "admin",
+        "state",
+        "services",
+        "plans",
         "timeouts",
-        "tls",
+        "limits",
+        "requests",
         "trusted",
+        "access_log",
+    ],
+    later: &["drain", "health", "retries"],
+    elsewhere: &[
+        ("connections", "write it into the limits, like limits: { connections: 10000 }"),
+        ("forced", "write it into a service"),
+        ("tls", "write it into a listener, or for what is spoken to endpoints into a version"),
     ],
     ..NONE
 };
 
 pub(crate) const LISTENER: Keys = Keys {
     of: "a listener",
-    known: &["address"],
-    later: &["connections", "limits", "protocol", "proxy_protocol", "redirect", "timeouts", "tls"],
+    known: &["address", "tls", "proxy_protocol", "redirect"],
+    elsewhere: &[
+        ("connections", "write it into the limits at the top of the file, for all listeners"),
+        ("hsts", "write it into `tls`"),
+        ("limits", FOR_ALL),
+        ("protocol", "HTTP/1.1 and HTTP/2 are both spoken; leave it out"),
+        ("timeouts", FOR_ALL),
+    ],
     ..NONE
 };
+
+pub(crate) const LISTENER_TLS: Keys =
+    Keys { of: "a listener's TLS", known: &["certificates", "clients", "oldest", "hsts"], ..NONE };
+
+pub(crate) const CERTIFICATE: Keys = Keys { of: "a certificate", known: &["cert", "key"], ..NONE };
+
+pub(crate) const CLIENTS: Keys = Keys { of: "client certificates", known: &["ca", "optional"], ..NONE };
+
+pub(crate) const HSTS: Keys = Keys { of: "`hsts`", known: &["max_age", "subdomains", "preload"], ..NONE };
+
+pub(crate) const REDIRECT: Keys = Keys { of: "a redirect", known: &["https"], ..NONE };
+
+pub(crate) const TIMEOUTS: Keys = Keys {
+    of: "the timeouts",
+    known: &[
+        "handshake",
+        "head",
+        "body",
+        "connect",
+        "first_byte",
+        "response",
+        "write",
+        "keepalive",
+        "http2_idle",
+        "tunnel",
+        "connection",
+        "upstream_idle",
+        "total",
+    ],
+    ..NONE
+};
+
+pub(crate) const LIMITS: Keys = Keys {
+    of: "the limits",
+    known: &[
+        "connections",
+        "connections_per_client",
+        "request_line",
+        "head",
+        "headers",
+        "body",
+        "http2_streams",
+        "http2_header_list",
+        "http2_resets",
+        "http2_glitches",
+    ],
+    ..NONE
+};
+
+pub(crate) const REQUESTS: Keys =
+    Keys { of: "the rules for requests", known: &["underscores", "encoded_slashes"], ..NONE };
+
+pub(crate) const ACCESS_LOG: Keys = Keys { of: "the access log", known: &["to", "sample"], ..NONE };
 
 pub(crate) const ADMIN: Keys = Keys { of: "the admin address", known: &["address", "tokens"], later: &["tls"], ..NONE };
 
 pub(crate) const SERVICE: Keys = Keys {
     of: "a service",
-    known: &["hosts", "path", "affinity", "stable", "canary", "weight", "versions", "plan"],
-    later: &[
-        "forced", "headers", "health", "limits", "match", "methods", "mirror", "protocol", "retries", "routes",
-        "shield", "timeouts", "tls",
+    known: &[
+        "hosts",
+        "path",
+        "methods",
+        "headers",
+        "affinity",
+        "forced",
+        "version_header",
+        "upgrades",
+        "grpc_errors",
+        "body",
+        "timeouts",
+        "stable",
+        "canary",
+        "weight",
+        "versions",
+        "plan",
     ],
+    later: &["health", "mirror", "retries", "shield"],
     elsewhere: &[
         ("baseline", "write it into the plan, like plan: { baseline: equal }"),
         ("gates", "write it into the plan, like plan: { gates: [{ errors: {} }] }"),
+        (
+            "limits",
+            "of the limits a service may set that of bodies, like body: 10MiB; the others stand at the top of the file",
+        ),
+        ("match", "write `methods` and `headers` here, beside `hosts` and `path`"),
+        ("protocol", "write it into a version"),
+        ("routes", "write a service for each host and path"),
         ("steps", "write it into the plan, like plan: { steps: [{ weight: 5%, hold: 10m }] }"),
+        ("tls", "write it into a version, or for what clients speak into a listener"),
+    ],
+    ..NONE
+};
+
+pub(crate) const SERVICE_TIMEOUTS: Keys = Keys {
+    of: "a service's timeouts",
+    known: &["first_byte", "response", "tunnel", "total"],
+    elsewhere: &[
+        ("body", "it is the same for all services: write it into `timeouts` at the top of the file"),
+        ("connect", "it is the same for all services: write it into `timeouts` at the top of the file"),
+        ("head", "it is the same for all services: write it into `timeouts` at the top of the file"),
+        ("write", "it is the same for all services: write it into `timeouts` at the top of the file"),
     ],
     ..NONE
 };
 
 pub(crate) const AFFINITY: Keys =
-    Keys { of: "an affinity", known: &["cookie", "header"], later: &["client_certificate", "issue", "user"], ..NONE };
+    Keys { of: "an affinity", known: &["cookie", "issue", "header", "user"], later: &["client_certificate"], ..NONE };
+
+pub(crate) const ISSUE: Keys = Keys { of: "an issued cookie", known: &["max_age"], ..NONE };
+
+pub(crate) const FORCED: Keys =
+    Keys { of: "forced versions", known: &["header", "cookie", "from", "secret", "judged"], ..NONE };
 
 pub(crate) const VERSION: Keys = Keys {
     of: "a version",
-    known: &["endpoints"],
-    later: &["balance", "health", "limits", "protocol", "slow_start", "timeouts", "tls", "warm_start"],
+    known: &["endpoints", "protocol", "tls"],
+    later: &["balance", "health", "limits", "slow_start", "timeouts", "warm_start"],
+    ..NONE
+};
+
+pub(crate) const ENDPOINT_TLS: Keys = Keys {
+    of: "the TLS of endpoints",
+    known: &["server_name", "ca", "cert", "key"],
+    elsewhere: &[("verify", "verification is always on; for a CA of your own write `ca: FILE`")],
     ..NONE
 };
 

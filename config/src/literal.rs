@@ -1,14 +1,18 @@
-//! How single values are written: weights, fractions, quantiles, durations, endpoints, addresses, names.
+//! How single values are written: weights, fractions, quantiles, durations, sizes, endpoints, addresses, names.
 //!
 //! Command lines and requests take the same words, so these are public.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::model::{Endpoint, HostName, PathPrefix};
 use crate::problem::quoted;
-use crate::units::{Alpha, Beta, Fraction, OutOfRange, Quantile, Stretch, Weight};
+use crate::units::{Alpha, Beta, Bytes, Fraction, OutOfRange, Quantile, Stretch, Weight};
+
+mod place;
+
+pub use place::address;
+pub(crate) use place::is_ip;
 
 /// A text that is not what it should be: what is wrong; what is legal; perhaps what was meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -178,150 +182,65 @@ pub(crate) fn spelt(duration: Duration) -> String {
     if spelt.is_empty() { "0s".to_owned() } else { spelt }
 }
 
-impl FromStr for Endpoint {
+impl FromStr for Bytes {
     type Err = Illegal;
 
-    /// An endpoint as the operator writes it: `10.0.0.1:8080`, `shop.internal:80`, `[::1]:8080`.
+    /// A number of bytes as the operator writes it: `8KiB`, `10MiB`, `512B`; an error for a bare number.
     fn from_str(text: &str) -> Result<Self, Illegal> {
-        const LEGAL: &str = "host:port, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080";
-        let wrong = |what: &str| Illegal::new(format!("{} {what}; legal is {LEGAL}", quoted(text)));
-        if let Some((scheme, rest)) = text.split_once("://") {
-            let rest = rest.trim_end_matches('/');
-            let near = match Self::from_str(rest) {
-                Ok(endpoint) => format!("; did you mean `{endpoint}`?"),
-                Err(_) => String::new(),
+        const LEGAL: &str = "a whole number with B, KiB, MiB, GiB or TiB, like 8KiB or 10MiB";
+        let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
+        let bytes = |factor: u64| {
+            let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+            bytes.filter(|bytes| *bytes <= Self::MOST).and_then(|bytes| Self::new(bytes).ok())
+        };
+        if let Some((_, factor)) = Self::UNITS.iter().find(|(name, _)| *name == unit) {
+            let out_of_range = || Illegal::new(format!("{} is out of range; legal is 1B to 1024TiB", quoted(text)));
+            return if number.is_empty() {
+                Err(Illegal::new(format!("{} is no size; legal is {LEGAL}", quoted(text))))
+            } else {
+                bytes(*factor).ok_or_else(out_of_range)
             };
-            return Err(Illegal::new(format!(
-                "{} is a URL; legal is {LEGAL}, without {}{near}",
-                quoted(text),
-                quoted(&format!("{scheme}://"))
-            )));
         }
-        if let Ok(address) = text.parse::<Ipv6Addr>() {
-            return Err(Illegal::new(format!(
-                "{} has no port; legal is {LEGAL}; did you mean `[{address}]:80`?",
-                quoted(text)
-            )));
-        }
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("has no port"))?;
-        let port = match port.parse::<u16>() {
-            Ok(port) if port > 0 && port_is_plain(text) => port,
-            Ok(_) | Err(_) => return Err(wrong("has no port from 1 to 65535")),
+        let meant = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" | "bytes" => bytes(1),
+            "k" | "kb" | "kib" => bytes(1 << 10),
+            "m" | "mb" | "mib" => bytes(1 << 20),
+            "g" | "gb" | "gib" => bytes(1 << 30),
+            "t" | "tb" | "tib" => bytes(1 << 40),
+            _ => None,
         };
-        let host = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
-            Some(Some(address)) if address.parse::<Ipv6Addr>().is_ok() => address,
-            Some(_) => return Err(wrong("has no IPv6 address in its brackets")),
-            None if host.is_empty() => return Err(wrong("has no host")),
-            None if host.contains(':') => {
-                return Err(wrong("holds more than one colon (an IPv6 address needs brackets)"));
-            }
-            None if is_host(host) => host,
-            None => return Err(wrong("has no legal host")),
-        };
-        Ok(Self::Tcp { host: host.to_owned(), port, tls: false })
+        let near = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
+        if unit.is_empty() && !number.is_empty() {
+            return Err(Illegal::new(format!("{} has no unit; legal is {LEGAL}{near}", quoted(text))));
+        }
+        Err(Illegal::new(format!("{} is no size; legal is {LEGAL}{near}", quoted(text))))
     }
 }
 
-/// Whether the port is digits alone: `str::parse` takes a sign, too.
-fn port_is_plain(text: &str) -> bool {
-    text.rsplit(':').next().is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+/// A whole number within what is legal for it.
+pub(crate) fn whole_number(text: &str, what: &str, legal: RangeInclusive<u64>) -> Result<u64, Illegal> {
+    let (least, most) = (legal.start(), legal.end());
+    let wrong = || Illegal::new(format!("{} is no {what}; legal is {least} to {most}", quoted(text)));
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| digits && legal.contains(number)).ok_or_else(wrong)
 }
 
-impl Endpoint {
-    /// What makes two endpoints the same, however they are written: case of names and form of addresses aside.
-    pub(crate) fn identity(&self) -> String {
-        match self {
-            Self::Tcp { host, port, .. } => {
-                let host = host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string());
-                format!("{host} {port}")
-            }
-            Self::Unix(path) => path.display().to_string(),
-        }
+/// A time that is not zero.
+pub(crate) fn some_time(text: &str) -> Result<Duration, Illegal> {
+    let time = duration(text)?;
+    if time.is_zero() {
+        return Err(Illegal::new(format!("{} is no time at all; legal is 1ms to {LONGEST_HOURS}h", quoted(text))));
     }
+    Ok(time)
 }
 
-/// Whether this is an IPv4 address or a name that DNS could know. What looks like an IPv4 address must be one.
-fn is_host(host: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if numeric {
-        return host.parse::<Ipv4Addr>().is_ok();
+/// A time in whole seconds, as a header field can say it.
+pub(crate) fn seconds(text: &str) -> Result<Duration, Illegal> {
+    let time = duration(text)?;
+    if time.subsec_millis() > 0 {
+        return Err(Illegal::new(format!("{} is no whole number of seconds; legal is 1s, 12h or 8760h", quoted(text))));
     }
-    host.len() <= 253 && host.split('.').all(label)
-}
-
-/// A socket address to listen on: `0.0.0.0:8080`, `[::]:8080`; port 0 asks the system for one.
-pub fn address(text: &str) -> Result<SocketAddr, Illegal> {
-    const LEGAL: &str = "IP:PORT, like 0.0.0.0:8080 or [::]:8080";
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    let bare = text.strip_prefix(':').or_else(|| text.strip_prefix("*:")).unwrap_or(text);
-    let near = if let Ok(port) = bare.parse::<u16>() {
-        format!("; did you mean `0.0.0.0:{port}`?")
-    } else if let Some(Ok(port)) = text.strip_prefix("localhost:").map(str::parse::<u16>) {
-        format!("; did you mean `127.0.0.1:{port}`?")
-    } else {
-        String::new()
-    };
-    Err(Illegal::new(format!("{} is no address to listen on; legal is {LEGAL}{near}", quoted(text))))
-}
-
-impl FromStr for HostName {
-    type Err = Illegal;
-
-    /// An exact host name; upper case is taken as lower case.
-    fn from_str(text: &str) -> Result<Self, Illegal> {
-        let wrong = |what: String| Illegal::new(format!("{} {what}", quoted(text)));
-        if text.contains('*') {
-            return Err(wrong("has a wildcard, which is known and not built yet; write each host exactly".to_owned()));
-        }
-        if is_host(text) {
-            return Ok(Self(text.to_ascii_lowercase()));
-        }
-        const LEGAL: &str = "legal is an exact host name, like shop.example.com";
-        if !text.is_ascii() {
-            return Err(wrong(format!("is not ASCII; {LEGAL}; write an international name as xn--...")));
-        }
-        let bare = text.rsplit_once("://").map_or(text, |(_, rest)| rest);
-        let bare = bare.split([':', '/']).next().unwrap_or_default().trim_end_matches('.');
-        let near = if is_host(bare) { format!("; did you mean {}?", quoted(bare)) } else { String::new() };
-        Err(wrong(format!("is no host name; {LEGAL}, without scheme, port or path{near}")))
-    }
-}
-
-impl FromStr for PathPrefix {
-    type Err = Illegal;
-
-    /// A path prefix; a trailing `/` is dropped.
-    fn from_str(text: &str) -> Result<Self, Illegal> {
-        const LEGAL: &str = "legal is a path of whole segments that begins with /, like /checkout";
-        let wrong = |what: &str, near: String| Illegal::new(format!("{} {what}; {LEGAL}{near}", quoted(text)));
-        if !text.starts_with('/') {
-            let near = Self::from_str(&format!("/{text}"));
-            let near = near.map_or_else(|_| String::new(), |path| format!("; did you mean {}?", quoted(&path.0)));
-            return Err(wrong("does not begin with /", near));
-        }
-        let bare = text.strip_suffix('/').unwrap_or(text);
-        if bare.is_empty() {
-            return Ok(Self("/".to_owned()));
-        }
-        if bare.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'?' | b'#' | b'*' | b'\\')) {
-            return Err(wrong(
-                "holds a character that no path prefix may (space, ?, #, *, \\, or beyond ASCII)",
-                String::new(),
-            ));
-        }
-        if bare.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
-            return Err(wrong("holds an empty segment, . or ..", String::new()));
-        }
-        Ok(Self(bare.to_owned()))
-    }
+    Ok(time)
 }
 
 /// Whether this may name a cookie or a header: a token of RFC 9110.

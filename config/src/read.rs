@@ -1,22 +1,30 @@
 //! From text to a proven [`Configuration`].
 
+mod affinity;
 mod alone;
 mod gate;
+mod listener;
 mod place;
 mod plan;
+mod route;
 mod routes;
 mod rule;
+mod rules;
 mod service;
 mod step;
+mod version;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cursor::{Cursor, Entry, Report};
 use crate::keys;
-use crate::model::{Configuration, Name, Plan, Service};
+use crate::literal;
+use crate::model::{AddressRange, Configuration, Name, Plan, Service};
 use crate::problem::{self, Problem, Problems, did_you_mean, quoted};
 use crate::tree::{LONGEST, Place, grow};
 
@@ -126,23 +134,26 @@ fn unreadable(error: &std::io::Error) -> String {
 fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration> {
     let fields = root.fields(report, &keys::TOP)?;
     let mut taken = place::Taken::default();
-    let listeners = place::listeners(fields.get("listeners"), &mut taken, report);
+    let listeners = listener::listeners(fields.get("listeners"), &mut taken, report);
     let admin = place::admin(fields.get("admin"), &mut taken, report);
     let state = match fields.get("state") {
         Some(state) => file_path(state, "the path of a directory", report),
         None => Some(PathBuf::from(Configuration::DEFAULT_STATE)),
     };
+    let rules = rules::rules(&fields, report);
+    let shared =
+        service::Shared { timeouts: rules.as_ref().map(|rules| rules.timeouts), trusted: fields.has("trusted") };
     let services = fields
         .need(report, "services", "at least one service")
         .cloned()
-        .and_then(|services| all_services(&services, report));
+        .and_then(|services| all_services(&services, &shared, report));
     let plans = match fields.get("plans") {
         Some(plans) => named_plans(plans, services.as_deref(), report),
         None => Some(Vec::new()),
     };
     Some(Configuration {
         listeners: listeners?,
-        rules: Arc::default(),
+        rules: Arc::new(rules?),
         admin: admin?,
         state: state?,
         services: services?,
@@ -150,14 +161,15 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
     })
 }
 
-fn all_services(services: &Cursor<'_>, report: &mut Report) -> Option<Vec<Service>> {
+fn all_services(services: &Cursor<'_>, shared: &service::Shared, report: &mut Report) -> Option<Vec<Service>> {
     let entries = services.entries(report, "a mapping from each service's name to the service")?;
     if entries.is_empty() {
         services.wrong(report, "no service is written here; write at least one");
         return None;
     }
     let (mut routes, mut judged) = (Routes::default(), Vec::new());
-    let read: Vec<_> = entries.iter().map(|entry| service::service(entry, &mut routes, &mut judged, report)).collect();
+    let read: Vec<_> =
+        entries.iter().map(|entry| service::service(entry, shared, &mut routes, &mut judged, report)).collect();
     for judged in &judged {
         routes.check(judged, report);
     }
@@ -231,4 +243,50 @@ fn file_path(value: &Cursor<'_>, legal: &str, report: &mut Report) -> Option<Pat
         return None;
     }
     Some(PathBuf::from(text))
+}
+
+/// A time in whole seconds.
+fn seconds_of(written: &Cursor<'_>, report: &mut Report) -> Option<Duration> {
+    written.literal(report, "a time, like 720h", literal::seconds)
+}
+
+/// Ranges of addresses, at least one. One that is everybody is warned of, with what everybody could do then.
+fn ranges(written: &Cursor<'_>, key: &str, could: &str, report: &mut Report) -> Option<Vec<AddressRange>> {
+    let items = written.items(report, "a list of addresses and networks, like [10.0.0.0/8, \"fd00::/8\"]")?;
+    if items.is_empty() {
+        let message =
+            format!("no address is written here, so nobody is meant; write at least one, or leave `{key}` out");
+        written.wrong(report, message);
+        return None;
+    }
+    different(items, report, |item, report| {
+        let range: AddressRange = item.literal(report, "an address or a network, like 10.0.0.0/8", str::parse)?;
+        if range.is_everybody() {
+            report.warning(item.place, &item.path, format!("`{range}` is everybody, so everybody could {could}"));
+        }
+        Some(range)
+    })
+}
+
+/// The items of a list, no two the same.
+fn different<'a, T: Clone + Eq + Hash>(
+    items: Vec<Cursor<'a>>,
+    report: &mut Report,
+    mut read: impl FnMut(&Cursor<'a>, &mut Report) -> Option<T>,
+) -> Option<Vec<T>> {
+    let mut first: HashMap<T, Place> = HashMap::new();
+    let read: Vec<_> = items
+        .iter()
+        .map(|item| {
+            let value = read(item, report)?;
+            if let Some(first) = first.get(&value) {
+                let (written, first) = (quoted(item.word().unwrap_or_default()), report.place(*first));
+                item.wrong(report, format!("{written} is written twice; keep one, the other is at {first}"));
+                return None;
+            }
+            first.insert(value.clone(), item.place);
+            Some(value)
+        })
+        .collect();
+    read.into_iter().collect()
 }

@@ -17,6 +17,12 @@ pub struct OutOfRange {
 pub struct Bytes(u64);
 
 impl Bytes {
+    /// How sizes are written: each unit and its bytes.
+    pub(crate) const UNITS: [(&'static str, u64); 5] =
+        [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+    /// The most that a file may say: a pebibyte, which every kind of number can hold.
+    pub(crate) const MOST: u64 = 1 << 50;
+
     /// So many bytes; an error for none.
     pub fn new(bytes: u64) -> Result<Self, OutOfRange> {
         if bytes == 0 {
@@ -35,6 +41,14 @@ impl Bytes {
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
+    }
+}
+
+impl fmt::Display for Bytes {
+    /// As the operator writes it, exactly and in the largest unit that it is a whole number of: `8KiB`, `1000B`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, factor) = Self::UNITS.into_iter().find(|(_, factor)| self.0 % factor == 0).unwrap_or(("B", 1));
+        write!(f, "{}{unit}", self.0 / factor)
     }
 }
 
@@ -94,6 +108,8 @@ pub struct Fraction(f64);
 impl Fraction {
     /// Nothing.
     pub const ZERO: Self = Self(0.0);
+    /// Everything.
+    pub const ONE: Self = Self(1.0);
     /// 0.05 %: what the error gate tolerates in points where nothing is written.
     pub(crate) const TOLERATED: Self = Self(0.0005);
     /// 0.1 %: what the error gate rules out in points to pass, where nothing is written.

@@ -37,7 +37,7 @@ pub use self::evidence::Evidence;
 pub use self::judged::Recording;
 use self::queue::Queue;
 use crate::command::Command;
-use crate::handle::Handle;
+use crate::handle::{Handle, Pulse};
 use crate::journal::{Files, Journal, OpenError, Request, Storage};
 use crate::plane::{DataPlane, Resolved};
 use crate::state_directory::{StateDirectory, UnusableStateDirectory};
@@ -58,7 +58,7 @@ pub struct Now {
 }
 
 /// Tells the time.
-pub trait Clock: Send {
+pub trait Clock: Send + Sync {
     /// The present moment.
     fn now(&self) -> Now;
 }
@@ -96,14 +96,14 @@ pub struct Options {
     /// Where the journal and the evidence are kept.
     pub state_directory: PathBuf,
     /// Tells the time.
-    pub clock: Box<dyn Clock>,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Options {
     /// With the clock of the machine.
     #[must_use]
     pub fn new(state_directory: PathBuf) -> Self {
-        Self { state_directory, clock: Box::new(SystemClock::new()) }
+        Self { state_directory, clock: Arc::new(SystemClock::new()) }
     }
 }
 
@@ -154,11 +154,13 @@ pub fn start(
     let mut core = ControlCore::new(plane, resolved, replayed, evidence, recording, fastrand::u64(..), clock.now());
     let (commands, received) = mpsc::channel();
     let ended = Arc::new(AtomicBool::new(false));
+    let pulse = Arc::new(Pulse::new(Arc::clone(&clock)));
     let handle = Handle {
         commands: commands.clone(),
         snapshot: Arc::clone(core.snapshot()),
         events: Arc::clone(core.events()),
         ended: Arc::clone(&ended),
+        pulse: Arc::clone(&pulse),
     };
     let queue = Arc::new(Queue::default());
     let writer = spawn("tidegate-journal", {
@@ -167,7 +169,7 @@ pub fn start(
     })?;
     let looping = spawn("tidegate-control", move || {
         let _end = End { ended, queue: Arc::clone(&queue) };
-        run(&mut core, clock.as_ref(), &received, &queue);
+        run(&mut core, clock.as_ref(), &pulse, &received, &queue);
         core.end_recording();
         queue.close();
         if core.closed() && writer.join().is_err() {
@@ -195,7 +197,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(StartError::Thread)
 }
 
-fn run(core: &mut ControlCore, clock: &dyn Clock, received: &mpsc::Receiver<Command>, queue: &Queue) {
+fn run(core: &mut ControlCore, clock: &dyn Clock, pulse: &Pulse, received: &mpsc::Receiver<Command>, queue: &Queue) {
     let mut next_tick = clock.now().elapsed + TICK;
     loop {
         write_then_show(core, clock.now(), queue);
@@ -205,6 +207,7 @@ fn run(core: &mut ControlCore, clock: &dyn Clock, received: &mpsc::Receiver<Comm
         let now = clock.now();
         if now.elapsed >= next_tick {
             core.tick(now);
+            pulse.beat(now);
             // A tick that came late is not made up for: its window is longer, that is all.
             next_tick = (next_tick + TICK).max(clock.now().elapsed);
             continue;

@@ -123,6 +123,13 @@ pub enum Answer {
         /// Why, in words.
         problem: String,
     },
+    /// What is known of stable traffic is in its file.
+    BackgroundSaved,
+    /// It is not: its file is as it was.
+    BackgroundNotSaved {
+        /// Why, in words.
+        problem: String,
+    },
     /// Everything that could be written is on disk, and the journal has ended.
     Closed,
 }
@@ -262,11 +269,10 @@ impl<S: Storage> Journal<S> {
             Ok(()) => Answer::EvidenceSaved { at },
             Err(error) => Answer::EvidenceNotSaved { problem: in_words(&error) },
         }));
-        if let Some(background) = background
-            && let Err(error) = self.storage.write_background(&background, false)
-        {
-            tracing::debug!(%error, "what is known of stable traffic not saved");
-        }
+        answers.extend(background.map(|bytes| match self.storage.write_background(&bytes, false) {
+            Ok(()) => Answer::BackgroundSaved,
+            Err(error) => Answer::BackgroundNotSaved { problem: in_words(&error) },
+        }));
         answers
     }
 

@@ -6,6 +6,8 @@ use pingora_error::{Error, ErrorSource, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use crate::grpc;
+
 /// What a status of the proxy's own means, for a person.
 pub(crate) fn reason_for(status: u16) -> &'static str {
     match status {
@@ -20,6 +22,10 @@ pub(crate) fn reason_for(status: u16) -> &'static str {
 
 /// Answers in the proxy's own name.
 pub(crate) async fn answer(session: &mut Session, status: u16, why: &str) -> Result<bool> {
+    if grpc::is_call(session.req_header()) {
+        grpc::answer(session, status, why).await.map_err(as_downstream)?;
+        return Ok(true);
+    }
     let body = Bytes::from(format!("{status}: {why}\n"));
     let mut response = ResponseHeader::build(status, Some(4))?;
     response.insert_header(header::CONTENT_LENGTH, body.len())?;

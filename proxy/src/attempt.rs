@@ -1,6 +1,7 @@
 //! What became of an attempt: the class of an error, and whose it was.
 
 use meter::Class;
+use pingora_core::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora_error::{Error, ErrorSource, ErrorType};
 
 /// The class of an attempt that ended in an error. A client that left is not the version's fault; everything that
@@ -10,7 +11,7 @@ pub fn class_of(error: &Error) -> Class {
     match error.esource() {
         ErrorSource::Downstream => Class::ClientAbort,
         ErrorSource::Internal | ErrorSource::Unset => Class::Local,
-        ErrorSource::Upstream => class_of_upstream(error.etype()),
+        ErrorSource::Upstream => class_of_upstream(error),
     }
 }
 
@@ -18,8 +19,11 @@ pub fn class_of(error: &Error) -> Class {
     clippy::wildcard_enum_match_arm,
     reason = "pingora's error types are open: what is not known ended the connection"
 )]
-fn class_of_upstream(kind: &ErrorType) -> Class {
-    match kind {
+fn class_of_upstream(error: &Error) -> Class {
+    if let Some(cause) = error.root_cause().downcast_ref::<h2::Error>() {
+        return class_of_http2(cause);
+    }
+    match error.etype() {
         ErrorType::ConnectTimedout
         | ErrorType::ConnectRefused
         | ErrorType::ConnectNoRoute
@@ -27,10 +31,65 @@ fn class_of_upstream(kind: &ErrorType) -> Class {
         // Out of descriptors or ports: the proxy's own trouble.
         ErrorType::InternalError | ErrorType::BindError | ErrorType::SocketError => Class::Local,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Class::Timeout,
+        // An HTTP/2 endpoint that no longer answers a ping.
+        kind if *kind == PING_TIMEDOUT => Class::Timeout,
         ErrorType::InvalidHTTPHeader | ErrorType::H1Error | ErrorType::H2Error | ErrorType::InvalidH2 => {
             Class::ProtocolError
         }
         _ => Class::Reset,
+    }
+}
+
+/// What was wrong in HTTP/2: what the endpoint sent, or that it ended the stream or the connection.
+fn class_of_http2(error: &h2::Error) -> Class {
+    if error.is_io() || error.is_remote() { Class::Reset } else { Class::ProtocolError }
+}
+
+/// The class of an attempt for which no connection was to be had: the endpoint's failure, whatever it was that failed
+/// (TLS and HTTP/2 included), but for the proxy's own trouble.
+#[must_use]
+pub fn class_of_connect(error: &Error) -> Class {
+    match class_of(error) {
+        Class::Local => Class::Local,
+        Class::ClientAbort => Class::ClientAbort,
+        Class::ConnectError
+        | Class::Timeout
+        | Class::Reset
+        | Class::ProtocolError
+        | Class::Success
+        | Class::Redirect
+        | Class::ClientError
+        | Class::ServerError
+        | Class::GrpcError
+        | Class::Upgrade => Class::ConnectError,
+    }
+}
+
+/// Whether a request found its HTTP/2 connection ended before it could begin a stream on it. A new connection that is
+/// ended so soon gives the same error.
+#[must_use]
+pub(crate) fn is_stale_http2(error: &Error) -> bool {
+    *error.etype() == ErrorType::H2Error && error.root_cause().is::<h2::Error>()
+}
+
+/// Why an HTTP/2 endpoint has not touched a request that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unprocessed {
+    /// It leaves: it takes no more streams on this connection (GOAWAY without an error).
+    Leaving,
+    /// It refused this stream (REFUSED_STREAM).
+    Refused,
+}
+
+/// Whether the endpoint has certainly not touched the request, so that another may have it whatever the method
+/// (RFC 9113, section 8.7).
+#[must_use]
+pub(crate) fn unprocessed(error: &Error) -> Option<Unprocessed> {
+    let cause = error.root_cause().downcast_ref::<h2::Error>().filter(|cause| cause.is_remote())?;
+    match cause.reason()? {
+        h2::Reason::NO_ERROR if cause.is_go_away() => Some(Unprocessed::Leaving),
+        h2::Reason::REFUSED_STREAM if cause.is_reset() => Some(Unprocessed::Refused),
+        _ => None,
     }
 }
 
@@ -43,6 +102,7 @@ pub fn status_for(error: &Error) -> u16 {
     match class_of(error) {
         Class::Timeout => 504,
         Class::ConnectError | Class::Reset | Class::ProtocolError => 502,
+        Class::ClientAbort if matches!(error.etype(), ErrorType::ReadTimedout) => 408,
         // A client that sent something wrong is still there to hear of it; one that left is not.
         Class::ClientAbort if is_gone(error) => 0,
         Class::ClientAbort => 400,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Version as HttpVersion, header};
+use http::{HeaderMap, Version as HttpVersion, header};
 use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -21,22 +21,22 @@ use tracing::debug;
 
 use crate::access_log::AccessLog;
 use crate::answer::{answer, reason_for, redirect};
-use crate::attempt::{class_of, status_for};
+use crate::attempt::{Unprocessed, class_of, class_of_connect, is_stale_http2, status_for, unprocessed};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
+use crate::deadlines::{Deadlines, Overdue};
 use crate::endpoint::{self, InFlight};
+use crate::exchange::{Exchange, is_event_stream};
 use crate::request::Request;
 use crate::request_check::{self, Refusal};
 use crate::routing::{Routing, Service, Version};
 use crate::trace::Trace;
 use crate::transport::Transport;
-use crate::{forwarded, response_check, secure, selection};
+use crate::{expect, forwarded, response_check, secure, selection, upgrade};
 
 /// How many attempts a request may have: one, another endpoint of the version, and one more that is stable's where
 /// the version is not. (pingora calls this `max_retries` and answers nothing at all where it is 0.)
 pub(crate) const ATTEMPTS: usize = 3;
-/// Where a request asks for a stream of events or a tunnel, silence is no failure for so long.
-const LONG_SILENCE: Duration = Duration::from_secs(3600);
 
 /// The proxy of one core.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct Edge {
     pub(crate) unmatched: Arc<ServiceMeter>,
     pub(crate) log: AccessLog,
     pub(crate) keepalive: Duration,
-    pub(crate) first_byte: Duration,
+    pub(crate) deadlines: Deadlines,
     /// Connections end with the response they carry: the process is about to.
     pub(crate) leaving: Arc<AtomicBool>,
 }
@@ -98,7 +98,11 @@ impl ProxyHttp for Edge {
             .and_then(Connection::client)
             .is_some_and(|peer| rules.trusted.iter().any(|range| range.contains(peer)));
         let selection = selection::select(service, request, ctx.client, trusts);
+        ctx.exchange = Exchange::of(request, session.is_upgrade_req(), service);
         ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));
+        if let Some(why) = upgrade::refusal(ctx) {
+            return answer(session, 501, why).await;
+        }
         Ok(false)
     }
 
@@ -108,6 +112,9 @@ impl ProxyHttp for Edge {
         request: &mut RequestHeader,
         ctx: &mut Request,
     ) -> Result<()> {
+        if !ctx.agrees(request.version == HttpVersion::HTTP_2) {
+            return Err(Error::explain(ErrorType::ConnectError, "the endpoint does not speak HTTP/2").into_up());
+        }
         let Some(matched) = ctx.found() else { return Ok(()) };
         let connection = Connection::of(session);
         forwarded::to_origin(request, connection, ctx.client, &matched.service.rules);
@@ -115,18 +122,21 @@ impl ProxyHttp for Edge {
         if let Some(trace) = &ctx.trace {
             trace.to_origin(request);
         }
-        Ok(())
+        upgrade::to_origin(request, ctx)?;
+        expect::to_origin(session, request).await
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Request) -> Result<Box<HttpPeer>> {
         let (version, at) = self.next_endpoint(ctx, Instant::now())?;
         let mut peer = at.endpoint().peer();
-        if may_be_silent(session) {
-            peer.options.read_timeout = Some(LONG_SILENCE);
-        }
+        let is_whole = session.as_downstream_mut().is_body_done();
+        let silence = ctx.silence(&version, is_whole);
+        peer.options.read_timeout = silence;
+        peer.options.write_timeout = silence;
         if ctx.forgiven {
-            // Kept apart from every pool: what a pooled connection hid is seen on a new one.
-            peer.group_key = u64::MAX;
+            // Kept apart from every pool, and from every other such connection: what a pooled connection hid is seen
+            // on a new one.
+            peer.group_key = fastrand::u64(..);
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
         ctx.attempt(&version, at);
@@ -135,7 +145,12 @@ impl ProxyHttp for Edge {
 
     fn fail_to_connect(&self, _: &mut Session, peer: &HttpPeer, ctx: &mut Request, mut e: Box<Error>) -> Box<Error> {
         debug!(%peer, error = %e, "no connection");
-        let class = class_of(&e);
+        if is_stale_http2(&e) && !ctx.forgiven {
+            ctx.stale_connection();
+            e.set_retry(true);
+            return e;
+        }
+        let class = class_of_connect(&e);
         ctx.failed_to_connect(class, Instant::now());
         // Nothing was sent, so another endpoint may be tried whatever the method; in vain where the trouble is ours.
         e.set_retry(class != Class::Local);
@@ -146,14 +161,17 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         _reused: bool,
-        _peer: &HttpPeer,
+        peer: &HttpPeer,
         fd: RawFd,
         _digest: Option<&Digest>,
         ctx: &mut Request,
     ) -> Result<()> {
-        ctx.connected(Instant::now());
-        if may_be_silent(session) {
-            ctx.watch_head(fd, self.first_byte);
+        let now = Instant::now();
+        ctx.connected(fd, now);
+        if endpoint::is_for_one_request(peer) {
+            let waits_now =
+                session.as_downstream_mut().is_body_done() || awaits_leave(session) || ctx.exchange.is_tunnel();
+            ctx.watch(&self.deadlines, waits_now, now);
         }
         Ok(())
     }
@@ -163,8 +181,9 @@ impl ProxyHttp for Edge {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        _ctx: &mut Request,
+        ctx: &mut Request,
     ) -> Result<()> {
+        ctx.sends(end_of_stream, Instant::now());
         // pingora would write an empty last piece as a chunk of size 0, and then the end of the chunks: two ends, of
         // which the next request on that connection finds the second (pingora #935).
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -187,12 +206,28 @@ impl ProxyHttp for Edge {
         if let Some(matched) = ctx.found() {
             response_check::check(response, &matched.service.rules)?;
         }
-        if status == 101 && !session.is_upgrade_req() {
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a tunnel that nobody asked for").into_up());
+        if status == 101 {
+            upgrade::begin(session, ctx)?;
+        } else if response.status.is_informational() {
+            ctx.goes_on();
+            return Ok(());
         }
-        if status == 101 || !response.status.is_informational() {
-            ctx.head(status, Instant::now());
+        ctx.head(status, Instant::now());
+        ctx.grpc_status(&response.headers);
+        if response.headers.get(header::CONTENT_TYPE).is_some_and(|of| is_event_stream(of.as_bytes())) {
+            ctx.is_endless();
         }
+        Ok(())
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Request,
+    ) -> Result<()> {
+        ctx.grpc_status(trailers);
+        ctx.last_byte(Instant::now());
         Ok(())
     }
 
@@ -204,6 +239,10 @@ impl ProxyHttp for Edge {
         ctx: &mut Request,
     ) -> Result<Option<Duration>> {
         if end_of_stream {
+            if ctx.overdue().is_some() {
+                // Of a body that ends with its connection, this would pass for the end.
+                return Err(Error::explain(ErrorType::ReadTimedout, "no whole response in time").into_up());
+            }
             ctx.last_byte(Instant::now());
         }
         Ok(None)
@@ -241,22 +280,37 @@ impl ProxyHttp for Edge {
     ) -> Box<Error> {
         debug!(%peer, error = %e, "attempt failed");
         let now = Instant::now();
-        if ctx.head_is_overdue() {
-            ctx.end_attempt(Class::Timeout, now);
-            return Error::explain(ErrorType::ReadTimedout, "no response head in time").into_up();
+        match ctx.overdue() {
+            Some(Overdue::Whole) if is_uploading(session) => {
+                ctx.end_attempt(Class::ClientAbort, now);
+                return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
+            }
+            Some(Overdue::Head | Overdue::Whole) => {
+                ctx.end_attempt(Class::Timeout, now);
+                return Error::explain(ErrorType::ReadTimedout, "no response in time").into_up();
+            }
+            None => {}
+        }
+        if *e.etype() == ErrorType::ConnectError {
+            // Connected, and then of no use: nothing was sent.
+            ctx.failed_to_connect(Class::ConnectError, now);
+            e.set_retry(true);
+            return e;
         }
         if is_client_stalling(session, &e) {
             ctx.end_attempt(Class::ClientAbort, now);
             return Error::explain(ErrorType::HTTPStatus(408), "the client stopped in its body").into_down();
         }
-        let replayable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
-        if replayable {
+        let unprocessed = unprocessed(&e);
+        let may_repeat = unprocessed.is_some() || session.req_header().method.is_idempotent();
+        if may_repeat && !session.as_ref().retry_buffer_truncated() {
             // pingora marks a pooled connection that was closed before it answered; retry() would panic undecided.
             e.retry.decide_reuse(client_reused);
         } else {
             e.set_retry(false);
         }
-        if e.retry() && client_reused && ctx.may_be_stale(now) && usize::from(ctx.attempts) < ATTEMPTS {
+        let is_stale = unprocessed == Some(Unprocessed::Leaving) || ctx.may_be_stale(now);
+        if e.retry() && client_reused && is_stale && !ctx.forgiven && usize::from(ctx.attempts) < ATTEMPTS {
             ctx.stale_connection();
         } else {
             ctx.end_attempt(class_of(&e), now);
@@ -346,19 +400,20 @@ fn client_address(session: &Session) -> Option<IpAddr> {
     session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
 }
 
-/// Whether a request asks for something that may be silent for long: a tunnel, a stream of events.
-fn may_be_silent(session: &Session) -> bool {
-    let accepts = session.req_header().headers.get(header::ACCEPT);
-    session.is_upgrade_req() || accepts.is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
-}
-
-/// Whether a version is silent because it waits for a client that stopped in its body. One that has not been told to
-/// go on (`Expect: 100-continue`) waits for the version.
+/// Whether a version is silent because it waits for a client that stopped in its body.
 fn is_client_stalling(session: &mut Session, error: &Error) -> bool {
-    let expects = session.req_header().headers.contains_key(header::EXPECT);
-    let waits_for_leave = expects && session.as_downstream().body_bytes_read() == 0;
     *error.esource() == ErrorSource::Upstream
         && matches!(error.etype(), ErrorType::ReadTimedout)
-        && !waits_for_leave
-        && !session.as_downstream_mut().is_body_done()
+        && is_uploading(session)
+}
+
+/// Whether a part of the request is still the client's to send. One that has not been told to go on
+/// (`Expect: 100-continue`) waits for the version.
+fn is_uploading(session: &mut Session) -> bool {
+    !awaits_leave(session) && !session.as_downstream_mut().is_body_done()
+}
+
+/// Whether the client waits to be told that it may send its body.
+fn awaits_leave(session: &Session) -> bool {
+    session.req_header().headers.contains_key(header::EXPECT) && session.as_downstream().body_bytes_read() == 0
 }

@@ -8,13 +8,17 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use config::Protocol;
+use http::HeaderMap;
 use meter::{Attempt, Class, Outcome, ServiceMeter};
 
 use self::account::Account;
 pub(crate) use self::seen::Seen;
 use self::seen::Served;
+use crate::deadlines::{self, Deadline, Deadlines, Overdue};
 use crate::endpoint::{Endpoint, InFlight};
-use crate::head_watch::HeadWatch;
+use crate::exchange::{Exchange, Patience};
+use crate::grpc;
 use crate::routing::{Service, Version};
 use crate::selection::{Decision, Selection};
 use crate::trace::Trace;
@@ -30,6 +34,8 @@ pub(crate) struct Request {
     matched: Option<Matched>,
     unmatched: Arc<ServiceMeter>,
     attempt: Option<Underway>,
+    /// What it asks for.
+    pub(crate) exchange: Exchange,
     /// The client's address, as far as it is known and believed.
     pub(crate) client: Option<IpAddr>,
     /// The trace that it is part of; none until it is routed.
@@ -86,8 +92,12 @@ struct Underway {
     head: Option<(u16, u64)>,
     /// Latency in microseconds of the response's last byte, once that came.
     total_us: Option<u64>,
-    /// Waits for the head where silence after it is no failure.
-    watch: Option<HeadWatch>,
+    /// Its connection; none before it is ready.
+    fd: Option<RawFd>,
+    /// What ends it where it takes too long.
+    deadline: Option<Deadline>,
+    /// What it came to as a gRPC call, once it says.
+    grpc: Option<u32>,
 }
 
 impl Request {
@@ -98,6 +108,7 @@ impl Request {
             matched: None,
             unmatched,
             attempt: None,
+            exchange: Exchange::Response,
             client: None,
             trace: None,
             attempts: 0,
@@ -162,27 +173,105 @@ impl Request {
         };
         self.attempts = self.attempts.saturating_add(1);
         let version = Arc::clone(version);
-        self.attempt = Some(Underway { kind, version, at, ready: None, head: None, total_us: None, watch: None });
+        let (ready, head, total_us, fd, deadline, grpc) = (None, None, None, None, None, None);
+        self.attempt = Some(Underway { kind, version, at, ready, head, total_us, fd, deadline, grpc });
     }
 
-    /// Its connection is ready.
-    pub(crate) fn connected(&mut self, now: Instant) {
+    /// Its connection is ready; pingora calls it `fd`.
+    pub(crate) fn connected(&mut self, fd: RawFd, now: Instant) {
         if let Some(attempt) = &mut self.attempt {
-            attempt.at.endpoint().connected();
+            attempt.fd = Some(fd);
             attempt.ready = Some(now);
         }
     }
 
-    /// No head within `limit` ends the attempt, whatever silence is allowed after it. `fd` is its connection's.
-    pub(crate) fn watch_head(&mut self, fd: RawFd, limit: Duration) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.watch = Some(HeadWatch::begin(fd, limit));
+    /// Whether the endpoint speaks HTTP/2 where the version does. One that does not is left: false.
+    pub(crate) fn agrees(&mut self, speaks_http2: bool) -> bool {
+        let Some(attempt) = &mut self.attempt else { return true };
+        let agrees = match attempt.version.protocol {
+            Protocol::H1 => true,
+            Protocol::H2 | Protocol::H2c => speaks_http2,
+        };
+        if agrees {
+            attempt.at.endpoint().connected();
+        } else if let Some(fd) = attempt.fd {
+            deadlines::end(fd);
+        }
+        agrees
+    }
+
+    /// Ends the attempt where it takes longer than the service allows. Its connection must carry nothing else.
+    /// `waits_now`: the endpoint has all that it needs to answer.
+    pub(crate) fn watch(&mut self, deadlines: &Deadlines, waits_now: bool, now: Instant) {
+        let Some(patience) = self.patience() else { return };
+        let whole = self.exchange.whole_due(self.began, patience);
+        // Where pingora's own limit is no wider, it is enough.
+        let head = patience.first_byte < patience.silence(self.exchange);
+        if let Some(attempt) = &mut self.attempt
+            && let Some(fd) = attempt.fd
+            && (head || whole.is_some())
+        {
+            let head = (head && waits_now).then(|| now + patience.first_byte);
+            attempt.deadline = Some(deadlines.begin(fd, head, whole));
         }
     }
 
-    /// Whether the present attempt was ended because no head came.
-    pub(crate) fn head_is_overdue(&self) -> bool {
-        self.attempt.as_ref().and_then(|attempt| attempt.watch.as_ref()).is_some_and(HeadWatch::has_ended_it)
+    /// A piece of the request goes to the endpoint; `whole`: the last one. The wait for a head begins with the last one,
+    /// or, in a call, with each message.
+    pub(crate) fn sends(&mut self, whole: bool, now: Instant) {
+        let Some(patience) = self.patience() else { return };
+        let is_call = matches!(self.exchange, Exchange::Call(_));
+        if let Some(attempt) = &self.attempt
+            && attempt.head.is_none()
+            && let Some(deadline) = &attempt.deadline
+            && (whole || is_call)
+        {
+            deadline.set_head(Some(now + patience.first_byte));
+        }
+    }
+
+    /// The endpoint wants the rest of the request (a response that is informational): no head is waited for until then.
+    pub(crate) fn goes_on(&mut self) {
+        if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
+            deadline.set_head(None);
+        }
+    }
+
+    /// What the present attempt was ended for, if it took too long.
+    pub(crate) fn overdue(&self) -> Option<Overdue> {
+        self.attempt.as_ref()?.deadline.as_ref()?.overdue()
+    }
+
+    /// The limit of a single read from `version`. `is_whole`: the whole request is there to be sent.
+    pub(crate) fn silence(&self, version: &Version, is_whole: bool) -> Option<Duration> {
+        let patience = self.patience()?;
+        Some(match version.protocol {
+            // pingora counts the whole upload as one wait for a head.
+            Protocol::H2 | Protocol::H2c if !is_whole => patience.tunnel.max(patience.first_byte),
+            Protocol::H1 | Protocol::H2 | Protocol::H2c => patience.silence(self.exchange),
+        })
+    }
+
+    /// How long this request may take.
+    pub(crate) fn patience(&self) -> Option<Patience> {
+        self.matched.as_ref().map(|matched| Patience::of(&matched.service))
+    }
+
+    /// The response turned out to be a stream of events: however long it takes in all.
+    pub(crate) fn is_endless(&mut self) {
+        if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
+            deadline.forget_whole();
+        }
+    }
+
+    /// The response says what it came to as a gRPC call: in its trailers, or in a head that is all of it.
+    pub(crate) fn grpc_status(&mut self, fields: &HeaderMap) {
+        if let Exchange::Call(_) = self.exchange
+            && let Some(attempt) = &mut self.attempt
+            && let Some(status) = grpc::status(fields)
+        {
+            attempt.grpc = Some(status);
+        }
     }
 
     /// No connection could be made. The endpoint remembers it, unless it was the proxy's own trouble.
@@ -201,7 +290,9 @@ impl Request {
         self.is_tunnel = status == 101;
         if let Some(attempt) = &mut self.attempt {
             attempt.head = Some((status, micros(attempt.ready.unwrap_or(now), now)));
-            attempt.watch = None;
+            if let Some(deadline) = &attempt.deadline {
+                deadline.set_head(None);
+            }
         }
     }
 
@@ -209,6 +300,8 @@ impl Request {
     pub(crate) fn last_byte(&mut self, now: Instant) {
         if let Some(attempt) = &mut self.attempt {
             attempt.total_us = attempt.ready.map(|ready| micros(ready, now));
+            // What is left is the client's.
+            attempt.deadline = None;
         }
     }
 
@@ -233,14 +326,23 @@ impl Request {
         }
     }
 
-    /// The present attempt is over. Does nothing where there is none.
-    pub(crate) fn end_attempt(&mut self, class: Class, now: Instant) {
-        let (Some(attempt), Some(matched)) = (self.attempt.take(), &mut self.matched) else { return };
+    /// The present attempt is over, and came to this class or to what that class is in a call or a tunnel. Does nothing
+    /// where there is none.
+    pub(crate) fn end_attempt(&mut self, class: Class, now: Instant) -> Class {
+        let (Some(attempt), Some(matched)) = (self.attempt.take(), &mut self.matched) else { return class };
         let class = match (class, attempt.head) {
             // However a tunnel ends, it did what it was asked for.
             (_, Some((101, _))) => Class::Upgrade,
             // The version had failed before the client left.
             (Class::ClientAbort, Some((500.., _))) => Class::ServerError,
+            (Class::Success | Class::ClientAbort, head) => {
+                let is_over = class == Class::Success || attempt.grpc.is_some();
+                let failed = self.exchange.failure(attempt.grpc, head.is_some() && is_over, now - self.began);
+                match failed.filter(|code| matched.service.written.grpc_errors.contains(*code)) {
+                    Some(_) => Class::GrpcError,
+                    None => class,
+                }
+            }
             _ => class,
         };
         let age_us = attempt.ready.filter(|_| class != Class::Upgrade).map(|ready| micros(ready, now));
@@ -256,6 +358,7 @@ impl Request {
         }
         self.failed_with = class.is_bad().then_some(class);
         self.last = Some(Served::of(attempt));
+        class
     }
 
     /// The request is over: its last attempt and the response to the client are counted. `sent` is the status that
@@ -267,7 +370,7 @@ impl Request {
             (None, Some((status, _))) => Class::of_status(status),
             (None, None) => Class::Local,
         };
-        self.end_attempt(class, now);
+        let class = self.end_attempt(class, now);
         if self.attempts == 0 && matches!(class, Class::ClientAbort | Class::Local) {
             self.end_unserved(class);
         }

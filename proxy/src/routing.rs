@@ -90,6 +90,8 @@ pub enum Baseline {
 pub struct Version {
     /// Its name.
     pub name: Name,
+    /// What is spoken to its endpoints.
+    pub protocol: config::Protocol,
     /// Its endpoints, in the order of the file.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// What it does. Kept over reloads while the version stays.

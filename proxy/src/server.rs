@@ -22,7 +22,6 @@ use tracing::{debug, warn};
 
 use self::worker::{Accepted, Counted, Worker};
 use crate::client_stream::ClientTimeouts;
-use crate::endpoint::UpstreamTimeouts;
 use crate::routing::Reader;
 
 /// What the data plane may use.
@@ -34,20 +33,12 @@ pub struct Limits {
     pub connections: u64,
     /// How long clients may take.
     pub client: ClientTimeouts,
-    /// How long the head of a stream of events or a tunnel may take (for every other response the endpoint's own limit
-    /// holds); 15 s.
-    pub first_byte: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            cores,
-            connections: 100_000,
-            client: ClientTimeouts::default(),
-            first_byte: UpstreamTimeouts::default().first_byte,
-        }
+        Self { cores, connections: 100_000, client: ClientTimeouts::default() }
     }
 }
 
@@ -112,13 +103,7 @@ impl DataPlane {
         for core in 0..limits.cores.max(1) {
             let (hand_over, connections) = mpsc::channel(1024);
             let load = Arc::new(AtomicU64::new(0));
-            let worker = Worker {
-                core,
-                reader: reader.clone(),
-                client: limits.client,
-                first_byte: limits.first_byte,
-                leaving: Arc::clone(&leaving),
-            };
+            let worker = Worker { core, reader: reader.clone(), client: limits.client, leaving: Arc::clone(&leaving) };
             let stopped = stopped.clone();
             let name = format!("tidegate-core-{core}");
             threads.push(spawn(name, move |runtime| worker.serve(&runtime, connections, stopped))?);

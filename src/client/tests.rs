@@ -11,8 +11,9 @@ use arc_swap::ArcSwap;
 use clap::Parser;
 use control::api::{self, ApiOptions, ApiServer};
 use control::command::{Command, Refused};
+use control::control_loop::SystemClock;
 use control::events::EventLog;
-use control::handle::Handle;
+use control::handle::{Handle, Pulse};
 use control::view::{
     Arms, Dispersion, EndpointView, GateView, Phase, Role, ServiceSnapshot, Snapshot, StepEstimate, Verdict,
     VersionView,
@@ -46,6 +47,7 @@ impl World {
             snapshot: Arc::clone(&snapshot),
             events: Arc::new(EventLog::default()),
             ended: Arc::default(),
+            pulse: Arc::new(Pulse::new(Arc::new(SystemClock::new()))),
         };
         let options = ApiOptions { token: Some("sesame".into()), ..ApiOptions::default() };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -104,10 +104,15 @@ pub enum TlsVersion {
 /// `Strict-Transport-Security`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hsts {
-    /// For how long.
+    /// For how long, in whole seconds; none at all tells browsers to forget it.
     pub max_age: Duration,
     /// Whether names below the host are meant, too.
     pub subdomains: bool,
     /// Whether browsers may ship with it.
     pub preload: bool,
+}
+
+impl Hsts {
+    /// The shortest time with which a host is taken into browsers' own lists (hstspreload.org): a year.
+    pub(crate) const LEAST_PRELOADED: Duration = Duration::from_secs(365 * 24 * 3600);
 }

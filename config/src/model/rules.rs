@@ -92,7 +92,7 @@ pub struct Limits {
     pub connections: u64,
     /// Client connections of one address; 4 096. Of an IPv6 address its /64. Trusted hops are exempt.
     pub connections_per_client: u64,
-    /// A request line; 8 KiB. At most the head's.
+    /// A request line; 8 KiB, or the head's where that is less. Never more than the head's.
     pub request_line: Bytes,
     /// A request or response head; 32 KiB. At most 1 MiB.
     pub head: Bytes,
@@ -109,6 +109,21 @@ pub struct Limits {
     /// Frames of an HTTP/2 connection that carry nothing (PING, SETTINGS, PRIORITY, empty DATA, CONTINUATION,
     /// WINDOW_UPDATE beyond need) within ten seconds; 2 000.
     pub http2_glitches: u32,
+}
+
+impl Limits {
+    /// The most connections that can be asked for; more than a system has descriptors.
+    pub(crate) const MOST_CONNECTIONS: u64 = 10_000_000;
+    /// The least that a head, a request line or a list of fields may be limited to.
+    pub(crate) const LEAST_HEAD: Bytes = Bytes::kib(1);
+    /// The most: each connection may hold so much.
+    pub(crate) const MOST_HEAD: Bytes = Bytes::kib(1024);
+    /// The most fields: the parser's own limit.
+    pub(crate) const MOST_HEADERS: u64 = 256;
+    /// The most streams of an HTTP/2 connection.
+    pub(crate) const MOST_STREAMS: u64 = 10_000;
+    /// The most frames in ten seconds that can be asked for.
+    pub(crate) const MOST_FRAMES: u64 = 1_000_000;
 }
 
 impl Default for Limits {
@@ -175,10 +190,16 @@ impl AddressRange {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
+
+    /// Whether every address of a family is in this range.
+    pub(crate) fn is_everybody(&self) -> bool {
+        self.0.prefix_len() == 0
+    }
 }
 
 impl std::fmt::Display for AddressRange {
+    /// As the operator writes it; a range of one address is the address.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        if self.0.prefix_len() == self.0.max_prefix_len() { self.0.addr().fmt(f) } else { self.0.fmt(f) }
     }
 }

@@ -60,6 +60,11 @@ pub struct Service {
 }
 
 impl Service {
+    /// What a client may upgrade to where nothing is written.
+    pub(crate) fn usual_upgrades() -> Vec<String> {
+        vec!["websocket".to_owned()]
+    }
+
     /// A service for every host and path, with everything else at its default.
     pub(crate) fn plain(name: Name, stable: Name, versions: Vec<Version>) -> Self {
         Self {
@@ -71,7 +76,7 @@ impl Service {
             affinity: Affinity::default(),
             forced: None,
             version_header: true,
-            upgrades: vec!["websocket".to_owned()],
+            upgrades: Self::usual_upgrades(),
             grpc_errors: GrpcCodes::default(),
             body: None,
             timeouts: ServiceTimeouts::default(),
@@ -135,6 +140,15 @@ impl PathPrefix {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// This prefix and each shorter one of whole segments, down to the root.
+    pub(crate) fn ancestors(&self) -> impl Iterator<Item = Self> {
+        let shorter = |prefix: &Self| {
+            let cut = prefix.0.rfind('/').filter(|_| prefix.0.len() > 1)?;
+            Some(Self(prefix.0[..cut.max(1)].to_owned()))
+        };
+        std::iter::successors(Some(self.clone()), shorter)
+    }
+
     /// The prefix as text, without a trailing `/` unless it is the root.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -142,12 +156,13 @@ impl PathPrefix {
     }
 }
 
-/// A header that a request must have. Where it is sent in several lines, one of them must match.
+/// A header that a request must have. One that is sent in several lines has no single value: only a match of any value
+/// takes it, so a request is never for two services that match different values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HeaderMatch {
     /// Its name, lower case.
     pub name: String,
-    /// The whole value of the line, as it is written; none means any, the empty one as well.
+    /// The whole value of its only line, byte for byte; none means any, the empty one as well.
     pub value: Option<String>,
 }
 
@@ -161,7 +176,7 @@ pub enum Affinity {
     Cookie {
         /// Its name.
         name: String,
-        /// Set by us, for so long, on a request that has none; where this is none it is the application's own cookie
+        /// Set by us, for so long (whole seconds, at least one), on a request that has none; where this is none it is the application's own cookie
         /// and a request without it draws at random.
         issue: Option<Duration>,
     },
@@ -174,6 +189,11 @@ pub enum Affinity {
     ClientAddress,
 }
 
+impl Affinity {
+    /// How long an issued cookie lives where nothing is written: 30 days.
+    pub const MAX_AGE: Duration = Duration::from_secs(720 * 3600);
+}
+
 /// Who may choose the version of a request. At least one of `header` and `cookie`, and of `from` and `secret`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forced {
@@ -182,12 +202,18 @@ pub struct Forced {
     pub header: Option<String>,
     /// The cookie that does.
     pub cookie: Option<String>,
-    /// Client addresses that may.
+    /// Client addresses that may, with or without the secret.
     pub from: Vec<AddressRange>,
-    /// A file that holds a secret: whoever sends it in the header `tidegate-secret` may.
+    /// A file that holds a secret: whoever sends it in the header [`SECRET_HEADER`](Self::SECRET_HEADER) may, from
+    /// wherever.
     pub secret: Option<PathBuf>,
     /// Whether such requests are judged; not by default.
     pub judged: bool,
+}
+
+impl Forced {
+    /// The request header, in lower case, that holds the secret.
+    pub const SECRET_HEADER: &'static str = "tidegate-secret";
 }
 
 /// Times of one service that are not those of all.
@@ -253,7 +279,8 @@ pub struct Version {
     pub endpoints: Vec<Endpoint>,
     /// What is spoken to them.
     pub protocol: Protocol,
-    /// How they prove who they are, where TLS is spoken: all endpoints are `https://` then, or none is.
+    /// How they prove who they are: written down where TLS is spoken, which is to all endpoints (`https://`) or to none.
+    /// None exactly where it is to none.
     pub tls: Option<EndpointTls>,
 }
 
@@ -272,8 +299,8 @@ pub enum Protocol {
 /// How endpoints prove who they are. Verification is always on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct EndpointTls {
-    /// The name that their certificates must hold and that is sent (SNI); the endpoint's own host where none is
-    /// written, which is no address then.
+    /// The name, in lower case, that their certificates must hold and that is sent (SNI); each endpoint's own host where
+    /// none is written, and then no host is an address.
     pub server_name: Option<String>,
     /// A PEM file of the authorities that may have signed them; the system's where none is written.
     pub ca: Option<PathBuf>,
@@ -295,6 +322,17 @@ pub enum Endpoint {
     },
     /// The path of a Unix socket, written `unix:/path`.
     Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// Whether TLS is spoken.
+    #[must_use]
+    pub const fn speaks_tls(&self) -> bool {
+        match self {
+            Self::Tcp { tls, .. } => *tls,
+            Self::Unix(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Endpoint {

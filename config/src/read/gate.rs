@@ -105,12 +105,13 @@ fn default_name(rule: &GateRule, path: Option<&PathPrefix>, item: &Cursor<'_>, r
 
 fn gate_name(text: &str) -> Result<Name, Illegal> {
     let taken_by = match text {
-        "breaker" => Some("the circuit breaker"),
-        "traffic" => Some("the check of the traffic"),
+        "baseline" => Some("the check of the baseline"),
+        "breaker" => Some("the circuit breaker that is always on"),
+        "traffic" => Some("the check of the traffic that is always on"),
         _ => None,
     };
     if let Some(taken_by) = taken_by {
-        let message = format!("`{text}` is reserved for {taken_by} that is always on; choose another name");
+        let message = format!("`{text}` is reserved for {taken_by}; legal is any other name, like `my-{text}`");
         return Err(Illegal::new(message));
     }
     Name::new(text)

@@ -1,22 +1,31 @@
-//! Where clients and operators connect.
+//! Where operators connect, and which addresses are taken.
 
 use std::net::SocketAddr;
 
 use crate::cursor::{Cursor, Report};
 use crate::keys;
 use crate::literal;
-use crate::model::{Admin, Listener};
+use crate::model::{Admin, ListenAddress};
 use crate::read::file_path;
 use crate::tree::Place;
 
 /// The addresses that are taken so far, and where they are written; the admin address may stand nowhere.
 #[derive(Debug, Default)]
-pub(super) struct Taken(Vec<(SocketAddr, Place)>);
+pub(super) struct Taken(Vec<(ListenAddress, Place)>);
 
 impl Taken {
     /// Whom an address cannot be bound beside.
-    fn by(&self, address: SocketAddr) -> Option<(SocketAddr, Place)> {
-        self.0.iter().find(|(other, _)| clash(*other, address)).copied()
+    pub(super) fn by(&self, address: &ListenAddress) -> Option<(&ListenAddress, Place)> {
+        let taken = |other: &ListenAddress| match (other, address) {
+            (ListenAddress::Tcp(other), ListenAddress::Tcp(address)) => clash(*other, *address),
+            (ListenAddress::Unix(other), ListenAddress::Unix(address)) => other == address,
+            (ListenAddress::Tcp(_), ListenAddress::Unix(_)) | (ListenAddress::Unix(_), ListenAddress::Tcp(_)) => false,
+        };
+        self.0.iter().find(|(other, _)| taken(other)).map(|(other, place)| (other, *place))
+    }
+
+    pub(super) fn take(&mut self, address: ListenAddress, place: Place) {
+        self.0.push((address, place));
     }
 }
 
@@ -36,33 +45,6 @@ pub(crate) fn without_token(address: SocketAddr) -> String {
     )
 }
 
-const LISTENER: &str = "an address to listen on, like \"0.0.0.0:8080\"";
-
-pub(super) fn listeners(written: Option<&Cursor<'_>>, taken: &mut Taken, report: &mut Report) -> Option<Vec<Listener>> {
-    let Some(written) = written else { return Some(vec![Listener::DEFAULT]) };
-    let items = written.items(report, "a list of listeners, like [{ address: \"0.0.0.0:8080\" }]")?;
-    if items.is_empty() {
-        let message = "no listener is written here; write at least one, or leave `listeners` out for 0.0.0.0:8080";
-        written.wrong(report, message);
-        return None;
-    }
-    let read: Vec<_> = items
-        .iter()
-        .map(|item| {
-            let fields = item.fields(report, &keys::LISTENER)?;
-            let written = fields.need(report, "address", LISTENER)?;
-            let address = written.literal(report, LISTENER, literal::address)?;
-            if let Some((other, first)) = taken.by(address) {
-                let first = report.place(first);
-                written.wrong(report, format!("`{address}` is taken by `{other}` at {first}; write another port"));
-            }
-            taken.0.push((address, written.place));
-            Some(Listener::plain(address))
-        })
-        .collect();
-    read.into_iter().collect()
-}
-
 pub(super) fn admin(written: Option<&Cursor<'_>>, taken: &mut Taken, report: &mut Report) -> Option<Admin> {
     let Some(admin) = written else { return default_admin(taken, report) };
     let fields = admin.fields(report, &keys::ADMIN)?;
@@ -74,7 +56,7 @@ pub(super) fn admin(written: Option<&Cursor<'_>>, taken: &mut Taken, report: &mu
         return Some(Admin { tokens, ..default_admin(taken, report)? });
     };
     let address = written.literal(report, "an address, like \"127.0.0.1:9900\"", literal::address)?;
-    if let Some((other, first)) = taken.by(address) {
+    if let Some((other, first)) = taken.by(&ListenAddress::Tcp(address)) {
         let first = report.place(first);
         written.wrong(report, format!("`{address}` is taken by listener `{other}` at {first}; write another port"));
     }
@@ -87,7 +69,7 @@ pub(super) fn admin(written: Option<&Cursor<'_>>, taken: &mut Taken, report: &mu
 /// The admin address where none is written. It stands nowhere, so a clash is shown at the listener.
 fn default_admin(taken: &Taken, report: &mut Report) -> Option<Admin> {
     let admin = Admin::default();
-    if let Some((listener, place)) = taken.by(admin.address) {
+    if let Some((listener, place)) = taken.by(&ListenAddress::Tcp(admin.address)) {
         let message = format!(
             "`{listener}` is taken by the admin address, {} where none is written; write another port here, or \
              `admin: {{ address: ... }}`",

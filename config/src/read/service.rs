@@ -1,21 +1,30 @@
-//! Services and their versions.
-
-use std::collections::HashMap;
+//! Services.
 
 use crate::cursor::{Cursor, Entry, Fields, Report};
 use crate::keys;
 use crate::literal::{Illegal, is_token};
-use crate::model::{Affinity, Canary, Endpoint, HostName, Name, PathPrefix, Plan, Protocol, Service, Version};
-use crate::problem::{did_you_mean, listed, quoted, shown};
-use crate::read::own_name;
+use crate::model::{Affinity, Canary, GrpcCodes, Name, Plan, Service, ServiceTimeouts, Timeouts};
+use crate::problem::{did_you_mean, listed, quoted};
+use crate::read::affinity::{affinity, forced};
 use crate::read::plan::{Planned, plan};
-use crate::read::routes::{Claim, Judged, Routes};
-use crate::tree::Place;
-use crate::units::Weight;
+use crate::read::route::{Route, route};
+use crate::read::routes::{Judged, Routes};
+use crate::read::version::{Versions, versions};
+use crate::read::{different, own_name, rules};
+use crate::units::{Bytes, Weight};
+
+/// What services share, where it can be read.
+pub(super) struct Shared {
+    /// The timeouts of all services.
+    pub(super) timeouts: Option<Timeouts>,
+    /// Whether anybody's word on a client is believed.
+    pub(super) trusted: bool,
+}
 
 /// A service, and the paths that its gates judge, for when all routes are known.
 pub(super) fn service<'a>(
     entry: &Entry<'a>,
+    shared: &Shared,
     routes: &mut Routes,
     judged: &mut Vec<Judged<'a>>,
     report: &mut Report,
@@ -23,11 +32,13 @@ pub(super) fn service<'a>(
     let name = own_name(entry, "service", report);
     let fields = entry.value.fields(report, &keys::SERVICE)?;
     let route = route(entry, &fields, routes, report);
-    let affinity = match fields.get("affinity") {
-        Some(written) => affinity(written, report),
-        None => Some(Affinity::default()),
-    };
+    let affinity = fields.or("affinity", Affinity::default(), |written| affinity(written, shared.trusted, report));
+    let traffic = Traffic::read(&fields, shared, report);
     let versions = versions(&fields, report);
+    let forced = fields.if_written("forced", |written| {
+        let names = versions.as_ref().map_or(&[] as &[Name], |versions| &versions.names);
+        forced(written, names, report)
+    });
     let split = versions.as_ref().and_then(|versions| split(&fields, versions, report));
     let plan = match fields.get("plan") {
         Some(written) => {
@@ -35,11 +46,10 @@ pub(super) fn service<'a>(
             if let (Some((baseline, written)), Some(versions), Some(split)) = (baseline, &versions, &split) {
                 check_baseline(&baseline, &written, versions, split, report);
             }
-            if let Some((hosts, path)) = &route {
+            if let Some(route) = &route {
                 judged.extend(paths.into_iter().map(|(judged, written)| Judged {
-                    service: shown(&entry.key.text),
-                    hosts: hosts.clone(),
-                    path: path.clone(),
+                    hosts: route.hosts.clone(),
+                    path: route.path.clone(),
                     judged,
                     written,
                 }));
@@ -48,10 +58,91 @@ pub(super) fn service<'a>(
         }
         None => Some(Plan::built_in()),
     };
-    let ((hosts, path), (stable, canary)) = (route?, split?);
-    let versions = versions?.read?;
-    let plain = Service::plain(name?, stable, versions);
-    Some(Service { hosts, path, affinity: affinity?, canary, plan: plan?, ..plain })
+    let (Route { hosts, path, methods, headers }, traffic, (stable, canary)) = (route?, traffic?, split?);
+    Some(Service {
+        name: name?,
+        hosts,
+        path,
+        methods,
+        headers,
+        affinity: affinity?,
+        forced: forced?,
+        version_header: traffic.version_header,
+        upgrades: traffic.upgrades,
+        grpc_errors: traffic.grpc_errors,
+        body: traffic.body,
+        timeouts: traffic.timeouts,
+        stable,
+        canary,
+        versions: versions?.read?,
+        plan: plan?,
+    })
+}
+
+/// What a service's requests may be, and what is told of them.
+struct Traffic {
+    version_header: bool,
+    upgrades: Vec<String>,
+    grpc_errors: GrpcCodes,
+    body: Option<Bytes>,
+    timeouts: ServiceTimeouts,
+}
+
+impl Traffic {
+    fn read(fields: &Fields<'_>, shared: &Shared, report: &mut Report) -> Option<Self> {
+        let version_header = fields.or("version_header", true, |written| written.switch(report));
+        let upgrades = match fields.get("upgrades") {
+            Some(written) => upgrades(written, report),
+            None => Some(Service::usual_upgrades()),
+        };
+        let grpc_errors = fields.or("grpc_errors", GrpcCodes::default(), |written| grpc_errors(written, report));
+        let body = fields.if_written("body", |written| rules::body(written, report));
+        let timeouts = fields.or("timeouts", ServiceTimeouts::default(), |written| {
+            rules::service_timeouts(written, shared.timeouts.as_ref(), report)
+        });
+        Some(Self {
+            version_header: version_header?,
+            upgrades: upgrades?,
+            grpc_errors: grpc_errors?,
+            body: body?,
+            timeouts: timeouts?,
+        })
+    }
+}
+
+fn upgrades(written: &Cursor<'_>, report: &mut Report) -> Option<Vec<String>> {
+    let items = written.items(report, "a list of protocols, like [websocket]; `[]` allows none")?;
+    different(items, report, |item, report| {
+        item.literal(report, "a protocol, like websocket", |text| match text.to_ascii_lowercase() {
+            protocol if protocol == "h2c" => Err(Illegal::new(format!(
+                "{} is never upgraded to, because requests could be smuggled in it; clients that know beforehand speak it \
+                 without; leave it out",
+                quoted(text)
+            ))),
+            protocol if is_token(&protocol) => Ok(protocol),
+            _ => Err(Illegal::new(format!("{} is no protocol; legal is its name, like websocket", quoted(text)))),
+        })
+    })
+}
+
+fn grpc_errors(written: &Cursor<'_>, report: &mut Report) -> Option<GrpcCodes> {
+    let items = written.items(report, "a list of gRPC status codes, like [UNKNOWN, INTERNAL]; `[]` means none")?;
+    let codes =
+        different(items, report, |item, report| item.literal(report, "a gRPC status code, like INTERNAL", grpc_code));
+    Some(GrpcCodes(codes?.into_iter().fold(0, |codes, code| codes | 1 << code)))
+}
+
+fn grpc_code(text: &str) -> Result<usize, Illegal> {
+    let errors = || GrpcCodes::NAMES.iter().copied().skip(1);
+    if let Some(code) = errors().position(|name| name == text) {
+        return Ok(code + 1);
+    }
+    if text.eq_ignore_ascii_case("OK") || text == "0" {
+        return Err(Illegal::new(format!("{} is no error; legal is {}", quoted(text), listed(errors()))));
+    }
+    let by_number = text.parse().ok().and_then(|number: usize| GrpcCodes::NAMES.get(number));
+    let near = by_number.map_or_else(|| did_you_mean(text, errors()), |name| format!("; did you mean `{name}`?"));
+    Err(Illegal::new(format!("{} is no gRPC status code; legal is {}{near}", quoted(text), listed(errors()))))
 }
 
 /// Whether a canary can be compared with this version, as far as the file tells.
@@ -87,178 +178,6 @@ fn check_baseline(
     let near = did_you_mean(baseline.as_str(), legal.iter().copied());
     let (baseline, legal) = (quoted(baseline.as_str()), listed(legal));
     written.wrong(report, format!("{baseline} {wrong}; legal is {legal}{near}"));
-}
-
-fn route(
-    entry: &Entry<'_>,
-    fields: &Fields<'_>,
-    routes: &mut Routes,
-    report: &mut Report,
-) -> Option<(Vec<HostName>, PathPrefix)> {
-    let hosts = match fields.get("hosts") {
-        Some(written) => hosts(written, report),
-        None => Some(Vec::new()),
-    };
-    let path = match fields.get("path") {
-        Some(written) => written.literal(report, "a path, like /checkout", str::parse),
-        None => Some(PathPrefix::root()),
-    };
-    let (hosts, path) = (hosts?, path?);
-    let service = shown(&entry.key.text);
-    if hosts.is_empty() {
-        let (place, at) =
-            fields.get("path").map_or((entry.key.place, &entry.value.path), |path| (path.place, &path.path));
-        routes.claim(None, &path, &Claim { service: &service, place, at }, report);
-    }
-    for (host, written) in &hosts {
-        let claim = Claim { service: &service, place: written.place, at: &written.path };
-        routes.claim(Some(host), &path, &claim, report);
-    }
-    Some((hosts.into_iter().map(|(host, _)| host).collect(), path))
-}
-
-fn hosts<'a>(written: &Cursor<'a>, report: &mut Report) -> Option<Vec<(HostName, Cursor<'a>)>> {
-    let items = written.items(report, "a list of host names, like [shop.example.com]")?;
-    if items.is_empty() {
-        written.wrong(report, "no host is written here; write at least one, or leave `hosts` out for every host");
-        return None;
-    }
-    let mut first: HashMap<HostName, Place> = HashMap::new();
-    let read: Vec<_> = items
-        .into_iter()
-        .map(|item| {
-            let host: HostName = item.literal(report, "a host name, like shop.example.com", str::parse)?;
-            if let Some(first) = first.get(&host) {
-                let first = report.place(*first);
-                item.wrong(
-                    report,
-                    format!("{} is written twice; keep one, the other is at {first}", quoted(host.as_str())),
-                );
-                return None;
-            }
-            first.insert(host.clone(), item.place);
-            Some((host, item))
-        })
-        .collect();
-    read.into_iter().collect()
-}
-
-fn affinity(written: &Cursor<'_>, report: &mut Report) -> Option<Affinity> {
-    const LEGAL: &str = "`random`, `client-address`, { cookie: NAME } or { header: NAME }";
-    if let Some(word) = written.word() {
-        return match word {
-            "random" => Some(Affinity::Random),
-            "client-address" => Some(Affinity::ClientAddress),
-            other => {
-                let near = did_you_mean(other, ["random", "client-address"]);
-                written.wrong(report, format!("{} is no affinity; legal is {LEGAL}{near}", quoted(other)));
-                None
-            }
-        };
-    }
-    if written.is_list() || written.is_empty() {
-        written.expected(report, LEGAL);
-        return None;
-    }
-    let fields = written.fields(report, &keys::AFFINITY)?;
-    let token = |text: &str| {
-        let legal = "letters, digits, - and _";
-        let wrong = || Illegal::new(format!("{} cannot name a cookie or header; legal is {legal}", quoted(text)));
-        is_token(text).then(|| text.to_owned()).ok_or_else(wrong)
-    };
-    match (fields.get("cookie"), fields.get("header")) {
-        (Some(cookie), None) => {
-            cookie.literal(report, "a cookie's name", token).map(|name| Affinity::Cookie { name, issue: None })
-        }
-        (None, Some(header)) => {
-            header.literal(report, "a header's name", token).map(|name| Affinity::Header(name.to_ascii_lowercase()))
-        }
-        (Some(_), Some(header)) => {
-            header.wrong(report, "a cookie is named as well; keep one of `cookie` and `header`");
-            None
-        }
-        (None, None) => {
-            fields.chooses_none(report, format!("names neither cookie nor header; legal is {LEGAL}"));
-            None
-        }
-    }
-}
-
-/// The versions of a service.
-struct Versions {
-    /// The legal names, whatever else is wrong with the versions.
-    names: Vec<Name>,
-    /// The versions, where nothing is wrong with any.
-    read: Option<Vec<Version>>,
-    /// Whether a name is missing among `names`, so that it cannot be said what a reference leads to.
-    incomplete: bool,
-}
-
-fn versions(fields: &Fields<'_>, report: &mut Report) -> Option<Versions> {
-    const LEGAL: &str =
-        "a mapping from each version's name to the version, like v1: { endpoints: [\"127.0.0.1:9001\"] }";
-    let written = fields.need(report, "versions", "at least one version with its endpoints")?;
-    let entries = written.entries(report, LEGAL)?;
-    if entries.is_empty() {
-        written.wrong(report, "no version is written here; write at least one");
-        return None;
-    }
-    let mut names = Vec::new();
-    let mut seen = HashMap::new();
-    let read: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            let name = own_name(entry, "version", report);
-            names.extend(name.clone());
-            let fields = entry.value.fields(report, &keys::VERSION)?;
-            let endpoints = endpoints(&entry.key.text, &fields, &mut seen, report);
-            Some(Version { name: name?, endpoints: endpoints?, protocol: Protocol::default(), tls: None })
-        })
-        .collect();
-    Some(Versions { incomplete: names.len() < entries.len(), names, read: read.into_iter().collect() })
-}
-
-/// Where each endpoint of a service is written first, and in which version.
-type Seen<'a> = HashMap<String, (&'a str, Place)>;
-
-fn endpoints<'a>(
-    version: &'a str,
-    fields: &Fields<'_>,
-    seen: &mut Seen<'a>,
-    report: &mut Report,
-) -> Option<Vec<Endpoint>> {
-    let written = fields.need(report, "endpoints", "at least one endpoint, like endpoints: [\"10.0.0.1:8080\"]")?;
-    let items = written.items(report, "a list of endpoints, like [\"10.0.0.1:8080\"]")?;
-    if items.is_empty() {
-        written.wrong(report, "no endpoint is written here; write at least one, like [\"10.0.0.1:8080\"]");
-        return None;
-    }
-    let read: Vec<_> = items
-        .iter()
-        .map(|item| {
-            let endpoint: Endpoint = item.literal(report, "an endpoint, like \"10.0.0.1:8080\"", str::parse)?;
-            match seen.get(&endpoint.identity()) {
-                Some((other, first)) if *other == version => {
-                    let first = report.place(*first);
-                    item.wrong(report, format!("`{endpoint}` is written twice; keep one, the other is at {first}"));
-                    return None;
-                }
-                Some((other, first)) => {
-                    let first = report.place(*first);
-                    let message = format!(
-                        "`{endpoint}` is an endpoint of version {} as well, at {first}; both versions are the same there",
-                        quoted(other)
-                    );
-                    report.warning(item.place, &item.path, message);
-                }
-                None => {
-                    seen.insert(endpoint.identity(), (version, item.place));
-                }
-            }
-            Some(endpoint)
-        })
-        .collect();
-    read.into_iter().collect()
 }
 
 /// Which version is stable, and the split that the file asks for.

@@ -7,6 +7,36 @@ use super::json_schema;
 use crate::keys::{self, Keys};
 use crate::tree::{self, Node};
 
+/// Where the schema describes what a list of keys is of.
+const PAIRS: [(&str, &Keys); 26] = [
+    ("", &keys::TOP),
+    ("/$defs/Listener", &keys::LISTENER),
+    ("/$defs/ListenerTls", &keys::LISTENER_TLS),
+    ("/$defs/Certificate", &keys::CERTIFICATE),
+    ("/$defs/Clients", &keys::CLIENTS),
+    ("/$defs/Hsts", &keys::HSTS),
+    ("/$defs/Redirect", &keys::REDIRECT),
+    ("/$defs/Timeouts", &keys::TIMEOUTS),
+    ("/$defs/Limits", &keys::LIMITS),
+    ("/$defs/Requests", &keys::REQUESTS),
+    ("/$defs/AccessLog", &keys::ACCESS_LOG),
+    ("/$defs/Admin", &keys::ADMIN),
+    ("/$defs/Service", &keys::SERVICE),
+    ("/$defs/ServiceTimeouts", &keys::SERVICE_TIMEOUTS),
+    ("/$defs/Affinity", &keys::AFFINITY),
+    ("/$defs/Issue", &keys::ISSUE),
+    ("/$defs/Forced", &keys::FORCED),
+    ("/$defs/Version", &keys::VERSION),
+    ("/$defs/EndpointTls", &keys::ENDPOINT_TLS),
+    ("/$defs/Plan", &keys::PLAN),
+    ("/$defs/Step", &keys::STEP),
+    ("/$defs/Gate", &keys::GATE),
+    ("/$defs/Errors", &keys::ERRORS),
+    ("/$defs/Tolerance", &keys::TOLERANCE),
+    ("/$defs/Margin", &keys::MARGIN),
+    ("/$defs/Latency", &keys::LATENCY),
+];
+
 /// A schema with its reference followed.
 fn resolved<'a>(whole: &'a Value, schema: &'a Value) -> &'a Value {
     match schema["$ref"].as_str() {
@@ -80,22 +110,7 @@ fn the_schema_knows_the_keys_that_the_decoder_reads_and_no_others() {
         let objects = branches(&schema, at).into_iter().filter_map(|branch| branch["properties"].as_object());
         objects.flat_map(|properties| properties.keys().cloned()).collect()
     };
-    let pairs: [(&str, &Keys); 13] = [
-        ("", &keys::TOP),
-        ("/$defs/Listener", &keys::LISTENER),
-        ("/$defs/Admin", &keys::ADMIN),
-        ("/$defs/Service", &keys::SERVICE),
-        ("/$defs/Affinity", &keys::AFFINITY),
-        ("/$defs/Version", &keys::VERSION),
-        ("/$defs/Plan", &keys::PLAN),
-        ("/$defs/Step", &keys::STEP),
-        ("/$defs/Gate", &keys::GATE),
-        ("/$defs/Errors", &keys::ERRORS),
-        ("/$defs/Tolerance", &keys::TOLERANCE),
-        ("/$defs/Margin", &keys::MARGIN),
-        ("/$defs/Latency", &keys::LATENCY),
-    ];
-    for (pointer, keys) in pairs {
+    for (pointer, keys) in PAIRS {
         let known: BTreeSet<String> = keys.known.iter().map(|key| (*key).to_owned()).collect();
         assert_eq!(keys_of(pointer), known, "keys of {}", keys.of);
     }
@@ -103,22 +118,7 @@ fn the_schema_knows_the_keys_that_the_decoder_reads_and_no_others() {
 
 #[test]
 fn no_key_is_both_read_and_not_built_yet() {
-    let all = [
-        &keys::TOP,
-        &keys::LISTENER,
-        &keys::ADMIN,
-        &keys::SERVICE,
-        &keys::AFFINITY,
-        &keys::VERSION,
-        &keys::PLAN,
-        &keys::STEP,
-        &keys::GATE,
-        &keys::ERRORS,
-        &keys::TOLERANCE,
-        &keys::MARGIN,
-        &keys::LATENCY,
-    ];
-    for keys in all {
+    for (_, keys) in PAIRS {
         let both: Vec<_> = keys.known.iter().filter(|key| keys.later.contains(key)).collect();
         assert!(both.is_empty(), "{both:?} of {}", keys.of);
     }

@@ -25,7 +25,7 @@ fn gates_judge_one_thing_each_under_one_name() {
         ),
         &expect![[r#"
             t.yaml:10:11: services.shop.plan.gates[1]: a gate at t.yaml:9:11 is named `errors` already; write another `name:` here
-            t.yaml:11:19: services.shop.plan.gates[2].name: `breaker` is reserved for the circuit breaker that is always on; choose another name
+            t.yaml:11:19: services.shop.plan.gates[2].name: `breaker` is reserved for the circuit breaker that is always on; legal is any other name, like `my-breaker`
             t.yaml:12:19: services.shop.plan.gates[3].name: `my gate` cannot name a gate; legal is 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit
             t.yaml:13:34: services.shop.plan.gates[4].latency: `errors` stands in the same gate; write two gates
             t.yaml:14:11: services.shop.plan.gates[5]: judges nothing; legal is { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or { latency: { limit: 300ms } }
@@ -103,7 +103,7 @@ fn a_gate_on_what_is_not_measured_says_what_is() {
             t.yaml:15:24: services.shop.plan.gates[6].latency.path: `path` is no key of a `latency` gate; write it beside, in the mapping around this one
             t.yaml:15:41: services.shop.plan.gates[6].latency.role: `role` is no key of a `latency` gate; write it beside, in the mapping around this one
             t.yaml:15:55: services.shop.plan.gates[6].latency.limt: `limt` is no key of a `latency` gate; legal keys are `tolerance`, `margin`, `limit`, `quantile` and `of`; did you mean `limit`?
-            t.yaml:16:19: services.shop.plan.gates[7].name: `traffic` is reserved for the check of the traffic that is always on; choose another name"#]],
+            t.yaml:16:19: services.shop.plan.gates[7].name: `traffic` is reserved for the check of the traffic that is always on; legal is any other name, like `my-traffic`"#]],
     );
 }
 

@@ -114,9 +114,9 @@ fn an_unknown_key_is_met_with_the_legal_ones_and_the_one_meant() {
     check(
         &shop("    stabel: v1\n    affinty: random\n    zebra: 1"),
         &expect![[r#"
-        t.yaml:7:5: services.shop.stabel: `stabel` is no key of a service; legal keys are `hosts`, `path`, `affinity`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `stable`?
-        t.yaml:8:5: services.shop.affinty: `affinty` is no key of a service; legal keys are `hosts`, `path`, `affinity`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `affinity`?
-        t.yaml:9:5: services.shop.zebra: `zebra` is no key of a service; legal keys are `hosts`, `path`, `affinity`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
+            t.yaml:7:5: services.shop.stabel: `stabel` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `stable`?
+            t.yaml:8:5: services.shop.affinty: `affinty` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `affinity`?
+            t.yaml:9:5: services.shop.zebra: `zebra` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
     );
 }
 
@@ -124,15 +124,14 @@ fn an_unknown_key_is_met_with_the_legal_ones_and_the_one_meant() {
 fn a_key_that_is_not_built_yet_is_never_accepted_and_ignored() {
     check(
         r#"
-listeners:
-  - { address: "0.0.0.0:8443", tls: { certificates: [] } }
-timeouts: { connect: 2s }
+admin: { address: "127.0.0.1:9900", tls: {} }
+retries: 3
 services:
   shop:
     mirror: 1%
-    affinity: { cookie: tidegate, issue: true }
+    affinity: { client_certificate: true }
     versions:
-      v1: { endpoints: ["a:1"], health: { path: /healthz }, protocol: h2 }
+      v1: { endpoints: ["a:1"], health: { path: /healthz }, balance: random }
     plan:
       drain: 10s
       steps:
@@ -142,16 +141,16 @@ services:
         - query: { prometheus: up }
 "#,
         &expect![[r#"
-            t.yaml:3:32: listeners[0].tls: `tls` is known and not built yet; leave it out for now
-            t.yaml:4:1: timeouts: `timeouts` is known and not built yet; leave it out for now
-            t.yaml:7:5: services.shop.mirror: `mirror` is known and not built yet; leave it out for now
-            t.yaml:8:35: services.shop.affinity.issue: `issue` is known and not built yet; leave it out for now
-            t.yaml:10:33: services.shop.versions.v1.health: `health` is known and not built yet; leave it out for now
-            t.yaml:10:61: services.shop.versions.v1.protocol: `protocol` is known and not built yet; leave it out for now
-            t.yaml:12:7: services.shop.plan.drain: `drain` is known and not built yet; leave it out for now
-            t.yaml:14:25: services.shop.plan.steps[0].mirror: `mirror` is known and not built yet; leave it out for now
-            t.yaml:15:25: services.shop.plan.steps[1].match: `match` is known and not built yet; leave it out for now
-            t.yaml:17:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
+            t.yaml:2:37: admin.tls: `tls` is known and not built yet; leave it out for now
+            t.yaml:3:1: retries: `retries` is known and not built yet; leave it out for now
+            t.yaml:6:5: services.shop.mirror: `mirror` is known and not built yet; leave it out for now
+            t.yaml:7:17: services.shop.affinity.client_certificate: `client_certificate` is known and not built yet; leave it out for now
+            t.yaml:9:33: services.shop.versions.v1.health: `health` is known and not built yet; leave it out for now
+            t.yaml:9:61: services.shop.versions.v1.balance: `balance` is known and not built yet; leave it out for now
+            t.yaml:11:7: services.shop.plan.drain: `drain` is known and not built yet; leave it out for now
+            t.yaml:13:25: services.shop.plan.steps[0].mirror: `mirror` is known and not built yet; leave it out for now
+            t.yaml:14:25: services.shop.plan.steps[1].match: `match` is known and not built yet; leave it out for now
+            t.yaml:16:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
     );
 }
 
@@ -220,10 +219,10 @@ colour: blue
             t.yaml:2:24: listeners[0].address: `localhost:8080` is no address to listen on; legal is IP:PORT, like 0.0.0.0:8080 or [::]:8080; did you mean `127.0.0.1:8080`?
             t.yaml:5:13: services.shop.stable: `v3` is no version of this service; legal is `v1` and `v2`
             t.yaml:6:13: services.shop.weight: `10` has no %; a weight is written like 10%; did you mean `10%`?
-            t.yaml:8:25: services.shop.versions.v1.endpoints[0]: `nonsense` has no port; legal is host:port, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
-            t.yaml:9:13: services.shop.versions.v2.endpoint: `endpoint` is no key of a version; legal keys are `endpoints`; did you mean `endpoints`?
+            t.yaml:8:25: services.shop.versions.v1.endpoints[0]: `nonsense` has no port; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
+            t.yaml:9:13: services.shop.versions.v2.endpoint: `endpoint` is no key of a version; legal keys are `endpoints`, `protocol` and `tls`; did you mean `endpoints`?
             t.yaml:10:48: services.shop.plan.steps[1].weight: 5% is below the 10% of an earlier step at t.yaml:10:31; legal is 10% or more (weights never fall)
-            t.yaml:11:1: colour: `colour` is no key of a configuration; legal keys are `listeners`, `admin`, `state`, `services` and `plans`"#]],
+            t.yaml:11:1: colour: `colour` is no key of a configuration; legal keys are `listeners`, `admin`, `state`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted` and `access_log`"#]],
     );
 }
 
@@ -250,9 +249,9 @@ fn text_of_the_operator_cannot_forge_another_line() {
     check(
         "\"a\\nb\": 1\nservices: { \"x\\ny\": { versions: { v1: { endpoints: [\"a:1\\nforged\"] } } } }",
         &expect![[r#"
-            t.yaml:1:1: a\nb: `a\nb` is no key of a configuration; legal keys are `listeners`, `admin`, `state`, `services` and `plans`
+            t.yaml:1:1: a\nb: `a\nb` is no key of a configuration; legal keys are `listeners`, `admin`, `state`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted` and `access_log`
             t.yaml:2:13: services.x\ny: `x\ny` cannot name a service; legal is 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit
-            t.yaml:2:53: services.x\ny.versions.v1.endpoints[0]: `a:1\nforged` has no port from 1 to 65535; legal is host:port, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080"#]],
+            t.yaml:2:53: services.x\ny.versions.v1.endpoints[0]: `a:1\nforged` has no port from 1 to 65535; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080"#]],
     );
 }
 

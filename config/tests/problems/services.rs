@@ -22,15 +22,15 @@ services:
   till: {}
 "#,
         &expect![[r#"
-            t.yaml:6:25: services.shop.versions.v1.endpoints[0]: `nonsense` has no port; legal is host:port, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
-            t.yaml:6:35: services.shop.versions.v1.endpoints[1]: `a:0` has no port from 1 to 65535; legal is host:port, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
+            t.yaml:6:25: services.shop.versions.v1.endpoints[0]: `nonsense` has no port; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
+            t.yaml:6:35: services.shop.versions.v1.endpoints[1]: `a:0` has no port from 1 to 65535; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
             t.yaml:6:49: services.shop.versions.v1.endpoints[3]: `A:1` is written twice; keep one, the other is at t.yaml:6:42
-            t.yaml:6:56: services.shop.versions.v1.endpoints[4]: `7` has no port; legal is host:port, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
+            t.yaml:6:56: services.shop.versions.v1.endpoints[4]: `7` has no port; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
             t.yaml:6:59: services.shop.versions.v1.endpoints[5]: a list is written here; legal is an endpoint, like "10.0.0.1:8080"
             t.yaml:6:63: services.shop.versions.v1.endpoints[6]: nothing is written here; legal is an endpoint, like "10.0.0.1:8080"
             t.yaml:7:24: services.shop.versions.v2.endpoints: no endpoint is written here; write at least one, like ["10.0.0.1:8080"]
             t.yaml:8:7: services.shop.versions.v3: `endpoints` is missing; write at least one endpoint, like endpoints: ["10.0.0.1:8080"]
-            t.yaml:9:7: services.shop.versions.v4: nothing is written here; legal is a mapping with `endpoints`
+            t.yaml:9:7: services.shop.versions.v4: nothing is written here; legal is a mapping with `endpoints`, `protocol` and `tls`
             t.yaml:10:24: services.shop.versions.v5.endpoints: `a:1` is written here; legal is a list of endpoints, like ["10.0.0.1:8080"]
             t.yaml:11:3: services.cart: every host with path / leads to service `shop` already, at t.yaml:3:3; write another host or path
             t.yaml:12:15: services.cart.versions: no version is written here; write at least one
@@ -131,12 +131,12 @@ services:
 #[test]
 fn hosts_and_paths_are_checked() {
     check(
-        &shop("    hosts: ['*.example.com', 'a.example:80', a.b, A.b]\n    path: checkout"),
+        &shop("    hosts: ['*', 'a.example:80', a.b, A.b]\n    path: checkout"),
         &expect![[r#"
-        t.yaml:7:13: services.shop.hosts[0]: `*.example.com` has a wildcard, which is known and not built yet; write each host exactly
-        t.yaml:7:30: services.shop.hosts[1]: `a.example:80` is no host name; legal is an exact host name, like shop.example.com, without scheme, port or path; did you mean `a.example`?
-        t.yaml:7:51: services.shop.hosts[3]: `a.b` is written twice; keep one, the other is at t.yaml:7:46
-        t.yaml:8:11: services.shop.path: `checkout` does not begin with /; legal is a path of whole segments that begins with /, like /checkout; did you mean `/checkout`?"#]],
+            t.yaml:7:13: services.shop.hosts[0]: `*` is every host; leave `hosts` out for that, or write one like *.example.com
+            t.yaml:7:18: services.shop.hosts[1]: `a.example:80` is no host name; legal is a host name, like shop.example.com or *.example.com, without scheme, port or path; did you mean `a.example`?
+            t.yaml:7:39: services.shop.hosts[3]: `A.b` is written twice; keep one, the other is at t.yaml:7:34
+            t.yaml:8:11: services.shop.path: `checkout` does not begin with /; legal is a path of whole segments that begins with /, like /checkout; did you mean `/checkout`?"#]],
     );
     check(
         &shop("    hosts: []"),
@@ -147,7 +147,7 @@ fn hosts_and_paths_are_checked() {
 }
 
 #[test]
-fn an_affinity_is_one_of_four() {
+fn an_affinity_is_one_of_five() {
     check(
         &shop("    affinity: client-adress"),
         &expect![

@@ -26,8 +26,9 @@ mod tests {
     use super::super::{Api, ApiOptions, Shared, routes};
     use super::*;
     use crate::command::Action;
+    use crate::control_loop::SystemClock;
     use crate::events::EventLog;
-    use crate::handle::Handle;
+    use crate::handle::{Handle, Pulse};
     use crate::view::{
         Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, Phase, Role, RolloutView,
         ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
@@ -52,6 +53,7 @@ mod tests {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             events: Arc::new(EventLog::default()),
             ended: Arc::default(),
+            pulse: Arc::new(Pulse::new(Arc::new(SystemClock::new()))),
         };
         Api(Arc::new(Shared {
             options: ApiOptions::default(),

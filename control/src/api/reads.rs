@@ -25,11 +25,19 @@ impl Api {
     }
 }
 
-/// Whether the process lives: if this answers, it does.
+/// Whether the process lives: if this answers it does, and its control loop is asked for its pulse.
 pub(super) async fn livez(State(api): State<Api>) -> Result<&'static str, Problem> {
     let draining = api.options.draining.load(Ordering::Acquire);
     if api.handle.ended.load(Ordering::Acquire) && !draining {
         let detail = "the control loop has ended: traffic keeps its last split and nothing is judged; restart Tidegate";
+        return Err(Problem::new(Kind::ControlLoopSilent, detail));
+    }
+    if let Some(silent) = api.handle.pulse.stalled_for().filter(|_| !draining) {
+        let detail = format!(
+            "the control loop has not looked at the traffic for {} s: traffic keeps its last split and nothing is \
+             judged; restart Tidegate if this lasts",
+            silent.as_secs()
+        );
         return Err(Problem::new(Kind::ControlLoopSilent, detail));
     }
     Ok("ok\n")

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use ulid::Ulid;
 
 use super::Now;
-use super::evidence::Evidence;
+use super::evidence::{self, Evidence, Restored};
 use super::judged::{Judged, Recording};
 use super::known::Known;
 use super::link::{Link, Told};
@@ -30,14 +30,13 @@ use crate::view::{ServiceSnapshot, Snapshot};
 /// How long an orderly end waits for the disk.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
-/// Estimates are for people who plan: each service's are looked at once in so many ticks, and each tick looks at a part
-/// of the services.
-const ESTIMATED_EACH: usize = 50;
 
 /// The deciding part of the control loop. It owns the data plane and is the only one to publish splits.
 pub struct ControlCore {
     pub(super) plane: Box<dyn DataPlane>,
     pub(super) resolved: Resolved,
+    /// Whether the process before this one ended without saving everything.
+    after_a_crash: bool,
     /// Whether a second is over since the figures were last shown.
     all_due: bool,
     /// What the process began with: addresses and the state directory stay as they were then.
@@ -59,7 +58,7 @@ pub struct ControlCore {
     random: fastrand::Rng,
     last_second: Duration,
     /// Counts ticks: whose turn it is to be estimated.
-    ticks: usize,
+    pub(super) ticks: usize,
     pub(super) bounds_us: Vec<u64>,
     /// For sums of latencies, whoever's turn it is.
     pub(super) scratch: LatencyCounts,
@@ -105,6 +104,7 @@ impl ControlCore {
         let link = Link::new(replayed.last_seq, replayed.size, replayed.problem);
         let mut core = Self {
             plane,
+            after_a_crash: !replayed.ended_well,
             all_due: false,
             booted: Arc::clone(&resolved.configuration),
             resolved,
@@ -163,29 +163,32 @@ impl ControlCore {
             Some(saved) => Known::restored(stable, saved),
             None => Known::nothing(stable),
         };
-        let judged = release.state().running().map(|rollout| {
-            match evidence.take(&rollout.id) {
-                Some(mut judge) => {
-                    // Nobody knows what was in flight while no process watched.
-                    judge.settle();
-                    Judged::resume(&self.recording, &name, rollout, now.wall, judge)
-                }
-                None => {
-                    let text = format!(
-                        "{name}: the evidence for the rollout of {} did not survive: its tests begin anew, and its \
-                         alpha is spent again",
-                        rollout.canary
-                    );
-                    tracing::warn!(service = %name, "evidence lost");
-                    self.warnings.push(text);
-                    Judged::begin(&self.recording, &name, rollout, now.wall, known.lend())
-                }
+        let mut lost = None;
+        let judged = release.state().running().map(|rollout| match evidence.take(&rollout.id) {
+            Some(Restored { mut judge, at }) => {
+                // Nobody knows what was in flight while no process watched.
+                judge.settle();
+                let stopped = self.recording.written_at(name.as_str(), &rollout.id);
+                lost = at.filter(|_| self.after_a_crash).and_then(|at| evidence::lost(&name, &rollout.canary, at, stopped));
+                Judged::resume(&self.recording, &name, rollout, now.wall, judge)
+            }
+            None => {
+                lost = Some(format!(
+                    "{name}: the evidence for the rollout of {} did not survive: its tests begin anew, and its alpha is \
+                     spent again",
+                    rollout.canary
+                ));
+                Judged::begin(&self.recording, &name, rollout, now.wall, known.lend())
             }
         });
         if let Some(judged) = &judged {
             release.show(&judged.judge().judgement(), Some(exhibit(judged.judge())));
         }
-        self.services.insert(name.clone(), Served { judged, ..Served::new(release, known) });
+        self.services.insert(name.clone(), Served { judged, lost: lost.clone(), ..Served::new(release, known) });
+        if let Some(text) = lost {
+            tracing::warn!(service = %name, text, "evidence lost");
+            self.tell(now, Some(&name), "warning", text);
+        }
         self.perform(now, &name, change);
     }
 
@@ -238,6 +241,12 @@ impl ControlCore {
         self.services.get(service).map(|served| &served.release)
     }
 
+    /// How many bytes of records wait for the disk.
+    #[must_use]
+    pub fn unwritten(&self) -> usize {
+        self.recording.unwritten()
+    }
+
     /// The loop is over: what was recorded is written.
     pub fn end_recording(&mut self) {
         self.recording.close();
@@ -281,22 +290,14 @@ impl ControlCore {
         if let Some(told) = self.link.notice_stall(now.elapsed) {
             self.told(now, told);
         }
-        let names: Vec<Name> = self.services.keys().cloned().collect();
-        self.ticks = (self.ticks + 1) % ESTIMATED_EACH;
-        for (place, name) in names.iter().enumerate() {
-            // Nothing changes any more in a loop that ends: its last word is on the way to the disk.
-            if self.stopping.is_none() {
-                self.judge(now, name, second_over);
-            }
-            if second_over {
-                self.look_at_the_others(now, name);
-            }
-            if let Some(served) = self.services.get_mut(name)
-                && (place % ESTIMATED_EACH == self.ticks || (second_over && served.estimates.due))
-            {
-                served.estimate();
-            }
+        // Nothing changes any more in a loop that ends: its last word is on the way to the disk.
+        if self.stopping.is_none() {
+            self.judge_all(now, second_over);
         }
+        if second_over {
+            self.look_at_the_others(now);
+        }
+        self.estimate_in_turn(second_over);
         if second_over {
             self.last_second = now.elapsed;
             self.save(now);
@@ -323,6 +324,7 @@ impl ControlCore {
             stopping.over = true;
             stopping.replies.drain(..).for_each(|reply| _ = reply.send(()));
         }
+        self.saving.answered(&answer);
         for told in self.link.answered(answer) {
             self.told(now, told);
         }
@@ -337,13 +339,13 @@ impl ControlCore {
                 self.tell(now, None, "journal", text);
                 return self.all_changed();
             }
-            Told::EvidenceUnsaved(text) => {
-                tracing::warn!(text, "evidence not saved");
+            Told::Unsaved(text) => {
+                tracing::warn!(text, "not saved");
                 self.tell(now, None, "warning", text);
                 return self.all_changed();
             }
-            Told::EvidenceSaved => {
-                self.tell(now, None, "journal", "the evidence is saved again".to_owned());
+            Told::SavedAgain(text) => {
+                self.tell(now, None, "journal", text.to_owned());
                 return self.all_changed();
             }
             Told::Regained => {
@@ -373,7 +375,7 @@ impl ControlCore {
         match &mut self.stopping {
             Some(stopping) => stopping.replies.push(reply),
             None => {
-                let (evidence, background) = self.saved_whole();
+                let (evidence, background) = self.saved_whole(now);
                 self.rewrite_when_wanted(now);
                 self.link.close(evidence, background);
                 self.stopping = Some(Stopping { replies: vec![reply], since: now.elapsed, closed: false, over: false });

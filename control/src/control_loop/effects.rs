@@ -57,6 +57,7 @@ impl ControlCore {
         let Some(judged) = served.judged.take() else { return };
         let rollout = served.release.state().rollout.as_ref();
         let outcome = rollout.map(|rollout| rollout.phase).filter(|phase| phase.has_ended());
+        served.lost = None;
         let background = judged.end(now.wall, outcome);
         if let Some(rollout) = rollout {
             served.known.keep(&rollout.stable, background);

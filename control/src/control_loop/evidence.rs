@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
+use config::Name;
+use jiff::Timestamp;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::known::SavedBackground;
 use crate::journal::{Journal, Storage};
@@ -12,8 +16,24 @@ use crate::judge::Judge;
 /// traffic of the other services, by their names.
 #[derive(Debug, Default)]
 pub struct Evidence {
-    judges: HashMap<String, serde_json::Value>,
-    backgrounds: HashMap<String, serde_json::Value>,
+    judges: HashMap<String, Value>,
+    backgrounds: HashMap<String, Value>,
+}
+
+/// How the tests of one rollout are saved.
+#[derive(Debug, Serialize)]
+pub(super) struct SavedTests<'a> {
+    /// When they were so, in milliseconds of Unix time.
+    pub(super) at: i64,
+    pub(super) judge: &'a Judge,
+}
+
+/// The tests of one rollout, as an earlier process saved them.
+#[derive(Debug)]
+pub(super) struct Restored {
+    pub(super) judge: Judge,
+    /// When they were so; none where that was not saved with them.
+    pub(super) at: Option<Timestamp>,
 }
 
 impl Evidence {
@@ -40,8 +60,12 @@ impl Evidence {
     }
 
     /// The tests of a rollout.
-    pub(super) fn take(&mut self, rollout: &str) -> Option<Judge> {
-        taken(&mut self.judges, rollout)
+    pub(super) fn take(&mut self, rollout: &str) -> Option<Restored> {
+        let mut saved = self.judges.remove(rollout)?;
+        let at = saved.get("at").and_then(Value::as_i64).and_then(|at| Timestamp::from_millisecond(at).ok());
+        // Before moments were saved with them, tests stood there alone.
+        let judge = saved.get_mut("judge").map(Value::take).unwrap_or(saved);
+        Some(Restored { judge: serde_json::from_value(judge).ok()?, at })
     }
 
     /// What was known of a service's stable traffic.
@@ -50,6 +74,18 @@ impl Evidence {
     }
 }
 
-fn taken<T: DeserializeOwned>(saved: &mut HashMap<String, serde_json::Value>, key: &str) -> Option<T> {
+fn taken<T: DeserializeOwned>(saved: &mut HashMap<String, Value>, key: &str) -> Option<T> {
     serde_json::from_value(saved.remove(key)?).ok()
+}
+
+/// What a process that ended without saving has lost of a rollout's evidence, in a sentence; none where that is nothing.
+/// `stopped` is its last sign of life, where there is one: up to a second before its end.
+pub(super) fn lost(service: &Name, canary: &Name, saved: Timestamp, stopped: Option<Timestamp>) -> Option<String> {
+    let goes_on = format!("the tests of {canary} go on from {} UTC", saved.strftime("%H:%M:%S"));
+    let Some(stopped) = stopped else {
+        return Some(format!("{service}: restart: evidence of the time before the stop may be lost; {goes_on}"));
+    };
+    let seconds = stopped.duration_since(saved).as_secs_f64();
+    (seconds >= 0.1)
+        .then(|| format!("{service}: restart: about {seconds:.1} s of evidence before the stop were lost; {goes_on}"))
 }

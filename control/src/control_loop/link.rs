@@ -30,6 +30,8 @@ pub(super) struct Link {
     rewrite_tried: Option<Duration>,
     outbox: Vec<Request>,
     evidence: Kept,
+    /// Why what is known of stable traffic cannot be saved, while it cannot.
+    background: Option<String>,
 }
 
 /// What is known of the saved evidence.
@@ -68,10 +70,10 @@ pub(super) enum Told {
     Lost(String),
     /// Tell people: it can again.
     Regained,
-    /// Tell people: the evidence cannot be saved, and what that means.
-    EvidenceUnsaved(String),
+    /// Tell people: something cannot be saved, and what that means.
+    Unsaved(String),
     /// Tell people: it is saved again.
-    EvidenceSaved,
+    SavedAgain(&'static str),
 }
 
 impl Link {
@@ -86,6 +88,7 @@ impl Link {
             rewrite_tried: None,
             outbox: Vec::new(),
             evidence: Kept::default(),
+            background: None,
         }
     }
 
@@ -121,6 +124,15 @@ impl Link {
 
     pub(super) fn save_evidence(&mut self, bytes: Vec<u8>, at: Timestamp) {
         self.outbox.push(Request::Evidence { bytes, at });
+    }
+
+    /// That what is known of stable traffic cannot be saved and what that means, while it cannot.
+    pub(super) fn unsaved_background(&self) -> Option<String> {
+        let problem = self.background.as_ref()?;
+        Some(format!(
+            "what is known of stable traffic cannot be saved: {problem}: after a crash the tests of the next rollouts \
+             begin with less of it, and take longer"
+        ))
     }
 
     /// That the evidence cannot be saved and what that means, while it cannot.
@@ -179,12 +191,20 @@ impl Link {
             }
             Answer::EvidenceSaved { at } => {
                 let was_unsaved = std::mem::replace(&mut self.evidence, Kept { at: Some(at), problem: None }).problem;
-                was_unsaved.map(|_| Told::EvidenceSaved).into_iter().collect()
+                was_unsaved.map(|_| Told::SavedAgain("the evidence is saved again")).into_iter().collect()
             }
             Answer::EvidenceNotSaved { problem } => {
                 // Said once, and again only when it had worked meanwhile.
                 let known = self.evidence.problem.replace(problem).is_some();
-                self.unsaved().filter(|_| !known).map(Told::EvidenceUnsaved).into_iter().collect()
+                self.unsaved().filter(|_| !known).map(Told::Unsaved).into_iter().collect()
+            }
+            Answer::BackgroundSaved => {
+                let again = Told::SavedAgain("what is known of stable traffic is saved again");
+                self.background.take().map(|_| again).into_iter().collect()
+            }
+            Answer::BackgroundNotSaved { problem } => {
+                let known = self.background.replace(problem).is_some();
+                self.unsaved_background().filter(|_| !known).map(Told::Unsaved).into_iter().collect()
             }
             Answer::Closed => Vec::new(),
         }
@@ -305,13 +325,29 @@ mod tests {
         let mut link = Link::new(0, 0, None);
         let refused = || Answer::EvidenceNotSaved { problem: "full".to_owned() };
         let told = link.answered(refused());
-        assert!(matches!(&told[..], [Told::EvidenceUnsaved(text)] if text.contains("begin anew")), "{told:?}");
+        assert!(matches!(&told[..], [Told::Unsaved(text)] if text.contains("begin anew")), "{told:?}");
         assert_eq!(link.answered(refused()), []);
-        assert_eq!(link.answered(Answer::EvidenceSaved { at: WALL }), [Told::EvidenceSaved]);
+        assert_eq!(
+            link.answered(Answer::EvidenceSaved { at: WALL }),
+            [Told::SavedAgain("the evidence is saved again")]
+        );
         assert_eq!((link.answered(Answer::EvidenceSaved { at: WALL }), link.unsaved()), (Vec::new(), None));
         let text = "the evidence cannot be saved: full: after a crash the tests go back to 00:00:00 UTC";
-        assert_eq!(link.answered(refused()), [Told::EvidenceUnsaved(text.to_owned())]);
+        assert_eq!(link.answered(refused()), [Told::Unsaved(text.to_owned())]);
         assert_eq!(link.unsaved().as_deref(), Some(text));
+    }
+
+    #[test]
+    fn what_is_known_of_stable_traffic_and_cannot_be_saved_is_told_once_and_so_is_its_end() {
+        let mut link = Link::new(0, 0, None);
+        let refused = || Answer::BackgroundNotSaved { problem: "full".to_owned() };
+        let text = "what is known of stable traffic cannot be saved: full: after a crash the tests of the next \
+                    rollouts begin with less of it, and take longer";
+        assert_eq!(link.answered(refused()), [Told::Unsaved(text.to_owned())]);
+        assert_eq!((link.answered(refused()), link.unsaved_background().as_deref()), (Vec::new(), Some(text)));
+        let again = Told::SavedAgain("what is known of stable traffic is saved again");
+        assert_eq!(link.answered(Answer::BackgroundSaved), [again]);
+        assert_eq!((link.answered(Answer::BackgroundSaved), link.unsaved_background()), (Vec::new(), None));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Looks at the traffic: windows for the tests of running rollouts, figures for people, and what is known of stable
 //! traffic for the rollouts to come.
 
-use std::sync::Arc;
+use std::ops::Bound;
 
 use config::{Baseline, Name, Service};
 use meter::Window;
@@ -12,8 +12,13 @@ use super::estimates::Traffic;
 use super::judged::Ticked;
 use super::served::Served;
 use crate::judge::{Draws, Judge, Judgement, Tick};
-use crate::rollout::{Event, Exhibit, State};
+use crate::plane::DataPlane;
+use crate::rollout::{Change, Event, Exhibit, Moment, Rollout, State};
 use crate::view::Arms;
+
+/// Estimates are for people who plan: each service's are looked at once in so many ticks, and each tick looks at a part
+/// of the services.
+const ESTIMATED_EACH: usize = 50;
 
 /// So many ticks in a row a split must have been in force before its draws are tested: a request may have been drawn a
 /// moment before the split changed and be counted a moment after.
@@ -68,77 +73,117 @@ impl ControlCore {
         served.steadiness = Steadiness::default();
     }
 
-    /// Feeds the tests of a running rollout, and does what follows: judge, steer, then write.
-    pub(super) fn judge(&mut self, now: Now, name: &Name, second_over: bool) {
-        let moment = self.moment(now);
-        let Some(served) = self.services.get_mut(name) else { return };
-        let Some((stable, canary)) = served.compared() else { return };
-        let Windows { stable: of_stable, baseline: of_baseline, canary: of_canary } = &mut self.windows;
-        let plane = self.plane.as_mut();
-        plane.take(name, &stable, of_stable);
-        plane.take(name, &canary, of_canary);
-        let baseline = served.release.state().running().map(|rollout| rollout.plan.baseline.clone());
-        let mut drawn = [of_stable.drawn.at_random, of_canary.drawn.at_random, 0];
-        let of_baseline: &Window = match baseline {
-            Some(Baseline::Equal) => {
-                plane.take_slice(name, of_baseline);
-                of_baseline
-            }
-            Some(Baseline::Version(version)) => {
-                plane.take(name, &version, of_baseline);
-                drawn[2] = of_baseline.drawn.at_random;
-                of_baseline
-            }
-            Some(Baseline::Stable) | None => of_stable,
-        };
-        let state = served.release.state();
-        let (generation, weight) = (state.generation, state.weight_of(&canary));
-        let steady = served.steadiness.holds(generation);
-        let tick = Tick {
-            second: now.wall.as_second(),
-            stable: of_stable,
-            baseline: of_baseline,
-            canary: of_canary,
-            draws: Draws::under(weight, drawn[1], drawn.iter().sum()).filter(|_| steady),
-            endpoints: endpoints(served.release.service(), &stable, &canary),
-        };
-        let Some(judged) = &mut served.judged else { return };
-        judged.tick(Ticked { at: now.wall, generation, weight }, &tick);
-        let judge = judged.judge();
-        let judgement = judge.judgement();
-        // Sentences cost more than the tests: they are made where somebody will read them.
-        let calls = Calls::of(&judgement);
-        let is_news = std::mem::replace(&mut served.calls, calls) != calls;
-        let exhibit = (second_over || is_news || served.release.is_due(&moment, &judgement)).then(|| exhibit(judge));
-        if let Ok(change) = served.release.transition(&moment, Event::Judged { judgement, exhibit }) {
-            self.perform(now, name, change);
+    /// Feeds the tests of the running rollouts, and does what follows of each: judge, steer, then write.
+    pub(super) fn judge_all(&mut self, now: Now, second_over: bool) {
+        let mut after = None;
+        while let Some((name, change)) = self.judge_up_to_a_change(now, second_over, after.as_ref()) {
+            self.perform(now, &name, change);
+            after = Some(name);
         }
     }
 
-    /// A second is over: takes the windows of the versions that no rollout compares, and moves on what people see.
-    pub(super) fn look_at_the_others(&mut self, now: Now, name: &Name) {
-        let Some(served) = self.services.get_mut(name) else { return };
-        let service = Arc::clone(served.release.service());
-        let stable = served.release.state().stable.clone();
-        let plane = self.plane.as_mut();
-        served.known.follow(&stable);
-        for version in &service.versions {
-            if is_taken_each_tick(served.release.state(), &version.name) {
-                continue;
-            }
-            plane.take(name, &version.name, &mut self.windows.stable);
-            if version.name == stable && served.judged.is_none() {
-                served.known.observe(now.wall.as_second(), &self.windows.stable);
+    /// Feeds the tests of the services after this one, up to the first where something follows.
+    fn judge_up_to_a_change(&mut self, now: Now, second_over: bool, after: Option<&Name>) -> Option<(Name, Change)> {
+        let moment = self.moment(now);
+        let Self { services, plane, windows, .. } = self;
+        let rest = services.range_mut::<Name, _>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        for (name, served) in rest {
+            let change = served.judge(name, &moment, second_over, plane.as_mut(), windows);
+            if let Some(change) = change.filter(|change| !change.effects.is_empty()) {
+                return Some((name.clone(), change));
             }
         }
-        let background = served.judged.as_ref().map_or(served.known.background(), |judged| judged.judge().background());
-        let watched = background.watched_us();
-        served.known.watch(name, watched, plane);
-        served.turn(plane, &mut self.scratch, &self.bounds_us);
+        None
+    }
+
+    /// A second is over: takes the windows of the versions that no rollout compares, and moves on what people see.
+    pub(super) fn look_at_the_others(&mut self, now: Now) {
+        let Self { services, plane, windows, scratch, bounds_us, .. } = self;
+        for (name, served) in services {
+            served.look_at_the_others(name, now.wall.as_second(), plane.as_mut(), &mut windows.stable);
+            served.turn(plane.as_ref(), scratch, bounds_us);
+        }
+    }
+
+    /// Estimates how long verdicts take, for some of the services in each tick.
+    pub(super) fn estimate_in_turn(&mut self, second_over: bool) {
+        self.ticks = (self.ticks + 1) % ESTIMATED_EACH;
+        for (place, served) in self.services.values_mut().enumerate() {
+            if place % ESTIMATED_EACH == self.ticks || (second_over && served.estimates.due) {
+                served.estimate();
+            }
+        }
     }
 }
 
 impl Served {
+    /// Feeds the tests of the running rollout what happened since the last tick; what follows from it.
+    fn judge(
+        &mut self,
+        name: &Name,
+        moment: &Moment,
+        second_over: bool,
+        plane: &mut dyn DataPlane,
+        windows: &mut Windows,
+    ) -> Option<Change> {
+        let Self { release, judged, steadiness, calls, .. } = self;
+        let (judged, state) = (judged.as_mut()?, release.state());
+        let Rollout { stable, canary, plan, .. } = state.running()?;
+        let Windows { stable: of_stable, baseline: of_baseline, canary: of_canary } = windows;
+        plane.take(name, stable, of_stable);
+        plane.take(name, canary, of_canary);
+        let mut drawn = [of_stable.drawn.at_random, of_canary.drawn.at_random, 0];
+        let of_baseline: &Window = match &plan.baseline {
+            Baseline::Equal => {
+                plane.take_slice(name, of_baseline);
+                of_baseline
+            }
+            Baseline::Version(version) => {
+                plane.take(name, version, of_baseline);
+                drawn[2] = of_baseline.drawn.at_random;
+                of_baseline
+            }
+            Baseline::Stable => of_stable,
+        };
+        let (generation, weight) = (state.generation, state.weight_of(canary));
+        let steady = steadiness.holds(generation);
+        let tick = Tick {
+            second: moment.wall.as_second(),
+            stable: of_stable,
+            baseline: of_baseline,
+            canary: of_canary,
+            draws: Draws::under(weight, drawn[1], drawn.iter().sum()).filter(|_| steady),
+            endpoints: endpoints(release.service(), stable, canary),
+        };
+        judged.tick(Ticked { at: moment.wall, generation, weight }, &tick);
+        let judge = judged.judge();
+        let judgement = judge.judgement();
+        // Sentences cost more than the tests: they are made where somebody will read them.
+        let now = Calls::of(&judgement);
+        let is_news = std::mem::replace(calls, now) != now;
+        let exhibit = (second_over || is_news || release.is_due(moment, &judgement)).then(|| exhibit(judge));
+        release.transition(moment, Event::Judged { judgement, exhibit }).ok()
+    }
+
+    /// Takes the windows of the versions that no rollout compares.
+    fn look_at_the_others(&mut self, name: &Name, second: i64, plane: &mut dyn DataPlane, window: &mut Window) {
+        let Self { release, judged, known, .. } = self;
+        let state = release.state();
+        known.follow(&state.stable);
+        for version in &release.service().versions {
+            if is_taken_each_tick(state, &version.name) {
+                continue;
+            }
+            plane.take(name, &version.name, window);
+            if version.name == state.stable && judged.is_none() {
+                known.observe(second, window);
+            }
+        }
+        let background = judged.as_ref().map_or(known.background(), |judged| judged.judge().background());
+        let watched = background.watched_us();
+        known.watch(name, watched, plane);
+    }
+
     /// Estimates how long verdicts take: for the steps that are left, or for the service's own plan.
     pub(super) fn estimate(&mut self) {
         let state = self.release.state();

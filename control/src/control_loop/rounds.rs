@@ -29,6 +29,11 @@ impl Rounds {
         self.began = None;
     }
 
+    /// The last file was not written: another one follows, whether or not something changes.
+    pub(super) fn again(&mut self) {
+        self.changed = true;
+    }
+
     /// Goes on for a second's worth. Gives the file where a round is over and something changed. `keys` are all that
     /// are to be in it; what `encode` does not know stays as it was.
     pub(super) fn go_on<'a>(
@@ -148,6 +153,16 @@ mod tests {
         assert_eq!(read(&file), HashMap::from([("b".to_owned(), 1)]));
         let file = rounds.finish(["b", "c"].into_iter(), |key| (key == "c").then(|| state(2)).flatten());
         assert_eq!(read(&file), HashMap::from([("b".to_owned(), 1), ("c".to_owned(), 2)]));
+    }
+
+    #[test]
+    fn a_file_that_was_not_written_is_given_again_in_the_next_round() {
+        let mut rounds = Rounds::new(MINUTE);
+        let go = |rounds: &mut Rounds, second| rounds.go_on(at(second), ["a"].into_iter(), |_| state(1));
+        let file = go(&mut rounds, 0).unwrap();
+        rounds.again();
+        assert_eq!((go(&mut rounds, 59), go(&mut rounds, 60)), (None, Some(file)));
+        assert_eq!(go(&mut rounds, 120), None, "it was written this time");
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(super) struct Served {
     pub(super) figures: HashMap<Name, Figures>,
     /// As of the last full second.
     pub(super) counts: BTreeMap<String, Arc<VersionCounts>>,
+    /// What a restart has lost of the running rollout's evidence, in a sentence.
+    pub(super) lost: Option<String>,
     /// Whether people have not seen the latest state yet.
     pub(super) changed: bool,
 }
@@ -63,6 +65,7 @@ impl Served {
             waiting: Vec::new(),
             figures: HashMap::new(),
             counts: BTreeMap::new(),
+            lost: None,
             changed: true,
         }
     }

@@ -106,6 +106,8 @@ fn warnings_now(core: &ControlCore, served: &Served, service: &Service) -> Vec<S
     if let Some(unsaved) = core.link.unsaved().filter(|_| served.judged.is_some()) {
         warnings.push(unsaved);
     }
+    warnings.extend(core.link.unsaved_background());
+    warnings.extend(served.lost.clone());
     let plan = served.release.state().running().map_or(&service.plan, |rollout| &rollout.plan);
     if plan.gates.is_empty() {
         warnings.push("the plan has no gates: only the circuit breaker watches a rollout".to_owned());

@@ -1,3 +1,6 @@
+mod crash;
+mod pulse;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;

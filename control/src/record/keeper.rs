@@ -11,6 +11,8 @@ use super::slot::{Beginning, Content, Message, Shared, Slot, Woken};
 use super::write;
 use crate::judge::Judge;
 
+/// The folder of all records in a state directory.
+pub(super) const FOLDER: &str = "records";
 /// How often it writes.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -33,7 +35,7 @@ struct Kept {
 
 impl Keeper {
     pub(super) fn new(state_directory: &Path, shared: Arc<Shared>) -> Self {
-        Self { folder: state_directory.join("records"), shared, records: Vec::new() }
+        Self { folder: state_directory.join(FOLDER), shared, records: Vec::new() }
     }
 
     /// Writes until nothing more comes.

@@ -16,6 +16,9 @@ use crate::judge::Judge;
 const MOST_QUEUED: usize = 8 << 20;
 /// From here on the keeper does not wait for the second to be over.
 const MUCH_QUEUED: usize = 1 << 20;
+/// Lines that begin to wait are given room for so many bytes at least, and at most.
+const LEAST_ROOM: usize = 1 << 10;
+const MOST_ROOM: usize = 64 << 10;
 /// What a judge counts as while it waits.
 const JUDGE_BYTES: usize = 64 << 10;
 
@@ -56,6 +59,9 @@ pub(super) struct Slot {
     failed: AtomicU64,
     /// Windows that were dropped by the keeper and are not yet in a gap.
     lost: AtomicU64,
+    /// So many bytes of lines usually wait when they are taken: room that they are given at once, so that they need not
+    /// move as they grow.
+    usual: AtomicUsize,
 }
 
 /// Something to write.
@@ -118,6 +124,7 @@ impl Shared {
             pending: Mutex::default(),
             failed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            usual: AtomicUsize::new(LEAST_ROOM),
         });
         self.state.lock().begun.push(Arc::clone(&slot));
         self.woken.notify_one();
@@ -187,7 +194,7 @@ impl Slot {
                 bytes.len() - length
             }
             Some(_) | None => {
-                let mut bytes = Vec::with_capacity(1 << 10);
+                let mut bytes = Vec::with_capacity(self.usual.load(Ordering::Relaxed));
                 write(&mut bytes);
                 let length = bytes.len();
                 pending.push(Message { epoch, content: Content::Lines { bytes, windows } });
@@ -209,6 +216,11 @@ impl Slot {
     /// Everything that waits, without what is dropped since the disk refused.
     pub(super) fn take(&self) -> Vec<Message> {
         let mut messages = mem::take(&mut *self.pending.lock());
+        let lines = |message: &Message| matches!(message.content, Content::Lines { .. });
+        if let Some(Message { content, .. }) = messages.iter().rfind(|message| lines(message)) {
+            let room = content.bytes() + content.bytes() / 8;
+            self.usual.store(room.clamp(LEAST_ROOM, MOST_ROOM), Ordering::Relaxed);
+        }
         let bytes = messages.iter().map(|message| message.content.bytes()).sum();
         self.shared.queued.fetch_sub(bytes, Ordering::Relaxed);
         let dropped = messages.extract_if(.., |message| self.has_failed(message.epoch));

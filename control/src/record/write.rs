@@ -76,7 +76,7 @@ fn is_nothing(window: &Window) -> bool {
 
 /// Writes the line of a window. `compares` is whom the record compares the canary with.
 pub(super) fn window(out: &mut Vec<u8>, names: &Names, compares: &Compared, frame: &Frame, counts: &Counts<'_>) {
-    out.extend(b"{\"t\":");
+    out.extend_from_slice(b"{\"t\":");
     moment(out, frame.at);
     field(out, "generation", frame.generation);
     field(out, "weight", frame.weight.map(u64::from));
@@ -92,7 +92,7 @@ pub(super) fn window(out: &mut Vec<u8>, names: &Names, compares: &Compared, fram
     }
     let of_version = match (compares, counts.baseline) {
         (Compared::Slice | Compared::Version(_), None) => {
-            out.extend(b",\"compared\":\"stable\"");
+            out.extend_from_slice(b",\"compared\":\"stable\"");
             None
         }
         (Compared::Version(_), Some(window)) => names.baseline.as_deref().map(|name| (name, window)),
@@ -104,8 +104,8 @@ pub(super) fn window(out: &mut Vec<u8>, names: &Names, compares: &Compared, fram
     if seen.peek().is_some() {
         let mut before = ",\"versions\":{";
         for (name, window) in seen {
-            out.extend(before.as_bytes());
-            out.extend(name.as_bytes());
+            out.extend_from_slice(before.as_bytes());
+            out.extend_from_slice(name.as_bytes());
             out.push(b':');
             version(out, names, window);
             before = ",";
@@ -115,10 +115,10 @@ pub(super) fn window(out: &mut Vec<u8>, names: &Names, compares: &Compared, fram
     if let (Compared::Slice, Some(slice)) = (compares, counts.baseline)
         && !is_nothing(slice)
     {
-        out.extend(b",\"slice\":");
+        out.extend_from_slice(b",\"slice\":");
         version(out, names, slice);
     }
-    out.extend(b"}\n");
+    out.extend_from_slice(b"}\n");
 }
 
 fn version(out: &mut Vec<u8>, names: &Names, window: &Window) {
@@ -162,8 +162,8 @@ impl<'a> Object<'a> {
         self.out.push(self.before);
         self.before = b',';
         self.out.push(b'"');
-        self.out.extend(key.as_bytes());
-        self.out.extend(b"\":");
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
         self.out
     }
 
@@ -191,20 +191,49 @@ fn latency(object: &mut Object<'_>, key: &str, counts: &LatencyCounts) {
         return;
     }
     let out = object.key(key);
-    let mut before = b'[';
+    let mut list = List::begin();
     for (bucket, count) in counts.iter() {
-        out.push(before);
-        out.push(b'[');
-        number(out, bucket as u64);
-        out.push(b',');
-        number(out, count);
+        list.tuple(out, &[bucket as u64, count]);
+    }
+    list.end(out);
+}
+
+/// Most of a line is lists of small tuples: each is put together aside and copied once.
+struct List {
+    before: u8,
+}
+
+impl List {
+    /// A tuple has at most so many numbers.
+    const MOST: usize = 6;
+
+    const fn begin() -> Self {
+        Self { before: b'[' }
+    }
+
+    /// Writes a tuple of at least one number; numbers beyond [`MOST`](Self::MOST) are left out.
+    fn tuple(&mut self, out: &mut Vec<u8>, numbers: &[u64]) {
+        let mut text = [0; 3 + Self::MOST * (MOST_DIGITS + 1)];
+        // From its end to its beginning, as digits come.
+        let mut first = text.len() - 1;
+        text[first] = b']';
+        for number in numbers.iter().take(Self::MOST).rev() {
+            first = digits(*number, &mut text, first) - 1;
+            text[first] = b',';
+        }
+        text[first] = b'[';
+        first -= 1;
+        text[first] = self.before;
+        self.before = b',';
+        out.extend_from_slice(&text[first..]);
+    }
+
+    fn end(self, out: &mut Vec<u8>) {
+        if self.before == b'[' {
+            out.push(b'[');
+        }
         out.push(b']');
-        before = b',';
     }
-    if before == b'[' {
-        out.push(b'[');
-    }
-    out.push(b']');
 }
 
 /// Groups that counted something: number, requests, failed, timed, and over each of the watched latencies. Zeros at the
@@ -215,21 +244,14 @@ fn groups(object: &mut Object<'_>, key: &str, groups: &[GroupCounts]) {
         return;
     }
     let out = object.key(key);
-    let mut before = b'[';
+    let mut list = List::begin();
     for (place, group) in groups.iter().enumerate().filter(|(_, group)| counted(group)) {
-        out.push(before);
-        out.push(b'[');
-        number(out, place as u64);
-        let figures = [group.requests, group.bad, group.timed, group.over[0], group.over[1]];
-        let length = figures.iter().rposition(|figure| *figure > 0).map_or(0, |last| last + 1);
-        for figure in &figures[..length] {
-            out.push(b',');
-            number(out, *figure);
-        }
-        out.push(b']');
-        before = b',';
+        let GroupCounts { requests, bad, timed, over } = *group;
+        let figures = [place as u64, requests, bad, timed, over[0], over[1]];
+        let length = figures.iter().rposition(|figure| *figure > 0).map_or(1, |last| last + 1);
+        list.tuple(out, &figures[..length]);
     }
-    out.push(b']');
+    list.end(out);
 }
 
 fn drawn(object: &mut Object<'_>, drawn: &Drawn) {
@@ -255,7 +277,7 @@ fn paths(object: &mut Object<'_>, names: &Names, paths: &[PathTally]) {
     let mut before = b'{';
     for (name, path) in seen {
         out.push(before);
-        out.extend(name.as_bytes());
+        out.extend_from_slice(name.as_bytes());
         out.push(b':');
         let mut counts = Object::begin(out);
         by_class(&mut counts, &path.judged);
@@ -273,54 +295,54 @@ fn paths(object: &mut Object<'_>, names: &Names, paths: &[PathTally]) {
 
 /// Writes the line of a mark.
 pub(super) fn mark(out: &mut Vec<u8>, at: Moment, mark: Mark) {
-    out.extend(b"{\"t\":");
+    out.extend_from_slice(b"{\"t\":");
     moment(out, at);
-    out.extend(b",\"mark\":\"");
-    out.extend(mark.word().as_bytes());
-    out.extend(b"\"}\n");
+    out.extend_from_slice(b",\"mark\":\"");
+    out.extend_from_slice(mark.word().as_bytes());
+    out.extend_from_slice(b"\"}\n");
 }
 
 /// Writes the line of a checkpoint. `state` is JSON.
 pub(super) fn checkpoint(out: &mut Vec<u8>, at: Moment, why: Why, state: &[u8]) {
-    out.extend(b"{\"t\":");
+    out.extend_from_slice(b"{\"t\":");
     moment(out, at);
-    out.extend(b",\"why\":\"");
-    out.extend(why.word().as_bytes());
-    out.extend(b"\",\"checkpoint\":");
-    out.extend(state);
-    out.extend(b"}\n");
+    out.extend_from_slice(b",\"why\":\"");
+    out.extend_from_slice(why.word().as_bytes());
+    out.extend_from_slice(b"\",\"checkpoint\":");
+    out.extend_from_slice(state);
+    out.extend_from_slice(b"}\n");
 }
 
 /// Writes the line that says that so many windows are missing here.
 pub(super) fn gap(out: &mut Vec<u8>, windows: u64) {
-    out.extend(b"{\"gap\":");
+    out.extend_from_slice(b"{\"gap\":");
     number(out, windows);
-    out.extend(b"}\n");
+    out.extend_from_slice(b"}\n");
 }
 
 /// Writes the last line.
 pub(super) fn end(out: &mut Vec<u8>, at: Moment, outcome: Option<Phase>) {
-    out.extend(b"{\"t\":");
+    out.extend_from_slice(b"{\"t\":");
     moment(out, at);
-    out.extend(b",\"end\":\"");
-    out.extend(outcome.map_or("unknown", Phase::word).as_bytes());
-    out.extend(b"\"}\n");
+    out.extend_from_slice(b",\"end\":\"");
+    out.extend_from_slice(outcome.map_or("unknown", Phase::word).as_bytes());
+    out.extend_from_slice(b"\"}\n");
 }
 
 fn field(out: &mut Vec<u8>, key: &str, value: Option<u64>) {
     if let Some(value) = value {
-        out.extend(b",\"");
-        out.extend(key.as_bytes());
-        out.extend(b"\":");
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\":");
         number(out, value);
     }
 }
 
 fn numbers(out: &mut Vec<u8>, key: &str, value: u64, more: &[(&str, u64)]) {
-    out.extend(key.as_bytes());
+    out.extend_from_slice(key.as_bytes());
     number(out, value);
     for (key, value) in more {
-        out.extend(key.as_bytes());
+        out.extend_from_slice(key.as_bytes());
         number(out, *value);
     }
 }
@@ -333,18 +355,29 @@ fn moment(out: &mut Vec<u8>, at: Moment) {
 }
 
 /// Writes a number in digits.
-fn number(out: &mut Vec<u8>, mut value: u64) {
+fn number(out: &mut Vec<u8>, value: u64) {
     if value < 10 {
         return out.push(b'0' + value as u8);
     }
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    while value > 0 {
+    let mut text = [0; MOST_DIGITS];
+    let first = digits(value, &mut text, MOST_DIGITS);
+    out.extend_from_slice(&text[first..]);
+}
+
+/// As many as the largest number has.
+const MOST_DIGITS: usize = 20;
+
+/// Writes the digits of a number that end before `end`; gives the place of the first.
+fn digits(mut value: u64, text: &mut [u8], end: usize) -> usize {
+    let mut first = end;
+    loop {
         first -= 1;
-        digits[first] = b'0' + (value % 10) as u8;
+        text[first] = b'0' + (value % 10) as u8;
         value /= 10;
+        if value == 0 {
+            return first;
+        }
     }
-    out.extend(&digits[first..]);
 }
 
 #[cfg(test)]
@@ -358,6 +391,16 @@ mod tests {
             let mut out = Vec::new();
             number(&mut out, value);
             prop_assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+        }
+
+        #[test]
+        fn a_list_is_written_as_everybody_writes_it(
+            tuples in prop::collection::vec(prop::collection::vec(any::<u64>(), 1..=List::MOST), 0..5),
+        ) {
+            let (mut out, mut list) = (Vec::new(), List::begin());
+            tuples.iter().for_each(|tuple| list.tuple(&mut out, tuple));
+            list.end(&mut out);
+            prop_assert_eq!(out, serde_json::to_vec(&tuples).unwrap());
         }
     }
 }

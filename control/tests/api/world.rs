@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -15,12 +15,14 @@ use arc_swap::ArcSwap;
 use config::{Admin, Configuration};
 use control::api::{self, ApiOptions, ApiServer, Reload};
 use control::command::{Command, Refused, Reloaded};
+use control::control_loop::{Clock, Now};
 use control::events::EventLog;
-use control::handle::Handle;
+use control::handle::{Handle, Pulse};
 use control::plane::Resolved;
 use control::view::{
     Arms, EndpointView, Event, Phase, RolloutView, ServiceSnapshot, ServiceView, Snapshot, VersionView,
 };
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// Nothing here takes this long unless it hangs.
@@ -30,10 +32,27 @@ const HANGS: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) handle: Handle,
+    pub(crate) clock: Arc<ByHand>,
     pub(crate) draining: Arc<AtomicBool>,
     /// One line for each command, in order.
     pub(crate) asked: mpsc::Receiver<String>,
     server: Option<ApiServer>,
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug, Default)]
+pub(crate) struct ByHand(AtomicU64);
+
+impl ByHand {
+    pub(crate) fn pass(&self, milliseconds: u64) {
+        self.0.fetch_add(milliseconds, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ByHand {
+    fn now(&self) -> Now {
+        Now { elapsed: Duration::from_millis(self.0.load(Ordering::Relaxed)), wall: Timestamp::UNIX_EPOCH }
+    }
 }
 
 impl World {
@@ -81,16 +100,18 @@ impl World {
         asked: mpsc::Receiver<String>,
         reload: Reload,
     ) -> Self {
+        let clock = Arc::new(ByHand::default());
         let handle = Handle {
             commands,
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot(true))),
             events: Arc::new(EventLog::default()),
             ended: Arc::default(),
+            pulse: Arc::new(Pulse::new(Arc::clone(&clock) as Arc<dyn Clock>)),
         };
         let draining = Arc::clone(&options.draining);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = api::start(options, listener, handle.clone(), reload).unwrap();
-        Self { address: server.address(), handle, draining, asked, server: Some(server) }
+        Self { address: server.address(), handle, clock, draining, asked, server: Some(server) }
     }
 
     pub(crate) fn stop(&mut self) {
@@ -303,6 +324,7 @@ fn answer(command: Command) -> String {
 pub(crate) fn resolved() -> Resolved {
     let configuration = Configuration {
         listeners: Vec::new(),
+        rules: Arc::default(),
         admin: Admin { address: ([127, 0, 0, 1], 0).into(), tokens: None },
         state: PathBuf::new(),
         services: Vec::new(),

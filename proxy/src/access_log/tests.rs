@@ -261,8 +261,8 @@ fn fields_that_say_nothing_are_left_out() {
 
 #[test]
 fn a_line_is_safe_on_a_terminal_and_a_long_value_is_cut_at_a_character() {
-    let line = Line { user_agent: Some(b"\x1b[31m\x07\xc2\x9b\x7f\n\xff\"\\"), ..line("/") };
-    let written = text(&line);
+    let odd = Line { user_agent: Some(b"\x1b[31m\x07\xc2\x9b\x7f\n\xff\"\\"), ..line("/") };
+    let written = text(&odd);
     assert!(written.contains(r#""\u001b[31m\u0007\u009b\u007f\n\ufffd\"\\""#), "{written}");
     for filler in ["ä", "€", "😀", "x"] {
         let long = filler.repeat(3_000);

@@ -6,7 +6,7 @@ use config::Name;
 use meter::{Drawn, Window};
 
 use super::*;
-use crate::endpoint::{self, UpstreamTimeouts};
+use crate::endpoint;
 use crate::routing::Publisher;
 
 /// A service of one version that has one endpoint.
@@ -15,7 +15,7 @@ fn service() -> Arc<Service> {
     let configuration = config::parse(text, "test.yaml").unwrap().configuration;
     let written = configuration.services[0].versions[0].endpoints[0].clone();
     let addresses: HashMap<_, SocketAddr> = HashMap::from([(written, ([127, 0, 0, 1], 1).into())]);
-    let mut publisher = Publisher::new(1, UpstreamTimeouts::default());
+    let mut publisher = Publisher::new(1);
     publisher.install(&configuration, &addresses, |_| None, Instant::now());
     let routing = publisher.shared().load_full();
     Arc::clone(routing.service(&Name::new("shop").unwrap()).unwrap())
@@ -34,7 +34,7 @@ fn request(service: &Arc<Service>) -> (Request, Instant) {
 fn attempt(request: &mut Request, service: &Service, ready: Instant) {
     let version = service.stable();
     request.attempt(version, endpoint::pick(&version.endpoints, None, ready).unwrap());
-    request.connected(ready);
+    request.connected(-1, ready);
 }
 
 fn taken(service: &Service) -> Window {

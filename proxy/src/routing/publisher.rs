@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use config::{Configuration, Name, PathPrefix, Rules, Weight};
+use config::{Configuration, EndpointTls, Name, PathPrefix, Rules, Weight};
 use meter::{ServiceMeter, VersionMeter, Window};
+use tracing::error;
 
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
 use crate::access_log::AccessLog;
-use crate::endpoint::{Endpoint, UpstreamTimeouts};
+use crate::endpoint::{Address, Contact, Credentials, Endpoint};
 use crate::routes::RouteTable;
 use crate::ticket::Salt;
 
@@ -45,7 +46,6 @@ pub struct Reader {
 pub struct Publisher {
     shared: Arc<ArcSwap<Routing>>,
     cores: usize,
-    timeouts: UpstreamTimeouts,
     unmatched: Arc<ServiceMeter>,
     log: AccessLog,
 }
@@ -53,8 +53,9 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher of an empty snapshot, for a data plane of so many cores.
     #[must_use]
-    pub fn new(cores: usize, timeouts: UpstreamTimeouts) -> Self {
-        Self { shared: Arc::default(), cores, timeouts, unmatched: Arc::new(ServiceMeter::new(cores)), log: AccessLog::default() }
+    pub fn new(cores: usize) -> Self {
+        let unmatched = Arc::new(ServiceMeter::new(cores));
+        Self { shared: Arc::default(), cores, unmatched, log: AccessLog::default() }
     }
 
     /// Where the latest snapshot is found.
@@ -81,8 +82,8 @@ impl Publisher {
         Arc::clone(&self.unmatched)
     }
 
-    /// Publishes a configuration. `addresses` holds what its endpoints resolved to (one that is missing is left out),
-    /// `wanted` gives each service's split. Meters and endpoints that stay are kept, with all that they know.
+    /// Publishes a configuration. `addresses` holds what its endpoints resolved to (one that is missing is left out; a
+    /// Unix socket is its own address), `wanted` gives each service's split. Reads the certificates of endpoints. Meters and endpoints that stay are kept, with all that they know.
     pub fn install<'a>(
         &mut self,
         configuration: &Configuration,
@@ -91,6 +92,7 @@ impl Publisher {
         now: Instant,
     ) {
         let before = self.shared.load_full();
+        let world = World { rules: &configuration.rules, addresses, credentials: credentials_of(configuration), now };
         let services = configuration
             .services
             .iter()
@@ -103,8 +105,7 @@ impl Publisher {
                     paths: &[],
                     generation: 0,
                 };
-                let fresh =
-                    self.fresh(service, &configuration.rules, known.map(Arc::as_ref), addresses, now).divided(&by_file);
+                let fresh = self.fresh(service, &world, known.map(Arc::as_ref)).divided(&by_file);
                 let wanted = wanted(&service.name).unwrap_or(by_file);
                 Arc::new(fresh.divided(&wanted).counted(wanted.paths, self.cores))
             })
@@ -139,21 +140,15 @@ impl Publisher {
     }
 
     /// A service as the file has it, with what is known of it, and everything on its first version.
-    fn fresh(
-        &self,
-        service: &config::Service,
-        rules: &Arc<Rules>,
-        known: Option<&Service>,
-        addresses: &HashMap<config::Endpoint, SocketAddr>,
-        now: Instant,
-    ) -> Service {
+    fn fresh(&self, service: &config::Service, world: &World<'_>, known: Option<&Service>) -> Service {
         let version = |version: &config::Version| {
-            self.version(version, known.and_then(|service| service.version(&version.name)), addresses, now)
+            let known = known.and_then(|service| service.version(&version.name));
+            self.version(&service.name, version, world, known)
         };
         Service {
             name: service.name.clone(),
             written: Arc::new(service.clone()),
-            rules: Arc::clone(rules),
+            rules: Arc::clone(world.rules),
             versions: service.versions.iter().map(version).collect(),
             // A list of paths that stays is the same one: what is in flight still counts.
             split: Split { paths: known.map(|s| Arc::clone(&s.split.paths)).unwrap_or_default(), ..Split::default() },
@@ -164,26 +159,58 @@ impl Publisher {
 
     fn version(
         &self,
+        service: &Name,
         version: &config::Version,
+        world: &World<'_>,
         known: Option<&Arc<Version>>,
-        addresses: &HashMap<config::Endpoint, SocketAddr>,
-        now: Instant,
     ) -> Arc<Version> {
+        let credentials = version.tls.as_ref().and_then(|tls| world.credentials.get(tls)).map(Arc::clone);
+        let contact = Contact::new(service, version, &world.rules.timeouts, credentials);
         let endpoint = |(place, written): (usize, &config::Endpoint)| {
             let place = u16::try_from(place).unwrap_or(u16::MAX);
-            let address = *addresses.get(written)?;
+            let address = match written {
+                config::Endpoint::Tcp { .. } => Address::Tcp(*world.addresses.get(written)?),
+                config::Endpoint::Unix(path) => Address::Unix(path.clone()),
+            };
             let same = |e: &&Arc<Endpoint>| e.written == *written && e.address == address && e.place == place;
-            let kept = known.and_then(|version| version.endpoints.iter().find(same)).map(Arc::clone);
-            Some(kept.unwrap_or_else(|| Arc::new(Endpoint::new(written.clone(), address, place, &self.timeouts, now))))
+            Some(match known.and_then(|version| version.endpoints.iter().find(same)) {
+                Some(known) => known.under(&contact),
+                None => Arc::new(Endpoint::new(written.clone(), address, place, &contact, world.now)),
+            })
         };
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
         Arc::new(Version {
             name: version.name.clone(),
+            protocol: version.protocol,
             endpoints: version.endpoints.iter().enumerate().filter_map(endpoint).collect(),
             exposure: meter.exposure(),
             meter,
         })
     }
+}
+
+/// What a configuration is published into.
+struct World<'a> {
+    rules: &'a Arc<Rules>,
+    addresses: &'a HashMap<config::Endpoint, SocketAddr>,
+    credentials: HashMap<&'a EndpointTls, Arc<Credentials>>,
+    now: Instant,
+}
+
+/// The certificates that a configuration names, each read once.
+fn credentials_of(configuration: &Configuration) -> HashMap<&EndpointTls, Arc<Credentials>> {
+    let written = configuration.services.iter().flat_map(|service| &service.versions).filter_map(|v| v.tls.as_ref());
+    let mut read = HashMap::new();
+    for tls in written {
+        read.entry(tls).or_insert_with(|| {
+            // They were checked a moment ago: whoever changed them in between gets no connection, never an unproven one.
+            Arc::new(Credentials::load(tls).unwrap_or_else(|problem| {
+                error!(%problem, "the certificates of endpoints cannot be used: nothing is sent there");
+                Credentials::none()
+            }))
+        });
+    }
+    read
 }
 
 impl Service {

@@ -9,7 +9,6 @@ use meter::{Attempt, Class, Outcome, Tally, Window};
 use proptest::prelude::*;
 
 use super::*;
-use crate::endpoint::UpstreamTimeouts;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -34,7 +33,7 @@ const TWO: &str = "services: { shop: { stable: v1, versions: { v1: { endpoints: 
 const THREE: &str = "services: { shop: { stable: v1, versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] }, v0: { endpoints: ['127.0.0.1:3'] } } } }";
 
 fn publisher(text: &str) -> Publisher {
-    let mut publisher = Publisher::new(1, UpstreamTimeouts::default());
+    let mut publisher = Publisher::new(1);
     let (configuration, addresses) = configuration(text);
     publisher.install(&configuration, &addresses, |_| None, Instant::now());
     publisher

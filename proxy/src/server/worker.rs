@@ -19,6 +19,7 @@ use tracing::debug;
 
 use super::Stop;
 use crate::client_stream::{ClientStream, ClientTimeouts, Unmatched};
+use crate::deadlines::Deadlines;
 use crate::edge::{ATTEMPTS, Edge};
 use crate::routing::Reader;
 use crate::transport::Transport;
@@ -31,7 +32,6 @@ pub(super) struct Worker {
     pub(super) core: usize,
     pub(super) reader: Reader,
     pub(super) client: ClientTimeouts,
-    pub(super) first_byte: Duration,
     pub(super) leaving: Arc<AtomicBool>,
 }
 
@@ -99,7 +99,7 @@ impl Worker {
             unmatched: Arc::clone(&self.reader.unmatched),
             log: self.reader.log.clone(),
             keepalive: self.client.idle,
-            first_byte: self.first_byte,
+            deadlines: Deadlines::default(),
             leaving: Arc::clone(&self.leaving),
         };
         let mut proxy = http_proxy(&Arc::new(conf), edge);

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use config::Timeouts;
 use loadtest::{Behaviour, Latency, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
 use meter::{Attempt, Class};
 use proxy::client_stream::ClientTimeouts;
-use proxy::endpoint::UpstreamTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -21,7 +21,7 @@ async fn origin(name: &str, behaviour: Behaviour) -> Origin {
 /// All traffic on a v2 that behaves so; waits 200 ms for a first byte.
 async fn canary(behaviour: Behaviour) -> (Shop, Origin, Origin) {
     let (v1, v2) = (origin("v1", Behaviour::Serve).await, origin("v2", behaviour).await);
-    let upstream = UpstreamTimeouts { first_byte: Duration::from_millis(200), ..UpstreamTimeouts::default() };
+    let upstream = Timeouts { first_byte: Duration::from_millis(200), ..Timeouts::default() };
     let shop = Shop::open_with(&[v1.address()], &[v2.address()], 100, "", upstream, ClientTimeouts::default());
     (shop, v1, v2)
 }
@@ -154,8 +154,7 @@ async fn a_tunnel_is_counted_and_its_length_is_no_latency() {
 async fn what_matches_no_service_is_counted_apart() {
     let v1 = origin("v1", Behaviour::Serve).await;
     let more = "    path: /shop";
-    let shop =
-        Shop::open_with(&[v1.address()], &[nobody()], 0, more, UpstreamTimeouts::default(), ClientTimeouts::default());
+    let shop = Shop::open_with(&[v1.address()], &[nobody()], 0, more, Timeouts::default(), ClientTimeouts::default());
     assert_eq!(status(&get(shop.address()).await), 404);
     let found: SocketAddr = shop.address();
     assert_eq!(status(&exchange(found, b"GET /shop HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await), 200);
@@ -204,7 +203,10 @@ async fn a_pooled_connection_that_ends_after_some_work_is_a_failure() {
 
 #[tokio::test]
 async fn a_client_that_stops_in_its_upload_is_no_fault_of_the_version() {
-    let (shop, _v1, _v2) = canary(Behaviour::Serve).await;
+    let (v1, v2) = (origin("v1", Behaviour::Serve).await, origin("v2", Behaviour::Serve).await);
+    let short = Duration::from_millis(200);
+    let upstream = Timeouts { first_byte: short, response: short, ..Timeouts::default() };
+    let shop = Shop::open_with(&[v1.address()], &[v2.address()], 100, "", upstream, ClientTimeouts::default());
     let request = b"POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\n\r\nabc";
     let answer = exchange(shop.address(), request).await;
     assert_eq!(status(&answer), 408, "{answer}");

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use config::Timeouts;
 use loadtest::{Latency, Origin, OriginOptions, RawAnswer, RawOrigin, When};
 use meter::{Attempt, Class, Tally, VersionMeter, Window};
 use proxy::client_stream::ClientTimeouts;
-use proxy::endpoint::UpstreamTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -20,7 +20,7 @@ async fn origin(name: &str) -> Origin {
 /// With a third version, v0, at this address.
 fn shop_of_three(v1: &Origin, v2: &Origin, v0: SocketAddr) -> Shop {
     let more = format!("      v0: {{ endpoints: ['{v0}'] }}");
-    let (upstream, client) = (UpstreamTimeouts::default(), ClientTimeouts::default());
+    let (upstream, client) = (Timeouts::default(), ClientTimeouts::default());
     Shop::open_with(&[v1.address()], &[v2.address()], 0, &more, upstream, client)
 }
 

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use loadtest::{Latency, Origin, OriginOptions};
-use proxy::endpoint::UpstreamTimeouts;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -21,7 +20,7 @@ fn a_port_in_use_is_said_with_what_to_do() {
 
 #[test]
 fn a_second_data_plane_on_the_same_port_is_refused() {
-    let publisher = Publisher::new(1, UpstreamTimeouts::default());
+    let publisher = Publisher::new(1);
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let first = DataPlane::start(Listeners::bind(&[any]).unwrap(), &Limits::default(), &publisher.reader()).unwrap();
     assert!(Listeners::bind(first.addresses()).is_err());

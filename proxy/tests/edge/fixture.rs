@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use config::{Name, PathPrefix, Weight};
+use config::{Name, PathPrefix, Rules, Timeouts, Weight};
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use loadtest::Origin;
 use meter::{Attempt, Class, Tally, VersionMeter, Window};
 use proxy::client_stream::ClientTimeouts;
-use proxy::endpoint::UpstreamTimeouts;
 use proxy::routing::{Routing, Wanted};
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,12 +55,12 @@ impl Drop for Books {
 impl Shop {
     /// Serves with v2 at this weight in per cent.
     pub(crate) fn open(v1: &[SocketAddr], v2: &[SocketAddr], percent: u16) -> Self {
-        Self::open_with(v1, v2, percent, "", UpstreamTimeouts::default(), ClientTimeouts::default())
+        Self::open_with(v1, v2, percent, "", Timeouts::default(), ClientTimeouts::default())
     }
 
     /// Serves v1 alone, on so many cores.
     pub(crate) fn open_on(cores: usize, v1: &[SocketAddr], v2: &[SocketAddr]) -> Self {
-        Self::assemble(cores, v1, v2, 0, "", UpstreamTimeouts::default(), ClientTimeouts::default())
+        Self::assemble(cores, v1, v2, 0, "", Timeouts::default(), ClientTimeouts::default())
     }
 
     /// The same, with further lines for the service and times of the caller's choice.
@@ -70,7 +69,7 @@ impl Shop {
         v2: &[SocketAddr],
         percent: u16,
         more: &str,
-        upstream: UpstreamTimeouts,
+        upstream: Timeouts,
         client: ClientTimeouts,
     ) -> Self {
         Self::assemble(2, v1, v2, percent, more, upstream, client)
@@ -82,7 +81,7 @@ impl Shop {
         v2: &[SocketAddr],
         percent: u16,
         more: &str,
-        upstream: UpstreamTimeouts,
+        upstream: Timeouts,
         client: ClientTimeouts,
     ) -> Self {
         let list = |addresses: &[SocketAddr]| addresses.iter().map(|a| format!("'{a}'")).collect::<Vec<_>>().join(", ");
@@ -91,13 +90,13 @@ impl Shop {
             list(v1),
             list(v2),
         );
-        let configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
+        let mut configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
+        configuration.rules = Arc::new(Rules { timeouts: upstream, ..Rules::clone(&configuration.rules) });
         let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
         let addresses: HashMap<_, _> = endpoints.map(|e| (e.clone(), e.to_string().parse().unwrap())).collect();
-        let first_byte = upstream.first_byte;
-        let mut publisher = Publisher::new(cores, upstream);
+        let mut publisher = Publisher::new(cores);
         publisher.install(&configuration, &addresses, |_| None, Instant::now());
-        let limits = Limits { cores, client, first_byte, ..Limits::default() };
+        let limits = Limits { cores, client, ..Limits::default() };
         let data =
             DataPlane::start(Listeners::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap(), &limits, &publisher.reader())
                 .unwrap();

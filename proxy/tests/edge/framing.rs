@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use config::Timeouts;
 use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::Request;
@@ -12,7 +13,6 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use loadtest::{Origin, OriginOptions, RawAnswer, RawOrigin};
 use proxy::client_stream::ClientTimeouts;
-use proxy::endpoint::UpstreamTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -58,7 +58,7 @@ async fn a_request_shorter_than_the_http2_preface_is_answered() {
 async fn half_a_preface_and_half_a_head_are_given_up_at_the_deadline() {
     let origin = origin().await;
     let times = ClientTimeouts { head: Duration::from_millis(200), idle: LONG };
-    let shop = Shop::open_with(&[origin.address()], &[nobody()], 0, "", UpstreamTimeouts::default(), times);
+    let shop = Shop::open_with(&[origin.address()], &[nobody()], 0, "", Timeouts::default(), times);
     for beginning in [&b"PRI * HTTP/2"[..], b"GET / HTTP/1.1\r\nhost: sh"] {
         let answer = exchange(shop.address(), beginning).await;
         assert_eq!(status(&answer), 408, "{answer}");
@@ -70,7 +70,7 @@ async fn half_a_preface_and_half_a_head_are_given_up_at_the_deadline() {
 async fn the_second_head_on_a_connection_has_a_deadline_too() {
     let origin = origin().await;
     let times = ClientTimeouts { head: Duration::from_millis(300), idle: LONG };
-    let shop = Shop::open_with(&[origin.address()], &[nobody()], 0, "", UpstreamTimeouts::default(), times);
+    let shop = Shop::open_with(&[origin.address()], &[nobody()], 0, "", Timeouts::default(), times);
     let mut stream = TcpStream::connect(shop.address()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
     let mut buffer = vec![0; 4096];

@@ -1,8 +1,8 @@
 //! Who gets which version.
 
+use config::Timeouts;
 use loadtest::{Origin, OriginOptions};
 use proxy::client_stream::ClientTimeouts;
-use proxy::endpoint::UpstreamTimeouts;
 
 use crate::fixture::{Shop, exchange, get};
 
@@ -12,7 +12,7 @@ async fn two() -> (Origin, Origin) {
 }
 
 fn shop_with(v1: &Origin, v2: &Origin, percent: u16, more: &str) -> Shop {
-    let (upstream, client) = (UpstreamTimeouts::default(), ClientTimeouts::default());
+    let (upstream, client) = (Timeouts::default(), ClientTimeouts::default());
     Shop::open_with(&[v1.address()], &[v2.address()], percent, more, upstream, client)
 }
 

@@ -1,0 +1,244 @@
+//! Ends attempts that take too long, where pingora has no limit of that kind.
+//!
+//! pingora has one limit for every read of a response, head and body alike, and none for a request in all. Here the
+//! wait for a head is limited by itself, however silent the response may be once it has begun, and so is the whole.
+//!
+//! An attempt is ended by shutting its connection down, so that whoever reads from it finds its end. This is only for
+//! connections that carry one request at a time. There is one table a core and one task that sleeps until the earliest
+//! deadline in it: a request costs two short locks that nobody else wants, and no allocation.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::sys::socket::{Shutdown, shutdown};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// The deadlines of one core's attempts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Deadlines(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    table: Mutex<Table>,
+    /// There is an earlier deadline than the one slept for.
+    sooner: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    /// When the watchman looks next; none while there is nothing to wait for.
+    looks_at: Option<Instant>,
+    has_watchman: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    fd: RawFd,
+    head: Option<Instant>,
+    whole: Option<Instant>,
+    overdue: Option<Overdue>,
+}
+
+/// What did not come in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    /// The response head.
+    Head,
+    /// The end of the response.
+    Whole,
+}
+
+/// The deadlines of one attempt; forgotten when dropped.
+///
+/// The descriptor cannot be another's when a deadline passes. This lives in the context of the request, on the one
+/// thread of its core; the connection is open for as long as its attempt is, and whatever ends the attempt drops this on
+/// that same thread before the connection can be closed or given back.
+#[derive(Debug)]
+pub(crate) struct Deadline {
+    of: Deadlines,
+    place: usize,
+}
+
+impl Deadlines {
+    /// Watches an attempt on the connection `fd`, which carries nothing else.
+    pub(crate) fn begin(&self, fd: RawFd, head: Option<Instant>, whole: Option<Instant>) -> Deadline {
+        let slot = Slot { fd, head, whole, overdue: None };
+        let mut table = self.0.table.lock();
+        let place = table.insert(slot);
+        if !table.has_watchman {
+            table.has_watchman = true;
+            drop(tokio::spawn(watch(self.clone())));
+        }
+        self.look_in_time(&mut table, slot);
+        drop(table);
+        Deadline { of: self.clone(), place }
+    }
+
+    fn look_in_time(&self, table: &mut Table, slot: Slot) {
+        if let Some(due) = slot.due()
+            && table.looks_at.is_none_or(|looks_at| due < looks_at)
+        {
+            table.looks_at = Some(due);
+            self.0.sooner.notify_one();
+        }
+    }
+}
+
+impl Deadline {
+    /// The head must come by then; none where nothing is waited for.
+    pub(crate) fn set_head(&self, due: Option<Instant>) {
+        self.change(|slot| slot.head = due);
+    }
+
+    /// However long it takes in all.
+    pub(crate) fn forget_whole(&self) {
+        self.change(|slot| slot.whole = None);
+    }
+
+    /// What this attempt was ended for.
+    pub(crate) fn overdue(&self) -> Option<Overdue> {
+        self.of.0.table.lock().slots[self.place].overdue
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Slot)) {
+        let mut table = self.of.0.table.lock();
+        change(&mut table.slots[self.place]);
+        let slot = table.slots[self.place];
+        self.of.look_in_time(&mut table, slot);
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.of.0.table.lock().remove(self.place);
+    }
+}
+
+/// Ends a connection for whoever reads from it or writes to it.
+pub(crate) fn end(fd: RawFd) {
+    // An error means that it has ended already: that is what was wanted.
+    let _ = shutdown(fd, Shutdown::Both);
+}
+
+async fn watch(deadlines: Deadlines) {
+    let shared = &deadlines.0;
+    loop {
+        let next = shared.table.lock().look(Instant::now(), end);
+        match next {
+            None => shared.sooner.notified().await,
+            Some(due) => tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                () = shared.sooner.notified() => {}
+            },
+        }
+    }
+}
+
+impl Table {
+    fn insert(&mut self, slot: Slot) -> usize {
+        if let Some(place) = self.free.pop() {
+            self.slots[place] = slot;
+            return place;
+        }
+        self.slots.push(slot);
+        self.slots.len() - 1
+    }
+
+    fn remove(&mut self, place: usize) {
+        self.slots[place] = Slot { fd: -1, head: None, whole: None, overdue: None };
+        self.free.push(place);
+    }
+
+    /// Ends what is overdue, and says when to look again.
+    fn look(&mut self, now: Instant, end: impl Fn(RawFd)) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for slot in &mut self.slots {
+            if slot.due().is_some_and(|due| due <= now) {
+                let head_is_late = slot.head.is_some_and(|due| due <= now);
+                *slot = Slot {
+                    head: None,
+                    whole: None,
+                    overdue: Some(if head_is_late { Overdue::Head } else { Overdue::Whole }),
+                    ..*slot
+                };
+                end(slot.fd);
+            }
+            next = [next, slot.due()].into_iter().flatten().min();
+        }
+        self.looks_at = next;
+        next
+    }
+}
+
+impl Slot {
+    /// The earlier of its deadlines.
+    fn due(self) -> Option<Instant> {
+        [self.head, self.whole].into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::time::Duration;
+
+    use super::*;
+
+    const fn slot(fd: RawFd, head: Option<Instant>, whole: Option<Instant>) -> Slot {
+        Slot { fd, head, whole, overdue: None }
+    }
+
+    /// What a look at this moment ends, and when the next one is.
+    fn look(table: &mut Table, now: Instant) -> (Vec<RawFd>, Option<Instant>) {
+        let ended = RefCell::new(Vec::new());
+        let next = table.look(now, |fd| ended.borrow_mut().push(fd));
+        (ended.into_inner(), next)
+    }
+
+    #[test]
+    fn what_is_overdue_is_ended_once_and_the_next_look_is_at_the_earliest_deadline_left() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut table = Table::default();
+        let late = table.insert(slot(7, Some(at(1)), Some(at(9))));
+        let whole = table.insert(slot(8, None, Some(at(1))));
+        table.insert(slot(9, Some(at(5)), Some(at(3))));
+        assert_eq!(look(&mut table, now), (vec![], Some(at(1))));
+        assert_eq!(look(&mut table, at(1)), (vec![7, 8], Some(at(3))));
+        assert_eq!(table.slots[late].overdue, Some(Overdue::Head));
+        assert_eq!(table.slots[whole].overdue, Some(Overdue::Whole));
+        assert_eq!(look(&mut table, at(2)), (vec![], Some(at(3))));
+        assert_eq!(look(&mut table, at(9)), (vec![9], None));
+    }
+
+    #[test]
+    fn a_place_is_used_again_and_what_was_removed_is_never_ended() {
+        let now = Instant::now();
+        let mut table = Table::default();
+        let first = table.insert(slot(7, Some(now), None));
+        table.remove(first);
+        assert_eq!(look(&mut table, now), (vec![], None));
+        assert_eq!(table.insert(slot(8, Some(now), None)), first);
+        assert_eq!(look(&mut table, now), (vec![8], None));
+    }
+
+    #[tokio::test]
+    async fn a_later_deadline_that_is_brought_forward_is_kept() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let theirs = tokio::net::UnixStream::from_std(theirs).unwrap();
+        let deadlines = Deadlines::default();
+        let now = Instant::now();
+        let deadline =
+            deadlines.begin(std::os::fd::AsRawFd::as_raw_fd(&ours), Some(now + Duration::from_secs(3600)), None);
+        tokio::task::yield_now().await;
+        deadline.set_head(Some(now));
+        // The other end finds the connection shut down.
+        tokio::time::timeout(Duration::from_secs(10), theirs.readable()).await.unwrap().unwrap();
+        assert_eq!(deadline.overdue(), Some(Overdue::Head));
+    }
+}

@@ -1,0 +1,50 @@
+//! Connections that become another protocol's: WebSocket, and what else a service allows.
+
+use config::Protocol;
+use http::header;
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+use crate::exchange::Exchange;
+use crate::request::Request;
+
+/// Why an upgrade that the service allows is not possible: the endpoints of the version drawn speak HTTP/2, in which
+/// there is none.
+pub(crate) fn refusal(request: &Request) -> Option<&'static str> {
+    let matched = request.found().filter(|_| request.exchange.is_tunnel())?;
+    match matched.drawn.protocol {
+        Protocol::H1 => None,
+        Protocol::H2 | Protocol::H2c => {
+            Some("this service speaks HTTP/2 to its endpoints, where a connection cannot be upgraded")
+        }
+    }
+}
+
+/// Asks the origin for the protocol that the client wants, where the service allows it; else the request is an ordinary
+/// one.
+pub(crate) fn to_origin(request: &mut RequestHeader, asked: &Request) -> Result<()> {
+    if request.headers.contains_key(header::UPGRADE) {
+        request.remove_header(&header::UPGRADE);
+        request.remove_header(&header::CONNECTION);
+    }
+    let Exchange::Tunnel(place) = asked.exchange else { return Ok(()) };
+    let Some(matched) = asked.found() else { return Ok(()) };
+    let Some(protocol) = matched.service.written.upgrades.get(place) else { return Ok(()) };
+    if request.version == http::Version::HTTP_2 {
+        // Stable stands in for a canary of another protocol.
+        return Ok(());
+    }
+    request.insert_header(header::CONNECTION, "upgrade")?;
+    request.insert_header(header::UPGRADE, protocol.as_str())
+}
+
+/// The origin agrees (101): from now on the client may be silent as long as a tunnel may.
+pub(crate) fn begin(session: &mut Session, asked: &Request) -> Result<()> {
+    if !asked.exchange.is_tunnel() {
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a tunnel that nobody asked for").into_up());
+    }
+    let silence = asked.patience().map(|patience| patience.tunnel);
+    session.set_read_timeout(silence);
+    Ok(())
+}
