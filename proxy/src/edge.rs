@@ -117,7 +117,7 @@ impl ProxyHttp for Edge {
         }
         let Some(matched) = ctx.found() else { return Ok(()) };
         let connection = Connection::of(session);
-        forwarded::to_origin(request, connection, ctx.client, &matched.service.rules);
+        forwarded::to_origin(request, connection, client_address(session), &matched.service.rules);
         selection::to_origin(request, &matched.service, &matched.drawn);
         if let Some(trace) = &ctx.trace {
             trace.to_origin(request);

@@ -56,11 +56,10 @@ pub fn from_client(request: &mut RequestHeader) {
 }
 
 /// Tells the origin who the client is, and takes away what was meant for this hop. Without a trusted hop the headers
-/// that clients may not set are set anew; behind one they are continued.
-pub fn to_origin(request: &mut RequestHeader, connection: Option<&Connection>, client: Option<IpAddr>, rules: &Rules) {
+/// that clients may not set are set anew; behind one they are continued. `socket` as for [`client_of`].
+pub fn to_origin(request: &mut RequestHeader, connection: Option<&Connection>, socket: Option<IpAddr>, rules: &Rules) {
     hop::to_origin(request);
-    // Where the connection is not known nobody was believed, and the client is the peer.
-    let peer = peer_of(connection, client);
+    let peer = peer_of(connection, socket);
     let trusted = peer.is_some_and(|peer| is_trusted(peer, rules));
     if !trusted {
         claims::remove(request);

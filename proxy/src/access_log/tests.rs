@@ -41,13 +41,14 @@ fn paths(file: &Path, count: usize) -> Vec<String> {
     loop {
         let text = fs::read_to_string(file).unwrap_or_default();
         let lines = text.lines().filter(|line| !line.is_empty());
-        let paths = lines.map(|line| serde_json::from_str::<Value>(line).unwrap()["url.path"].as_str().unwrap().to_owned());
+        let paths =
+            lines.map(|line| serde_json::from_str::<Value>(line).unwrap()["url.path"].as_str().unwrap().to_owned());
         let paths: Vec<_> = paths.collect();
         if paths.len() >= count {
             return paths;
         }
         assert!(Instant::now() < until, "{} holds {paths:?}", file.display());
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
@@ -117,7 +118,10 @@ fn what_cannot_be_a_log_is_refused_in_plain_words() {
     let refusal = |path: &Path| AccessLog::default().prepare(&to_file(path)).unwrap_err().to_string();
     let missing = folder.path().join("no/such/access.log");
     let said = refusal(&missing);
-    assert!(said.starts_with(&format!("access_log: cannot write to {}: there is no folder", missing.display())), "{said}");
+    assert!(
+        said.starts_with(&format!("access_log: cannot write to {}: there is no folder", missing.display())),
+        "{said}"
+    );
     assert!(refusal(folder.path()).contains("it is a folder"), "{}", refusal(folder.path()));
     let pipe = folder.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -134,7 +138,7 @@ fn a_full_disk_costs_lines_which_are_counted_and_the_log_goes_on_when_it_can() {
     let until = Instant::now() + LONG;
     while log.dropped() < 2 {
         assert!(Instant::now() < until, "{} were counted", log.dropped());
-        std::thread::yield_now();
+        thread::yield_now();
     }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("access.log");

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
-use http::header::{FORWARDED, GetAll};
 use http::HeaderValue;
+use http::header::{FORWARDED, GetAll};
 use pingora_http::RequestHeader;
 
 use super::FOR;

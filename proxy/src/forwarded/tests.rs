@@ -40,13 +40,13 @@ fn client(peer: &str, headers: &[(&'static str, &str)]) -> String {
 fn seen(peer: &str, headers: &[(&'static str, &str)]) -> RequestHeader {
     let (mut request, connection, rules) = (request(headers), connection(peer, None), rules());
     from_client(&mut request);
-    let client = client_of(Some(&connection), None, &request, &rules);
-    to_origin(&mut request, Some(&connection), client, &rules);
+    to_origin(&mut request, Some(&connection), None, &rules);
     request
 }
 
 fn header(request: &RequestHeader, name: &str) -> String {
-    let all: Vec<_> = request.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let all: Vec<_> =
+        request.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     all.join(" | ")
 }
 
@@ -88,7 +88,9 @@ fn ports_and_brackets_are_no_part_of_an_address() {
     assert_eq!(of("[2001:db8::1]"), "2001:db8::1");
     assert_eq!(of("2001:db8::1"), "2001:db8::1");
     assert_eq!(of("::ffff:203.0.113.9"), "203.0.113.9");
-    for bad in ["203.0.113.9:", "203.0.113.9:123456", "[2001:db8::1", "[203.0.113.9]", "fe80::1%eth0", "[::1]x", "1.1.1"] {
+    for bad in
+        ["203.0.113.9:", "203.0.113.9:123456", "[2001:db8::1", "[203.0.113.9]", "fe80::1%eth0", "[::1]x", "1.1.1"]
+    {
         assert_eq!(of(bad), HOP, "{bad}");
     }
 }
@@ -100,7 +102,14 @@ fn forwarded_is_read_where_there_is_no_x_forwarded_for() {
     assert_eq!(of(r#"for="[2001:db8::1]:4711""#), "2001:db8::1");
     assert_eq!(of(r#"For=6.6.6.6, proto=http; FOR=203.0.113.9 , for="10.2.2.2:_x";by=10.0.0.1"#), "203.0.113.9");
     assert_eq!(of(r#"for=203.0.113.9;host="a,b", for=10.2.2.2"#), "203.0.113.9");
-    for bad in ["for=_hidden", "for=unknown", r#"for="203.0.113.9"#, "for=203.0.113.9;for=1.1.1.1", "203.0.113.9", "by=1.1.1.1"] {
+    for bad in [
+        "for=_hidden",
+        "for=unknown",
+        r#"for="203.0.113.9"#,
+        "for=203.0.113.9;for=1.1.1.1",
+        "203.0.113.9",
+        "by=1.1.1.1",
+    ] {
         assert_eq!(of(bad), HOP, "{bad}");
     }
     // Many hops write one of the two and let the other pass, whoever wrote it.
@@ -119,33 +128,31 @@ fn whom_the_proxy_protocol_names_counts_as_the_peer() {
 
 #[test]
 fn an_origin_is_told_of_a_stranger_anew() {
-    let origin = seen("203.0.113.9", &[
-        ("X-Forwarded-For", "1.1.1.1"),
-        ("x-forwarded-for", "2.2.2.2"),
-        ("X_Forwarded_For", "3.3.3.3"),
-        ("X-Forwarded-Proto", "https"),
-        ("X-Forwarded-Host", "evil.example"),
-        ("X-Forwarded-Port", "1"),
-        ("X-Forwarded-Prefix", "/admin"),
-        ("X-Forwarded-Scheme", "https"),
-        ("X-Forwarded-Ssl", "on"),
-        ("X-Forwarded", "for=1.1.1.1"),
-        ("Forwarded", "for=1.1.1.1;proto=https"),
-        ("X-Real-Ip", "1.1.1.1"),
-        ("True-Client-IP", "1.1.1.1"),
-        ("CF-Connecting-IP", "1.1.1.1"),
-        ("Front-End-Https", "on"),
-        ("X-Foo", "stays"),
-    ]);
-    assert_eq!(names(&origin), [
-        "forwarded",
-        "host",
-        "x-foo",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-port",
-        "x-forwarded-proto",
-    ]);
+    let origin = seen(
+        "203.0.113.9",
+        &[
+            ("X-Forwarded-For", "1.1.1.1"),
+            ("x-forwarded-for", "2.2.2.2"),
+            ("X_Forwarded_For", "3.3.3.3"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "evil.example"),
+            ("X-Forwarded-Port", "1"),
+            ("X-Forwarded-Prefix", "/admin"),
+            ("X-Forwarded-Scheme", "https"),
+            ("X-Forwarded-Ssl", "on"),
+            ("X-Forwarded", "for=1.1.1.1"),
+            ("Forwarded", "for=1.1.1.1;proto=https"),
+            ("X-Real-Ip", "1.1.1.1"),
+            ("True-Client-IP", "1.1.1.1"),
+            ("CF-Connecting-IP", "1.1.1.1"),
+            ("Front-End-Https", "on"),
+            ("X-Foo", "stays"),
+        ],
+    );
+    assert_eq!(
+        names(&origin),
+        ["forwarded", "host", "x-foo", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto",]
+    );
     assert_eq!(header(&origin, "x-forwarded-for"), "203.0.113.9");
     assert_eq!(header(&origin, "x-forwarded-proto"), "http");
     assert_eq!(header(&origin, "x-forwarded-host"), "shop.example");
@@ -155,15 +162,18 @@ fn an_origin_is_told_of_a_stranger_anew() {
 
 #[test]
 fn an_origin_is_told_of_a_trusted_hop_where_that_hop_has_ended() {
-    let origin = seen(HOP, &[
-        ("X-Forwarded-For", "6.6.6.6"),
-        ("X-Forwarded-For", "203.0.113.9"),
-        ("X-Forwarded-Proto", "https"),
-        ("X-Forwarded-Host", "www.example"),
-        ("X-Forwarded-Prefix", "/shop"),
-        ("X-Real-Ip", "203.0.113.9"),
-        ("Forwarded", "for=1.1.1.1"),
-    ]);
+    let origin = seen(
+        HOP,
+        &[
+            ("X-Forwarded-For", "6.6.6.6"),
+            ("X-Forwarded-For", "203.0.113.9"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "www.example"),
+            ("X-Forwarded-Prefix", "/shop"),
+            ("X-Real-Ip", "203.0.113.9"),
+            ("Forwarded", "for=1.1.1.1"),
+        ],
+    );
     assert_eq!(header(&origin, "x-forwarded-for"), "6.6.6.6, 203.0.113.9, 10.0.0.1");
     assert_eq!(header(&origin, "x-forwarded-proto"), "https");
     assert_eq!(header(&origin, "x-forwarded-host"), "www.example");
@@ -213,24 +223,23 @@ fn a_host_that_is_none_is_not_told_as_a_parameter() {
 
 #[test]
 fn what_connection_names_is_taken_away_but_for_what_others_rely_on() {
-    let origin = seen("203.0.113.9", &[
-        ("Connection", "close, x-secret, X-Forwarded-For, Host"),
-        ("Connection", "authorization, traceparent, cookie , , \"x-kept\", content-length"),
-        ("X-Secret", "1"),
-        ("X-Kept", "1"),
-        ("Authorization", "Bearer x"),
-        ("Cookie", "a=1"),
-        ("Content-Length", "0"),
-        ("Traceparent", "00-1"),
-    ]);
-    assert_eq!(names(&origin).iter().filter(|name| !name.contains("forwarded")).collect::<Vec<_>>(), [
-        "authorization",
-        "content-length",
-        "cookie",
-        "host",
-        "traceparent",
-        "x-kept",
-    ]);
+    let origin = seen(
+        "203.0.113.9",
+        &[
+            ("Connection", "close, x-secret, X-Forwarded-For, Host"),
+            ("Connection", "authorization, traceparent, cookie , , \"x-kept\", content-length"),
+            ("X-Secret", "1"),
+            ("X-Kept", "1"),
+            ("Authorization", "Bearer x"),
+            ("Cookie", "a=1"),
+            ("Content-Length", "0"),
+            ("Traceparent", "00-1"),
+        ],
+    );
+    assert_eq!(
+        names(&origin).iter().filter(|name| !name.contains("forwarded")).collect::<Vec<_>>(),
+        ["authorization", "content-length", "cookie", "host", "traceparent", "x-kept",]
+    );
     assert_eq!(header(&origin, "x-forwarded-for"), "203.0.113.9");
 }
 

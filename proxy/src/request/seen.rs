@@ -55,8 +55,7 @@ impl Request {
     /// What was done with it, once it is over.
     pub(crate) fn seen(&self) -> Seen<'_> {
         let (class, lasted) = self.ended.unzip();
-        let mut seen =
-            Seen { lasted: lasted.unwrap_or_default(), class, attempts: self.attempts, ..Seen::default() };
+        let mut seen = Seen { lasted: lasted.unwrap_or_default(), class, attempts: self.attempts, ..Seen::default() };
         if let Some(matched) = &self.matched {
             let canary = matched.service.split.canary;
             seen.service = Some(matched.service.name.as_str());
