@@ -69,7 +69,7 @@ fn an_empty_text_says_what_is_needed() {
     check(
         "~",
         &expect![
-            "t.yaml:1:1: nothing is written here; legal is a mapping with `listeners`, `admin`, `state`, `services` and `plans`"
+            "t.yaml:1:1: nothing is written here; legal is a mapping with `listeners`, `admin`, `state`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted` and `access_log`"
         ],
     );
     check(
@@ -85,13 +85,13 @@ fn something_else_in_place_of_a_mapping_is_named() {
     check(
         "[]",
         &expect![
-            "t.yaml:1:1: a list is written here; legal is a mapping with `listeners`, `admin`, `state`, `services` and `plans`"
+            "t.yaml:1:1: a list is written here; legal is a mapping with `listeners`, `admin`, `state`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted` and `access_log`"
         ],
     );
     check(
         "hello",
         &expect![
-            "t.yaml:1:1: `hello` is written here; legal is a mapping with `listeners`, `admin`, `state`, `services` and `plans`"
+            "t.yaml:1:1: `hello` is written here; legal is a mapping with `listeners`, `admin`, `state`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted` and `access_log`"
         ],
     );
     check(
@@ -104,8 +104,8 @@ fn something_else_in_place_of_a_mapping_is_named() {
     check(
         "services:\n  shop:\n  cart: v1\n",
         &expect![[r#"
-        t.yaml:2:3: services.shop: nothing is written here; legal is a mapping with `hosts`, `path`, `affinity`, `stable`, `canary`, `weight`, `versions` and `plan`
-        t.yaml:3:9: services.cart: `v1` is written here; legal is a mapping with `hosts`, `path`, `affinity`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
+        t.yaml:2:3: services.shop: nothing is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `stable`, `canary`, `weight`, `versions` and `plan`
+        t.yaml:3:9: services.cart: `v1` is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
     );
 }
 

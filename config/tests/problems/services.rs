@@ -151,37 +151,37 @@ fn an_affinity_is_one_of_five() {
     check(
         &shop("    affinity: client-adress"),
         &expect![
-            "t.yaml:7:15: services.shop.affinity: `client-adress` is no affinity; legal is `random`, `client-address`, { cookie: NAME } or { header: NAME }; did you mean `client-address`?"
+            "t.yaml:7:15: services.shop.affinity: `client-adress` is no affinity; legal is `random`, `client-address`, { cookie: NAME }, { header: NAME } or { user: NAME }; did you mean `client-address`?"
         ],
     );
     check(
         &shop("    affinity: { cookie: a, header: b }"),
         &expect![
-            "t.yaml:7:36: services.shop.affinity.header: a cookie is named as well; keep one of `cookie` and `header`"
+            "t.yaml:7:36: services.shop.affinity.header: `cookie` is written as well; keep one of `cookie`, `header` and `user`"
         ],
     );
     check(
         &shop("    affinity: { cookie: 'a b' }"),
         &expect![
-            "t.yaml:7:25: services.shop.affinity.cookie: `a b` cannot name a cookie or header; legal is letters, digits, - and _"
+            "t.yaml:7:25: services.shop.affinity.cookie: `a b` cannot name a cookie; legal is letters, digits, - and _"
         ],
     );
     check(
         &shop("    affinity: {}"),
         &expect![
-            "t.yaml:7:5: services.shop.affinity: names neither cookie nor header; legal is `random`, `client-address`, { cookie: NAME } or { header: NAME }"
+            "t.yaml:7:5: services.shop.affinity: names no cookie, header or user; legal is `random`, `client-address`, { cookie: NAME }, { header: NAME } or { user: NAME }"
         ],
     );
     check(
         &shop("    affinity:"),
         &expect![
-            "t.yaml:7:5: services.shop.affinity: nothing is written here; legal is `random`, `client-address`, { cookie: NAME } or { header: NAME }"
+            "t.yaml:7:5: services.shop.affinity: nothing is written here; legal is `random`, `client-address`, { cookie: NAME }, { header: NAME } or { user: NAME }"
         ],
     );
     check(
         &shop("    affinity: [random]"),
         &expect![
-            "t.yaml:7:15: services.shop.affinity: a list is written here; legal is `random`, `client-address`, { cookie: NAME } or { header: NAME }"
+            "t.yaml:7:15: services.shop.affinity: a list is written here; legal is `random`, `client-address`, { cookie: NAME }, { header: NAME } or { user: NAME }"
         ],
     );
 }

@@ -150,7 +150,7 @@ fn whole_lines(mut file: &File) -> io::Result<u64> {
 }
 
 /// Whether a file is named like a record, one that was set aside, or what is left of one that was being replaced.
-fn is_record(path: &Path) -> bool {
+pub(super) fn is_record(path: &Path) -> bool {
     let kind = path.extension().and_then(OsStr::to_str);
     // As this program writes identifiers: in capitals.
     let identifies = |stem: &str| Ulid::from_string(stem).is_ok_and(|id| id.to_string() == stem);

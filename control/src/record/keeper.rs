@@ -1,5 +1,6 @@
 //! The thread that writes records. The control loop never waits for it.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use super::file::RecordFile;
 use super::lines::Why;
 use super::slot::{Beginning, Content, Message, Shared, Slot, Woken};
+use super::total::{self, Freed};
 use super::write;
 use crate::judge::Judge;
 
@@ -16,12 +18,19 @@ pub(super) const FOLDER: &str = "records";
 /// How often it writes.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// All records together are looked at once in so many rounds: about once a minute.
+const ROUNDS_TO_TOTAL: u32 = 60;
+
 /// Writes what waits in the slots.
 #[derive(Debug)]
 pub(super) struct Keeper {
     folder: PathBuf,
     shared: Arc<Shared>,
     records: Vec<Kept>,
+    /// Rounds since all records together were looked at.
+    rounds: u32,
+    /// So many bytes they may be.
+    pub(super) most: u64,
 }
 
 /// One record that is being written.
@@ -35,7 +44,7 @@ struct Kept {
 
 impl Keeper {
     pub(super) fn new(state_directory: &Path, shared: Arc<Shared>) -> Self {
-        Self { folder: state_directory.join(FOLDER), shared, records: Vec::new() }
+        Self { folder: state_directory.join(FOLDER), shared, records: Vec::new(), rounds: 0, most: total::MOST }
     }
 
     /// Writes until nothing more comes.
@@ -52,11 +61,29 @@ impl Keeper {
 
     /// Writes what waits now.
     pub(super) fn write(&mut self, woken: Woken) {
+        // Not while rollouts of an earlier process still come back: their records are not known as running yet.
+        self.rounds += u32::from(woken.begun.is_empty());
         for slot in woken.begun {
             let file = RecordFile::new(&self.folder, &slot.service, &slot.rollout);
             self.records.push(Kept { slot, file, refused: None });
         }
         self.write_all();
+        if self.rounds >= ROUNDS_TO_TOTAL {
+            self.rounds = 0;
+            self.bound_all();
+        }
+    }
+
+    /// Old records make room where all of them together take too much.
+    fn bound_all(&self) {
+        let running: HashSet<PathBuf> = self.records.iter().map(|kept| kept.file.path().to_owned()).collect();
+        match total::prune_all(&self.folder, &running, self.most) {
+            Ok(Freed { files: 0, .. }) => {}
+            Ok(Freed { files, bytes }) => {
+                tracing::info!(files, bytes, "the oldest records of ended rollouts were deleted to make room");
+            }
+            Err(error) => tracing::warn!(%error, "old records of rollouts cannot be deleted to make room"),
+        }
     }
 
     fn write_all(&mut self) {

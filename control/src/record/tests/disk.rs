@@ -181,6 +181,23 @@ fn only_records_make_room_for_records() {
 }
 
 #[test]
+fn about_once_a_minute_old_records_make_room_where_all_together_take_too_much() {
+    let mut story = Story::of(&Plan::built_in());
+    story.keeper.most = 10;
+    story.keep();
+    let old = story.path().with_file_name(format!("{}.jsonl", Ulid::from_parts(1_795_305_600_000, 7)));
+    fs::write(&old, b"longer than ten bytes").unwrap();
+
+    let rounds = (1..100).find(|_| {
+        story.keep();
+        !old.exists()
+    });
+
+    assert_eq!(rounds, Some(60));
+    assert!(story.path().exists());
+}
+
+#[test]
 fn a_record_never_grows_beyond_its_bound() {
     let mut random = fastrand::Rng::with_seed(9);
     let plan = plan_of(every_gate());
