@@ -20,7 +20,8 @@ pub fn check(arguments: &Check, out: &mut dyn Write) -> anyhow::Result<Exit> {
             return Ok(Exit::Failed);
         }
     };
-    let problems = proxy::endpoint::check(&read.configuration);
+    let mut problems = proxy::endpoint::check(&read.configuration);
+    problems.extend(proxy::selection::check(&read.configuration));
     if !problems.is_empty() {
         let file = arguments.config.display();
         problems.iter().try_for_each(|problem| writeln!(out, "{file}: {problem}"))?;

@@ -12,10 +12,12 @@ use control::plane::Resolved;
 /// How many names are asked for at once: a resolver that is slow to answer is not waited for in a row.
 const AT_ONCE: usize = 32;
 
-/// Resolves every endpoint of a configuration, and looks at the certificates that it names for them. Blocks as long as
-/// the system's resolver does. The error names each endpoint that has no address, and each file that is of no use.
+/// Resolves every endpoint of a configuration, and looks at the certificates that it names for them and at its secrets.
+/// Blocks as long as the system's resolver does. The error names each endpoint that has no address, and each file that
+/// is of no use.
 pub fn resolve(configuration: Configuration) -> Result<Resolved, Vec<String>> {
     let mut problems = proxy::endpoint::check(&configuration);
+    problems.extend(proxy::selection::check(&configuration));
     let endpoints: HashSet<&Endpoint> =
         configuration.services.iter().flat_map(|s| &s.versions).flat_map(|version| &version.endpoints).collect();
     // A Unix socket is its own address.

@@ -118,7 +118,7 @@ impl ProxyHttp for Edge {
         let Some(matched) = ctx.found() else { return Ok(()) };
         let connection = Connection::of(session);
         forwarded::to_origin(request, connection, client_address(session), &matched.service.rules);
-        selection::to_origin(request, &matched.service, &matched.drawn);
+        selection::to_origin(request, &matched.service, &matched.drawn)?;
         if let Some(trace) = &ctx.trace {
             trace.to_origin(request);
         }
@@ -257,9 +257,9 @@ impl ProxyHttp for Edge {
         let connection = Connection::of(session);
         forwarded::to_client(response);
         secure::to_client(response, connection);
-        if let (Some(matched), Some(served)) = (ctx.found(), ctx.served()) {
+        if let Some(matched) = ctx.found() {
             let is_secure = connection.is_some_and(|connection| connection.secure);
-            selection::to_client(response, &matched.service, served, matched.issued.as_deref(), is_secure);
+            selection::to_client(response, &matched.service, ctx.served(), matched.issued.as_deref(), is_secure)?;
         }
         if session.req_header().version == HttpVersion::HTTP_10 {
             // Chunks are unknown to HTTP/1.0 (RFC 9112, section 6.1): the body ends with the connection.
@@ -360,7 +360,7 @@ impl Edge {
         let is_first = ctx.attempts == 0;
         let service = if is_first { service } else { self.present(&service) };
         let is_last = usize::from(ctx.attempts) + 1 >= ATTEMPTS;
-        let may_serve = is_first || (!is_last && service.is_in_use(&drawn.name));
+        let may_serve = is_first || (!is_last && matched.may_stay(&service));
         if may_serve
             && let Some(version) = service.version(&drawn.name)
             && let Some(at) = endpoint::pick(&version.endpoints, ctx.unreachable.as_deref(), now)

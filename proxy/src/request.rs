@@ -20,7 +20,7 @@ use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::{Exchange, Patience};
 use crate::grpc;
 use crate::routing::{Service, Version};
-use crate::selection::{Decision, Selection};
+use crate::selection::{Decision, Reason, Selection, Target};
 use crate::trace::Trace;
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
@@ -48,12 +48,12 @@ pub(crate) struct Request {
     pub(crate) forgiven: bool,
     /// It became a tunnel, whose length is no latency and whose end is no failure.
     is_tunnel: bool,
+    /// Why another version than the one drawn serves it, where one does.
+    instead: Option<Decision>,
     /// What the last attempt that failed came to: what the proxy's own answer stands for.
     failed_with: Option<Class>,
     /// The last attempt that ended.
     last: Option<Served>,
-    /// The version drawn had no live endpoint.
-    fell_through: bool,
     /// What the client got, and how long it took from the request's head to the last byte, once it is over.
     ended: Option<(Class, Duration)>,
     /// Everything was said that there is to say of it.
@@ -72,8 +72,10 @@ pub(crate) struct Matched {
     keyed: bool,
     /// Which of the split's paths it is on.
     paths: u16,
-    /// Why it drew this version.
-    pub(crate) decision: Decision,
+    /// Why it was given this version.
+    pub(crate) reason: Reason,
+    /// Whether the gates may judge it.
+    judged: bool,
     /// The affinity cookie's value that the client gets, where it has none.
     pub(crate) issued: Option<Arc<str>>,
     /// Where the version drawn is charged for it.
@@ -115,9 +117,9 @@ impl Request {
             unreachable: None,
             forgiven: false,
             is_tunnel: false,
+            instead: None,
             failed_with: None,
             last: None,
-            fell_through: false,
             ended: None,
             is_over: false,
         }
@@ -125,10 +127,15 @@ impl Request {
 
     /// The request is for `service`, was given this version, and is on these of the split's paths.
     pub(crate) fn matched(&mut self, service: &Arc<Service>, selection: Selection<'_>, paths: u16) {
-        let Selection { draw, group, decision, issued } = selection;
+        let Selection { draw, group, reason, judged, issued } = selection;
         let (account, keyed) = (Account::open(self.core, draw), !draw.at_random);
         let (service, drawn) = (Arc::clone(service), Arc::clone(draw.version));
-        self.matched = Some(Matched { service, drawn, group, keyed, paths, decision, issued, account });
+        self.matched = Some(Matched { service, drawn, group, keyed, paths, reason, judged, issued, account });
+    }
+
+    /// Why it is served by the version that serves it; `None` where it matched no service.
+    pub(crate) fn decision(&self) -> Option<Decision> {
+        self.matched.as_ref().map(|matched| self.instead.unwrap_or(matched.reason.into()))
     }
 
     /// The version of the present attempt.
@@ -143,7 +150,6 @@ impl Request {
 
     /// The drawn version has no live endpoint: its first attempt failed before it began.
     pub(crate) fn nowhere_to_go(&mut self) {
-        self.fell_through = true;
         self.charge_first(Class::ConnectError);
         self.failed_with = Some(Class::ConnectError);
     }
@@ -162,6 +168,7 @@ impl Request {
     pub(crate) fn attempt(&mut self, version: &Arc<Version>, at: InFlight) {
         let same = self.matched.as_ref().is_some_and(|matched| matched.drawn.name == version.name);
         if !same {
+            self.instead = Some(if self.attempts == 0 { Decision::FallThrough } else { Decision::Shield });
             // Whoever serves in its stead, the version drawn is judged by what it did: here, it closed a connection.
             self.charge_first(Class::Reset);
         }
@@ -417,13 +424,23 @@ impl Drop for Request {
 }
 
 impl Matched {
+    /// Whether a further attempt may be made on the version drawn, as the service is now.
+    pub(crate) fn may_stay(&self, service: &Service) -> bool {
+        match self.reason {
+            Reason::Weight | Reason::Affinity | Reason::Forced(Target::Stable) => service.is_in_use(&self.drawn.name),
+            // Whatever its weight, until it is the canary no more.
+            Reason::Forced(Target::Canary) => service.target(Target::Canary).name == self.drawn.name,
+            Reason::Forced(Target::Named(_)) => true,
+        }
+    }
+
     /// The outcome of an attempt that reached no endpoint; whoever knows more adds to it. What the proxy did in its own
     /// name is not judged.
     fn outcome(&self, attempt: Attempt, class: Class) -> Outcome {
         Outcome {
             attempt,
             class,
-            judged: class != Class::Local,
+            judged: self.judged && class != Class::Local,
             endpoint: None,
             group: self.group,
             keyed: self.keyed,

@@ -24,15 +24,19 @@ pub(crate) fn host_of(request: &RequestHeader) -> &str {
     host.rsplit_once('@').map_or(host, |(_, host)| host)
 }
 
-/// What the service's affinity takes of a request; none draws at random.
+/// What the service's affinity takes of a request; none draws at random. `trusted` tells whether the peer is a hop
+/// whose word on the user is believed.
 pub(crate) fn affinity_key<'a>(
     affinity: &Affinity,
     request: &'a RequestHeader,
     client: Option<IpAddr>,
+    trusted: bool,
 ) -> Option<Cow<'a, [u8]>> {
+    let header = |name: &str| request.headers.get(name).map(|value| value.as_bytes().into());
     match affinity {
-        Affinity::Random | Affinity::User(_) => None,
-        Affinity::Header(name) => request.headers.get(name.as_str()).map(|value| value.as_bytes().into()),
+        Affinity::Random => None,
+        Affinity::Header(name) => header(name),
+        Affinity::User(name) => header(name).filter(|_| trusted),
         Affinity::Cookie { name, .. } => cookie(request, name).map(Into::into),
         Affinity::ClientAddress => client.map(|address| address_bytes(address).to_vec().into()),
     }
@@ -41,7 +45,7 @@ pub(crate) fn affinity_key<'a>(
 }
 
 /// The value of a cookie (RFC 6265, section 5.4).
-fn cookie<'a>(request: &'a RequestHeader, name: &str) -> Option<&'a [u8]> {
+pub(crate) fn cookie<'a>(request: &'a RequestHeader, name: &str) -> Option<&'a [u8]> {
     let pairs = request.headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b';'));
     pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
@@ -80,11 +84,19 @@ mod tests {
 
     #[test]
     fn without_the_key_a_request_draws_at_random() {
-        let key = |affinity| affinity_key(&affinity, &request(&[("x-user", "7")]), None).map(|key| key.to_vec());
+        let key = |affinity| affinity_key(&affinity, &request(&[("x-user", "7")]), None, false).map(|key| key.to_vec());
         assert_eq!(key(Affinity::Header("x-user".into())), Some(b"7".to_vec()));
         assert_eq!(key(Affinity::Header("x-other".into())), None);
         assert_eq!(key(Affinity::Cookie { name: "id".into(), issue: None }), None);
         assert_eq!(key(Affinity::Random), None);
+    }
+
+    #[test]
+    fn the_header_that_names_the_user_is_believed_from_trusted_hops_alone() {
+        let request = request(&[("x-user", "7")]);
+        let affinity = Affinity::User("x-user".into());
+        assert_eq!(affinity_key(&affinity, &request, None, true).as_deref(), Some(&b"7"[..]));
+        assert_eq!(affinity_key(&affinity, &request, None, false), None);
     }
 
     #[test]

@@ -1,13 +1,26 @@
-//! Which version a request is for, and why: forced, by affinity, or by a ticket at random.
+//! Which version a request is for, and why: forced, by affinity, or by a ticket at random. And who is told.
+
+mod forced;
+mod issued;
+mod secret;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use config::{Affinity, Forced};
+use http::StatusCode;
+use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
+pub use self::forced::Target;
+pub(crate) use self::secret::Secret;
+pub use self::secret::check;
 use crate::request_head::{affinity_key, group_of_address};
 use crate::routing::{Draw, Service, Version};
 use crate::ticket::group_of;
+
+/// The header that tells which version served, and the origin which was drawn.
+const VERSION: &str = "tidegate-version";
 
 /// What a request is given.
 #[derive(Debug)]
@@ -16,21 +29,37 @@ pub(crate) struct Selection<'a> {
     /// The group of the affinity key or client address.
     pub(crate) group: u8,
     /// Why this version.
-    pub(crate) decision: Decision,
+    pub(crate) reason: Reason,
+    /// Whether the gates may judge it.
+    pub(crate) judged: bool,
     /// What the client is to keep, where it has none yet.
     pub(crate) issued: Option<Arc<str>>,
 }
 
-/// Why a request got its version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Why a request was given its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// A ticket at random.
+    Weight,
+    /// A ticket of its key.
+    Affinity,
+    /// It asked for it, and may.
+    Forced(Target),
+}
+
+/// Why a request was served by the version that served it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// A ticket at random.
-    #[default]
     Weight,
     /// A ticket of its key.
     Affinity,
     /// It asked for it, and may.
     Forced,
+    /// No endpoint of the version drawn was live.
+    FallThrough,
+    /// An attempt on the version drawn failed, and another version served it.
+    Shield,
 }
 
 impl Decision {
@@ -41,32 +70,90 @@ impl Decision {
             Self::Weight => "weight",
             Self::Affinity => "affinity",
             Self::Forced => "forced",
+            Self::FallThrough => "fall-through",
+            Self::Shield => "shield",
         }
     }
 }
 
-/// Selects a version. `trusted` tells whether the peer is a hop whose word on the user is believed.
+impl From<Reason> for Decision {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Weight => Self::Weight,
+            Reason::Affinity => Self::Affinity,
+            Reason::Forced(_) => Self::Forced,
+        }
+    }
+}
+
+/// Selects a version: the one that the request asks for, where it may; else by its ticket. `trusted` tells whether the
+/// peer is a hop whose word on the user is believed.
 pub(crate) fn select<'a>(
     service: &'a Service,
     request: &RequestHeader,
     client: Option<IpAddr>,
-    _trusted: bool,
+    trusted: bool,
 ) -> Selection<'a> {
-    let key = affinity_key(&service.written.affinity, request, client);
+    let written = &*service.written;
+    let key = affinity_key(&written.affinity, request, client, trusted);
     let group = key.as_deref().map_or_else(|| group_of_address(client), group_of);
-    let decision = if key.is_some() { Decision::Affinity } else { Decision::Weight };
-    Selection { draw: service.draw(key.as_deref()), group, decision, issued: None }
+    if let Some(rule) = &written.forced
+        && let Some(target) = forced::target(rule, service, request, client)
+    {
+        let draw = Draw { version: service.target(target), slice: None, at_random: false };
+        return Selection { draw, group, reason: Reason::Forced(target), judged: rule.judged, issued: None };
+    }
+    let selected = |draw, reason, issued| Selection { draw, group, reason, judged: true, issued };
+    match key {
+        Some(key) => selected(service.draw(Some(&key)), Reason::Affinity, None),
+        None => match issued::value_for(&written.affinity) {
+            Some(value) => {
+                // Drawn by what it will come back with. Nobody had that key before, so the draw is a random one.
+                let draw = Draw { at_random: true, ..service.draw(Some(value.as_bytes())) };
+                selected(draw, Reason::Affinity, Some(value))
+            }
+            None => selected(service.draw(None), Reason::Weight, None),
+        },
+    }
 }
 
 /// Tells the origin what was drawn, and takes away what only we should read.
-pub(crate) fn to_origin(_request: &mut RequestHeader, _service: &Service, _drawn: &Version) {}
-
-/// Tells the client which version served it, and gives it the cookie it should keep.
-pub(crate) fn to_client(
-    _response: &mut ResponseHeader,
-    _service: &Service,
-    _served: &Version,
-    _issued: Option<&str>,
-    _secure: bool,
-) {
+pub(crate) fn to_origin(request: &mut RequestHeader, service: &Service, drawn: &Version) -> Result<()> {
+    // Never passed on, whoever sent it.
+    request.remove_header(Forced::SECRET_HEADER);
+    let written = &*service.written;
+    if written.version_header {
+        return request.insert_header(VERSION, drawn.label.clone());
+    }
+    // A client's own would pass for ours, unless it is how the operator has versions asked for.
+    if !written.forced.as_ref().is_some_and(|rule| rule.header.as_deref() == Some(VERSION)) {
+        request.remove_header(VERSION);
+    }
+    Ok(())
 }
+
+/// Tells the client which version served it (where one did), and gives it the cookie that it should keep.
+pub(crate) fn to_client(
+    response: &mut ResponseHeader,
+    service: &Service,
+    served: Option<&Version>,
+    issued: Option<&str>,
+    secure: bool,
+) -> Result<()> {
+    if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+        // The response is yet to come.
+        return Ok(());
+    }
+    if let Some(version) = served
+        && service.written.version_header
+    {
+        response.insert_header(VERSION, version.label.clone())?;
+    }
+    if let (Some(value), Affinity::Cookie { name, issue: Some(max_age) }) = (issued, &service.written.affinity) {
+        issued::set(response, name, value, *max_age, secure)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -57,11 +57,22 @@ impl State {
     pub fn split(&self) -> Split {
         Split {
             stable: self.stable.clone(),
-            canary: self.canary.clone(),
+            canary: self.canary.clone().or_else(|| Some((self.waiting()?.clone(), Weight::ZERO))),
             baseline: self.baseline(),
             paths: self.running().map(|rollout| rollout.plan.paths().into()).unwrap_or_default(),
             generation: self.generation,
         }
+    }
+
+    /// The version that is the canary for those who ask for it, while it has no weight: the one under test; where
+    /// nothing is tested, the file's, until a rollout of it ended. One that was taken back is nobody's canary.
+    fn waiting(&self) -> Option<&Name> {
+        if let Some(rollout) = self.running() {
+            return Some(&rollout.canary);
+        }
+        let (canary, _) = self.file.canary.as_ref()?;
+        let was_tested = self.history.iter().any(|rollout| rollout.canary == canary.as_str());
+        (*canary != self.stable && !was_tested).then_some(canary)
     }
 
     /// Whether the data plane must be told when this state follows the other.

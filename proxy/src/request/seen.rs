@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meter::{Attempt, Class};
+use meter::Class;
 
 use super::{Request, Underway};
 use crate::endpoint::Endpoint;
 use crate::routing::Version;
+use crate::selection::Decision;
 
 /// An attempt that has ended.
 #[derive(Debug)]
 pub(super) struct Served {
-    kind: Attempt,
     version: Arc<Version>,
     endpoint: Arc<Endpoint>,
     /// From the ready connection to the response head, in microseconds.
@@ -21,8 +21,8 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) fn of(attempt: Underway) -> Self {
-        let Underway { kind, version, at, head, .. } = attempt;
-        Self { kind, version, endpoint: at.shared(), head_us: head.map(|(_, us)| us) }
+        let Underway { version, at, head, .. } = attempt;
+        Self { version, endpoint: at.shared(), head_us: head.map(|(_, us)| us) }
     }
 }
 
@@ -61,11 +61,7 @@ impl Request {
             seen.service = Some(matched.service.name.as_str());
             seen.drawn = Some(matched.drawn.name.as_str());
             seen.weight = canary.map(|(_, weight, _)| weight.basis_points());
-            seen.decision = Some(match &self.last {
-                _ if self.fell_through => "fall-through",
-                Some(Served { kind: Attempt::Shield, .. }) => "shield",
-                Some(_) | None => matched.decision.as_str(),
-            });
+            seen.decision = self.decision().map(Decision::as_str);
         }
         if let Some(last) = &self.last {
             seen.version = Some(last.version.name.as_str());

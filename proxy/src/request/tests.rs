@@ -7,7 +7,7 @@ use meter::{Drawn, Window};
 
 use super::*;
 use crate::endpoint;
-use crate::routing::Publisher;
+use crate::routing::{Draw, Publisher};
 
 /// A service of one version that has one endpoint.
 fn service() -> Arc<Service> {
@@ -25,7 +25,8 @@ fn service() -> Arc<Service> {
 fn request(service: &Arc<Service>) -> (Request, Instant) {
     let now = Instant::now();
     let mut request = Request::new(0, Arc::new(ServiceMeter::new(1)), now);
-    let selection = Selection { draw: service.draw(None), group: 3, decision: Decision::Weight, issued: None };
+    let selection =
+        Selection { draw: service.draw(None), group: 3, reason: Reason::Weight, judged: true, issued: None };
     request.matched(service, selection, 0b10);
     (request, now)
 }
@@ -146,4 +147,58 @@ fn a_tunnel_has_neither_latency() {
     assert_eq!(window.judged[Class::Upgrade as usize], 1);
     assert!(window.latency_good.is_empty() && window.total_good.is_empty() && window.duration.is_empty());
     assert_eq!(window.groups[3].timed, 0);
+}
+
+/// Another version than the one drawn, at the same endpoint.
+fn another(service: &Service) -> Arc<Version> {
+    Arc::new(Version { name: Name::new("v2").unwrap(), ..Version::clone(service.stable()) })
+}
+
+#[test]
+fn a_decision_tells_why_the_version_that_serves_does() {
+    let service = service();
+    for (reason, decision) in [
+        (Reason::Weight, Decision::Weight),
+        (Reason::Affinity, Decision::Affinity),
+        (Reason::Forced(Target::Stable), Decision::Forced),
+    ] {
+        for (fails_first, moves, wanted) in [
+            (false, false, decision),
+            (true, false, decision),
+            (false, true, Decision::FallThrough),
+            (true, true, Decision::Shield),
+        ] {
+            let (mut request, now) = request(&service);
+            let selection = Selection { draw: service.draw(None), group: 0, reason, judged: true, issued: None };
+            request.matched(&service, selection, 0);
+            if fails_first {
+                attempt(&mut request, &service, now);
+                request.end_attempt(Class::Reset, now);
+            }
+            let version = if moves { another(&service) } else { Arc::clone(service.stable()) };
+            request.attempt(&version, endpoint::pick(&version.endpoints, None, now).unwrap());
+            assert_eq!(request.decision(), Some(wanted), "{reason:?}, {fails_first}, {moves}");
+            request.end(Some(200), None, now);
+        }
+    }
+    assert_eq!(Request::new(0, Arc::new(ServiceMeter::new(1)), Instant::now()).decision(), None);
+}
+
+#[test]
+fn a_request_that_may_not_be_judged_is_not_in_any_of_its_attempts() {
+    let service = service();
+    let now = Instant::now();
+    let mut request = Request::new(0, Arc::new(ServiceMeter::new(1)), now);
+    let draw = Draw { at_random: false, ..service.draw(None) };
+    let selection = Selection { draw, group: 0, reason: Reason::Forced(Target::Stable), judged: false, issued: None };
+    request.matched(&service, selection, 0);
+    attempt(&mut request, &service, now);
+    request.end_attempt(Class::ConnectError, now);
+    attempt(&mut request, &service, now);
+    request.head(200, now);
+    request.end(Some(200), None, now);
+    drop(request);
+    let window = taken(&service);
+    assert_eq!((window.drawn.all, window.drawn.at_random, window.requests()), (1, 0, 0));
+    assert_eq!(window.attempts.iter().flatten().sum::<u64>(), 2);
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use config::{Configuration, EndpointTls, Name, PathPrefix, Rules, Weight};
+use http::HeaderValue;
 use meter::{ServiceMeter, VersionMeter, Window};
 use tracing::error;
 
@@ -14,6 +15,7 @@ use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
 use crate::access_log::AccessLog;
 use crate::endpoint::{Address, Contact, Credentials, Endpoint};
 use crate::routes::RouteTable;
+use crate::selection::Secret;
 use crate::ticket::Salt;
 
 /// What a service's split should be, by names.
@@ -83,7 +85,7 @@ impl Publisher {
     }
 
     /// Publishes a configuration. `addresses` holds what its endpoints resolved to (one that is missing is left out; a
-    /// Unix socket is its own address), `wanted` gives each service's split. Reads the certificates of endpoints. Meters and endpoints that stay are kept, with all that they know.
+    /// Unix socket is its own address), `wanted` gives each service's split. Reads the certificates of endpoints, and secrets. Meters and endpoints that stay are kept, with all that they know.
     pub fn install<'a>(
         &mut self,
         configuration: &Configuration,
@@ -154,6 +156,7 @@ impl Publisher {
             split: Split { paths: known.map(|s| Arc::clone(&s.split.paths)).unwrap_or_default(), ..Split::default() },
             slice: known.and_then(|service| service.slice.clone()),
             meter: known.map_or_else(|| Arc::new(ServiceMeter::new(self.cores)), |s| Arc::clone(&s.meter)),
+            secret: secret_of(service),
         }
     }
 
@@ -181,6 +184,8 @@ impl Publisher {
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
         Arc::new(Version {
             name: version.name.clone(),
+            // A name holds letters, digits, `.`, `_` and `-` alone.
+            label: HeaderValue::from_str(version.name.as_str()).unwrap_or(HeaderValue::from_static("-")),
             protocol: version.protocol,
             endpoints: version.endpoints.iter().enumerate().filter_map(endpoint).collect(),
             exposure: meter.exposure(),
@@ -211,6 +216,13 @@ fn credentials_of(configuration: &Configuration) -> HashMap<&EndpointTls, Arc<Cr
         });
     }
     read
+}
+
+/// The secret of those who may choose the version.
+fn secret_of(service: &config::Service) -> Option<Secret> {
+    let file = service.forced.as_ref()?.secret.as_ref()?;
+    // It was checked a moment ago, as certificates are.
+    Secret::read(file).inspect_err(|problem| error!(%problem, "a secret cannot be used: nobody has it")).ok()
 }
 
 impl Service {

@@ -1,0 +1,35 @@
+//! What a service asks of a request beside its host and path.
+
+use config::{HeaderMatch, Service};
+use http::{HeaderMap, Method};
+
+/// The methods and headers that lead to a service.
+#[derive(Debug)]
+pub(super) struct Condition {
+    /// Empty for every method.
+    methods: Box<[String]>,
+    headers: Box<[HeaderMatch]>,
+}
+
+impl Condition {
+    pub(super) fn of(service: &Service) -> Self {
+        Self { methods: service.methods.as_slice().into(), headers: service.headers.as_slice().into() }
+    }
+
+    /// The larger one is tried first.
+    pub(super) fn rank(&self) -> (bool, usize) {
+        (!self.methods.is_empty(), self.headers.len())
+    }
+
+    /// Whether a request has one of the methods and all of the headers. A header that comes several times has each of
+    /// its values.
+    #[inline]
+    pub(super) fn is_met(&self, method: &Method, headers: &HeaderMap) -> bool {
+        let has = |wanted: &HeaderMatch| match &wanted.value {
+            Some(value) => headers.get_all(wanted.name.as_str()).iter().any(|found| found == value.as_str()),
+            None => headers.contains_key(wanted.name.as_str()),
+        };
+        (self.methods.is_empty() || self.methods.iter().any(|wanted| wanted == method.as_str()))
+            && self.headers.iter().all(has)
+    }
+}
