@@ -24,7 +24,8 @@ fn main() {
 /// segments), and one has a method on the same path as its neighbour.
 fn configuration() -> Configuration {
     let text = "services: { s: { stable: v1, versions: { v1: { endpoints: ['10.0.0.1:80'] }, v2: { endpoints: ['10.0.0.2:80'] } } } }";
-    let mut configuration = config::parse(text, "bench.yaml").map(|read| read.configuration).unwrap_or_else(|_| unreachable!());
+    let mut configuration =
+        config::parse(text, "bench.yaml").map(|read| read.configuration).unwrap_or_else(|_| unreachable!());
     let base = configuration.services.remove(0);
     configuration.services = (0..SERVICES).map(|number| service(&base, number)).collect();
     configuration

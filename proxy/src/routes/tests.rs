@@ -163,8 +163,7 @@ fn by_the_rule(services: &[Service], asked: &Asked<'_>) -> Option<usize> {
         }
     };
     let rank = |(place, service): (usize, &Service)| {
-        let host =
-            if service.hosts.is_empty() { (0, 0) } else { service.hosts.iter().filter_map(host_rank).max()? };
+        let host = if service.hosts.is_empty() { (0, 0) } else { service.hosts.iter().filter_map(host_rank).max()? };
         let prefix = without_last_slash(service.path.as_str());
         let has = |wanted: &HeaderMatch| {
             asked.headers.get_all(&wanted.name).iter().any(|v| wanted.value.as_ref().is_none_or(|value| v == value))

@@ -31,7 +31,6 @@ pub(super) fn set(
         return Ok(());
     }
     let secure = if secure { "; Secure" } else { "" };
-    let cookie =
-        format!("{name}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}", max_age.as_secs());
+    let cookie = format!("{name}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}", max_age.as_secs());
     response.append_header(SET_COOKIE, cookie).map(drop)
 }

@@ -10,4 +10,8 @@ mod endings;
 mod fixture;
 mod forwarding;
 mod framing;
+mod hostile_bodies;
+mod hostile_frames;
+mod hostile_heads;
+mod hostile_origins;
 mod splitting;
