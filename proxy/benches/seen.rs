@@ -11,8 +11,8 @@ use divan::{AllocProfiler, Bencher, black_box};
 use pingora_http::RequestHeader;
 use proxy::access_log::Line;
 use proxy::connection::Connection;
-use proxy::trace::Trace;
 use proxy::forwarded;
+use proxy::trace::Trace;
 
 #[global_allocator]
 static ALLOC: AllocProfiler = AllocProfiler::system();

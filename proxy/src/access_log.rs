@@ -12,11 +12,13 @@ mod writer;
 
 use std::cell::RefCell;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use config::{LogTarget, Rules};
 use parking_lot::{Condvar, Mutex};
 use pingora_proxy::Session;
@@ -24,6 +26,7 @@ use pingora_proxy::Session;
 pub use self::line::Line;
 use self::target::Target;
 use crate::request::Request;
+use crate::routing::Routing;
 
 /// Bytes of lines that wait for the writer, at most; about a second of ten thousand requests. What comes beyond is
 /// dropped.
@@ -194,12 +197,24 @@ impl AccessLog {
             self.write(&line);
         }
     }
+}
 
-    /// Logs a request that was answered with this status before its head was understood, where these rules want it.
-    pub(crate) fn unread(&self, rules: &Rules, status: u16, peer: Option<std::net::IpAddr>) {
-        let Some(wanted) = &rules.access_log else { return };
+/// Logs requests that were answered before pingora understood their heads. Off by default.
+#[derive(Debug, Clone, Default)]
+pub struct Unread(Option<(AccessLog, Arc<ArcSwap<Routing>>)>);
+
+impl Unread {
+    pub(crate) fn new(log: &AccessLog, routing: &Arc<ArcSwap<Routing>>) -> Self {
+        Self(Some((log.clone(), Arc::clone(routing))))
+    }
+
+    /// Logs a request of this peer that got this status, if any, where the rules in force want it.
+    pub(crate) fn request(&self, status: Option<u16>, peer: Option<IpAddr>) {
+        let Some((log, routing)) = &self.0 else { return };
+        let routing = routing.load();
+        let Some(wanted) = &routing.rules.access_log else { return };
         if is_sampled(wanted.sample.get()) {
-            self.write(&Line::unread(status, peer, since_1970()));
+            log.write(&Line::unread(status, peer, since_1970()));
         }
     }
 }

@@ -86,6 +86,8 @@ impl ProxyHttp for Edge {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<bool> {
         let routing = self.routing.load();
         let rules = &routing.rules;
+        let socket = client_address(session);
+        ctx.client = forwarded::client_of(Connection::of(session), socket, session.req_header(), rules);
         if let Err(Refusal { status, why }) = request_check::check(session.req_header_mut(), rules) {
             return answer(session, status, why).await;
         }
@@ -93,7 +95,6 @@ impl ProxyHttp for Edge {
         let connection = Connection::of(session);
         let request = session.req_header();
         ctx.trace = Some(Trace::of(request));
-        ctx.client = forwarded::client_of(connection, client_address(session), request, rules);
         if let Some(place) = secure::redirect(connection, request) {
             return redirect(session, &place).await;
         }

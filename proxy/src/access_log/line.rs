@@ -89,11 +89,11 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The line of a request whose head was not understood, and that got this answer.
-    pub(crate) fn unread(status: u16, peer: Option<IpAddr>, now: Duration) -> Self {
+    /// The line of a request whose head was not understood, and that got this status, if any.
+    pub(crate) fn unread(status: Option<u16>, peer: Option<IpAddr>, now: Duration) -> Self {
         let peer = peer.map(|peer| peer.to_canonical());
         let seen = Seen { class: Some(Class::Local), ..Seen::default() };
-        Self { began: now, source: peer, client: peer, status: Some(status), seen, ..Self::default() }
+        Self { began: now, source: peer, client: peer, status, seen, ..Self::default() }
     }
 
     /// Whether the service or the proxy failed it. A client that was refused or went away has not been failed.

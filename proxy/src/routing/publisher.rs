@@ -12,7 +12,7 @@ use meter::{ServiceMeter, VersionMeter, Window};
 use tracing::error;
 
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
-use crate::access_log::AccessLog;
+use crate::access_log::{AccessLog, Unread};
 use crate::endpoint::{Address, Contact, Credentials, Endpoint};
 use crate::routes::RouteTable;
 use crate::selection::Secret;
@@ -50,6 +50,13 @@ pub struct Publisher {
     cores: usize,
     unmatched: Arc<ServiceMeter>,
     log: AccessLog,
+}
+
+impl Reader {
+    /// Where requests are logged that were not understood.
+    pub(crate) fn unread(&self) -> Unread {
+        Unread::new(&self.log, &self.routing)
+    }
 }
 
 impl Publisher {

@@ -124,7 +124,8 @@ impl Worker {
         let digest = SocketDigest::from_raw_fd(id);
         // Known already: pingora need not ask the system.
         let _ = digest.peer_addr.set(Some(PingoraAddress::Inet(peer)));
-        let unmatched = Unmatched { meter: Arc::clone(&self.reader.unmatched), core: self.core };
+        let (meter, log) = (Arc::clone(&self.reader.unmatched), self.reader.unread());
+        let unmatched = Unmatched { meter, core: self.core, log };
         let limits = &self.reader.routing.load().rules.limits;
         let mut stream = ClientStream::new(Transport::Tcp(stream), id, Some(Arc::new(digest)), self.client, unmatched)
             .with_limits(limits);
