@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::Rules;
 use divan::{AllocProfiler, Bencher, black_box};
@@ -39,10 +39,11 @@ fn request(cased: bool) -> RequestHeader {
     request
 }
 
+#[expect(clippy::disallowed_methods, reason = "connections begin their lives now")]
 fn connection(peer: [u8; 4]) -> Connection {
     let peer = Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::from(peer)), 4711));
-    let listener = Arc::new(config::Listener::DEFAULT);
-    Connection { peer, announced: None, listener, secure: true, server_name: None }
+    let (listener, ends) = (Arc::new(config::Listener::DEFAULT), Instant::now());
+    Connection { peer, announced: None, listener, secure: true, server_name: None, tls: None, ends }
 }
 
 fn rules() -> Rules {

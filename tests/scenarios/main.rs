@@ -27,5 +27,6 @@ mod seen;
 mod shop;
 mod signals;
 mod starts;
+mod tls;
 mod waiting;
 mod weights;

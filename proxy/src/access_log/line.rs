@@ -50,7 +50,7 @@ pub struct Line<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// The client's `X-Request-Id`.
     pub id: Option<&'a [u8]>,
-    /// Version and cipher suite, where TLS was spoken.
+    /// Version (`1.3`) and cipher suite, where TLS was spoken.
     pub tls: Option<(&'a str, &'a str)>,
     /// The trace that it is part of.
     pub trace: Option<TraceId>,
@@ -64,9 +64,8 @@ impl<'a> Line<'a> {
         let head = session.req_header();
         let seen = request.seen();
         let connection = Connection::of(session);
-        let digest = session.digest();
         let socket = || session.client_addr()?.as_inet().map(|address| address.ip().to_canonical());
-        let tls = digest.and_then(|digest| digest.ssl_digest.as_ref());
+        let tls = connection.and_then(|connection| connection.tls.as_ref());
         let header = |name| head.headers.get(name).map(http::HeaderValue::as_bytes);
         Self {
             began: now.saturating_sub(seen.lasted),
@@ -83,7 +82,7 @@ impl<'a> Line<'a> {
             response_bytes: session.as_downstream().body_bytes_sent() as u64,
             user_agent: header(header::USER_AGENT),
             id: header(http::HeaderName::from_static("x-request-id")),
-            tls: tls.map(|tls| (tls.version.as_ref(), tls.cipher.as_ref())),
+            tls: tls.map(|tls| (tls.version, tls.cipher.as_str())),
             trace: request.trace.as_ref().map(|trace| trace.id),
             seen,
         }
@@ -134,8 +133,7 @@ impl<'a> Line<'a> {
         line.text_of("user_agent.original", self.user_agent);
         line.text_of("http.request.id", self.id);
         if let Some((version, cipher)) = self.tls {
-            // ECS wants the number alone: `1.3`.
-            line.text("tls.version", version.trim_start_matches("TLSv").replace('_', "."));
+            line.text("tls.version", version);
             line.text("tls.cipher", cipher);
         }
         line.plain_of("trace.id", self.trace);

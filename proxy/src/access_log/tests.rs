@@ -188,7 +188,7 @@ fn whole_line(endpoint: &config::Endpoint) -> Line<'_> {
         response_bytes: 1_520,
         user_agent: Some(b"curl/8.14.1"),
         id: Some(b"f058ebd6-02f7"),
-        tls: Some(("TLSv1_3", "TLS13_AES_256_GCM_SHA384")),
+        tls: Some(("1.3", "TLS_AES_256_GCM_SHA384")),
         trace: Some(crate::trace::Trace::of(&{
             let mut request = pingora_http::RequestHeader::build("GET", b"/", None).unwrap();
             let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -2,6 +2,7 @@ use super::*;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::Version;
 use proptest::prelude::*;
@@ -16,9 +17,9 @@ fn rules() -> Rules {
 
 fn connection(peer: &str, announced: Option<&str>) -> Connection {
     let socket = |text: &str| SocketAddr::new(text.parse().unwrap(), 4711);
-    let listener = Arc::new(config::Listener::DEFAULT);
+    let (listener, ends) = (Arc::new(config::Listener::DEFAULT), Instant::now());
     let (peer, announced) = (Some(socket(peer)), announced.map(socket));
-    Connection { peer, announced, listener, secure: false, server_name: None }
+    Connection { peer, announced, listener, secure: false, server_name: None, tls: None, ends }
 }
 
 fn request(headers: &[(&'static str, &str)]) -> RequestHeader {

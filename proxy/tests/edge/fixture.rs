@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use config::{Configuration, Name, PathPrefix, Rules, Timeouts, Weight};
+use config::{Configuration, Listener, Name, PathPrefix, Rules, Timeouts, Weight};
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -102,16 +102,29 @@ impl Shop {
 
     /// Serves a configuration with a service `shop` that has v1 and v2.
     pub(crate) fn serve(cores: usize, percent: u16, configuration: &Configuration, client: ClientTimeouts) -> Self {
-        let mut publisher = Publisher::new(cores);
-        publisher.install(configuration, &addresses(configuration), |_| None, Instant::now());
-        let limits = Limits { cores, client, ..Limits::default() };
-        let data =
-            DataPlane::start(Listeners::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap(), &limits, &publisher.reader())
-                .unwrap();
-        let books = Books(publisher.shared());
-        let mut shop = Self { publisher, data, _books: books };
+        let rules = Rules::clone(&configuration.rules);
+        let ClientTimeouts { head, idle: keepalive, body, write } = client;
+        let timeouts = Timeouts { head, keepalive, body, write, ..rules.timeouts };
+        let configuration = Configuration { rules: Arc::new(Rules { timeouts, ..rules }), ..configuration.clone() };
+        let mut shop = Self::serve_at(cores, &[Listener::plain("127.0.0.1:0".parse().unwrap())], &configuration);
         shop.split(percent);
         shop
+    }
+
+    /// Serves v1 alone, at these listeners and under these rules.
+    pub(crate) fn listening(listeners: &[Listener], rules: Rules, v1: SocketAddr) -> Self {
+        let mut configuration = configuration(&[v1], &[nobody()], "");
+        configuration.rules = Arc::new(rules);
+        Self::serve_at(2, listeners, &configuration)
+    }
+
+    fn serve_at(cores: usize, listeners: &[Listener], configuration: &Configuration) -> Self {
+        let mut publisher = Publisher::new(cores);
+        publisher.install(configuration, &addresses(configuration), |_| None, Instant::now());
+        let limits = Limits { cores, ..Limits::default() };
+        let data = DataPlane::start(Listeners::bind(listeners).unwrap(), &limits, &publisher.reader()).unwrap();
+        let books = Books(publisher.shared());
+        Self { publisher, data, _books: books }
     }
 
     /// Gives v2 this weight in per cent.

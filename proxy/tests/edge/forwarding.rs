@@ -3,11 +3,9 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use config::Timeouts;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use loadtest::{Origin, OriginOptions, RawAnswer, RawOrigin};
-use proxy::client_stream::ClientTimeouts;
 
 use crate::fixture::{LONG, Shop, exchange, http2, nobody, status};
 
@@ -19,8 +17,7 @@ async fn origin() -> Origin {
 
 /// A shop that believes every hop on this machine.
 fn trusting(origin: SocketAddr) -> Shop {
-    let (upstream, client) = (Timeouts::default(), ClientTimeouts::default());
-    Shop::open_with(&[origin], &[nobody()], 0, "trusted: ['127.0.0.0/8']", upstream, client)
+    Shop::under(&[origin], |rules| rules.trusted = vec!["127.0.0.0/8".parse().unwrap()])
 }
 
 /// What the origin saw of a request with these headers over HTTP/1.1.

@@ -18,6 +18,7 @@ mod hostile_frames;
 mod hostile_heads;
 mod hostile_origins;
 mod http2;
+mod listening;
 mod splitting;
 mod timeouts;
 mod tunnels;
