@@ -37,6 +37,7 @@ use self::frames::{Flood, FrameLimits, FrameWatch};
 use self::head_check::{HeadLimits, Refused};
 use self::inbound::{Awaited, Inbound};
 use self::refusal::{Farewell, LATE_BODY, LATE_HEAD};
+use crate::access_log::Unread;
 use crate::connection::Connection;
 use crate::transport::Carrier;
 
@@ -79,11 +80,15 @@ pub struct Unmatched {
     pub meter: Arc<ServiceMeter>,
     /// The core that writes.
     pub core: usize,
+    /// Where they are logged.
+    pub log: Unread,
 }
 
 impl Unmatched {
-    fn count(&self) {
+    /// One more, of this peer; `status` is what it got.
+    fn count(&self, status: Option<u16>, socket: Option<&SocketDigest>) {
         self.meter.count(self.core, Class::Local);
+        self.log.request(status, socket.and_then(|socket| Some(socket.peer_addr()?.as_inet()?.ip())));
     }
 }
 
@@ -240,7 +245,7 @@ impl<S: Carrier> ClientStream<S> {
 
     /// Answers in place of pingora, which has seen nothing of the request.
     fn refuse(&mut self, refused: Refused) {
-        self.unmatched.count();
+        self.unmatched.count(Some(refused.status), self.socket.as_deref());
         self.gathered.extend_from_slice(refusal::answer(refused).as_bytes());
         self.farewell = Some(Farewell::default());
     }
@@ -382,7 +387,7 @@ impl<S: Carrier> ClientStream<S> {
 
     /// The connection ends: its client is told so where that is possible at once.
     fn end_flood(&mut self, cx: &mut Context<'_>, flood: Flood) -> io::Error {
-        self.unmatched.count();
+        self.unmatched.count(None, self.socket.as_deref());
         if let Some(frame) = self.frames.as_ref().and_then(|frames| frames.farewell()) {
             let _ = Pin::new(&mut self.inner).poll_write(cx, &frame);
             let _ = Pin::new(&mut self.inner).poll_flush(cx);
@@ -444,7 +449,7 @@ impl<S: Carrier> Drop for ClientStream<S> {
         let _ = self.poll_send(&mut Context::from_waker(std::task::Waker::noop()));
         if !self.is_http2() && self.head_given && self.turn.load(Ordering::Relaxed) == self.turn_read {
             // pingora refused the head, and told nobody but the client.
-            self.unmatched.count();
+            self.unmatched.count(Some(400), self.socket.as_deref());
         }
     }
 }
