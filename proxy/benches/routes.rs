@@ -24,7 +24,8 @@ fn main() {
 /// segments), and one has a method on the same path as its neighbour.
 fn configuration() -> Configuration {
     let text = "services: { s: { stable: v1, versions: { v1: { endpoints: ['10.0.0.1:80'] }, v2: { endpoints: ['10.0.0.2:80'] } } } }";
-    let mut configuration = config::parse(text, "bench.yaml").map(|read| read.configuration).unwrap_or_else(|_| unreachable!());
+    let mut configuration =
+        config::parse(text, "bench.yaml").map(|read| read.configuration).unwrap_or_else(|_| unreachable!());
     let base = configuration.services.remove(0);
     configuration.services = (0..SERVICES).map(|number| service(&base, number)).collect();
     configuration
@@ -66,7 +67,7 @@ fn requests() -> Vec<(String, String, Method)> {
     numbers.take(SERVICES).map(request).collect()
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 1000)]
 fn a_lookup(bencher: Bencher) {
     let table = RouteTable::new(&configuration().services);
     let (requests, headers) = (requests(), HeaderMap::new());
@@ -78,7 +79,7 @@ fn a_lookup(bencher: Bencher) {
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 1000)]
 fn a_lookup_of_what_no_service_has(bencher: Bencher) {
     let table = RouteTable::new(&configuration().services);
     let headers = HeaderMap::new();

@@ -17,7 +17,7 @@ use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::{Exchange, Patience};
 use crate::grpc;
 use crate::routing::{Service, Version};
-use crate::selection::{Decision, Reason, Selection, Target};
+use crate::selection::{Decision, Issued, Reason, Selection, Target};
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
 const AT_ONCE: Duration = Duration::from_millis(10);
@@ -66,8 +66,8 @@ pub(crate) struct Matched {
     pub(crate) reason: Reason,
     /// Whether the gates may judge it.
     judged: bool,
-    /// The affinity cookie's value that the client gets, where it has none.
-    pub(crate) issued: Option<Arc<str>>,
+    /// The affinity cookie that the client gets, where it has none.
+    pub(crate) issued: Option<Issued>,
     /// Where the version drawn is charged for it.
     account: Account,
 }

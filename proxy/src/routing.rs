@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use config::{Name, Rules, Weight};
-use meter::{Exposure, ServiceMeter, VersionMeter};
 use http::HeaderValue;
+use meter::{Exposure, ServiceMeter, VersionMeter};
 use pingora_http::RequestHeader;
 
 pub use self::path_list::PathList;

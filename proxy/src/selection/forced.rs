@@ -48,7 +48,12 @@ fn meaning(service: &Service, value: &[u8]) -> Option<Target> {
 
 fn may(rule: &Forced, service: &Service, request: &RequestHeader, client: Option<IpAddr>) -> bool {
     let is_listed = client.is_some_and(|client| rule.from.iter().any(|range| range.contains(client)));
-    let knows_secret =
-        || service.secret.as_ref().zip(request.headers.get(Forced::SECRET_HEADER)).is_some_and(|(secret, said)| secret.is(said));
+    let knows_secret = || {
+        service
+            .secret
+            .as_ref()
+            .zip(request.headers.get(Forced::SECRET_HEADER))
+            .is_some_and(|(secret, said)| secret.is(said))
+    };
     is_listed || knows_secret()
 }
