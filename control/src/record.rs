@@ -22,6 +22,7 @@ mod recording;
 mod replay;
 mod slot;
 mod thin;
+mod total;
 mod write;
 
 pub use self::header::{Compared, Header, LatencyBounds};

@@ -14,6 +14,7 @@ pub(crate) fn reason_for(status: u16) -> &'static str {
         502 => "the service could not be reached",
         504 => "the service did not answer in time",
         408 => "the request did not arrive whole in time",
+        413 => "the body of this request is too large",
         400..=499 => "this request is not valid",
         503 => "the proxy is out of connections",
         _ => "something went wrong",

@@ -1,32 +1,42 @@
 //! The client's connection as pingora reads and writes it: our own IO type.
 //!
-//! It brings what pingora's own stream cannot give on a plain listener (docs/decisions/0003):
+//! It brings what pingora's own stream cannot give (docs/decisions/0003):
 //! - small responses leave in one send: writes are gathered until the flush;
-//! - a deadline for the whole request head, however slowly its bytes drip;
-//! - the decision between HTTP/1.1 and HTTP/2 prior knowledge after as few bytes as tell them apart, under the same
-//!   deadline;
-//! - no buffer is held while a connection idles.
+//! - heads and chunks of HTTP/1.1 are checked in their bytes ([`head_check`], [`chunks`]) before pingora has any, and
+//!   pingora never has a byte beyond the request that it serves;
+//! - floods of HTTP/2 frames are seen in both directions ([`frames`]);
+//! - deadlines: for a whole head however slowly it drips, for silence in a body, for a client that takes nothing;
+//! - the decision between HTTP/1.1 and HTTP/2 prior knowledge after as few bytes as tell them apart;
+//! - no buffer is held while a connection idles;
+//! - what is answered here, or by pingora without asking, is counted.
+
+mod as_pingora_asks;
+pub mod chunks;
+mod deadline;
+pub mod frames;
+pub mod head_check;
+mod inbound;
+mod refusal;
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use meter::{Class, ServiceMeter};
 use pingora_core::protocols::raw_connect::ProxyDigest;
-use pingora_core::protocols::tls::SslDigest;
-use pingora_core::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType,
-};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
+use pingora_core::protocols::{ALPN, SocketDigest, UniqueIDType};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use self::deadline::Deadline;
+use self::frames::{Flood, FrameLimits, FrameWatch};
+use self::head_check::{HeadLimits, Refused};
+use self::inbound::{Awaited, Inbound};
+use self::refusal::{Farewell, LATE_BODY, LATE_HEAD};
 use crate::connection::Connection;
 use crate::transport::Carrier;
 
@@ -36,7 +46,6 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const GATHER: usize = 16 * 1024;
 /// A write buffer up to this size is kept while the connection idles.
 const KEEP: usize = 1024;
-const TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// How long clients may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +54,21 @@ pub struct ClientTimeouts {
     pub head: Duration,
     /// For the first byte on a new connection, and between requests; 75 s.
     pub idle: Duration,
+    /// Between the bytes of a request body, while there is somebody to take them; 30 s.
+    pub body: Duration,
+    /// For taking anything of what is sent; 30 s.
+    pub write: Duration,
 }
 
 impl Default for ClientTimeouts {
     fn default() -> Self {
-        Self { head: Duration::from_secs(10), idle: Duration::from_secs(75) }
+        Self::from(&config::Timeouts::default())
+    }
+}
+
+impl From<&config::Timeouts> for ClientTimeouts {
+    fn from(timeouts: &config::Timeouts) -> Self {
+        Self { head: timeouts.head, idle: timeouts.keepalive, body: timeouts.body, write: timeouts.write }
     }
 }
 
@@ -62,6 +81,12 @@ pub struct Unmatched {
     pub core: usize,
 }
 
+impl Unmatched {
+    fn count(&self) {
+        self.meter.count(self.core, Class::Local);
+    }
+}
+
 /// A client's connection.
 pub struct ClientStream<S: Carrier> {
     inner: S,
@@ -70,7 +95,7 @@ pub struct ClientStream<S: Carrier> {
     connection: Option<Arc<ProxyDigest>>,
     timeouts: ClientTimeouts,
     unmatched: Unmatched,
-    /// Bytes that were read to tell the protocol and not given to pingora yet.
+    /// Bytes that were read to tell the protocol and not looked at yet.
     peeked: Vec<u8>,
     /// Gathered writes, from `sent` on.
     gathered: Vec<u8>,
@@ -78,18 +103,30 @@ pub struct ClientStream<S: Carrier> {
     /// Odd while a request is under way (and for HTTP/2, where pingora frames requests), even while a head is awaited
     /// or read; grows at each change.
     turn: AtomicU32,
-    /// The turn that `head_due` belongs to.
-    turn_of_head: u32,
-    /// When the head that is being read must be whole; none before its first byte.
-    head_due: Option<Instant>,
-    /// Wakes the reader at `head_due`; made only when a head comes in more than one piece.
-    alarm: Option<Pin<Box<Sleep>>>,
-    http2: bool,
+    /// The turn that what is read belongs to.
+    turn_read: u32,
+    /// A head of this turn was given to pingora.
+    head_given: bool,
+    /// A tunnel follows the request under way.
+    tunnel: AtomicBool,
+    inbound: Inbound,
+    /// None before HTTP/2 is spoken.
+    frames: Option<Box<FrameWatch>>,
+    frame_limits: FrameLimits,
+    began: Instant,
+    /// For what is awaited of the client.
+    read_by: Deadline,
+    /// For it to take something.
+    write_by: Deadline,
+    /// What the request under way was refused for after its head.
+    refused: Option<Refused>,
+    /// Nothing is read any more: the client is told why, and left.
+    farewell: Option<Farewell>,
 }
 
 impl<S: Carrier> fmt::Debug for ClientStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientStream").field("id", &self.id).field("http2", &self.http2).finish_non_exhaustive()
+        f.debug_struct("ClientStream").field("id", &self.id).field("http2", &self.is_http2()).finish_non_exhaustive()
     }
 }
 
@@ -114,10 +151,17 @@ impl<S: Carrier> ClientStream<S> {
             gathered: Vec::new(),
             sent: 0,
             turn: AtomicU32::new(0),
-            turn_of_head: 0,
-            head_due: None,
-            alarm: None,
-            http2: false,
+            turn_read: 0,
+            head_given: false,
+            tunnel: AtomicBool::new(false),
+            inbound: Inbound::new(HeadLimits::default()),
+            frames: None,
+            frame_limits: FrameLimits::default(),
+            began: Instant::now(),
+            read_by: Deadline::default(),
+            write_by: Deadline::default(),
+            refused: None,
+            farewell: None,
         }
     }
 
@@ -128,16 +172,38 @@ impl<S: Carrier> ClientStream<S> {
         self
     }
 
-    /// The head of a request is whole: what is read now is its body.
+    /// The same stream, which takes as much as these limits say. To be called before anything is read.
+    #[must_use]
+    pub fn with_limits(mut self, limits: &config::Limits) -> Self {
+        self.inbound = Inbound::new(HeadLimits::from(limits));
+        self.frame_limits = FrameLimits { resets: limits.http2_resets, glitches: limits.http2_glitches };
+        self
+    }
+
+    const fn is_http2(&self) -> bool {
+        self.frames.is_some()
+    }
+
+    /// pingora has taken the head of a request for one.
     pub fn begin_request(&self) {
         self.turn.fetch_or(1, Ordering::Relaxed);
     }
 
     /// The request is over: the next byte begins another head.
     pub fn end_request(&self) {
-        if !self.http2 && self.turn.load(Ordering::Relaxed) % 2 == 1 {
+        if !self.is_http2() && self.turn.load(Ordering::Relaxed) % 2 == 1 {
             self.turn.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The request under way became a tunnel: what follows it is not HTTP.
+    pub fn begin_tunnel(&self) {
+        self.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// Why the request under way cannot be read to its end: its client's fault.
+    pub const fn refused(&self) -> Option<Refused> {
+        self.refused
     }
 
     /// Reads the connection's first bytes, as many as tell whether it is HTTP/2, and keeps them for pingora. Waits for
@@ -148,7 +214,7 @@ impl<S: Carrier> ClientStream<S> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let due = Instant::now() + self.timeouts.head;
-        self.head_due = Some(due);
+        self.read_by.set(due);
         while self.peeked.len() < PREFACE.len() && PREFACE.starts_with(&self.peeked) {
             let missing = PREFACE.len() - self.peeked.len();
             let more = read_some(&mut self.inner, &mut self.peeked, missing);
@@ -158,48 +224,203 @@ impl<S: Carrier> ClientStream<S> {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
-                    let answered = self.inner.write_all(TIMED_OUT);
-                    // A client that does not read is not waited for.
-                    let _ = timeout(Duration::ZERO, answered).await;
-                    return Err(self.count_late_head());
+                    // Sent as the stream is dropped: a client that does not read is not waited for.
+                    self.refuse(LATE_HEAD);
+                    return Err(io::ErrorKind::TimedOut.into());
                 }
             }
         }
         // What a TLS handshake agreed on holds, whatever comes then.
-        self.http2 = self.inner.alpn().map_or(self.peeked == PREFACE, |agreed| agreed == ALPN::H2);
-        if self.http2 {
+        if self.inner.alpn().map_or(self.peeked == PREFACE, |agreed| agreed == ALPN::H2) {
+            self.frames = Some(Box::new(FrameWatch::new(self.frame_limits)));
             self.begin_request();
         }
         Ok(())
     }
 
-    fn count_late_head(&self) -> io::Error {
-        self.unmatched.meter.count(self.unmatched.core, Class::Local);
-        io::Error::new(io::ErrorKind::TimedOut, "the request head was not whole in time")
+    /// Answers in place of pingora, which has seen nothing of the request.
+    fn refuse(&mut self, refused: Refused) {
+        self.unmatched.count();
+        self.gathered.extend_from_slice(refusal::answer(refused).as_bytes());
+        self.farewell = Some(Farewell::default());
     }
 
-    /// Keeps time while a head is read: `Err` once it is too late.
-    fn watch_head(&mut self, cx: &mut Context<'_>, waiting: bool) -> io::Result<()> {
-        let Some(due) = self.head_due else { return Ok(()) };
-        if Instant::now() >= due {
-            // Best effort: whoever drips a head seldom reads.
-            let _ = Pin::new(&mut self.inner).poll_write(cx, TIMED_OUT);
-            return Err(self.count_late_head());
+    /// Reads for HTTP/1.1.
+    fn poll_read_request(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Err(refused) = self.follow_turns() {
+            self.refuse(refused);
         }
-        if waiting {
-            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
-            alarm.as_mut().reset(due);
-            if alarm.as_mut().poll(cx).is_ready() {
-                cx.waker().wake_by_ref();
+        loop {
+            if self.farewell.is_some() {
+                return self.poll_farewell(cx);
+            }
+            let count = self.inbound.ready().len().min(buf.remaining());
+            if count > 0 {
+                buf.put_slice(&self.inbound.ready()[..count]);
+                self.inbound.gave(count);
+                self.head_given = true;
+                return Poll::Ready(Ok(()));
+            }
+            if self.inbound.is_ahead() {
+                // Its turn comes when this request is over, which wakes whoever reads.
+                return Poll::Pending;
+            }
+            let before = buf.filled().len();
+            if self.peeked.is_empty() {
+                match Pin::new(&mut self.inner).poll_read(cx, buf) {
+                    Poll::Ready(read) => read?,
+                    Poll::Pending => {
+                        self.give_back_buffers();
+                        ready!(self.poll_patience(cx))?;
+                        continue;
+                    }
+                }
+                if buf.filled().len() == before {
+                    return Poll::Ready(Ok(()));
+                }
+            } else {
+                let count = self.peeked.len().min(buf.remaining());
+                buf.put_slice(&self.peeked[..count]);
+                self.peeked.drain(..count);
+            }
+            let arrived = self.inbound.arrived(&buf.filled()[before..]);
+            let ready = *arrived.as_ref().unwrap_or(&0);
+            buf.set_filled(before + ready);
+            if self.inbound.awaited() != Awaited::Head {
+                self.read_by.clear();
+            }
+            match arrived {
+                Ok(0) => {}
+                Ok(_) => {
+                    self.head_given = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Err(refused) if self.head_given => return Poll::Ready(Err(self.break_off(refused))),
+                Err(refused) => self.refuse(refused),
             }
         }
+    }
+
+    /// Where a request has ended or become a tunnel since the last read, what is read from now on is another thing.
+    fn follow_turns(&mut self) -> Result<(), Refused> {
+        let turn = self.turn.load(Ordering::Relaxed);
+        if turn / 2 != self.turn_read / 2 {
+            self.turn_read = turn;
+            self.read_by.clear();
+            self.head_given = false;
+            if !self.inbound.next_request()? {
+                self.farewell = Some(Farewell::default());
+            }
+        } else if self.tunnel.load(Ordering::Relaxed) {
+            self.inbound.begin_tunnel();
+        }
         Ok(())
+    }
+
+    /// The request under way cannot be read on: pingora learns that it failed, and the edge why.
+    fn break_off(&mut self, refused: Refused) -> io::Error {
+        self.refused = Some(refused);
+        io::Error::new(io::ErrorKind::InvalidData, refused.why)
+    }
+
+    /// Nothing has come: waits for it, as long as what is awaited may take. Ready where that was too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let awaited = self.inbound.awaited();
+        let (longest, late) = match awaited {
+            Awaited::Head => (self.timeouts.head, LATE_HEAD),
+            Awaited::Body => (self.timeouts.body, LATE_BODY),
+            Awaited::Request | Awaited::Nothing => return Poll::Pending,
+        };
+        ready!(self.read_by.poll(cx, longest));
+        if self.head_given {
+            return Poll::Ready(Err(self.break_off(late)));
+        }
+        self.refuse(late);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells a refused client why, and reads for a moment what it still sends: a connection that is closed on unread
+    /// bytes is reset, and the answer lost with it. pingora finds the end of the connection then.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(mut farewell) = self.farewell.take() else { return Poll::Ready(Ok(())) };
+        let sent = self.poll_send(cx);
+        let ended = farewell.poll(cx, &mut self.inner, &sent);
+        self.farewell = Some(farewell);
+        ended.map(Ok)
+    }
+
+    fn give_back_buffers(&mut self) {
+        let idles = self.inbound.awaited() == Awaited::Request && self.gathered.is_empty();
+        if idles && self.gathered.capacity() > KEEP {
+            self.gathered = Vec::new();
+        }
+    }
+
+    /// Reads for HTTP/2.
+    fn poll_read_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.peeked.is_empty() {
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        } else {
+            let count = self.peeked.len().min(buf.remaining());
+            buf.put_slice(&self.peeked[..count]);
+            self.peeked.drain(..count);
+        }
+        let now = self.age_ms();
+        match self.frames.as_mut().map(|frames| frames.read(&buf.filled()[before..], now)) {
+            Some(Err(flood)) => {
+                buf.set_filled(before);
+                Poll::Ready(Err(self.end_flood(cx, flood)))
+            }
+            Some(Ok(())) | None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The connection ends: its client is told so where that is possible at once.
+    fn end_flood(&mut self, cx: &mut Context<'_>, flood: Flood) -> io::Error {
+        self.unmatched.count();
+        if let Some(frame) = self.frames.as_ref().and_then(|frames| frames.farewell()) {
+            let _ = Pin::new(&mut self.inner).poll_write(cx, &frame);
+            let _ = Pin::new(&mut self.inner).poll_flush(cx);
+        }
+        io::Error::new(io::ErrorKind::InvalidData, flood.why())
+    }
+
+    /// So many bytes of HTTP/2 were sent.
+    fn wrote_frames(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        let now = self.age_ms();
+        match self.frames.as_mut().map(|frames| frames.wrote(bytes, now)) {
+            Some(Err(flood)) => Err(self.end_flood(cx, flood)),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    /// Sends, and loses patience with a client that takes nothing.
+    fn poll_out(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.poll_taken(cx, written)
+    }
+
+    fn poll_taken<T>(&mut self, cx: &mut Context<'_>, taken: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if taken.is_ready() {
+            self.write_by.clear();
+            return taken;
+        }
+        ready!(self.write_by.poll(cx, self.timeouts.write));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 
     /// Sends what is gathered.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.gathered.len() {
-            let count = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.gathered[self.sent..]))?;
+            let gathered = std::mem::take(&mut self.gathered);
+            let written = self.poll_out(cx, &gathered[self.sent..]);
+            self.gathered = gathered;
+            let count = ready!(written)?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -221,48 +442,16 @@ impl<S: Carrier> Drop for ClientStream<S> {
     /// would take the connection for a stale one, and ask again.
     fn drop(&mut self) {
         let _ = self.poll_send(&mut Context::from_waker(std::task::Waker::noop()));
+        if !self.is_http2() && self.head_given && self.turn.load(Ordering::Relaxed) == self.turn_read {
+            // pingora refused the head, and told nobody but the client.
+            self.unmatched.count();
+        }
     }
 }
 
 impl<S: Carrier> AsyncRead for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if !this.peeked.is_empty() {
-            let count = this.peeked.len().min(buf.remaining());
-            buf.put_slice(&this.peeked[..count]);
-            this.peeked.drain(..count);
-            if this.peeked.is_empty() {
-                this.peeked = Vec::new();
-            }
-            return Poll::Ready(Ok(()));
-        }
-        let turn = this.turn.load(Ordering::Relaxed);
-        if turn != this.turn_of_head {
-            this.turn_of_head = turn;
-            this.head_due = None;
-        }
-        if turn % 2 == 1 {
-            return Pin::new(&mut this.inner).poll_read(cx, buf);
-        }
-        let before = buf.filled().len();
-        match Pin::new(&mut this.inner).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => {
-                if buf.filled().len() > before && this.head_due.is_none() {
-                    this.head_due = Some(Instant::now() + this.timeouts.head);
-                } else {
-                    this.watch_head(cx, false)?;
-                }
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                if this.head_due.is_none() && this.gathered.is_empty() && this.gathered.capacity() > KEEP {
-                    this.gathered = Vec::new();
-                }
-                this.watch_head(cx, true)?;
-                Poll::Pending
-            }
-        }
+        if self.is_http2() { self.poll_read_frames(cx, buf) } else { self.poll_read_request(cx, buf) }
     }
 }
 
@@ -270,14 +459,16 @@ impl<S: Carrier> AsyncWrite for ClientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         // HTTP/2 gathers its frames itself.
-        if this.http2 {
-            return Pin::new(&mut this.inner).poll_write(cx, buf);
+        if this.is_http2() {
+            let count = ready!(this.poll_out(cx, buf))?;
+            return Poll::Ready(this.wrote_frames(cx, &buf[..count]).map(|()| count));
         }
+        this.inbound.told();
         if this.gathered.len() + buf.len() > GATHER {
             ready!(this.poll_send(cx))?;
         }
         if buf.len() >= GATHER {
-            return Pin::new(&mut this.inner).poll_write(cx, buf);
+            return this.poll_out(cx, buf);
         }
         this.gathered.extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))
@@ -288,81 +479,36 @@ impl<S: Carrier> AsyncWrite for ClientStream<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.http2 {
-            return Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        let this = &mut *self;
+        if !this.is_http2() {
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
+            return self.poll_write(cx, first);
         }
-        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
-        self.poll_write(cx, first)
+        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        let count = ready!(this.poll_taken(cx, written))?;
+        let mut left = count;
+        for buf in bufs {
+            let part = &buf[..left.min(buf.len())];
+            left -= part.len();
+            this.wrote_frames(cx, part)?;
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.http2 && self.inner.is_write_vectored()
+        self.is_http2() && self.inner.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.poll_taken(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-#[async_trait]
-impl<S: Carrier + Send + Sync> Peek for ClientStream<S> {
-    /// Fills `buf` with the connection's first bytes, as many as tell whether it is HTTP/2 (the rest stays as it
-    /// was). Must not answer "cannot": pingora would take the connection for HTTP/2.
-    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        if self.peeked.is_empty() {
-            self.learn_protocol().await?;
-        }
-        let count = self.peeked.len().min(buf.len());
-        buf[..count].copy_from_slice(&self.peeked[..count]);
-        Ok(true)
-    }
-}
-
-#[async_trait]
-impl<S: Carrier + Send + Sync> Shutdown for ClientStream<S> {
-    async fn shutdown(&mut self) {
-        // The client may be gone already.
-        let _ = AsyncWriteExt::shutdown(self).await;
-    }
-}
-
-impl<S: Carrier> UniqueID for ClientStream<S> {
-    fn id(&self) -> UniqueIDType {
-        self.id
-    }
-}
-
-impl<S: Carrier> Ssl for ClientStream<S> {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.tls_digest()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.alpn()
-    }
-}
-
-impl<S: Carrier> GetTimingDigest for ClientStream<S> {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl<S: Carrier> GetProxyDigest for ClientStream<S> {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.connection.clone()
-    }
-}
-
-impl<S: Carrier> GetSocketDigest for ClientStream<S> {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.socket.clone()
+        let ended = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.poll_taken(cx, ended)
     }
 }
 

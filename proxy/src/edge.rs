@@ -27,10 +27,11 @@ use crate::deadlines::{Deadlines, Overdue};
 use crate::endpoint::{self, InFlight};
 use crate::exchange::{Exchange, is_event_stream};
 use crate::request::Request;
+use crate::request_body::BodyLimit;
 use crate::request_check::{self, Refusal};
 use crate::routing::{Routing, Service, Version};
 use crate::transport::Transport;
-use crate::{expect, forwarded, response_check, secure, selection, trace, upgrade};
+use crate::{expect, forwarded, secure, selection, trace, upgrade};
 
 /// How many attempts a request may have: one, another endpoint of the version, and one more that is stable's where
 /// the version is not. (pingora calls this `max_retries` and answers nothing at all where it is 0.)
@@ -63,6 +64,11 @@ impl ProxyHttp for Edge {
     async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Request) -> Result<()> {
         if let Some(stream) = client_stream(session) {
             stream.begin_request();
+            // The stream has deadlines of its own, which tell a silent client from one that is not read.
+            session.set_read_timeout(None);
+        } else {
+            // Of the streams of a connection, one may stand still while others flow.
+            session.set_write_timeout(Some(self.routing.load().rules.timeouts.write));
         }
         if self.leaving.load(Ordering::Relaxed) {
             session.set_keepalive(None);
@@ -97,6 +103,10 @@ impl ProxyHttp for Edge {
         ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));
         if let Some(why) = upgrade::refusal(ctx) {
             return answer(session, 501, why).await;
+        }
+        match BodyLimit::of(session.req_header(), service.written.body.or(rules.limits.body)) {
+            Ok(limit) => ctx.body = limit,
+            Err(Refusal { status, why }) => return answer(session, status, why).await,
         }
         Ok(false)
     }
@@ -177,6 +187,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Request,
     ) -> Result<()> {
         ctx.sends(end_of_stream, Instant::now());
+        ctx.body.take(body.as_ref().map_or(0, Bytes::len))?;
         // pingora would write an empty last piece as a chunk of size 0, and then the end of the chunks: two ends, of
         // which the next request on that connection finds the second (pingora #935).
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -196,11 +207,12 @@ impl ProxyHttp for Edge {
             session.set_keepalive(None);
         }
         let status = response.status.as_u16();
-        if let Some(matched) = ctx.found() {
-            response_check::check(response, &matched.service.rules)?;
-        }
+        ctx.check_head(response)?;
         if status == 101 {
             upgrade::begin(session, ctx)?;
+            if let Some(stream) = client_stream(session) {
+                stream.begin_tunnel();
+            }
         } else if response.status.is_informational() {
             ctx.goes_on();
             return Ok(());
@@ -313,9 +325,14 @@ impl ProxyHttp for Edge {
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, _ctx: &mut Request) -> FailToProxy {
         let status = status_for(e);
-        if status > 0 && session.response_written().is_none() {
+        // What the client's stream refused looks to pingora like a stream that broke.
+        let refused = client_stream(session).and_then(ClientStream::refused);
+        let (status, why) =
+            refused.map_or_else(|| (status, reason_for(status)), |refused| (refused.status, refused.why));
+        // Interim heads leave room for an answer.
+        if status > 0 && session.response_written().is_none_or(|head| head.status.is_informational()) {
             // The client may be gone by now; there is nobody else to tell.
-            let _ = answer(session, status, reason_for(status)).await;
+            let _ = answer(session, status, why).await;
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }

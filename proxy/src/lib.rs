@@ -25,6 +25,7 @@ mod expect;
 mod forwarded;
 mod grpc;
 mod request;
+mod request_body;
 mod request_check;
 mod request_head;
 mod response_check;

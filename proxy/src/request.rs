@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 use config::Protocol;
 use http::HeaderMap;
 use meter::{Attempt, Class, Outcome, ServiceMeter};
+use pingora_error::Result;
+use pingora_http::ResponseHeader;
 
 use self::account::Account;
 use crate::deadlines::{self, Deadline, Deadlines, Overdue};
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::{Exchange, Patience};
 use crate::grpc;
+use crate::request_body::BodyLimit;
+use crate::response_check::ResponseCheck;
 use crate::routing::{Service, Version};
 use crate::selection::{Decision, Issued, Reason, Selection, Target};
 
@@ -32,6 +36,8 @@ pub(crate) struct Request {
     attempt: Option<Underway>,
     /// What it asks for.
     pub(crate) exchange: Exchange,
+    /// What is left of its body's limit.
+    pub(crate) body: BodyLimit,
     /// The client's address, as far as it is known and believed.
     pub(crate) client: Option<IpAddr>,
     /// How many attempts began.
@@ -84,6 +90,8 @@ struct Underway {
     head: Option<(u16, u64)>,
     /// Latency in microseconds of the response's last byte, once that came.
     total_us: Option<u64>,
+    /// The heads that came.
+    heads: ResponseCheck,
     /// Its connection; none before it is ready.
     fd: Option<RawFd>,
     /// What ends it where it takes too long.
@@ -101,6 +109,7 @@ impl Request {
             unmatched,
             attempt: None,
             exchange: Exchange::Response,
+            body: BodyLimit::default(),
             client: None,
             attempts: 0,
             unreachable: None,
@@ -168,7 +177,9 @@ impl Request {
         self.attempts = self.attempts.saturating_add(1);
         let version = Arc::clone(version);
         let (ready, head, total_us, fd, deadline, grpc) = (None, None, None, None, None, None);
-        self.attempt = Some(Underway { kind, version, at, ready, head, total_us, fd, deadline, grpc });
+        let heads = ResponseCheck::default();
+        self.attempt = Some(Underway { kind, version, at, ready, head, total_us, heads, fd, deadline, grpc });
+        self.body.begin_again();
     }
 
     /// Its connection is ready; pingora calls it `fd`.
@@ -277,6 +288,14 @@ impl Request {
             self.unreachable = Some(attempt.at.shared());
         }
         self.end_attempt(class, now);
+    }
+
+    /// A response head came, interim or not: whether it may be passed on.
+    pub(crate) fn check_head(&mut self, response: &ResponseHeader) -> Result<()> {
+        match (&mut self.attempt, &self.matched) {
+            (Some(attempt), Some(matched)) => attempt.heads.head(response, &matched.service.rules),
+            (None, _) | (_, None) => Ok(()),
+        }
     }
 
     /// The response head came.

@@ -2,10 +2,13 @@
 //!
 //! What must be found in the bytes, before they are parsed, is found in [`client_stream`](crate::client_stream).
 
-use config::Rules;
+mod path;
+
+use config::{Handling, Rules};
+use http::{HeaderValue, Method, Uri, Version, header, uri};
 use pingora_http::RequestHeader;
 
-/// Why a request is answered without being routed.
+/// Why a request is answered without being routed, or without its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     /// What the client gets.
@@ -14,10 +17,110 @@ pub(crate) struct Refusal {
     pub(crate) why: &'static str,
 }
 
-/// Checks a head and makes its path plain (dot segments are resolved).
-pub(crate) fn check(request: &mut RequestHeader, _rules: &Rules) -> Result<(), Refusal> {
+const fn bad(why: &'static str) -> Refusal {
+    Refusal { status: 400, why }
+}
+
+/// Checks a head and makes its path plain: what is routed is what is passed on. Dot segments are resolved, the target is
+/// a path, an HTTP/2 client's cookies are one header. Empty segments (`//`) are kept: they may mean something.
+pub(crate) fn check(request: &mut RequestHeader, rules: &Rules) -> Result<(), Refusal> {
     if crate::request_head::lacks_host(request) {
-        return Err(Refusal { status: 400, why: "this HTTP/1.1 request has no Host header" });
+        return Err(bad("this HTTP/1.1 request has no Host header"));
+    }
+    if rules.requests.underscores == Handling::Refuse
+        && request.headers.keys().any(|name| name.as_str().as_bytes().contains(&b'_'))
+    {
+        return Err(bad("the name of a header has an underscore, which many servers cannot tell from a hyphen"));
+    }
+    if request.version == Version::HTTP_2 {
+        check_http2(request, rules)?;
+    }
+    make_plain(request, rules.requests.encoded_slashes)
+}
+
+/// What HTTP/1.1 was checked for in its bytes.
+fn check_http2(request: &mut RequestHeader, rules: &Rules) -> Result<(), Refusal> {
+    let host = request.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    match (authority, host) {
+        (None, None) => return Err(bad("this request names no host")),
+        (Some(authority), Some(host)) if authority != host => {
+            return Err(bad("the Host header and the authority of this request name different hosts"));
+        }
+        (Some(name), _) | (None, Some(name)) if !crate::client_stream::head_check::is_host(name) => {
+            return Err(bad("the authority of this request is not the name of one host"));
+        }
+        (Some(_), _) | (None, Some(_)) => {}
+    }
+    let lengths = request.headers.get_all(header::CONTENT_LENGTH);
+    if lengths.iter().any(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) || lengths.iter().count() > 1 {
+        return Err(bad("the Content-Length is not one number"));
+    }
+    if !request.uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https")) {
+        return Err(bad("the scheme of this request is neither http nor https"));
+    }
+    if request.raw_path().len() as u64 > rules.limits.request_line.get() {
+        return Err(Refusal { status: 414, why: "the path of this request is too long" });
+    }
+    join_cookies(request);
+    if request.headers.len() as u64 > rules.limits.headers {
+        return Err(Refusal { status: 431, why: "the request has too many headers" });
     }
     Ok(())
 }
+
+/// HTTP/2 clients may send each cookie in a field of its own; elsewhere there is but one (RFC 9113, section 8.2.3).
+fn join_cookies(request: &mut RequestHeader) {
+    let cookies = request.headers.get_all(header::COOKIE);
+    if cookies.iter().nth(1).is_none() {
+        return;
+    }
+    let joined = cookies.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    // Legal values make a legal value.
+    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+        let _ = request.insert_header(header::COOKIE, joined);
+    }
+}
+
+/// Makes the target a plain path, with its query.
+fn make_plain(request: &mut RequestHeader, slashes: Handling) -> Result<(), Refusal> {
+    let path = request.uri.path();
+    if path == "*" && request.method == Method::OPTIONS {
+        return Ok(());
+    }
+    let plain = path::plain(path, slashes == Handling::Pass)?;
+    let is_absolute = !request.raw_path().starts_with(b"/") && request.version != Version::HTTP_2;
+    if plain.is_none() && !is_absolute {
+        return Ok(());
+    }
+    if is_absolute && !request.headers.contains_key(header::HOST) {
+        name_host(request);
+    }
+    let query = request.uri.query();
+    let mut target = plain.unwrap_or_else(|| request.uri.path().to_owned());
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    const INVALID: Refusal = bad("the path of this request is not valid");
+    let mut parts = uri::Parts::default();
+    if request.version == Version::HTTP_2 {
+        parts.scheme = request.uri.scheme().cloned();
+        parts.authority = request.uri.authority().cloned();
+    }
+    parts.path_and_query = Some(target.parse().map_err(|_| INVALID)?);
+    request.set_uri(Uri::from_parts(parts).map_err(|_| INVALID)?);
+    Ok(())
+}
+
+/// A request of HTTP/1.0 in absolute form may name its host in the target alone, which it is about to lose.
+fn name_host(request: &mut RequestHeader) {
+    let target: Option<Uri> = Uri::try_from(request.raw_path()).ok();
+    if let Some(authority) = target.as_ref().and_then(Uri::authority) {
+        // An authority that was parsed is a legal value.
+        let _ = request.insert_header(header::HOST, authority.as_str());
+    }
+}
+
+#[cfg(test)]
+mod tests;

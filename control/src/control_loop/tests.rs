@@ -1,4 +1,5 @@
 mod crash;
+mod exposure;
 mod pulse;
 
 use std::collections::HashMap;
@@ -22,6 +23,8 @@ const TWO_VERSIONS: &str = "services: { shop: { stable: v1, \
 #[derive(Debug, Clone, Default)]
 struct Quiet {
     splits: Arc<Mutex<HashMap<Name, Split>>>,
+    /// The versions whose exposure began, in order.
+    exposures: Arc<Mutex<Vec<String>>>,
 }
 
 impl DataPlane for Quiet {
@@ -31,7 +34,9 @@ impl DataPlane for Quiet {
 
     fn watch_latencies(&mut self, _: &Name, _: &Name, _: [u64; 2]) {}
 
-    fn begin_exposure(&mut self, _: &Name, _: &Name) {}
+    fn begin_exposure(&mut self, _: &Name, version: &Name) {
+        self.exposures.lock().push(version.to_string());
+    }
 
     fn install(&mut self, _resolved: &Resolved, splits: &HashMap<Name, Split>) {
         self.splits.lock().clone_from(splits);

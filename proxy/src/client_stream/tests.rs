@@ -1,7 +1,8 @@
 //! The stream between pairs of pipes and a paused clock.
 
 use super::*;
-use tokio::io::{DuplexStream, duplex};
+use pingora_core::protocols::Peek;
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
 impl Carrier for DuplexStream {}
 impl Carrier for Sends {}
@@ -81,19 +82,13 @@ async fn a_head_that_drips_is_answered_408_at_its_deadline() {
             client.write_all(b"x").await.unwrap();
         }
     };
-    let reading = async {
-        loop {
-            if let Err(error) = stream.read(&mut buf).await {
-                return error;
-            }
-        }
-    };
-    let error = tokio::select! {
+    // pingora finds the end of the connection, and has seen nothing of the head.
+    let given = tokio::select! {
         () = dripping => unreachable!(),
-        error = reading => error,
+        given = stream.read(&mut buf) => given.unwrap(),
     };
-    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert_eq!(begun.elapsed().as_secs(), 10);
+    assert_eq!(given, 0);
+    assert_eq!(begun.elapsed().as_secs(), 11, "ten for the head, one to hear the answer");
     assert_eq!(stream.unmatched.meter.responses()[Class::Local as usize], 1);
     drop(stream);
     let mut answer = String::new();
@@ -101,20 +96,161 @@ async fn a_head_that_drips_is_answered_408_at_its_deadline() {
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
 
+const POST: &[u8] = b"POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 8\r\n\r\n";
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n";
+
+/// Reads as much as one read gives, and takes it for the beginning of a request.
+async fn begin(stream: &mut ClientStream<DuplexStream>) -> Vec<u8> {
+    let mut buf = vec![0; 4096];
+    let count = stream.read(&mut buf).await.unwrap();
+    stream.begin_request();
+    buf.truncate(count);
+    buf
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_may_take_longer_than_a_head_and_the_next_head_has_its_own_time() {
     let (mut client, mut stream) = connected();
     let mut buf = [0u8; 64];
-    client.write_all(b"head").await.unwrap();
-    assert_eq!(stream.read(&mut buf).await.unwrap(), 4);
-    stream.begin_request();
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    client.write_all(b"body").await.unwrap();
-    assert_eq!(stream.read(&mut buf).await.unwrap(), 4);
+    client.write_all(POST).await.unwrap();
+    assert_eq!(begin(&mut stream).await, POST);
+    for _ in 0..2 {
+        let (read, ()) = tokio::join!(stream.read(&mut buf), async {
+            tokio::time::sleep(Duration::from_secs(29)).await;
+            client.write_all(b"body").await.unwrap();
+        });
+        assert_eq!(read.unwrap(), 4);
+    }
     stream.end_request();
-    tokio::time::sleep(Duration::from_secs(60)).await;
-    client.write_all(b"head").await.unwrap();
-    assert_eq!(stream.read(&mut buf).await.unwrap(), 4);
+    let (next, ()) = tokio::join!(begin(&mut stream), async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        client.write_all(&GET[..10]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        client.write_all(&GET[10..]).await.unwrap();
+    });
+    assert_eq!(next, GET);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stops_is_given_up_after_its_silence() {
+    let (mut client, mut stream) = connected();
+    client.write_all(&[POST, b"bod"].concat()).await.unwrap();
+    begin(&mut stream).await;
+    let begun = Instant::now();
+    assert!(stream.read(&mut [0; 64]).await.is_err());
+    assert_eq!((begun.elapsed().as_secs(), stream.refused().unwrap().status), (30, 408));
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_counts_while_somebody_wants_to_read_and_not_before() {
+    let (mut client, mut stream) = connected();
+    client.write_all(&[POST, b"bod"].concat()).await.unwrap();
+    begin(&mut stream).await;
+    // Nobody reads: the origin has not taken what came.
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let (read, ()) = tokio::join!(async { stream.read(&mut [0; 64]).await }, async {
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        client.write_all(b"y").await.unwrap();
+    });
+    assert_eq!(read.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_to_be_told_to_go_on_is_not_silent() {
+    let (mut client, mut stream) = connected();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n").await.unwrap();
+    begin(&mut stream).await;
+    let waited = timeout(Duration::from_secs(600), stream.read(&mut [0; 64])).await;
+    assert!(waited.is_err(), "{waited:?}");
+    stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+    assert!(stream.read(&mut [0; 64]).await.is_err());
+    assert_eq!(stream.refused().unwrap().status, 408);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_left_and_one_that_takes_little_is_not() {
+    let (mut client, server) = duplex(1024);
+    let mut stream = stream(server);
+    let slowly = async {
+        let mut buf = [0; 1024];
+        for _ in 0..19 {
+            tokio::time::sleep(Duration::from_secs(29)).await;
+            client.read_exact(&mut buf).await.unwrap();
+        }
+        Instant::now()
+    };
+    let writing = async {
+        stream.write_all(&[0; 20 * 1024 + 1]).await?;
+        stream.flush().await
+    };
+    let (error, last) = tokio::join!(writing, slowly);
+    assert_eq!((error.unwrap_err().kind(), last.elapsed().as_secs()), (io::ErrorKind::TimedOut, 30));
+}
+
+#[tokio::test]
+async fn a_head_in_pieces_is_given_whole_and_what_is_sent_ahead_at_its_turn() {
+    let (mut client, mut stream) = connected();
+    let all = [GET, POST, b"12345678", GET].concat();
+    let writing = async {
+        for byte in &all {
+            client.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let reading = async {
+        assert_eq!(begin(&mut stream).await, GET);
+        stream.end_request();
+        let mut post = begin(&mut stream).await;
+        assert!(post.starts_with(POST));
+        while post.len() < POST.len() + 8 {
+            post.push(stream.read_u8().await.unwrap());
+        }
+        assert!(post.ends_with(b"\r\n\r\n12345678"));
+        stream.end_request();
+        assert_eq!(begin(&mut stream).await, GET);
+    };
+    tokio::join!(writing, reading);
+}
+
+#[tokio::test]
+async fn what_is_malformed_is_answered_and_counted_and_pingora_has_none_of_it() {
+    let (mut client, mut stream) = connected();
+    client.write_all(b"GET / HTTP/1.1\r\nhost : shop\r\n\r\n").await.unwrap();
+    let (given, answer) = tokio::join!(async { stream.read(&mut [0; 4096]).await.unwrap() }, async {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        drop(client);
+        answer
+    });
+    assert_eq!(given, 0);
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("space before its colon\n"), "{answer}");
+    assert_eq!(stream.unmatched.meter.responses()[Class::Local as usize], 1);
+}
+
+#[tokio::test]
+async fn a_head_that_pingora_refuses_by_itself_is_counted() {
+    let (mut client, mut stream) = connected();
+    client.write_all(GET).await.unwrap();
+    assert_eq!(stream.read(&mut [0; 4096]).await.unwrap(), GET.len());
+    let meter = Arc::clone(&stream.unmatched.meter);
+    drop(stream);
+    assert_eq!(meter.responses()[Class::Local as usize], 1);
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_ends_its_connection_with_a_word_of_why() {
+    let (mut client, mut stream) = connected();
+    let flood = [&PREFACE[..], &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].repeat(3_000)].concat();
+    client.write_all(&flood).await.unwrap();
+    stream.learn_protocol().await.unwrap();
+    let mut seen = Vec::new();
+    assert_eq!(stream.read_to_end(&mut seen).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    assert_eq!(stream.unmatched.meter.responses()[Class::Local as usize], 1);
+    drop(stream);
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer, [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]);
 }
 
 #[tokio::test]
@@ -142,7 +278,7 @@ async fn the_preface_is_known_however_it_is_cut() {
     let (peek, ()) = tokio::join!(stream.try_peek(&mut peeked), writing);
     assert!(peek.unwrap());
     assert_eq!(&peeked, PREFACE);
-    assert!(stream.http2);
+    assert!(stream.is_http2());
 }
 
 #[tokio::test(start_paused = true)]

@@ -124,7 +124,9 @@ impl Worker {
         // Known already: pingora need not ask the system.
         let _ = digest.peer_addr.set(Some(PingoraAddress::Inet(peer)));
         let unmatched = Unmatched { meter: Arc::clone(&self.reader.unmatched), core: self.core };
-        let mut stream = ClientStream::new(Transport::Tcp(stream), id, Some(Arc::new(digest)), self.client, unmatched);
+        let limits = &self.reader.routing.load().rules.limits;
+        let mut stream = ClientStream::new(Transport::Tcp(stream), id, Some(Arc::new(digest)), self.client, unmatched)
+            .with_limits(limits);
         let (proxy, shutdown) = (Arc::clone(proxy), shutdown.clone());
         drop(tokio::spawn(async move {
             let _counted = counted;

@@ -58,9 +58,18 @@ impl Shop {
         Self::open_with(v1, v2, percent, "", Timeouts::default(), ClientTimeouts::default())
     }
 
+    /// Serves v1 alone, under rules that are changed so.
+    pub(crate) fn under(v1: &[SocketAddr], change: impl FnOnce(&mut Rules)) -> Self {
+        let mut rules = Rules::default();
+        change(&mut rules);
+        let (upstream, client) = (rules.timeouts, ClientTimeouts::from(&rules.timeouts));
+        Self::assemble(1, v1, &[nobody()], 0, "", upstream, client, rules)
+    }
+
     /// Serves v1 alone, on so many cores.
     pub(crate) fn open_on(cores: usize, v1: &[SocketAddr], v2: &[SocketAddr]) -> Self {
-        Self::assemble(cores, v1, v2, 0, "", Timeouts::default(), ClientTimeouts::default())
+        let (upstream, client) = (Timeouts::default(), ClientTimeouts::default());
+        Self::assemble(cores, v1, v2, 0, "", upstream, client, Rules::default())
     }
 
     /// The same, with further lines for the service and times of the caller's choice.
@@ -72,9 +81,10 @@ impl Shop {
         upstream: Timeouts,
         client: ClientTimeouts,
     ) -> Self {
-        Self::assemble(2, v1, v2, percent, more, upstream, client)
+        Self::assemble(2, v1, v2, percent, more, upstream, client, Rules::default())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is another test's")]
     fn assemble(
         cores: usize,
         v1: &[SocketAddr],
@@ -83,6 +93,7 @@ impl Shop {
         more: &str,
         upstream: Timeouts,
         client: ClientTimeouts,
+        rules: Rules,
     ) -> Self {
         let list = |addresses: &[SocketAddr]| addresses.iter().map(|a| format!("'{a}'")).collect::<Vec<_>>().join(", ");
         let text = format!(
@@ -91,7 +102,7 @@ impl Shop {
             list(v2),
         );
         let mut configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
-        configuration.rules = Arc::new(Rules { timeouts: upstream, ..Rules::clone(&configuration.rules) });
+        configuration.rules = Arc::new(Rules { timeouts: upstream, ..rules });
         let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
         let addresses: HashMap<_, _> = endpoints.map(|e| (e.clone(), e.to_string().parse().unwrap())).collect();
         let mut publisher = Publisher::new(cores);
@@ -170,6 +181,20 @@ impl Shop {
     pub(crate) fn responses(&self, class: Class) -> u64 {
         let routing = self.publisher.shared().load_full();
         routing.service(&name("shop")).unwrap().meter.responses()[class as usize]
+    }
+
+    /// What was answered in the name of no service.
+    pub(crate) fn unmatched(&self) -> u64 {
+        self.publisher.unmatched().responses()[Class::Local as usize]
+    }
+
+    /// Waits until so much was answered in the name of no service: it is counted as its connection ends.
+    pub(crate) async fn unmatched_until(&self, wanted: u64) {
+        let until = Instant::now() + LONG;
+        while self.unmatched() < wanted {
+            assert!(Instant::now() < until, "{} of {wanted} refusals were counted", self.unmatched());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Waits until nothing is in flight on a version: a request is over a moment after its last byte is read.

@@ -57,7 +57,7 @@ async fn a_request_shorter_than_the_http2_preface_is_answered() {
 #[tokio::test]
 async fn half_a_preface_and_half_a_head_are_given_up_at_the_deadline() {
     let origin = origin().await;
-    let times = ClientTimeouts { head: Duration::from_millis(200), idle: LONG };
+    let times = ClientTimeouts { head: Duration::from_millis(200), idle: LONG, ..ClientTimeouts::default() };
     let shop = Shop::open_with(&[origin.address()], &[nobody()], 0, "", Timeouts::default(), times);
     for beginning in [&b"PRI * HTTP/2"[..], b"GET / HTTP/1.1\r\nhost: sh"] {
         let answer = exchange(shop.address(), beginning).await;
@@ -69,7 +69,7 @@ async fn half_a_preface_and_half_a_head_are_given_up_at_the_deadline() {
 #[tokio::test]
 async fn the_second_head_on_a_connection_has_a_deadline_too() {
     let origin = origin().await;
-    let times = ClientTimeouts { head: Duration::from_millis(300), idle: LONG };
+    let times = ClientTimeouts { head: Duration::from_millis(300), idle: LONG, ..ClientTimeouts::default() };
     let shop = Shop::open_with(&[origin.address()], &[nobody()], 0, "", Timeouts::default(), times);
     let mut stream = TcpStream::connect(shop.address()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();

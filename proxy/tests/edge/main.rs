@@ -9,4 +9,8 @@ mod comparing;
 mod endings;
 mod fixture;
 mod framing;
+mod hostile_bodies;
+mod hostile_frames;
+mod hostile_heads;
+mod hostile_origins;
 mod splitting;

@@ -1,0 +1,38 @@
+//! A moment by which something must have happened, and a timer that is made only when it is waited for.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Runs from the first time that it is polled in vain until it is cleared.
+#[derive(Debug, Default)]
+pub(super) struct Deadline {
+    due: Option<Instant>,
+    /// Kept from one wait to the next.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    /// It runs already.
+    pub(super) fn set(&mut self, due: Instant) {
+        self.due = Some(due);
+    }
+
+    /// What was waited for has happened.
+    pub(super) fn clear(&mut self) {
+        self.due = None;
+    }
+
+    /// Ready once it is too late; else wakes the task then. Begins to run for `longest` where it does not run.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, longest: Duration) -> Poll<()> {
+        let due = *self.due.get_or_insert_with(|| Instant::now() + longest);
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if alarm.deadline() != due {
+            alarm.as_mut().reset(due);
+        }
+        alarm.as_mut().poll(cx)
+    }
+}

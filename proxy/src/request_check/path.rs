@@ -1,0 +1,161 @@
+//! A path made plain, so that a rule for a path cannot be walked round.
+
+use super::{Refusal, bad};
+
+/// The path without dot segments, however they are written; none where it is plain already. `slashes` says whether
+/// encoded slashes and backslashes are passed.
+pub(super) fn plain(path: &str, slashes: bool) -> Result<Option<String>, Refusal> {
+    if !path.starts_with('/') {
+        return Err(bad("the target of this request is not a path"));
+    }
+    let bytes = path.as_bytes();
+    // Most paths have none of these.
+    if !bytes.contains(&b'%') && !bytes.contains(&b'\\') && !path.contains("/.") {
+        return Ok(None);
+    }
+    for at in 0..bytes.len() {
+        if !slashes && bytes[at] == b'\\' {
+            return Err(SLASH);
+        }
+        match bytes.get(at..at + 3) {
+            Some(b"%00") => return Err(bad("the path of this request has a NUL character")),
+            Some([b'%', b'2', b'f' | b'F'] | [b'%', b'5', b'c' | b'C']) if !slashes => return Err(SLASH),
+            Some(_) | None => {}
+        }
+    }
+    let segments = path[1..].split('/');
+    if segments.clone().all(|segment| dots(segment) == Dots::None) {
+        return Ok(None);
+    }
+    resolve(segments).map(Some)
+}
+
+const SLASH: Refusal = bad("the path of this request has an encoded slash or a backslash");
+
+/// RFC 3986, section 5.2.4. A step above the root is refused where that would stay at the root: whoever sends it means
+/// another place.
+fn resolve<'a>(segments: impl Iterator<Item = &'a str>) -> Result<String, Refusal> {
+    let mut plain: Vec<&str> = Vec::new();
+    let mut is_directory = false;
+    for segment in segments {
+        let dots = dots(segment);
+        is_directory = dots != Dots::None;
+        match dots {
+            Dots::None => plain.push(segment),
+            Dots::Here => {}
+            Dots::Up if plain.pop().is_none() => return Err(bad("the path of this request leads above the root")),
+            Dots::Up => {}
+            Dots::Disguised => {
+                return Err(bad("the path of this request has dots that are not a segment of their own"));
+            }
+        }
+    }
+    if is_directory {
+        plain.push("");
+    }
+    Ok(format!("/{}", plain.join("/")))
+}
+
+/// What a segment does to the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dots {
+    None,
+    /// `.`
+    Here,
+    /// `..`
+    Up,
+    /// Dots with parameters (`..;a=b`), which some servers take for `..`.
+    Disguised,
+}
+
+fn dots(segment: &str) -> Dots {
+    let mut rest = segment;
+    let mut count = 0;
+    while count < 3 {
+        if let Some(after) = rest.strip_prefix('.') {
+            rest = after;
+        } else if let (Some("%2e" | "%2E"), Some(after)) = (rest.get(..3), rest.get(3..)) {
+            rest = after;
+        } else {
+            break;
+        }
+        count += 1;
+    }
+    match (count, rest) {
+        (1, "") => Dots::Here,
+        (2, "") => Dots::Up,
+        (1 | 2, _) if rest.starts_with(';') || rest.starts_with("%3b") || rest.starts_with("%3B") => Dots::Disguised,
+        _ => Dots::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn path(path: &str) -> Result<String, u16> {
+        plain(path, false).map(|plain| plain.unwrap_or_else(|| path.to_owned())).map_err(|refusal| refusal.status)
+    }
+
+    #[test]
+    fn dot_segments_are_resolved_however_they_are_written() {
+        for (written, wanted) in [
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/a/../b", "/b"),
+            ("/a/./b", "/a/b"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/.%2e/b", "/b"),
+            ("/a/b/..", "/a/"),
+            ("/a/.", "/a/"),
+            ("/a/..", "/"),
+            ("/a//b", "/a//b"),
+            ("/a//../b", "/a/b"),
+            ("/a/...", "/a/..."),
+            ("/a/.b/..c/d..", "/a/.b/..c/d.."),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/a%20b/%e2%82%ac", "/a%20b/%e2%82%ac"),
+            ("/100%", "/100%"),
+        ] {
+            assert_eq!(path(written).as_deref(), Ok(wanted), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_could_be_taken_for_another_path_is_refused() {
+        for written in [
+            "/..",
+            "/../a",
+            "/a/../../b",
+            "/%2e%2e/a",
+            "/a/..;/b",
+            "/a/..;x=y/b",
+            "/a/.;/b",
+            "/a/%2e%2e%3b/b",
+            "/a%00",
+            "/a%2fb",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a\\b",
+            "a",
+            "",
+        ] {
+            assert_eq!(path(written), Err(400), "{written}");
+        }
+        assert_eq!(plain("/a%2fb\\c%5C", true), Ok(None));
+    }
+
+    proptest! {
+        #[test]
+        fn a_plain_path_is_plain_and_stays_so(written in "(/|/\\.|\\.\\.|%2e|%2E|a|b;|;|%2f|%|é){0,12}") {
+            let written = format!("/{written}");
+            if let Ok(once) = path(&written) {
+                prop_assert!(once.starts_with('/'));
+                prop_assert_eq!(path(&once), Ok(once.clone()));
+                let steps = once.split('/').any(|segment| matches!(&*segment.to_lowercase().replace("%2e", "."), "." | ".."));
+                prop_assert!(!steps, "{} became {}", written, once);
+            }
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Clients that attack with the frames of HTTP/2, over a raw socket: streams that are malformed are reset or answered,
+//! floods end their connection, and the next client is served.
+
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use loadtest::{Behaviour, Origin, OriginOptions};
+use meter::Class;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fixture::{LONG, Shop, get, http2, judged, origin_has, status};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+const PROTOCOL_ERROR: u32 = 1;
+const FLOW_CONTROL_ERROR: u32 = 3;
+const REFUSED_STREAM: u32 = 7;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+async fn origin() -> Origin {
+    Origin::start("v1", OriginOptions::default()).await.unwrap()
+}
+
+/// A frame (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Fields as literals that are not remembered (RFC 7541, section 6.2.2).
+fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
+    let text = |text: &str| {
+        let length = text.len();
+        // A prefix of seven bits, and what is beyond it in sevens (section 5.1).
+        let mut bytes = vec![u8::try_from(length.min(127)).unwrap()];
+        let mut rest = length.saturating_sub(127);
+        if length >= 127 {
+            while rest >= 128 {
+                bytes.push(u8::try_from(rest % 128).unwrap() | 128);
+                rest /= 128;
+            }
+            bytes.push(u8::try_from(rest).unwrap());
+        }
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
+    };
+    fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
+}
+
+fn request(more: &[(&str, &str)]) -> Vec<u8> {
+    fields(&[&[(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "shop")], more].concat())
+}
+
+/// What came back of interest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// A response on a stream, with its status where that is a usual one.
+    Response(u32, u16),
+    /// A stream that was reset.
+    Reset(u32, u32),
+    /// The connection ends.
+    Goaway(u32),
+}
+
+/// A client that frames by hand.
+struct Raw {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Raw {
+    async fn connect(shop: &Shop) -> Self {
+        let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        Self { stream, read: Vec::new() }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        // The proxy may have closed already, which is what is looked for.
+        let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// The next thing of interest; none once the connection has ended.
+    async fn next(&mut self) -> Option<Seen> {
+        loop {
+            while self.read.len() >= 9 {
+                let length = usize::from(self.read[1]) << 8 | usize::from(self.read[2]);
+                if self.read.len() < 9 + length {
+                    break;
+                }
+                let rest = self.read.split_off(9 + length);
+                let frame = std::mem::replace(&mut self.read, rest);
+                let word = |at: usize| u32::from_be_bytes(frame[at..at + 4].try_into().unwrap());
+                match frame[3] {
+                    HEADERS => return Some(Seen::Response(word(5), status_in(&frame[9..]))),
+                    RESET => return Some(Seen::Reset(word(5), word(9))),
+                    GOAWAY => return Some(Seen::Goaway(word(13))),
+                    _ => {}
+                }
+            }
+            let mut buffer = [0; 4096];
+            match tokio::time::timeout(LONG, self.stream.read(&mut buffer)).await.expect("an end in time") {
+                Ok(0) | Err(_) => return None,
+                Ok(count) => self.read.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+
+    /// All that comes until the connection ends.
+    async fn rest(&mut self) -> Vec<Seen> {
+        let mut all = Vec::new();
+        while let Some(seen) = self.next().await {
+            all.push(seen);
+        }
+        all
+    }
+}
+
+/// The status that a response begins with, of those in the static table (RFC 7541, appendix A).
+fn status_in(block: &[u8]) -> u16 {
+    match block.iter().find(|byte| **byte & 0xe0 != 0x20) {
+        Some(0x88) => 200,
+        Some(0x8c) => 400,
+        Some(0x8d) => 404,
+        Some(0x8e) => 500,
+        _ => 0,
+    }
+}
+
+async fn next_is_served(shop: &Shop) {
+    assert_eq!(status(&get(shop.address()).await), 200, "the next client is served");
+    let request = Request::get("http://shop/").body(Full::default()).unwrap();
+    let response = http2(shop.address()).await.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn a_malformed_request_is_reset_and_its_neighbours_are_not() {
+    let origin = origin().await;
+    let shop = Shop::under(&[origin.address()], |_| {});
+    let mut client = Raw::connect(&shop).await;
+    let attacks: [&[(&str, &str)]; 7] = [
+        &[("connection", "close")],
+        &[("keep-alive", "timeout=5")],
+        &[("proxy-connection", "close")],
+        &[("transfer-encoding", "chunked")],
+        &[("upgrade", "websocket")],
+        &[("te", "gzip")],
+        &[("content-length", "5"), ("content-length", "6")],
+    ];
+    for (place, attack) in attacks.iter().enumerate() {
+        let stream = u32::try_from(place).unwrap() * 2 + 1;
+        client.send(&frame(HEADERS, END_STREAM | END_HEADERS, stream, &request(attack))).await;
+        assert_eq!(client.next().await, Some(Seen::Reset(stream, PROTOCOL_ERROR)), "{attack:?}");
+    }
+    assert_eq!(origin.arrivals().requests, 0);
+    client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 101, &request(&[("te", "trailers")]))).await;
+    assert_eq!(client.next().await, Some(Seen::Response(101, 200)));
+    // This one is an error of the connection, says h2.
+    client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 103, &request(&[("Upper", "case")]))).await;
+    assert_eq!(client.rest().await, [Seen::Goaway(PROTOCOL_ERROR)]);
+    assert_eq!(origin.arrivals().requests, 1);
+}
+
+#[tokio::test]
+async fn a_request_that_names_two_hosts_or_none_or_two_lengths_is_answered_400() {
+    let origin = origin().await;
+    let shop = Shop::under(&[origin.address()], |_| {});
+    let head =
+        |more: &[(&str, &str)]| fields(&[&[(":method", "GET"), (":scheme", "http"), (":path", "/")], more].concat());
+    for (place, attack) in [
+        request(&[("host", "other")]),
+        request(&[("content-length", "5, 5")]),
+        request(&[("my_name", "x")]),
+        head(&[]),
+        head(&[(":authority", "me@shop")]),
+        head(&[(":authority", "shop other")]),
+        head(&[("host", "shop/x")]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut client = Raw::connect(&shop).await;
+        client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &attack)).await;
+        let seen = client.next().await;
+        assert!(
+            matches!(seen, Some(Seen::Response(1, 400) | Seen::Reset(1, PROTOCOL_ERROR))),
+            "attack {place}: {seen:?}"
+        );
+    }
+    assert_eq!(origin.arrivals().requests, 0);
+    next_is_served(&shop).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_as_long_as_it_says_is_the_clients_fault() {
+    let origin = origin().await;
+    let shop = Shop::under(&[origin.address()], |_| {});
+    for body in [&b"abc"[..], b"abcdefgh"] {
+        let mut client = Raw::connect(&shop).await;
+        let head = fields(&[
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/"),
+            (":authority", "shop"),
+            ("content-length", "5"),
+        ]);
+        client.send(&frame(HEADERS, END_HEADERS, 1, &head)).await;
+        client.send(&frame(DATA, END_STREAM, 1, body)).await;
+        let seen = client.next().await;
+        assert!(matches!(seen, Some(Seen::Response(1, 400) | Seen::Reset(1, PROTOCOL_ERROR))), "{body:?}: {seen:?}");
+    }
+    shop.idle("v1").await;
+    assert_eq!(shop.tally("v1").bad(), 0, "no fault of the version");
+    next_is_served(&shop).await;
+}
+
+/// Sends a flood in one go, and wants the connection to end for it.
+async fn is_a_flood(shop: &Shop, what: &str, flood: &[u8]) {
+    let before = shop.unmatched();
+    let mut client = Raw::connect(shop).await;
+    client.send(flood).await;
+    let seen = client.rest().await;
+    let ends: Vec<_> = seen.iter().filter(|seen| matches!(seen, Seen::Goaway(_))).collect();
+    // Where bytes of the flood are unread as the connection closes, its reset may overtake the farewell.
+    assert!(ends.iter().all(|end| **end == Seen::Goaway(ENHANCE_YOUR_CALM)), "{what}: {seen:?}");
+    shop.unmatched_until(before + 1).await;
+    next_is_served(shop).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_frames_that_carry_nothing_ends_its_connection() {
+    let origin = origin().await;
+    let shop = Shop::under(&[origin.address()], |rules| rules.limits.http2_glitches = 100);
+    let open = frame(
+        HEADERS,
+        END_HEADERS,
+        1,
+        &fields(&[(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "shop")]),
+    );
+    let many = |frame: Vec<u8>| frame.repeat(150);
+    for (what, flood) in [
+        ("PING", many(frame(PING, 0, 0, &[0; 8]))),
+        ("SETTINGS", many(frame(SETTINGS, 0, 0, &[]))),
+        ("PRIORITY", many(frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 0]))),
+        ("WINDOW_UPDATE", many(frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]))),
+        ("unknown", many(frame(0xfe, 0, 0, &[]))),
+        ("empty DATA", [open.clone(), many(frame(DATA, 0, 1, &[]))].concat()),
+    ] {
+        is_a_flood(&shop, what, &flood).await;
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_continuations_ends_its_connection() {
+    let origin = origin().await;
+    let shop = Shop::under(&[origin.address()], |_| {});
+    let head = request(&[]);
+    let flood = [frame(HEADERS, END_STREAM, 1, &head), frame(CONTINUATION, 0, 1, &[]).repeat(10_000)].concat();
+    let mut client = Raw::connect(&shop).await;
+    client.send(&flood).await;
+    client.rest().await;
+    assert_eq!(origin.arrivals().requests, 0);
+    next_is_served(&shop).await;
+}
+
+#[tokio::test]
+async fn streams_that_are_reset_as_they_are_opened_end_their_connection() {
+    let origin = origin().await;
+    let shop = Shop::under(&[origin.address()], |rules| rules.limits.http2_resets = 10);
+    let head = request(&[]);
+    let rapid = |stream: u32| {
+        [frame(HEADERS, END_STREAM | END_HEADERS, stream, &head), frame(RESET, 0, stream, &[0, 0, 0, 8])].concat()
+    };
+    let flood: Vec<u8> = (0..50).flat_map(|n| rapid(n * 2 + 1)).collect();
+    is_a_flood(&shop, "rapid reset", &flood).await;
+    assert!(origin.arrivals().requests <= 12, "few of them came to the origin: {:?}", origin.arrivals());
+    shop.idle("v1").await;
+    assert_eq!(shop.tally("v1").bad(), 0);
+}
+
+#[tokio::test]
+async fn streams_that_we_are_made_to_reset_end_their_connection() {
+    let origin = origin().await;
+    origin.dial().set_behaviour(Behaviour::Hang);
+    let shop = Shop::under(&[origin.address()], |rules| rules.limits.http2_resets = 10);
+    let head = request(&[]);
+    // A window that grows beyond what a number holds is an error of its stream (RFC 9113, section 6.9.1).
+    let provoked = |stream: u32| {
+        [
+            frame(HEADERS, END_STREAM | END_HEADERS, stream, &head),
+            frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff]),
+        ]
+        .concat()
+    };
+    let mut client = Raw::connect(&shop).await;
+    let mut resets = 0;
+    for n in 0..50 {
+        client.send(&provoked(n * 2 + 1)).await;
+        match client.next().await {
+            Some(Seen::Reset(_, FLOW_CONTROL_ERROR)) => resets += 1,
+            Some(Seen::Goaway(code)) => {
+                assert_eq!(code, ENHANCE_YOUR_CALM);
+                break;
+            }
+            None => break,
+            seen => panic!("{seen:?}"),
+        }
+    }
+    assert!(resets <= 11, "{resets} streams were reset");
+    origin.dial().set_behaviour(Behaviour::Serve);
+    shop.unmatched_until(1).await;
+    next_is_served(&shop).await;
+}
+
+#[tokio::test]
+async fn a_list_of_headers_over_the_limit_does_not_reach_the_origin() {
+    let origin = origin().await;
+    let shop = Shop::under(&[origin.address()], |_| {});
+    let mut client = Raw::connect(&shop).await;
+    let block = request(&[("x", &"y".repeat(70_000))]);
+    let mut pieces = block.chunks(16_000);
+    client.send(&frame(HEADERS, END_STREAM, 1, pieces.next().unwrap())).await;
+    let last = pieces.len() - 1;
+    for (place, piece) in pieces.enumerate() {
+        client.send(&frame(CONTINUATION, if place == last { END_HEADERS } else { 0 }, 1, piece)).await;
+    }
+    let seen = client.next().await;
+    assert!(!matches!(seen, Some(Seen::Response(_, 200))), "{seen:?}");
+    assert_eq!(origin.arrivals().requests, 0);
+    next_is_served(&shop).await;
+}
+
+#[tokio::test]
+async fn more_streams_at_a_time_than_are_allowed_are_refused() {
+    let origin = origin().await;
+    origin.dial().set_behaviour(Behaviour::Hang);
+    let shop = Shop::under(&[origin.address()], |_| {});
+    let mut client = Raw::connect(&shop).await;
+    let head = request(&[]);
+    for n in 0..100 {
+        client.send(&frame(HEADERS, END_STREAM | END_HEADERS, n * 2 + 1, &head)).await;
+    }
+    origin_has(&origin, 100).await;
+    client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 201, &head)).await;
+    assert_eq!(client.next().await, Some(Seen::Reset(201, REFUSED_STREAM)));
+    origin.dial().set_behaviour(Behaviour::Serve);
+    next_is_served(&shop).await;
+}
+
+#[tokio::test]
+async fn honest_traffic_is_no_flood_however_much_there_is_of_it() {
+    let origin = origin().await;
+    // As strict as can be.
+    let shop = Shop::under(&[origin.address()], |rules| {
+        rules.limits.http2_glitches = 10;
+        rules.limits.http2_resets = 3;
+    });
+    let mut client = http2(shop.address()).await;
+    for _ in 0..30 {
+        let body = Full::from(vec![b'x'; 300_000]);
+        let echo = Request::post("http://shop/echo").body(body).unwrap();
+        let response = client.send_request(echo).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 300_000);
+    }
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 30).await;
+    assert_eq!(judged(&tally, Class::Success), 30);
+    assert_eq!(shop.unmatched(), 0);
+}
