@@ -118,9 +118,7 @@ type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 fn identity_in(files: &CertificateFiles) -> Result<Identity, String> {
     let chain = certificates_in("tls.certificate.cert", &files.cert)?;
     let key = key_in(&files.key)?;
-    let provider = rustls::crypto::CryptoProvider::get_default()
-        .cloned()
-        .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
+    let provider = crate::tls::provider();
     ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| {
@@ -154,11 +152,12 @@ fn certificates_in(place: &str, file: &Path) -> Result<Vec<CertificateDer<'stati
 
 fn key_in(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let place = "tls.certificate.key";
-    let key = PrivateKeyDer::from_pem_slice(&contents_of(place, file)?).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => {
+    let key = PrivateKeyDer::from_pem_slice(&contents_of(place, file)?).map_err(|error| {
+        if matches!(error, rustls::pki_types::pem::Error::NoItemsFound) {
             format!("{place}: {} holds no private key; it must be a PEM file", file.display())
+        } else {
+            format!("{place}: {} is no valid PEM file: {error}", file.display())
         }
-        error => format!("{place}: {} is no valid PEM file: {error}", file.display()),
     })?;
     // pingora has the bytes alone, and tells from them what kind of key it is.
     if PrivateKeyDer::try_from(key.secret_der()).is_err() {
