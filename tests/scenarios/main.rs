@@ -6,11 +6,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod admin;
+mod bodies;
 mod choosing;
 mod connection;
 mod crashes;
 mod demo;
 mod disks;
+mod grpc;
 mod judgements;
 mod patience;
 mod process;
