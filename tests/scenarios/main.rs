@@ -11,6 +11,7 @@ mod connection;
 mod crashes;
 mod demo;
 mod disks;
+mod hardening;
 mod judgements;
 mod patience;
 mod process;

@@ -187,7 +187,7 @@ impl HeadCheck {
                 b' ' => Ok(self.now(State::Version)),
                 _ => Err(bad("the target of this request is neither a path nor `*`")),
             },
-            State::Version => self.version(first),
+            State::Version => self.version(part),
             State::LineCr => match first {
                 b'\r' => Ok(self.now(State::LineLf)),
                 b'\n' => Err(BARE_LF),
@@ -208,11 +208,12 @@ impl HeadCheck {
             }
             State::Value if !self.telling => self.value(part),
             State::Value => {
-                let ended = self.telling_fields.push(first)?;
-                if ended {
-                    self.state = State::ValueLf;
+                for (at, byte) in part.iter().enumerate() {
+                    if self.telling_fields.push(*byte)? {
+                        return Ok(at + self.now(State::ValueLf));
+                    }
                 }
-                Ok(1)
+                Ok(part.len())
             }
             State::ValueLf => self.line_end(first, State::FieldStart),
             State::EndLf => self.line_end(first, State::Done),
@@ -312,8 +313,11 @@ impl HeadCheck {
         }
     }
 
-    fn version(&mut self, byte: u8) -> Result<usize, Refused> {
-        self.word.push(&[byte]);
+    fn version(&mut self, part: &[u8]) -> Result<usize, Refused> {
+        const WHOLE: usize = "HTTP/1.1".len();
+        let missing = WHOLE - self.word.length();
+        let part = &part[..part.len().min(missing)];
+        self.word.push(part);
         let word = self.word.bytes();
         let fits = word.iter().zip(b"HTTP/0.0").all(|(b, like)| match like {
             b'0' => b.is_ascii_digit(),
@@ -322,15 +326,15 @@ impl HeadCheck {
         if !fits {
             return Err(bad("the version of this request is not one of HTTP"));
         }
-        if word.len() < 8 {
-            return Ok(1);
+        if word.len() == WHOLE {
+            self.is_old = match word {
+                b"HTTP/1.1" => false,
+                b"HTTP/1.0" => true,
+                _ => return Err(Refused { status: 505, why: "HTTP/1.1, HTTP/1.0 and HTTP/2 are spoken here" }),
+            };
+            self.now(State::LineCr);
         }
-        self.is_old = match word {
-            b"HTTP/1.1" => false,
-            b"HTTP/1.0" => true,
-            _ => return Err(Refused { status: 505, why: "HTTP/1.1, HTTP/1.0 and HTTP/2 are spoken here" }),
-        };
-        Ok(self.now(State::LineCr))
+        Ok(part.len())
     }
 
     fn field_start(&mut self, byte: u8) -> Result<usize, Refused> {
@@ -370,6 +374,8 @@ impl HeadCheck {
         let value = run(part, is_value);
         match part.get(value) {
             None => Ok(value),
+            // Mostly both are there.
+            Some(b'\r') if part.get(value + 1) == Some(&b'\n') => Ok(value + 1 + self.now(State::FieldStart)),
             Some(b'\r') => Ok(value + self.now(State::ValueLf)),
             Some(b'\n') => Err(BARE_LF),
             Some(_) => Err(bad("the value of a header has a control character")),
