@@ -1,8 +1,9 @@
 //! `tidegate check` and `tidegate schema`: what can be said of a configuration without opening a socket.
 
 use std::io::Write;
+use std::time::SystemTime;
 
-use config::{Configuration, Problem};
+use config::Configuration;
 
 use crate::cli::Check;
 use crate::exit::Exit;
@@ -20,10 +21,14 @@ pub fn check(arguments: &Check, out: &mut dyn Write) -> anyhow::Result<Exit> {
             return Ok(Exit::Failed);
         }
     };
+    let file = arguments.config.display();
+    #[expect(clippy::disallowed_methods, reason = "certificates expire: the executable is a shell and knows the time")]
+    let (fatal, others): (Vec<_>, Vec<_>) =
+        proxy::tls::check(&read.configuration.listeners, SystemTime::now()).into_iter().partition(|it| it.fatal);
     let mut problems = proxy::endpoint::check(&read.configuration);
     problems.extend(proxy::selection::check(&read.configuration));
+    problems.extend(fatal.iter().map(ToString::to_string));
     if !problems.is_empty() {
-        let file = arguments.config.display();
         problems.iter().try_for_each(|problem| writeln!(out, "{file}: {problem}"))?;
         writeln!(out, "{}", counted(problems.len(), "problem"))?;
         return Ok(Exit::Failed);
@@ -31,14 +36,18 @@ pub fn check(arguments: &Check, out: &mut dyn Write) -> anyhow::Result<Exit> {
     for warning in &read.warnings {
         writeln!(out, "warning: {warning}")?;
     }
-    writeln!(out, "{}: {}", arguments.config.display(), summary(&read.configuration, &read.warnings))?;
-    Ok(if arguments.strict && !read.warnings.is_empty() { Exit::Failed } else { Exit::Done })
+    for warning in &others {
+        writeln!(out, "warning: {file}: {warning}")?;
+    }
+    let warnings = read.warnings.len() + others.len();
+    writeln!(out, "{file}: {}", summary(&read.configuration, warnings))?;
+    Ok(if arguments.strict && warnings > 0 { Exit::Failed } else { Exit::Done })
 }
 
-fn summary(configuration: &Configuration, warnings: &[Problem]) -> String {
+fn summary(configuration: &Configuration, warnings: usize) -> String {
     let versions = configuration.services.iter().map(|service| service.versions.len()).sum();
     let found = format!("{} with {}", counted(configuration.services.len(), "service"), counted(versions, "version"));
-    match warnings.len() {
+    match warnings {
         0 => format!("good: {found}"),
         count => format!("usable, with {}: {found}", counted(count, "warning")),
     }

@@ -51,7 +51,7 @@ fn limits() -> Limits {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(descriptors) => {
             // A client takes two, its own and one upstream.
-            limits.connections = (descriptors.saturating_sub(RESERVED) / 2).clamp(64, limits.connections);
+            limits.connections = (descriptors.saturating_sub(RESERVED) / 2).max(64);
             info!(descriptors, connections = limits.connections, "limits");
         }
         Err(error) => warn!(%error, "the limit of file descriptors stays as it is"),

@@ -74,8 +74,7 @@ impl Tidegate {
         let Settings { configuration, source, token, limits, drain } = settings;
         let admin = configuration.admin.clone();
         let token = admin_token(&configuration, token)?;
-        let listeners: Vec<SocketAddr> =
-            configuration.listeners.iter().filter_map(|listener| listener.address.tcp()).collect();
+        let listeners = configuration.listeners.clone();
         let state_directory = configuration.state.clone();
         let resolved = resolve(configuration).map_err(|problems| anyhow!(problems.join("\n")))?;
         // Every address is taken before the state directory is touched; who connects now waits until all is in place.
@@ -97,17 +96,17 @@ impl Tidegate {
         let reloader = Reloader::new(Arc::clone(&read), handle.clone(), Arc::clone(&api_options.reloading));
         let api =
             api::start(api_options, admin_listener, handle.clone(), read).context("cannot start the control API")?;
-        for address in data.addresses() {
+        for address in data.listening() {
             info!(%address, "serving");
         }
         info!(address = %api.address(), "control API");
         Ok(Self { handle, control: Some(control), api, data: Some(data), draining, drain, reloader })
     }
 
-    /// Where clients connect, in the order of the configuration.
+    /// Where clients connect by TCP, in the order of the configuration.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        self.data.as_ref().map_or(&[], DataPlane::addresses)
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.data.as_ref().map(DataPlane::addresses).unwrap_or_default()
     }
 
     /// Where operators connect.

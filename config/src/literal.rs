@@ -218,11 +218,13 @@ impl FromStr for Bytes {
 }
 
 /// A whole number within what is legal for it.
-pub(crate) fn whole_number(text: &str, what: &str, legal: RangeInclusive<u64>) -> Result<u64, Illegal> {
-    let (least, most) = (legal.start(), legal.end());
-    let wrong = || Illegal::new(format!("{} is no {what}; legal is {least} to {most}", quoted(text)));
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|number| digits && legal.contains(number)).ok_or_else(wrong)
+pub(crate) fn whole_number(text: &str, legal: RangeInclusive<u64>) -> Result<u64, Illegal> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| digits && legal.contains(number));
+    number.ok_or_else(|| {
+        let (what, least, most) = (if digits { "out of range" } else { "no whole number" }, legal.start(), legal.end());
+        Illegal::new(format!("{} is {what}; legal is {least} to {most}", quoted(text)))
+    })
 }
 
 /// A time that is not zero.
@@ -238,7 +240,10 @@ pub(crate) fn some_time(text: &str) -> Result<Duration, Illegal> {
 pub(crate) fn seconds(text: &str) -> Result<Duration, Illegal> {
     let time = duration(text)?;
     if time.subsec_millis() > 0 {
-        return Err(Illegal::new(format!("{} is no whole number of seconds; legal is 1s, 12h or 8760h", quoted(text))));
+        return Err(Illegal::new(format!(
+            "{} is no whole number of seconds; legal is a time like 1s, 12h or 8760h",
+            quoted(text)
+        )));
     }
     Ok(time)
 }

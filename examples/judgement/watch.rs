@@ -2,7 +2,7 @@
 
 use control::judge::{Background, Judge, Judgement};
 use control::statistics::edges::{Latencies, levels};
-use control::statistics::levels::Shape;
+use control::statistics::levels::{EDGES, Shape};
 use control::statistics::{Excess, Mixture};
 use control::view::Arms;
 
@@ -114,7 +114,7 @@ impl Test for Errors {
 pub(crate) struct Latency {
     shape: Shape,
     past: Latencies,
-    edges: Option<[usize; 10]>,
+    edges: Option<[usize; EDGES]>,
 }
 
 impl Plain<Latency> {

@@ -6,7 +6,9 @@ use pingora_error::{Error, ErrorSource, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use crate::connection::Connection;
 use crate::grpc;
+use crate::secure;
 
 /// What a status of the proxy's own means, for a person.
 pub(crate) fn reason_for(status: u16) -> &'static str {
@@ -32,6 +34,7 @@ pub(crate) async fn answer(session: &mut Session, status: u16, why: &str) -> Res
     response.insert_header(header::CONTENT_LENGTH, body.len())?;
     response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
     response.insert_header(header::CACHE_CONTROL, "no-store")?;
+    secure::to_client(&mut response, Connection::of(session));
     session.write_error_response(response, body).await.map_err(as_downstream)?;
     Ok(true)
 }

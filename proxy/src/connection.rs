@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_proxy::Session;
@@ -20,6 +21,32 @@ pub struct Connection {
     pub secure: bool,
     /// The name that the client asked for in its TLS handshake, lower case.
     pub server_name: Option<String>,
+    /// What was agreed on, where TLS is spoken.
+    pub tls: Option<TlsFacts>,
+    /// When its life is over: from then on it ends with the response under way.
+    pub ends: Instant,
+}
+
+/// What a TLS handshake led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// The cipher suite by its registered name, like `TLS_AES_128_GCM_SHA256`.
+    pub cipher: String,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// Whom the client proved to be, where it was asked and had a certificate.
+    pub client: Option<ClientCertificate>,
+}
+
+/// A client's certificate, verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// Its subject, like `O=Example, CN=reporting`; at most 512 bytes of it.
+    pub subject: String,
+    /// The SHA-256 of the certificate, in lower case hexadecimal digits.
+    pub sha256: String,
 }
 
 impl Connection {
@@ -27,6 +54,12 @@ impl Connection {
     #[must_use]
     pub fn client(&self) -> Option<IpAddr> {
         self.announced.or(self.peer).map(|address| address.ip().to_canonical())
+    }
+
+    /// Whether its life is over, and it ends with the response under way.
+    #[must_use]
+    pub fn is_over(&self, now: Instant) -> bool {
+        now >= self.ends
     }
 
     /// For pingora to carry to every request: the only thing of a connection that it hands on as it is.

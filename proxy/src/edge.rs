@@ -30,6 +30,7 @@ use crate::request::Request;
 use crate::request_body::BodyLimit;
 use crate::request_check::{self, Refusal};
 use crate::routing::{Routing, Service, Version};
+use crate::secure::Instead;
 use crate::transport::Transport;
 use crate::{expect, forwarded, secure, selection, trace, upgrade};
 
@@ -43,7 +44,6 @@ pub(crate) struct Edge {
     pub(crate) core: usize,
     pub(crate) routing: Arc<ArcSwap<Routing>>,
     pub(crate) unmatched: Arc<ServiceMeter>,
-    pub(crate) keepalive: Duration,
     pub(crate) deadlines: Deadlines,
     /// Connections end with the response they carry: the process is about to.
     pub(crate) leaving: Arc<AtomicBool>,
@@ -71,12 +71,8 @@ impl ProxyHttp for Edge {
             // Of the streams of a connection, one may stand still while others flow.
             session.set_write_timeout(Some(self.routing.load().rules.timeouts.write));
         }
-        if self.leaving.load(Ordering::Relaxed) {
+        if self.is_last(session) {
             session.set_keepalive(None);
-        }
-        // Off already for a client that asked for it, and for HTTP/1.0.
-        if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(self.keepalive.as_secs()));
         }
         Ok(())
     }
@@ -84,14 +80,20 @@ impl ProxyHttp for Edge {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<bool> {
         let routing = self.routing.load();
         let rules = &routing.rules;
+        // Off already for a client that asked for it, for HTTP/1.0, and at the end.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(rules.timeouts.keepalive.as_secs()));
+        }
         if let Err(Refusal { status, why }) = request_check::check(session.req_header_mut(), rules) {
             return answer(session, status, why).await;
         }
         let connection = Connection::of(session);
         let request = session.req_header();
         ctx.client = forwarded::client_of(connection, client_address(session), request, rules);
-        if let Some(place) = secure::redirect(connection, request) {
-            return redirect(session, &place).await;
+        match secure::redirect(connection, request) {
+            Some(Instead::Redirect(place)) => return redirect(session, &place).await,
+            Some(Instead::Refuse(Refusal { status, why })) => return answer(session, status, why).await,
+            None => {}
         }
         let Some(service) = routing.find(request) else {
             return answer(session, 404, "no service here").await;
@@ -203,7 +205,7 @@ impl ProxyHttp for Edge {
         response: &mut ResponseHeader,
         ctx: &mut Request,
     ) -> Result<()> {
-        if self.leaving.load(Ordering::Relaxed) {
+        if self.is_last(session) {
             // Told in the response, so that the client does not try this connection again.
             session.set_keepalive(None);
         }
@@ -392,6 +394,12 @@ impl Edge {
                 Err(Error::new_up(ErrorType::ConnectNoRoute))
             }
         }
+    }
+
+    /// Whether a request is the last on its connection: the process is about to end, or the connection's life is over.
+    fn is_last(&self, session: &Session) -> bool {
+        let is_over = |connection: &Connection| connection.is_over(Instant::now());
+        self.leaving.load(Ordering::Relaxed) || Connection::of(session).is_some_and(is_over)
     }
 
     /// The service as it is now.

@@ -13,7 +13,7 @@ const AFTER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Its clock began before ours and runs a little differently: from this part of its deadline on, a client that leaves has
 /// waited for all of it.
-const DEADLINE_SEEN: f64 = 0.98;
+const DEADLINE_SEEN: f64 = 0.9;
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,11 +49,12 @@ impl Exchange {
     /// a call that `is_over` without saying is `UNKNOWN`; one that its client ended at its own deadline took too long.
     pub(crate) fn failure(self, status: Option<u32>, is_over: bool, age: Duration) -> Option<u32> {
         let Self::Call(deadline) = self else { return None };
-        match (status, deadline) {
-            (Some(status), _) => Some(status),
-            (None, _) if is_over => Some(grpc::UNKNOWN),
-            (None, Some(deadline)) if age >= deadline.mul_f64(DEADLINE_SEEN) => Some(grpc::DEADLINE_EXCEEDED),
-            (None, _) => None,
+        let is_late = deadline.is_some_and(|deadline| age >= deadline.mul_f64(DEADLINE_SEEN));
+        match status {
+            // Some servers say so when they find the deadline passed.
+            None | Some(grpc::CANCELLED) if is_late => Some(grpc::DEADLINE_EXCEEDED),
+            None if is_over => Some(grpc::UNKNOWN),
+            status => status,
         }
     }
 

@@ -10,6 +10,8 @@ use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
+/// Somebody let the call go.
+pub(crate) const CANCELLED: u32 = 1;
 /// What failed without saying how.
 pub(crate) const UNKNOWN: u32 = 2;
 /// The deadline passed before the call was over.

@@ -348,9 +348,9 @@ impl Request {
             (_, Some((101, _))) => Class::Upgrade,
             // The version had failed before the client left.
             (Class::ClientAbort, Some((500.., _))) => Class::ServerError,
-            (Class::Success | Class::ClientAbort, head) => {
-                let is_over = class == Class::Success || attempt.grpc.is_some();
-                let failed = self.exchange.failure(attempt.grpc, head.is_some() && is_over, now - self.began);
+            (Class::Success | Class::ClientAbort, _) => {
+                let age = now.saturating_duration_since(self.began);
+                let failed = self.exchange.failure(attempt.grpc, class == Class::Success, age);
                 match failed.filter(|code| matched.service.written.grpc_errors.contains(*code)) {
                     Some(_) => Class::GrpcError,
                     None => class,

@@ -3,42 +3,45 @@
 //! Connections go to the core that has the fewest. There is one listening socket an address, so a port that is in use
 //! is an error and no connection can wait in a queue that is about to close (docs/decisions/0004).
 
+mod acceptor;
+mod arrival;
+mod clients;
+mod listeners;
+mod served;
 mod worker;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use config::ListenAddress;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tracing::{debug, warn};
 
-use self::worker::{Accepted, Counted, Worker};
-use crate::client_stream::ClientTimeouts;
+use self::acceptor::{Acceptor, Core};
+use self::clients::Clients;
+use self::listeners::SocketFile;
+pub use self::listeners::{Listeners, why_not_bound};
+use self::worker::Worker;
 use crate::routing::Reader;
+use crate::tls::{self, CertificateState, Finding, Tls};
 
-/// What the data plane may use.
+/// What the data plane may use of the machine. Everything else is in the rules, and may change while it serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// How many cores serve; at least 1.
     pub cores: usize,
-    /// How many client connections are open at most; more are closed as they come.
+    /// How many client connections the system can carry; where the rules allow fewer, they hold.
     pub connections: u64,
-    /// How long clients may take.
-    pub client: ClientTimeouts,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self { cores, connections: 100_000, client: ClientTimeouts::default() }
+        Self { cores, connections: u64::MAX }
     }
 }
 
@@ -49,34 +52,30 @@ pub enum StartError {
     #[error("cannot listen on {address}: {reason}")]
     Listen {
         /// The address wanted.
-        address: SocketAddr,
+        address: ListenAddress,
         /// Why not, and what to do.
         reason: String,
     },
+    /// Certificates or keys cannot be used: everything that is wrong with them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Certificates(Vec<Finding>),
     /// The system gives no thread, or no descriptors for its runtime.
     #[error("cannot start the data plane's threads: {0}")]
     Thread(io::Error),
 }
 
-/// Addresses that are taken: clients may connect, and wait until a data plane accepts them.
-#[derive(Debug)]
-pub struct Listeners(Vec<(StdListener, SocketAddr)>);
-
-impl Listeners {
-    /// Takes all of these addresses, or none.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, StartError> {
-        addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>().map(Self)
-    }
-}
-
 /// The running data plane. Dropping it ends it at once; [`drain`](Self::drain) ends it gently.
 #[derive(Debug)]
 pub struct DataPlane {
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<ListenAddress>,
     stop: watch::Sender<Stop>,
     leaving: Arc<AtomicBool>,
     open: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
+    tls: Vec<Arc<Tls>>,
+    watch: Option<tls::Watch>,
+    /// Removed at the end.
+    files: Vec<SocketFile>,
 }
 
 /// How far the end has come.
@@ -93,34 +92,50 @@ enum Stop {
 impl DataPlane {
     /// Starts serving what is published to `reader`, now and later, on listeners that are open.
     pub fn start(listeners: Listeners, limits: &Limits, reader: &Reader) -> Result<Self, StartError> {
-        let Listeners(sockets) = listeners;
-        let addresses = sockets.iter().map(|(_, address)| *address).collect();
+        let Listeners(mut sockets) = listeners;
+        // Before any core asks for the one that pingora would install.
+        drop(tls::provider());
+        let addresses = sockets.iter().map(|open| open.address.clone()).collect();
+        let files = sockets.iter_mut().filter_map(|open| open.file.take()).collect();
+        let tls: Vec<_> = sockets.iter().filter_map(|open| open.kind.tls.clone()).collect();
         let (stop, stopped) = watch::channel(Stop::Serve);
         let open = Arc::new(AtomicU64::new(0));
         let leaving = Arc::new(AtomicBool::new(false));
+        let clients = Clients::default();
         let mut threads = Vec::new();
         let mut cores = Vec::new();
         for core in 0..limits.cores.max(1) {
             let (hand_over, connections) = mpsc::channel(1024);
-            let load = Arc::new(AtomicU64::new(0));
-            let worker = Worker { core, reader: reader.clone(), client: limits.client, leaving: Arc::clone(&leaving) };
+            let worker =
+                Worker { core, reader: reader.clone(), clients: clients.clone(), leaving: Arc::clone(&leaving) };
             let stopped = stopped.clone();
             let name = format!("tidegate-core-{core}");
             threads.push(spawn(name, move |runtime| worker.serve(&runtime, connections, stopped))?);
-            cores.push(Core { hand_over, load });
+            cores.push(Core { hand_over, load: Arc::default() });
         }
-        let cores = Arc::new(cores);
         let most = limits.connections;
-        let (accepted, accepting) = (Arc::clone(&open), stopped);
-        let accept = move |runtime: Runtime| accept_all(&runtime, sockets, &cores, most, &accepted, accepting);
-        threads.push(spawn("tidegate-accept".into(), accept)?);
-        Ok(Self { addresses, stop, leaving, open, threads })
+        let acceptor = Acceptor { cores, reader: reader.clone(), clients, open: Arc::clone(&open), most };
+        threads.push(spawn("tidegate-accept".into(), move |runtime| acceptor.run(&runtime, sockets, stopped))?);
+        let watch = Some(tls::Watch::begin(tls.clone()).map_err(StartError::Thread)?);
+        Ok(Self { addresses, stop, leaving, open, threads, tls, watch, files })
     }
 
-    /// The addresses that it listens on, in the order given; port 0 has become a real one.
+    /// Where it listens, in the order given; port 0 has become a real one.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn listening(&self) -> &[ListenAddress] {
         &self.addresses
+    }
+
+    /// The TCP addresses among them.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.iter().filter_map(ListenAddress::tcp).collect()
+    }
+
+    /// The certificates in use, and what is wrong with their files.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<CertificateState> {
+        self.tls.iter().flat_map(|tls| tls.state()).collect()
     }
 
     /// Client connections that are open.
@@ -152,6 +167,8 @@ impl DataPlane {
 
     fn end(&mut self) {
         let _ = self.stop.send(Stop::Now);
+        drop(self.watch.take());
+        self.files.clear();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so; there is nothing left to end.
             let _ = thread.join();
@@ -169,114 +186,4 @@ impl Drop for DataPlane {
 fn spawn(name: String, run: impl FnOnce(Runtime) + Send + 'static) -> Result<JoinHandle<()>, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     thread::Builder::new().name(name).spawn(move || run(runtime)).map_err(StartError::Thread)
-}
-
-fn bind(address: SocketAddr) -> Result<(StdListener, SocketAddr), StartError> {
-    let open = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // A restart may take the address while old connections linger. Not SO_REUSEPORT: see the module's head.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(4096)?;
-        let listener = StdListener::from(socket);
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    open().map_err(|error: io::Error| StartError::Listen { address, reason: why_not_bound(&error) })
-}
-
-/// Why an address cannot be taken, and what to do.
-#[must_use]
-#[expect(clippy::wildcard_enum_match_arm, reason = "the standard library's kinds of errors are open")]
-pub fn why_not_bound(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "the port is in use by another process; stop that one (ss -ltnp shows it) or choose another port".into()
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address; 0.0.0.0 means all that it has".into(),
-        io::ErrorKind::PermissionDenied => {
-            "not permitted; ports below 1024 need root or the capability CAP_NET_BIND_SERVICE".into()
-        }
-        _ => error.to_string(),
-    }
-}
-
-/// A core as the acceptor sees it.
-#[derive(Debug)]
-struct Core {
-    hand_over: mpsc::Sender<Accepted>,
-    load: Arc<AtomicU64>,
-}
-
-fn accept_all(
-    runtime: &Runtime,
-    sockets: Vec<(StdListener, SocketAddr)>,
-    cores: &Arc<Vec<Core>>,
-    most: u64,
-    open: &Arc<AtomicU64>,
-    mut stopped: watch::Receiver<Stop>,
-) {
-    runtime.block_on(async {
-        let mut accepting = JoinSet::new();
-        for (socket, address) in sockets {
-            let stopped = stopped.clone();
-            match TcpListener::from_std(socket) {
-                Ok(listener) => {
-                    drop(accepting.spawn(accept(listener, Arc::clone(cores), most, Arc::clone(open), stopped)));
-                }
-                Err(error) => warn!(%address, %error, "cannot accept"),
-            }
-        }
-        // An error means that the data plane was dropped.
-        let _ = stopped.wait_for(|stop| *stop > Stop::Serve).await;
-        accepting.join_all().await;
-    });
-}
-
-async fn accept(
-    listener: TcpListener,
-    cores: Arc<Vec<Core>>,
-    most: u64,
-    open: Arc<AtomicU64>,
-    mut stopped: watch::Receiver<Stop>,
-) {
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => hand_over(stream, peer, &cores, most, &open),
-                Err(error) => {
-                    // Out of descriptors, most likely: wait for some to be given back, and do not spin.
-                    warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-            () = ending(&mut stopped) => break,
-        }
-    }
-    // Who connected before the end waits in the queue, and would be reset with it.
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        hand_over(stream, peer, &cores, most, &open);
-    }
-}
-
-/// Waits for the end to begin.
-async fn ending(stopped: &mut watch::Receiver<Stop>) {
-    // An error means that the data plane was dropped, which is an end too.
-    drop(stopped.wait_for(|stop| *stop > Stop::Serve).await);
-}
-
-/// Gives a connection to the core that has the fewest.
-fn hand_over(stream: TcpStream, peer: SocketAddr, cores: &[Core], most: u64, open: &Arc<AtomicU64>) {
-    if open.load(Ordering::Relaxed) >= most {
-        debug!(%peer, most, "connection refused: too many are open");
-        return;
-    }
-    let Ok(stream) = stream.into_std() else { return };
-    let Some(core) = cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed)) else { return };
-    let counted = Counted::new(&core.load, open);
-    // A core that takes no connection does not keep the others from theirs.
-    if core.hand_over.try_send((stream, peer, counted)).is_err() {
-        warn!(%peer, "connection refused: its core is overloaded");
-    }
 }

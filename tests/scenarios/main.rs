@@ -6,12 +6,14 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod admin;
+mod bodies;
 mod choosing;
 mod connection;
 mod crashes;
 mod demo;
 mod disks;
 mod hardening;
+mod grpc;
 mod judgements;
 mod patience;
 mod process;
@@ -25,5 +27,6 @@ mod saturation;
 mod shop;
 mod signals;
 mod starts;
+mod tls;
 mod waiting;
 mod weights;

@@ -85,6 +85,12 @@ impl Process {
         found.flatten().unwrap_or_else(|| panic!("the process did not say {what}:\n{}", self.errors()))
     }
 
+    /// Everything that follows this label, up to the next blank, in the order in which it was said so far.
+    pub(crate) fn all_said(&self, label: &str) -> Vec<String> {
+        let after = |line: &str| Some(line.split_once(label)?.1.split_whitespace().next()?.to_owned());
+        self.errors().lines().filter_map(after).collect()
+    }
+
     /// Waits until it has said this on standard error.
     pub(crate) fn has_said(&mut self, text: &str) {
         self.said(text, |line| line.contains(text).then_some(()));

@@ -156,7 +156,10 @@ pub(crate) fn is_ip(host: &str) -> bool {
 
 /// A socket address to listen on: `0.0.0.0:8080`, `[::]:8080`; port 0 asks the system for one.
 pub fn address(text: &str) -> Result<SocketAddr, Illegal> {
-    const LEGAL: &str = "IP:PORT, like 0.0.0.0:8080 or [::]:8080";
+    ip_and_port(text, "IP:PORT, like 0.0.0.0:8080 or [::]:8080")
+}
+
+fn ip_and_port(text: &str, legal: &str) -> Result<SocketAddr, Illegal> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
@@ -168,7 +171,7 @@ pub fn address(text: &str) -> Result<SocketAddr, Illegal> {
     } else {
         String::new()
     };
-    Err(Illegal::new(format!("{} is no address to listen on; legal is {LEGAL}{near}", quoted(text))))
+    Err(Illegal::new(format!("{} is no address to listen on; legal is {legal}{near}", quoted(text))))
 }
 
 impl FromStr for ListenAddress {
@@ -178,7 +181,7 @@ impl FromStr for ListenAddress {
     fn from_str(text: &str) -> Result<Self, Illegal> {
         match text.strip_prefix("unix:") {
             Some(path) => socket_path(text, path).map(Self::Unix),
-            None => address(text).map(Self::Tcp),
+            None => ip_and_port(text, "IP:PORT or unix:/path, like 0.0.0.0:8080 or [::]:8080").map(Self::Tcp),
         }
     }
 }

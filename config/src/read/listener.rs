@@ -89,7 +89,7 @@ fn redirect(written: &Cursor<'_>, address: &Option<ListenAddress>, report: &mut 
     } else {
         let fields = written.fields(report, &keys::REDIRECT)?;
         let at = fields.need(report, "https", "the port of a listener with TLS, like https: 8443")?.clone();
-        let port = at.literal(report, "a port, like 8443", |text| literal::whole_number(text, "port", 1..=65_535))?;
+        let port = at.literal(report, "a port, like 8443", |text| literal::whole_number(text, 1..=65_535))?;
         (u16::try_from(port).ok()?, at)
     };
     if address.as_ref().and_then(ListenAddress::tcp).is_some_and(|address| address.port() == port) {

@@ -139,7 +139,7 @@ fn limits(written: &Cursor<'_>, report: &mut Report) -> Option<Limits> {
 
 fn count(fields: &Fields<'_>, key: &str, usual: u64, most: u64, report: &mut Report) -> Option<u64> {
     fields.or(key, usual, |written| {
-        written.literal(report, "a whole number, like 100", |text| literal::whole_number(text, "number here", 1..=most))
+        written.literal(report, "a whole number, like 100", |text| literal::whole_number(text, 1..=most))
     })
 }
 
@@ -191,7 +191,7 @@ fn requests(written: &Cursor<'_>, report: &mut Report) -> Option<Strictness> {
     const WORDS: [(&str, Handling); 2] = [("refuse", Handling::Refuse), ("pass", Handling::Pass)];
     let fields = written.fields(report, &keys::REQUESTS)?;
     let mut handling = |key| {
-        fields.or(key, Handling::default(), |written| written.choice(report, "is nothing that can be done", &WORDS))
+        fields.or(key, Handling::default(), |written| written.choice(report, "is not one of the two ways", &WORDS))
     };
     let (underscores, encoded_slashes) = (handling("underscores"), handling("encoded_slashes"));
     Some(Strictness { underscores: underscores?, encoded_slashes: encoded_slashes? })

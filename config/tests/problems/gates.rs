@@ -13,6 +13,8 @@ fn gates_judge_one_thing_each_under_one_name() {
         - errors: {}
         - errors: { tolerance: 0.1% }
         - { name: breaker, errors: { limit: 5% } }
+        - { name: traffic, errors: { limit: 5% } }
+        - { name: baseline, errors: { limit: 5% } }
         - { name: my gate, errors: { limit: 5% } }
         - { errors: {}, latency: { limit: 1s } }
         - { name: nothing }
@@ -26,15 +28,17 @@ fn gates_judge_one_thing_each_under_one_name() {
         &expect![[r#"
             t.yaml:10:11: services.shop.plan.gates[1]: a gate at t.yaml:9:11 is named `errors` already; write another `name:` here
             t.yaml:11:19: services.shop.plan.gates[2].name: `breaker` is reserved for the circuit breaker that is always on; legal is any other name, like `my-breaker`
-            t.yaml:12:19: services.shop.plan.gates[3].name: `my gate` cannot name a gate; legal is 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit
-            t.yaml:13:34: services.shop.plan.gates[4].latency: `errors` stands in the same gate; write two gates
-            t.yaml:14:11: services.shop.plan.gates[5]: judges nothing; legal is { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or { latency: { limit: 300ms } }
-            t.yaml:15:11: services.shop.plan.gates[6]: `errors` is no gate; legal is { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or { latency: { limit: 300ms } }
-            t.yaml:16:11: services.shop.plan.gates[7].errors: nothing is written here; legal is a mapping, like { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or { latency: { limit: 300ms } }
-            t.yaml:17:45: services.shop.plan.gates[8].errors.limit: `tolerance` stands in the same gate; write two gates: { errors: { tolerance: 0.1% } } and { errors: { limit: 5% } }
-            t.yaml:18:31: services.shop.plan.gates[9].role: `gardrail` is no role; legal is `guardrail` and `signal`; did you mean `guardrail`?
-            t.yaml:19:11: services.shop.plan.gates[10]: a gate at t.yaml:9:11 is named `errors` already; write another `name:` here
-            t.yaml:19:23: services.shop.plan.gates[10].errors.name: `name` is no key of an `errors` gate; write it beside, in the mapping around this one"#]],
+            t.yaml:12:19: services.shop.plan.gates[3].name: `traffic` is reserved for the check of the traffic that is always on; legal is any other name, like `my-traffic`
+            t.yaml:13:19: services.shop.plan.gates[4].name: `baseline` is reserved for the check of the baseline; legal is any other name, like `my-baseline`
+            t.yaml:14:19: services.shop.plan.gates[5].name: `my gate` cannot name a gate; legal is 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit
+            t.yaml:15:34: services.shop.plan.gates[6].latency: `errors` stands in the same gate; write two gates
+            t.yaml:16:11: services.shop.plan.gates[7]: judges nothing; legal is { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or { latency: { limit: 300ms } }
+            t.yaml:17:11: services.shop.plan.gates[8]: `errors` is no gate; legal is { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or { latency: { limit: 300ms } }
+            t.yaml:18:11: services.shop.plan.gates[9].errors: nothing is written here; legal is a mapping, like { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or { latency: { limit: 300ms } }
+            t.yaml:19:45: services.shop.plan.gates[10].errors.limit: `tolerance` stands in the same gate; write two gates: { errors: { tolerance: 0.1% } } and { errors: { limit: 5% } }
+            t.yaml:20:31: services.shop.plan.gates[11].role: `gardrail` is no role; legal is `guardrail` and `signal`; did you mean `guardrail`?
+            t.yaml:21:11: services.shop.plan.gates[12]: a gate at t.yaml:9:11 is named `errors` already; write another `name:` here
+            t.yaml:21:23: services.shop.plan.gates[12].errors.name: `name` is no key of an `errors` gate; write it beside, in the mapping around this one"#]],
     );
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod gates;
+mod ingress;
 mod plans;
 mod services;
 
@@ -181,7 +182,7 @@ fn an_address_taken_twice_names_both_places() {
         &format!("{top}{}", shop("")),
         &expect![[r#"
         t.yaml:3:14: listeners[1].address: `127.0.0.1:80` is taken by `0.0.0.0:80` at t.yaml:2:14; write another port
-        t.yaml:4:16: listeners[2].address: `8080` is no address to listen on; legal is IP:PORT, like 0.0.0.0:8080 or [::]:8080; did you mean `0.0.0.0:8080`?
+        t.yaml:4:16: listeners[2].address: `8080` is no address to listen on; legal is IP:PORT or unix:/path, like 0.0.0.0:8080 or [::]:8080; did you mean `0.0.0.0:8080`?
         t.yaml:5:5: listeners[3]: `address` is missing; write an address to listen on, like "0.0.0.0:8080"
         t.yaml:6:19: admin.address: `0.0.0.0:80` is taken by listener `0.0.0.0:80` at t.yaml:2:14; write another port"#]],
     );
@@ -216,7 +217,7 @@ services:
 colour: blue
 "#,
         &expect![[r#"
-            t.yaml:2:24: listeners[0].address: `localhost:8080` is no address to listen on; legal is IP:PORT, like 0.0.0.0:8080 or [::]:8080; did you mean `127.0.0.1:8080`?
+            t.yaml:2:24: listeners[0].address: `localhost:8080` is no address to listen on; legal is IP:PORT or unix:/path, like 0.0.0.0:8080 or [::]:8080; did you mean `127.0.0.1:8080`?
             t.yaml:5:13: services.shop.stable: `v3` is no version of this service; legal is `v1` and `v2`
             t.yaml:6:13: services.shop.weight: `10` has no %; a weight is written like 10%; did you mean `10%`?
             t.yaml:8:25: services.shop.versions.v1.endpoints[0]: `nonsense` has no port; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080

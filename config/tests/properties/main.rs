@@ -3,20 +3,34 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod ingress;
 mod plans;
+mod writing;
 
 use std::path::Path;
-use std::time::Duration;
 
-use config::{
-    Advance, Affinity, Baseline, Configuration, Gate, GateRole, GateRule, LatencyMargin, LatencyOf, OnDeadline, Plan,
-    Step, Tolerance,
-};
+use config::{Configuration, Plan};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
+
+use crate::writing::written;
 
 const FULL: &str = r#"
-listeners: [{ address: "0.0.0.0:8080" }, { address: "[::]:8081" }]
+listeners:
+  - { address: "0.0.0.0:8080", redirect: https }
+  - { address: "[::]:8081", proxy_protocol: [10.0.0.0/8, "fd00::7"] }
+  - { address: "unix:/run/tidegate.sock", redirect: { https: 8443 } }
+  - address: "0.0.0.0:8443"
+    tls:
+      certificates: [{ cert: shop.pem, key: shop.key }, { cert: both.pem, key: both.pem }]
+      clients: { ca: /etc/clients.pem, optional: true }
+      oldest: "1.3"
+      hsts: { max_age: 8760h, subdomains: true, preload: true }
+timeouts: { handshake: 1s, head: 2s, body: 3s, connect: 4s, first_byte: 5s, response: 6s, write: 7s, keepalive: 8s, http2_idle: 9s, tunnel: 10h, connection: 11m, upstream_idle: 12ms, total: 13s }
+limits: { connections: 5000, connections_per_client: 50, request_line: 2KiB, head: 4KiB, headers: 64, body: 1GiB, http2_streams: 32, http2_header_list: 1500B, http2_resets: 50, http2_glitches: 500 }
+requests: { underscores: pass, encoded_slashes: pass }
+trusted: [10.0.0.0/8, "fd00::/8"]
+access_log: { to: /var/log/access.log, sample: 12.5% }
 admin: { address: "127.0.0.1:9901", tokens: tokens.txt }
 state: /var/lib/tidegate
 plans: { careful: { alpha: 0.5%, advance: time, steps: [{ weight: 0.25%, hold: 1h30m }, { approval: true }], gates: [] } }
@@ -24,14 +38,24 @@ services:
   checkout:
     hosts: [Shop.example.com, 10.0.0.9]
     path: /checkout/
-    affinity: { cookie: session }
+    methods: [GET, M-SEARCH]
+    headers: { X-Tenant: blue, x-beta: "*" }
+    affinity: { cookie: session, issue: { max_age: 90m } }
+    forced: { header: X-Version, cookie: version, from: [192.0.2.0/24], secret: /etc/secret, judged: true }
+    version_header: false
+    upgrades: [websocket, Tls]
+    grpc_errors: [CANCELLED, UNAUTHENTICATED]
+    body: 10MiB
+    timeouts: { first_byte: 1s, response: 2s, tunnel: 3h, total: 4s }
     stable: v1
     canary: v2
     weight: 12.5%
     versions:
       v1: { endpoints: ["10.0.0.1:8080", "[fd00::1]:8080", "shop.internal:80"] }
       v2: { endpoints: ["10.0.0.3:8080"] }
-      v3: { endpoints: ["10.0.0.4:8080"] }
+      v3: { endpoints: ["unix:/run/v3.sock", "10.0.0.4:8080"], protocol: h2c }
+      v4: { endpoints: ["https://10.0.0.5:8443", "https://v4:443"], protocol: h2, tls: { server_name: V4.internal, ca: ca.pem, cert: us.pem, key: us.key } }
+      v5: { endpoints: ["https://v5.internal:443"] }
     plan:
       beta: 2.5%
       min_requests: 200
@@ -57,7 +81,9 @@ services:
         - latency: { quantile: p95, tolerance: 40%, margin: 60%, of: total }
         - { latency: { tolerance: 30% }, role: signal, path: /checkout/cart/ }
         - { errors: { margin: 0.5% }, path: /checkout/pay }
+  wild: { hosts: ["*.Example.com", example.com], affinity: { cookie: ours, issue: true }, upgrades: [], grpc_errors: [], versions: { v1: { endpoints: ["a:1"] } } }
   shop: { affinity: { header: X-User }, versions: { v1: { endpoints: ["a:1"] } } }
+  user: { path: /user, affinity: { user: X-Auth }, forced: { cookie: c, secret: s }, versions: { v1: { endpoints: ["a:1"] } } }
   cart: { path: /cart, affinity: client-address, weight: 0%, stable: v1, versions: { v1: { endpoints: ["a:1"] }, v2: { endpoints: ["b:1"] } }, plan: { baseline: equal, dry_run: true } }
 "#;
 
@@ -75,141 +101,10 @@ fn by_name(mut configuration: Configuration) -> Configuration {
     configuration
 }
 
-/// A configuration as a file would say it, nothing left to defaults.
-fn written(configuration: &Configuration) -> Value {
-    let services = configuration.services.iter().map(|service| {
-        let versions = service.versions.iter().map(|version| {
-            let endpoints: Vec<String> = version.endpoints.iter().map(ToString::to_string).collect();
-            (version.name.to_string(), json!({ "endpoints": endpoints }))
-        });
-        let mut entry = json!({
-            "path": service.path.as_str(),
-            "affinity": match &service.affinity {
-                Affinity::Random => json!("random"),
-                Affinity::Cookie { name, .. } => json!({ "cookie": name }),
-                Affinity::User(name) => json!({ "user": name }),
-                Affinity::Header(name) => json!({ "header": name }),
-                Affinity::ClientAddress => json!("client-address"),
-            },
-            "stable": service.stable.as_str(),
-            "versions": versions.collect::<serde_json::Map<_, _>>(),
-            "plan": written_plan(&service.plan),
-        });
-        if !service.hosts.is_empty() {
-            entry["hosts"] = service.hosts.iter().map(|host| json!(host.as_str())).collect();
-        }
-        if let Some(canary) = &service.canary {
-            entry["canary"] = json!(canary.version.as_str());
-            entry["weight"] = json!(canary.weight.to_string());
-        }
-        (service.name.to_string(), entry)
-    });
-    let listeners: Vec<_> =
-        configuration.listeners.iter().map(|one| json!({ "address": one.address.to_string() })).collect();
-    let plans = configuration.plans.iter().map(|(name, plan)| (name.to_string(), written_plan(plan)));
-    let mut admin = json!({ "address": configuration.admin.address });
-    if let Some(tokens) = &configuration.admin.tokens {
-        admin["tokens"] = json!(tokens);
-    }
-    json!({
-        "listeners": listeners,
-        "admin": admin,
-        "state": configuration.state,
-        "services": services.collect::<serde_json::Map<_, _>>(),
-        "plans": plans.collect::<serde_json::Map<_, _>>(),
-    })
-}
-
-fn percent(fraction: f64) -> String {
-    format!("{:.10}%", fraction * 100.0)
-}
-
-fn milliseconds(time: Duration) -> String {
-    format!("{}ms", time.as_millis())
-}
-
-/// A plan as a file would say it. What the plan says for all steps is said at each.
-fn written_plan(plan: &Plan) -> Value {
-    let mut entry = json!({
-        "alpha": percent(plan.alpha.get()),
-        "beta": percent(plan.beta.get()),
-        "min_requests": plan.min_requests,
-        "warmup": milliseconds(plan.warmup),
-        "advance": match plan.advance { Advance::Time => "time", Advance::Proof => "proof" },
-        "baseline": match &plan.baseline {
-            Baseline::Stable => "stable",
-            Baseline::Equal => "equal",
-            Baseline::Version(version) => version.as_str(),
-        },
-        "dry_run": plan.dry_run,
-        "steps": plan.steps.iter().map(written_step).collect::<Vec<_>>(),
-    });
-    if plan.gates != Plan::built_in().gates {
-        entry["gates"] = plan.gates.iter().map(written_gate).collect();
-    }
-    entry
-}
-
-fn written_step(step: &Step) -> Value {
-    match step {
-        Step::Weight { weight, hold, early, deadline } => {
-            let mut written = json!({ "weight": weight.to_string(), "hold": milliseconds(*hold), "early": early });
-            if let Some(deadline) = deadline {
-                written["deadline"] = json!(milliseconds(deadline.after));
-                written["on_deadline"] = json!(match deadline.then {
-                    OnDeadline::Hold => "hold",
-                    OnDeadline::Promote => "promote",
-                    OnDeadline::RollBack => "roll-back",
-                });
-            }
-            written
-        }
-        Step::Approval => json!({ "approval": true }),
-    }
-}
-
-fn written_gate(gate: &Gate) -> Value {
-    let parts = |harm: Tolerance| json!({ "ratio": harm.ratio, "points": percent(harm.points.get()) });
-    let word = |of| match of {
-        LatencyOf::Head => "head",
-        LatencyOf::Total => "total",
-    };
-    let mut written = match gate.rule {
-        GateRule::Errors { tolerance, margin } => {
-            json!({ "errors": { "tolerance": parts(tolerance), "margin": parts(margin) } })
-        }
-        GateRule::ErrorLimit { limit } => json!({ "errors": { "limit": percent(limit.get()) } }),
-        GateRule::LatencyLimit { quantile, limit, of } => {
-            json!({ "latency": { "limit": milliseconds(limit), "quantile": quantile.to_string(), "of": word(of) } })
-        }
-        GateRule::Latency { quantile, tolerance, margin, of } => {
-            let mut latency = json!({ "tolerance": percent(tolerance.get()), "of": word(of) });
-            if let Some(quantile) = quantile {
-                latency["quantile"] = json!(quantile.to_string());
-            }
-            // Two margins cannot be written: they are those where none is.
-            if margin != LatencyMargin::usual(tolerance) {
-                assert_eq!(margin.body, margin.tail);
-                latency["margin"] = json!(percent(margin.body.get()));
-            }
-            json!({ "latency": latency })
-        }
-    };
-    written["name"] = json!(gate.name.as_str());
-    written["role"] = json!(match gate.role {
-        GateRole::Guardrail => "guardrail",
-        GateRole::Signal => "signal",
-    });
-    if let Some(path) = &gate.path {
-        written["path"] = json!(path.as_str());
-    }
-    written
-}
-
 #[test]
 fn a_full_configuration_written_out_reads_as_the_same_one() {
     let configuration = read(FULL);
-    assert_eq!(configuration.services.len(), 3);
+    assert_eq!(configuration.services.len(), 5);
     let configuration = by_name(configuration);
     assert_eq!(read(&written(&configuration).to_string()), configuration);
     assert_eq!(read(&serde_json::to_string_pretty(&written(&configuration)).unwrap()), configuration);
@@ -225,11 +120,46 @@ fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out(
             "listeners": [{ "address": "0.0.0.0:8080" }],
             "admin": { "address": "127.0.0.1:9900" },
             "state": "./tidegate-state",
+            "timeouts": {
+                "handshake": "10000ms",
+                "head": "10000ms",
+                "body": "30000ms",
+                "connect": "2000ms",
+                "first_byte": "15000ms",
+                "response": "30000ms",
+                "write": "30000ms",
+                "keepalive": "75000ms",
+                "http2_idle": "300000ms",
+                "tunnel": "3600000ms",
+                "connection": "3600000ms",
+                "upstream_idle": "50000ms",
+            },
+            "limits": {
+                "connections": 100_000,
+                "connections_per_client": 4096,
+                "request_line": "8KiB",
+                "head": "32KiB",
+                "headers": 100,
+                "http2_streams": 100,
+                "http2_header_list": "64KiB",
+                "http2_resets": 200,
+                "http2_glitches": 2000,
+            },
+            "requests": { "underscores": "refuse", "encoded_slashes": "refuse" },
             "services": { "shop": {
                 "path": "/",
                 "affinity": "random",
+                "version_header": true,
+                "upgrades": ["websocket"],
+                "grpc_errors": [
+                    "UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
+                ],
+                "timeouts": {},
                 "stable": "v1",
-                "versions": { "v1": { "endpoints": ["127.0.0.1:9001"] }, "v2": { "endpoints": ["127.0.0.1:9002"] } },
+                "versions": {
+                    "v1": { "endpoints": ["127.0.0.1:9001"], "protocol": "h1" },
+                    "v2": { "endpoints": ["127.0.0.1:9002"], "protocol": "h1" },
+                },
                 "plan": {
                     "alpha": "1.0000000000%",
                     "beta": "5.0000000000%",

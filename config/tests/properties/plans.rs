@@ -9,7 +9,8 @@ use config::{
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::{FULL, read, written_plan};
+use crate::writing::written_plan;
+use crate::{FULL, read};
 
 /// The plan of a service with three versions.
 fn plan(text: &str) -> Plan {

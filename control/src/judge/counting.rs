@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::settings::{Of, Rule};
 use super::sightings::{self, Sighting};
 use crate::statistics::edges::{over, shift_edge, shift_edge_down};
-use crate::statistics::levels::{EDGE_QUANTILES, LEVELS, LevelCounts};
+use crate::statistics::levels::{EDGES, LEVELS, LevelCounts, edge_at};
 use crate::statistics::{Batch, Latencies};
 use crate::view::Arms;
 
-/// The places in [`EDGE_QUANTILES`] at which the whole shape passes: p50, p95 and p99.
-pub(super) const PROVEN_EDGES: [usize; 3] = [2, 5, 7];
+/// The edges at which the whole shape passes: p50, p95 and p99.
+pub(super) const PROVEN_EDGES: [usize; 3] = [edge_at(0.5), edge_at(0.95), edge_at(0.99)];
 /// The first of [`PROVEN_EDGES`] that has the margin of the tail.
 const FIRST_OF_TAIL: usize = 2;
 /// The whole shape counts what is beyond stable's p95, for people.
-const SHOWN_EDGE: usize = 5;
+const SHOWN_EDGE: usize = edge_at(0.95);
 
 /// Judged traffic of one version in one window: of the whole service, or on one path.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +109,15 @@ impl Ascending {
 
     /// How many lie before an edge.
     fn before(&self, edge: usize) -> u64 {
-        let place = self.buckets.partition_point(|(bucket, ..)| *bucket < edge);
+        self.before_at(self.place_of(edge, 0))
+    }
+
+    /// The first of the buckets from this place on that lies at an edge or beyond it.
+    fn place_of(&self, edge: usize, from: usize) -> usize {
+        from + self.buckets[from..].partition_point(|(bucket, ..)| *bucket < edge)
+    }
+
+    fn before_at(&self, place: usize) -> u64 {
         self.buckets.get(place).map_or(self.total, |(_, _, before)| *before)
     }
 
@@ -119,10 +127,11 @@ impl Ascending {
     }
 
     /// How many lie in each level between these edges (ascending).
-    fn levels(&self, edges: &[usize; 10]) -> LevelCounts {
-        let (mut levels, mut last) = ([0; LEVELS], 0);
+    fn levels(&self, edges: &[usize; EDGES]) -> LevelCounts {
+        let (mut levels, mut last, mut place) = ([0; LEVELS], 0, 0);
         for (level, edge) in levels.iter_mut().zip(edges) {
-            let before = self.before(*edge);
+            place = self.place_of(*edge, place);
+            let before = self.before_at(place);
             *level = before.saturating_sub(last);
             last = before;
         }
@@ -203,14 +212,15 @@ mod ascending {
 /// Where the latencies of a gate are divided: bucket numbers, frozen while a batch is open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a gate has one, and most gates of latency judge the whole shape")]
 pub(super) enum Edges {
     /// At all quantiles: of stable, and of the canary, longer by what is tolerated; and at those that pass, longer by
     /// the margin.
     Shape {
         #[serde(with = "ascending")]
-        stable: [usize; 10],
+        stable: [usize; EDGES],
         #[serde(with = "ascending")]
-        canary: [usize; 10],
+        canary: [usize; EDGES],
         #[serde(with = "ascending")]
         margin: [usize; 3],
     },
@@ -244,6 +254,7 @@ impl Edges {
 /// What one gate counted, beside requests and failures, since the last batch closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "a gate has one, which is cleared in every batch: no allocation")]
 pub(super) enum Counted {
     /// Nothing: failures are counted with the requests.
     Failures,
@@ -357,8 +368,6 @@ pub(super) fn sum(counts: &[u64]) -> u64 {
     counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
 }
 
-const _: () = assert!(PROVEN_EDGES[2] < EDGE_QUANTILES.len());
-
 #[cfg(test)]
 mod tests {
     use meter::{LATENCY_BUCKETS, latency_bound_us};
@@ -371,7 +380,7 @@ mod tests {
         #[test]
         fn what_is_beyond_edges_is_found_as_by_counting(
             us in prop::collection::vec(0u64..100_000_000, 0..80),
-            mut at in prop::array::uniform10(0usize..LATENCY_BUCKETS + 2),
+            mut at in prop::array::uniform::<_, EDGES>(0usize..LATENCY_BUCKETS + 2),
         ) {
             let mut counts = LatencyCounts::default();
             us.iter().for_each(|us| counts.record_us(*us));

@@ -14,7 +14,7 @@ use super::PATIENCE_SECONDS;
 use super::counting::PROVEN_EDGES;
 use super::family::{DEFAULT_TOLERANCE, threshold};
 use super::settings::{Above, GateSetting, Rule, Settings};
-use crate::statistics::levels::{BODY, EDGE_QUANTILES, LEVELS, PRIOR};
+use crate::statistics::levels::{EDGE_NORMALS, EDGE_QUANTILES, Harms, LEVELS};
 use crate::statistics::mixture::kappa;
 use crate::statistics::quantile::two_levels;
 use crate::statistics::{Batcher, OverQuantile, START_SHARE, excess, limit, proof};
@@ -28,19 +28,6 @@ const UNDER_LIMIT: f64 = 0.5;
 pub(super) const USUAL_SPREAD: f64 = 0.7;
 /// A test with a cap takes so many seconds at the least.
 const CAPPED_SECONDS: f64 = 3.0;
-/// Where a standard normal variable has the quantiles [`EDGE_QUANTILES`].
-const EDGES: [f64; EDGE_QUANTILES.len()] = [
-    -1.281_551_565_544_6,
-    -0.674_489_750_196_1,
-    0.0,
-    0.674_489_750_196_1,
-    1.281_551_565_544_6,
-    1.644_853_626_951_5,
-    2.053_748_910_631_8,
-    2.326_347_874_040_8,
-    2.747_781_385_445_0,
-    3.090_232_306_167_8,
-];
 /// What takes longer than so many seconds (a year) is as good as never.
 const NEVER: f64 = 31_536_000.0;
 
@@ -141,11 +128,12 @@ fn to_fail(gate: &GateSetting, threshold: f64, outlook: Outlook) -> Option<f64> 
             let shift = log((1.0 + body) / (1.0 + tolerance)) / spread;
             let canary = level_chances(shift);
             let stable = level_chances(0.0);
-            let prior = log(PRIOR[0] / BODY.len() as f64);
+            let harms = Harms::usual();
+            let target = threshold - log(harms.start_share() / harms.priors().iter().sum::<f64>());
             soonest(
-                BODY.iter().map(|h| {
-                    let growth = levels_growth(&Arms { stable, canary }, requests, h);
-                    (target - prior, growth, log(h[LEVELS - 1]))
+                harms.of_the_body().map(|bet| {
+                    let growth = levels_growth(&Arms { stable, canary }, requests, &bet.ratios);
+                    (target - log(bet.prior), growth, log(bet.ratios[LEVELS - 1]))
                 }),
                 phi.latency,
             )
@@ -287,7 +275,7 @@ fn two_sided(beyond: Arms<f64>) -> Arms<[f64; 2]> {
 fn level_chances(shift: f64) -> [f64; LEVELS] {
     let mut beyond_last = 1.0;
     let mut chances = [0.0; LEVELS];
-    for (chance, z) in chances.iter_mut().zip(EDGES) {
+    for (chance, z) in chances.iter_mut().zip(EDGE_NORMALS) {
         let beyond = above(z - shift);
         *chance = beyond_last - beyond;
         beyond_last = beyond;

@@ -61,6 +61,19 @@ impl Family {
         family
     }
 
+    /// A family of the tests that the golden vectors describe: T2 against their shapes, and a breaker that stakes by the
+    /// clock alone.
+    #[cfg(test)]
+    pub(super) fn specified(settings: &Settings) -> Self {
+        let mut family = Self::new(settings);
+        for (member, share) in family.members.iter_mut().zip(settings.shares()) {
+            member.specify(settings.alpha_family() * share);
+        }
+        family.breaker = Breaker::by_the_clock();
+        family.read_all();
+        family
+    }
+
     /// Adds one batch to the tests of the gate at this place, and to its proof where the batch `proves`.
     pub(super) fn add(&mut self, gate: usize, batch: &Batch, counted: &Counted, temper: Temper, proves: bool) {
         if let Some(member) = self.members.get_mut(gate) {

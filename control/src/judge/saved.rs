@@ -16,7 +16,7 @@ use crate::statistics::Batcher;
 use crate::statistics::mixture::Misfit;
 
 /// Grows whenever a state of before would be read wrongly.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// A [`Judge`] without what its settings already say.
 #[derive(Debug, Serialize, Deserialize)]

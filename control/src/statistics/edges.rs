@@ -6,7 +6,7 @@
 use meter::{LATENCY_BUCKETS, LatencyCounts, latency_bound_us};
 use serde::{Deserialize, Serialize};
 
-use super::levels::{EDGE_QUANTILES, LEVELS, LevelCounts};
+use super::levels::{EDGE_QUANTILES, EDGES, LEVELS, LevelCounts};
 use super::packed::{pack_counts, unpack_counts};
 
 /// A latency counts for so much when it is new: whole numbers decay to the same bits everywhere.
@@ -106,7 +106,7 @@ impl Latencies {
 
     /// The edges of [`EDGE_QUANTILES`], ascending.
     #[must_use]
-    pub fn edges(&self) -> [usize; 10] {
+    pub fn edges(&self) -> [usize; EDGES] {
         pick_edges(&self.counts, &EDGE_QUANTILES).map(|edge| edge * self.width)
     }
 }
@@ -177,8 +177,14 @@ fn first_where(mut from: usize, mut to: usize, met: impl Fn(usize) -> bool) -> u
 
 /// Sorts counts by bucket (ascending, as [`LatencyCounts::iter`] gives them) into levels at these edges (ascending).
 #[must_use]
-pub fn levels(counts: impl Iterator<Item = (usize, u64)>, edges: &[usize; 10]) -> LevelCounts {
+pub fn levels(counts: impl Iterator<Item = (usize, u64)>, edges: &[usize; EDGES]) -> LevelCounts {
     let mut levels = [0; LEVELS];
+    sort(counts, edges, &mut levels);
+    levels
+}
+
+/// Adds counts to `levels`, of which there is one more than edges.
+fn sort(counts: impl Iterator<Item = (usize, u64)>, edges: &[usize], levels: &mut [u64]) {
     let mut level = 0;
     for (bucket, count) in counts {
         while level < edges.len() && bucket >= edges[level] {
@@ -186,7 +192,6 @@ pub fn levels(counts: impl Iterator<Item = (usize, u64)>, edges: &[usize; 10]) -
         }
         levels[level] += count;
     }
-    levels
 }
 
 /// How many are beyond an edge.
@@ -230,6 +235,7 @@ impl TryFrom<Saved> for Latencies {
 mod tests {
     use super::*;
     use crate::statistics::golden;
+    use crate::statistics::levels::specified::{COARSE_LEVELS, COARSE_QUANTILES};
     use meter::latency_bucket_of;
     use proptest::prelude::*;
 
@@ -249,13 +255,16 @@ mod tests {
     fn edges_and_levels_agree_with_the_golden_vectors() {
         let vectors = golden::edges();
         let (bounds, buckets) = (&vectors.bounds, vectors.bounds.len());
-        let edges = pick_edges(&vectors.counts, &EDGE_QUANTILES);
+        let edges = pick_edges(&vectors.counts, &COARSE_QUANTILES);
         assert_eq!(edges, vectors.edges);
         let shifted = edges.map(|edge| shift_up(edge, vectors.stretch, buckets, |bucket| bounds[bucket]));
         assert_eq!(shifted, vectors.shifted);
         let counts = || vectors.counts.iter().copied().enumerate();
-        assert_eq!(levels(counts(), &edges), vectors.levels);
-        assert_eq!(levels(counts(), &shifted), vectors.levels_shifted);
+        for (edges, expected) in [(edges, vectors.levels), (shifted, vectors.levels_shifted)] {
+            let mut levels = [0; COARSE_LEVELS];
+            sort(counts(), &edges, &mut levels);
+            assert_eq!(levels, expected);
+        }
         for (place, edge) in edges.into_iter().enumerate() {
             assert_eq!(over(counts(), edge), vectors.levels[place + 1..].iter().sum::<u64>());
         }
@@ -274,7 +283,7 @@ mod tests {
 
     #[test]
     fn without_latencies_there_are_edges_all_the_same() {
-        assert_eq!(Latencies::default().edges(), [1; 10]);
+        assert_eq!(Latencies::default().edges(), [1; EDGES]);
         assert_eq!(Latencies::default().total(), 0.0);
     }
 

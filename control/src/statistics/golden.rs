@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::levels::{LEVELS, LevelCounts};
+use super::levels::LevelCounts;
+use super::levels::specified::{COARSE_LEVELS, finely};
 use crate::view::Arms;
 
 #[derive(Debug, Deserialize)]
@@ -118,8 +119,8 @@ pub(crate) struct RolloutRow {
     pub(crate) n_stable: u64,
     pub(crate) bad_canary: u64,
     pub(crate) bad_stable: u64,
-    pub(crate) levels_canary: LevelCounts,
-    pub(crate) levels_stable: LevelCounts,
+    pub(crate) levels_canary: [u64; COARSE_LEVELS],
+    pub(crate) levels_stable: [u64; COARSE_LEVELS],
     pub(crate) t1: f64,
     pub(crate) t2: f64,
     pub(crate) t3: f64,
@@ -141,16 +142,16 @@ impl RolloutRow {
     }
 
     pub(crate) fn levels(&self) -> Arms<LevelCounts> {
-        Arms { stable: self.levels_stable, canary: self.levels_canary }
+        Arms { stable: finely(self.levels_stable), canary: finely(self.levels_canary) }
     }
 
     /// Levels at the edges of the proof: the canary's moved down by one.
     pub(crate) fn proof_levels(&self) -> Arms<LevelCounts> {
         let [lowest, rest @ ..] = self.levels_canary;
-        let mut canary = [0; LEVELS];
+        let mut canary = [0; COARSE_LEVELS];
         canary[..rest.len()].copy_from_slice(&rest);
         canary[0] += lowest;
-        Arms { stable: self.levels_stable, canary }
+        Arms { stable: finely(self.levels_stable), canary: finely(canary) }
     }
 }
 
@@ -195,8 +196,8 @@ pub(crate) struct EdgeScript {
     pub(crate) edges: [usize; 10],
     pub(crate) stretch: f64,
     pub(crate) shifted: [usize; 10],
-    pub(crate) levels: LevelCounts,
-    pub(crate) levels_shifted: LevelCounts,
+    pub(crate) levels: [u64; COARSE_LEVELS],
+    pub(crate) levels_shifted: [u64; COARSE_LEVELS],
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> T {

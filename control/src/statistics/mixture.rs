@@ -59,6 +59,14 @@ pub struct Wealth {
 #[derive(Serialize, Deserialize)]
 struct Saved(String, String, Option<f64>);
 
+impl Wealth {
+    /// The cash, in nats.
+    #[cfg(test)]
+    pub(super) const fn cash(&self) -> Option<f64> {
+        self.cash
+    }
+}
+
 impl From<Wealth> for Saved {
     fn from(Wealth { committed, block, cash }: Wealth) -> Self {
         let gained = block.iter().any(|gain| gain.to_bits() != 0);
@@ -108,14 +116,18 @@ impl Mixture {
     }
 
     /// Adds one batch's increments, one a component in the order of the grid. `phi` (at least 1) is the dispersion of
-    /// the events: evidence is tempered by it.
-    pub fn add(&mut self, increments: impl Iterator<Item = f64>, phi: f64) {
+    /// the events: evidence is tempered by it. Gives the largest increment, as it was tempered.
+    pub fn add(&mut self, increments: impl Iterator<Item = f64>, phi: f64) -> f64 {
         let Wealth { committed, block, .. } = &mut self.wealth;
         let sums = if self.cap.is_empty() { committed } else { block };
+        let mut largest = f64::NEG_INFINITY;
         for ((sum, increment), kappa) in sums.iter_mut().zip(increments).zip(&self.kappa) {
-            *sum += increment / (1.0 + (phi - 1.0) * kappa);
+            let tempered = increment / (1.0 + (phi - 1.0) * kappa);
+            *sum += tempered;
+            largest = largest.max(tempered);
         }
         self.weigh();
+        largest
     }
 
     /// The evidence against the null, in nats: `ln E`.

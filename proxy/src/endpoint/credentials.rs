@@ -118,9 +118,7 @@ type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 fn identity_in(files: &CertificateFiles) -> Result<Identity, String> {
     let chain = certificates_in("tls.certificate.cert", &files.cert)?;
     let key = key_in(&files.key)?;
-    let provider = rustls::crypto::CryptoProvider::get_default()
-        .cloned()
-        .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
+    let provider = crate::tls::provider();
     ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| {

@@ -1,8 +1,8 @@
 //! How the data plane begins and ends.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use config::Listener;
 use loadtest::{Latency, Origin, OriginOptions};
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,16 +14,16 @@ use crate::fixture::{LONG, Shop, get, nobody, origin_has, status};
 fn a_port_in_use_is_said_with_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let error = Listeners::bind(&[address]).unwrap_err().to_string();
+    let error = Listeners::bind(&[Listener::plain(address)]).unwrap_err().to_string();
     assert!(error.contains(&address.to_string()) && error.contains("in use") && error.contains("ss -ltnp"), "{error}");
 }
 
 #[test]
 fn a_second_data_plane_on_the_same_port_is_refused() {
     let publisher = Publisher::new(1);
-    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let any = Listener::plain("127.0.0.1:0".parse().unwrap());
     let first = DataPlane::start(Listeners::bind(&[any]).unwrap(), &Limits::default(), &publisher.reader()).unwrap();
-    assert!(Listeners::bind(first.addresses()).is_err());
+    assert!(Listeners::bind(&[Listener::plain(first.addresses()[0])]).is_err());
 }
 
 #[tokio::test]

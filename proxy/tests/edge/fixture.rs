@@ -1,13 +1,13 @@
 //! A running data plane, and clients for it.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use config::{Name, PathPrefix, Rules, Timeouts, Weight};
+use config::{Configuration, Listener, Name, PathPrefix, Rules, Timeouts, Weight};
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -95,26 +95,36 @@ impl Shop {
         client: ClientTimeouts,
         rules: Rules,
     ) -> Self {
-        let list = |addresses: &[SocketAddr]| addresses.iter().map(|a| format!("'{a}'")).collect::<Vec<_>>().join(", ");
-        let text = format!(
-            "services:\n  shop:\n    stable: v1\n    versions:\n      v1: {{ endpoints: [{}] }}\n      v2: {{ endpoints: [{}] }}\n{more}\n",
-            list(v1),
-            list(v2),
-        );
-        let mut configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
+        let mut configuration = configuration(v1, v2, more);
         configuration.rules = Arc::new(Rules { timeouts: upstream, ..rules });
-        let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
-        let addresses: HashMap<_, _> = endpoints.map(|e| (e.clone(), e.to_string().parse().unwrap())).collect();
-        let mut publisher = Publisher::new(cores);
-        publisher.install(&configuration, &addresses, |_| None, Instant::now());
-        let limits = Limits { cores, client, ..Limits::default() };
-        let data =
-            DataPlane::start(Listeners::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap(), &limits, &publisher.reader())
-                .unwrap();
-        let books = Books(publisher.shared());
-        let mut shop = Self { publisher, data, _books: books };
+        Self::serve(cores, percent, &configuration, client)
+    }
+
+    /// Serves a configuration with a service `shop` that has v1 and v2.
+    pub(crate) fn serve(cores: usize, percent: u16, configuration: &Configuration, client: ClientTimeouts) -> Self {
+        let rules = Rules::clone(&configuration.rules);
+        let ClientTimeouts { head, idle: keepalive, body, write } = client;
+        let timeouts = Timeouts { head, keepalive, body, write, ..rules.timeouts };
+        let configuration = Configuration { rules: Arc::new(Rules { timeouts, ..rules }), ..configuration.clone() };
+        let mut shop = Self::serve_at(cores, &[Listener::plain("127.0.0.1:0".parse().unwrap())], &configuration);
         shop.split(percent);
         shop
+    }
+
+    /// Serves v1 alone, at these listeners and under these rules.
+    pub(crate) fn listening(listeners: &[Listener], rules: Rules, v1: SocketAddr) -> Self {
+        let mut configuration = configuration(&[v1], &[nobody()], "");
+        configuration.rules = Arc::new(rules);
+        Self::serve_at(2, listeners, &configuration)
+    }
+
+    fn serve_at(cores: usize, listeners: &[Listener], configuration: &Configuration) -> Self {
+        let mut publisher = Publisher::new(cores);
+        publisher.install(configuration, &addresses(configuration), |_| None, Instant::now());
+        let limits = Limits { cores, ..Limits::default() };
+        let data = DataPlane::start(Listeners::bind(listeners).unwrap(), &limits, &publisher.reader()).unwrap();
+        let books = Books(publisher.shared());
+        Self { publisher, data, _books: books }
     }
 
     /// Gives v2 this weight in per cent.
@@ -207,6 +217,31 @@ impl Shop {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+}
+
+/// A service `shop` with these endpoints and further lines.
+pub(crate) fn configuration(v1: &[SocketAddr], v2: &[SocketAddr], more: &str) -> Configuration {
+    let list = |addresses: &[SocketAddr]| addresses.iter().map(|a| format!("'{a}'")).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "services:\n  shop:\n    stable: v1\n    versions:\n      v1: {{ endpoints: [{}] }}\n      v2: {{ endpoints: [{}] }}\n{more}\n",
+        list(v1),
+        list(v2),
+    );
+    config::parse(&text, "shop.yaml").unwrap().configuration
+}
+
+/// What its endpoints resolve to: every name is this machine.
+pub(crate) fn addresses(configuration: &Configuration) -> HashMap<config::Endpoint, SocketAddr> {
+    let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
+    endpoints
+        .filter_map(|endpoint| match &endpoint {
+            config::Endpoint::Tcp { host, port, .. } => {
+                let host = host.parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
+                Some((endpoint.clone(), SocketAddr::new(host, *port)))
+            }
+            config::Endpoint::Unix(_) => None,
+        })
+        .collect()
 }
 
 pub(crate) fn name(text: &str) -> Name {

@@ -4,13 +4,20 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod accounting;
+mod certificates;
 mod choosing;
 mod comparing;
 mod endings;
+mod endpoints;
 mod fixture;
 mod framing;
+mod grpc;
 mod hostile_bodies;
 mod hostile_frames;
 mod hostile_heads;
 mod hostile_origins;
+mod http2;
+mod listening;
 mod splitting;
+mod timeouts;
+mod tunnels;

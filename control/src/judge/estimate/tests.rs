@@ -23,7 +23,7 @@ fn of(rule: GateRule, percent: u16) -> GateEstimate {
 
 #[test]
 fn the_edges_are_quantiles_of_the_normal_law() {
-    for (edge, quantile) in EDGES.into_iter().zip(EDGE_QUANTILES) {
+    for (edge, quantile) in EDGE_NORMALS.into_iter().zip(EDGE_QUANTILES) {
         assert!((edge - normal_quantile(quantile)).abs() < 1e-8, "{quantile}: {edge}");
         assert!((above(edge) - (1.0 - quantile)).abs() < 1e-12);
     }

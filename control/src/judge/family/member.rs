@@ -80,6 +80,14 @@ impl Member {
         Self { role: gate.role, test, proof: Proof::new(&gate.rule), reading }
     }
 
+    /// Where it tests the shape of latency: against the shapes of the golden vectors, at this level.
+    #[cfg(test)]
+    pub(super) fn specify(&mut self, alpha: f64) {
+        if let Test::Shape(shape) = &mut self.test {
+            *shape = Shape::against(crate::statistics::levels::specified::harms(), alpha);
+        }
+    }
+
     pub(super) fn add(&mut self, batch: &Batch, counted: &Counted, temper: Temper, proves: bool) {
         let Batch { requests, bad } = batch;
         let Temper { errors, latency, ratio } = temper;

@@ -27,7 +27,7 @@ fn the_evidence_and_verdicts_of_whole_rollouts_agree_with_the_golden_vectors() {
     let settings = settings();
     let (mut rows, mut verdicts) = (0, Vec::new());
     for scenario in golden::rollouts().scenarios {
-        let (mut family, temper) = (Family::new(&settings), temper(&scenario));
+        let (mut family, temper) = (Family::specified(&settings), temper(&scenario));
         let (mut failed, mut highest) = (0, f64::NEG_INFINITY);
         for (at, row) in scenario.rows.iter().enumerate() {
             if at == scenario.step_before_batch {

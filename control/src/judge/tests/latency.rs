@@ -21,7 +21,7 @@ fn a_canary_that_is_slower_is_caught_by_its_shape_and_told_by_its_median() {
     assert!(seconds <= 15, "{seconds} s");
     let harm = rollout.judge.judgement().harm.unwrap();
     assert_eq!(harm.gate, "latency");
-    expect!["v2's p50 is about 24 ms, v1's 20 ms (at most 5 % more is tolerated; in the 6 s before, 499 requests against 1 999): harm is established (chance of seeing this without harm: at most 1 in 180)"].assert_eq(&harm.explain);
+    expect!["v2's p50 is about 24 ms, v1's 20 ms (at most 5 % more is tolerated; in the 7 s before, 599 requests against 2 398): harm is established (chance of seeing this without harm: at most 1 in 370)"].assert_eq(&harm.explain);
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_canary_whose_tail_is_slower_is_told_by_the_quantile_at_which_it_is() {
     rollout.until_harm(60, SLOWER_TAIL).unwrap();
     let harm = rollout.judge.judgement().harm.unwrap();
     assert_eq!(harm.gate, "latency");
-    expect!["v2's p99 is about 213 ms, v1's 98 ms (at most 5 % more is tolerated; in the 7 s before, 600 requests against 2 397): harm is established (chance of seeing this without harm: at most 1 in 1 700)"].assert_eq(&harm.explain);
+    expect!["v2's p99 is about 188 ms, v1's 96 ms (at most 5 % more is tolerated; in the 6 s before, 500 requests against 1 997): harm is established (chance of seeing this without harm: at most 1 in 120)"].assert_eq(&harm.explain);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_canary_that_times_out_is_slower_than_everything() {
     let mut rollout = Rollout::warm(3, &[GateRule::LATENCY]);
     let hanging = Answers { hanging: 0.06, ..Answers::WELL };
     rollout.until_harm(30, hanging).unwrap();
-    expect!["v2's p95 is a timeout, v1's 66 ms (at most 5 % more is tolerated; in the 6 s before, 600 requests against 2 396): harm is established (chance of seeing this without harm: at most 1 in 200)"].assert_eq(&rollout.judge.judgement().harm.unwrap().explain);
+    expect!["v2's p99 is a timeout, v1's 104 ms (at most 5 % more is tolerated; in the 6 s before, 600 requests against 2 396): harm is established (chance of seeing this without harm: at most 1 in 220)"].assert_eq(&rollout.judge.judgement().harm.unwrap().explain);
 }
 
 #[test]
@@ -148,6 +148,7 @@ fn what_the_gate_of_latency_says_is_in_plain_figures() {
 fn edges_are_of_the_past_alone() {
     // Stable becomes slower in the very second in which the canary does: with edges of that second, neither would be
     // beyond them.
+    const P95: usize = crate::statistics::levels::edge_at(0.95);
     let mut clients = Clients::new(11);
     let background = clients.background(60, 300);
     let edges = background.latencies().enough().unwrap().edges();
@@ -156,9 +157,9 @@ fn edges_are_of_the_past_alone() {
     let slow = Answers { slower: 4.0, ..Answers::WELL };
     let (stable, canary) = (clients.ask(300, slow), clients.ask(100, slow));
     judge.tick(&Tick::of(0, &stable, &canary));
-    let beyond_p95 = stable.latency_good.iter().filter(|(bucket, _)| *bucket >= edges[5]).map(|(_, count)| count);
+    let beyond_p95 = stable.latency_good.iter().filter(|(bucket, _)| *bucket >= edges[P95]).map(|(_, count)| count);
     assert_eq!(gate(&judge.gates(), "latency").counts.unwrap().events.stable, beyond_p95.sum::<u64>());
-    assert!(judge.background().latencies().enough().unwrap().edges()[5] > edges[5]);
+    assert!(judge.background().latencies().enough().unwrap().edges()[P95] > edges[P95]);
 }
 
 #[test]

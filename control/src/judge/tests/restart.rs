@@ -175,7 +175,7 @@ fn a_state_of_another_version_or_of_other_gates_is_refused_in_words() {
     };
     assert_eq!(
         refusal("/version", 1.into()),
-        "the state of the gates was made by another Tidegate (state 1, this reads 4)"
+        "the state of the gates was made by another Tidegate (state 1, this reads 5)"
     );
     let misfit = "the state of the gates does not fit the gates it was saved with";
     assert_eq!(refusal("/settings/gates", serde_json::json!([])), misfit);

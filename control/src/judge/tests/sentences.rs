@@ -48,7 +48,7 @@ fn the_breaker_counts_the_requests_it_saw_fail() {
     ticks(&mut judge, 60, 2, &window(95, 0), &window(5, 5));
     let harm = judge.judgement().harm.unwrap();
     assert_eq!(harm.gate, "breaker");
-    expect!["13 of the last 15 requests to v2 failed while v1 is well (1 of 285): it is broken (chance of seeing this without harm: at most 1 in 400 000)"].assert_eq(&harm.explain);
+    expect!["8 of the last 10 requests to v2 failed while v1 is well (1 of 190): it is broken (chance of seeing this without harm: at most 1 in 5 200)"].assert_eq(&harm.explain);
     let gates = judge.gates();
     let breaker = gate(&gates, "breaker");
     assert_eq!((breaker.verdict, breaker.progress, &breaker.explain), (Verdict::Fail, 1.0, &harm.explain));

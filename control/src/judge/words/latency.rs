@@ -12,6 +12,8 @@ use crate::view::Arms;
 const ENOUGH_BEYOND: f64 = 3.0;
 /// What is told of the body: the quantile at which both differ most.
 const OF_BODY: [f64; 3] = [0.5, 0.75, 0.9];
+/// What is told of the tail: the quantile at which both differ most, of those that people look at.
+const OF_TAIL: [f64; 6] = [0.9, 0.95, 0.98, 0.99, 0.997, 0.999];
 /// What is told of the whole shape where no part of it stands out.
 const OF_SHAPE: [f64; 2] = [0.5, 0.99];
 
@@ -46,8 +48,10 @@ impl Compared<'_> {
             LookAt::Moved(Moved::Body) if self.is_slower(OF_BODY[0], tolerance) => vec![OF_BODY[0]],
             LookAt::Moved(Moved::Body) => vec![self.most_apart(OF_BODY.into_iter(), OF_BODY[0])],
             LookAt::Moved(Moved::Tail { beyond }) => {
-                let tail = EDGE_QUANTILES.into_iter().filter(|quantile| *quantile >= beyond);
-                vec![self.most_apart(tail, beyond)]
+                let told = |quantile: &f64| *quantile <= beyond && self.is_known(*quantile);
+                let from = OF_TAIL.into_iter().rfind(told).unwrap_or(OF_TAIL[0]);
+                let tail = OF_TAIL.into_iter().filter(|quantile| *quantile >= from);
+                vec![self.most_apart(tail, from)]
             }
         }
     }
@@ -55,10 +59,14 @@ impl Compared<'_> {
     /// The quantile at which the canary is slower than stable by the most, among those that enough of its requests lie
     /// beyond; `otherwise` where there is none.
     fn most_apart(&self, quantiles: impl Iterator<Item = f64>, otherwise: f64) -> f64 {
-        let of_canary = self.latencies.canary.total() as f64;
-        let known = quantiles.filter(|quantile| (1.0 - quantile) * of_canary >= ENOUGH_BEYOND);
+        let known = quantiles.filter(|quantile| self.is_known(*quantile));
         let ratios = known.filter_map(|quantile| Some((quantile, self.ratio(quantile)?)));
         ratios.max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(otherwise, |(quantile, _)| quantile)
+    }
+
+    /// Whether enough of the canary's requests lie beyond a quantile.
+    fn is_known(&self, quantile: f64) -> bool {
+        (1.0 - quantile) * self.latencies.canary.total() as f64 >= ENOUGH_BEYOND
     }
 
     fn at(&self, quantile: f64) -> Arms<Option<Reach>> {

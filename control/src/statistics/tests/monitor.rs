@@ -3,6 +3,7 @@
 use libm::log;
 
 use crate::statistics::golden::{self, RolloutRow, Scenario, Verdict, assert_close};
+use crate::statistics::levels::{edge_at, specified};
 use crate::statistics::placebo::tolerance_ratio;
 use crate::statistics::{
     Breaker, ErrorProof, Excess, INVEST_AT_STEP, INVEST_LATER, LevelCounts, Mixture, OverLimit, QuantileProof, Shape,
@@ -16,7 +17,7 @@ const BETA: f64 = 0.05;
 const SHARES: [f64; 3] = [0.5, 0.4, 0.1];
 const BREAKER_MIN_EVENTS: u64 = 4;
 /// Quantiles of the proof, and the number of the level edge that lies there.
-const PROVEN: [(f64, usize); 3] = [(0.5, 2), (0.95, 5), (0.99, 7)];
+const PROVEN: [(f64, usize); 3] = [(0.5, edge_at(0.5)), (0.95, edge_at(0.95)), (0.99, edge_at(0.99))];
 
 /// The smallest judge that uses every test.
 struct Monitor {
@@ -37,9 +38,9 @@ impl Monitor {
         let (error_proof, latency_proof) = Self::proofs();
         Self {
             errors: Excess::new(tolerance_ratio(1.0, scenario.spread, 1.0), 0.0, errors),
-            latency: Shape::new(latency),
+            latency: Shape::against(specified::harms(), latency),
             limit: OverLimit::new(0.05, limit),
-            breaker: Breaker::default(),
+            breaker: Breaker::by_the_clock(),
             error_proof,
             latency_proof,
             blocks: 0,

@@ -36,8 +36,10 @@ const GUARDS: [(&str, Evidence); 5] = [
         }
         test.mixture().log_evidence()
     }),
+    // Where suspicion moves cash, a failure that came to nothing has cost the cash that was staked on it. What a failure
+    // says in its own batch is the same in both.
     ("breaker", |batches| {
-        let mut test = Breaker::default();
+        let mut test = Breaker::by_the_clock();
         for (events, requests) in batches {
             test.add(*events, *requests, 1.7);
             test.end_batch();
@@ -90,7 +92,7 @@ fn rounding(evidence: f64) -> f64 {
 }
 
 fn any_levels() -> impl Strategy<Value = LevelCounts> {
-    prop::array::uniform11(0u64..30)
+    prop::array::uniform(0u64..30)
 }
 
 fn shape(batches: &[Arms<LevelCounts>]) -> f64 {

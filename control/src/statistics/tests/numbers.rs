@@ -132,7 +132,7 @@ fn any_count() -> impl Strategy<Value = u64> {
 
 fn any_batch() -> impl Strategy<Value = Batch> {
     let arms = || (any_count(), any_count());
-    let levels = || prop::array::uniform11(any_count());
+    let levels = || prop::array::uniform(any_count());
     (arms(), arms(), levels(), levels(), prop_oneof![Just(1.0), 1.0..1e9f64], any::<bool>()).prop_map(
         |((nb, nc), (kb, kc), stable, canary, phi, ends_block)| Batch {
             requests: Arms { stable: nb, canary: nc },

@@ -1,0 +1,472 @@
+//! Listeners, rules for all traffic, and what a service says of its requests.
+
+use expect_test::expect;
+
+use crate::{check, shop, warnings};
+
+/// A whole configuration with `top` before its services.
+fn top(top: &str) -> String {
+    format!("{top}\n{}", shop(""))
+}
+
+#[test]
+fn addresses_of_listeners_are_checked_and_unix_sockets_among_them() {
+    check(
+        &top(r#"listeners:
+  - { address: "unix:run/t.sock" }
+  - { address: "unix:///run/t.sock" }
+  - { address: "unix:" }
+  - { address: "unix:/run/t.sock" }
+  - { address: "unix:/run/t.sock", proxy_protocol: [10.0.0.0/8] }"#),
+        &expect![[r#"
+            t.yaml:2:16: listeners[0].address: `unix:run/t.sock` names no Unix socket; legal is unix: and a path from the root, like unix:/run/shop.sock; did you mean `unix:/run/t.sock`?
+            t.yaml:3:16: listeners[1].address: `unix:///run/t.sock` names no Unix socket; legal is unix: and a path from the root, like unix:/run/shop.sock; did you mean `unix:/run/t.sock`?
+            t.yaml:4:16: listeners[2].address: `unix:` names no Unix socket; legal is unix: and a path from the root, like unix:/run/shop.sock
+            t.yaml:6:16: listeners[4].address: `unix:/run/t.sock` is taken by `unix:/run/t.sock` at t.yaml:5:16; write another path
+            t.yaml:6:52: listeners[4].proxy_protocol: the peers of a Unix socket have no address, so no header would ever be read; leave it out"#]],
+    );
+    let long = "x".repeat(120);
+    check(
+        &top(&format!("listeners: [{{ address: 'unix:/{long}' }}]")),
+        &expect![
+            "t.yaml:1:24: listeners[0].address: the path of `unix:/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...` is too long; the system takes at most 107 bytes"
+        ],
+    );
+}
+
+#[test]
+fn tls_of_a_listener_is_checked() {
+    check(
+        &top(r#"listeners:
+  - { address: "0.0.0.0:1", tls: {} }
+  - { address: "0.0.0.0:2", tls: { certificates: [] } }
+  - { address: "0.0.0.0:3", tls: { certificates: [{ cert: a }, { key: "" }, { cert: b, key: c }, { cert: b, key: c }] } }
+  - { address: "0.0.0.0:4", tls: { certificates: { cert: a, key: b } } }
+  - address: "0.0.0.0:5"
+    tls: { certificates: [{ cert: a, key: b }], clients: { optional: maybe }, oldest: TLSv1.2, hsts: {} }
+  - address: "0.0.0.0:6"
+    tls: { certificates: [{ cert: a, key: b }], clients: { ca: [] }, oldest: 1.1, hsts: { max_age: 1500ms, preload: 1 } }
+  - { address: "0.0.0.0:7", tls: true, hsts: { max_age: 1h } }"#),
+        &expect![[r#"
+            t.yaml:2:29: listeners[0].tls: `certificates` is missing; write at least one, like certificates: [{ cert: shop.pem, key: shop.key }]
+            t.yaml:3:50: listeners[1].tls.certificates: no certificate is written here; write at least one, like { cert: shop.pem, key: shop.key }
+            t.yaml:4:51: listeners[2].tls.certificates[0]: `key` is missing; write the path of a PEM file with the key
+            t.yaml:4:64: listeners[2].tls.certificates[1]: `cert` is missing; write the path of a PEM file with the certificate and its chain
+            t.yaml:4:71: listeners[2].tls.certificates[1].key: `` is no path; legal is the path of a PEM file with the key
+            t.yaml:4:98: listeners[2].tls.certificates[3]: is written twice; keep one, the other is at t.yaml:4:77
+            t.yaml:5:50: listeners[3].tls.certificates: a mapping is written here; legal is a list of certificates, like [{ cert: shop.pem, key: shop.key }]
+            t.yaml:7:49: listeners[4].tls.clients: `ca` is missing; write the path of a PEM file with the authorities of client certificates
+            t.yaml:7:70: listeners[4].tls.clients.optional: `maybe` is no truth value; legal is `true` and `false`
+            t.yaml:7:87: listeners[4].tls.oldest: `TLSv1.2` is no version of TLS that is spoken; legal is `1.2` and `1.3`; did you mean `1.2`?
+            t.yaml:7:96: listeners[4].tls.hsts: `max_age` is missing; write for how long browsers remember it, like max_age: 8760h
+            t.yaml:9:64: listeners[5].tls.clients.ca: a list is written here; legal is the path of a PEM file with the authorities of client certificates
+            t.yaml:9:78: listeners[5].tls.oldest: `1.1` is no version of TLS that is spoken; legal is `1.2` and `1.3`
+            t.yaml:9:100: listeners[5].tls.hsts.max_age: `1500ms` is no whole number of seconds; legal is a time like 1s, 12h or 8760h
+            t.yaml:9:117: listeners[5].tls.hsts.preload: `1` is no truth value; legal is `true` and `false`
+            t.yaml:10:34: listeners[6].tls: `true` is written here; legal is a mapping with `certificates`, `clients`, `oldest` and `hsts`
+            t.yaml:10:40: listeners[6].hsts: `hsts` is no key of a listener; write it into `tls`"#]],
+    );
+}
+
+#[test]
+fn a_redirect_is_checked() {
+    check(
+        &top(r#"listeners:
+  - { address: "0.0.0.0:1", redirect: http }
+  - { address: "0.0.0.0:2", redirect: { https: 0 } }
+  - { address: "0.0.0.0:3", redirect: { port: 443 } }
+  - { address: "0.0.0.0:4", redirect: }
+  - { address: "0.0.0.0:5", redirect: https, tls: { certificates: [{ cert: a, key: b }] } }"#),
+        &expect![[r#"
+            t.yaml:2:39: listeners[0].redirect: `http` is no redirect; legal is `https` (port 443) or { https: PORT }
+            t.yaml:3:48: listeners[1].redirect.https: `0` is out of range; legal is 1 to 65535
+            t.yaml:4:29: listeners[2].redirect: `https` is missing; write the port of a listener with TLS, like https: 8443
+            t.yaml:4:41: listeners[2].redirect.port: `port` is no key of a redirect; legal keys are `https`
+            t.yaml:5:29: listeners[3].redirect: nothing is written here; legal is `https` (port 443) or { https: PORT }
+            t.yaml:6:39: listeners[4].redirect: leads to HTTPS, which this listener speaks already (`tls`); write another listener for it"#]],
+    );
+}
+
+#[test]
+fn what_is_for_all_listeners_does_not_stand_in_one() {
+    check(
+        &top(
+            "listeners: [{ address: '0.0.0.0:1', timeouts: { head: 1s }, connections: 5, protocol: h2 }]\ntls: {}\nforced: {}",
+        ),
+        &expect![[r#"
+            t.yaml:1:37: listeners[0].timeouts: `timeouts` is no key of a listener; write it at the top of the file, for all listeners
+            t.yaml:1:61: listeners[0].connections: `connections` is no key of a listener; write it into the limits at the top of the file, for all listeners
+            t.yaml:1:77: listeners[0].protocol: `protocol` is no key of a listener; HTTP/1.1 and HTTP/2 are both spoken; leave it out
+            t.yaml:2:1: tls: `tls` is no key of a configuration; write it into a listener, or for what is spoken to endpoints into a version
+            t.yaml:3:1: forced: `forced` is no key of a configuration; write it into a service"#]],
+    );
+}
+
+#[test]
+fn ranges_of_addresses_are_checked() {
+    check(
+        &top(
+            r#"trusted: [10.0.0.1/8, 10.0.0.0/33, "fd00::1/8", localhost, 10.0.0.0/8, 10.0.0.0/8, 10.0.0.7, 10.0.0.7/32, "::ffff:10.0.0.0/104", 10.0.0.0/+8, 7]
+listeners: [{ address: "0.0.0.0:1", proxy_protocol: [] }]"#,
+        ),
+        &expect![[r#"
+            t.yaml:1:11: trusted[0]: `10.0.0.1/8` is an address within its network; legal is the network or the address alone; did you mean `10.0.0.0/8`?
+            t.yaml:1:23: trusted[1]: `10.0.0.0/33` has no length of 0 to 32 after the /; legal is an address or a network, like 10.0.0.7, 10.0.0.0/8 or fd00::/8
+            t.yaml:1:36: trusted[2]: `fd00::1/8` is an address within its network; legal is the network or the address alone; did you mean `fd00::/8`?
+            t.yaml:1:49: trusted[3]: `localhost` is no range of addresses; legal is an address or a network, like 10.0.0.7, 10.0.0.0/8 or fd00::/8
+            t.yaml:1:72: trusted[5]: `10.0.0.0/8` is written twice; keep one, the other is at t.yaml:1:60
+            t.yaml:1:94: trusted[7]: `10.0.0.7/32` is written twice; keep one, the other is at t.yaml:1:84
+            t.yaml:1:107: trusted[8]: `::ffff:10.0.0.0/104` is IPv4 in the form of IPv6; legal is an address or a network, like 10.0.0.7, 10.0.0.0/8 or fd00::/8; did you mean `10.0.0.0/8`?
+            t.yaml:1:130: trusted[9]: `10.0.0.0/+8` has no length of 0 to 32 after the /; legal is an address or a network, like 10.0.0.7, 10.0.0.0/8 or fd00::/8
+            t.yaml:1:143: trusted[10]: `7` is no range of addresses; legal is an address or a network, like 10.0.0.7, 10.0.0.0/8 or fd00::/8
+            t.yaml:2:53: listeners[0].proxy_protocol: no address is written here, so nobody is meant; write at least one, or leave `proxy_protocol` out"#]],
+    );
+}
+
+#[test]
+fn timeouts_are_some_time_and_have_a_unit() {
+    check(
+        &top("timeouts: { head: 0s, body: 30, connect: 2 s, tunnel: 400d, idle: 5m, keepalive: [], http2_idle: }"),
+        &expect![[r#"
+            t.yaml:1:19: timeouts.head: `0s` is no time at all; legal is 1ms to 8784h
+            t.yaml:1:29: timeouts.body: `30` has no unit; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m; did you mean `30s`?
+            t.yaml:1:42: timeouts.connect: `2 s` is not a time; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m
+            t.yaml:1:55: timeouts.tunnel: `400d` is not a time; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m
+            t.yaml:1:61: timeouts.idle: `idle` is no key of the timeouts; legal keys are `handshake`, `head`, `body`, `connect`, `first_byte`, `response`, `write`, `keepalive`, `http2_idle`, `tunnel`, `connection`, `upstream_idle` and `total`
+            t.yaml:1:82: timeouts.keepalive: a list is written here; legal is a time, like 30s
+            t.yaml:1:86: timeouts.http2_idle: nothing is written here; legal is a time, like 30s"#]],
+    );
+    check(
+        &shop("    timeouts: { connect: 1s, total: 0ms, first_bite: 1s }"),
+        &expect![[r#"
+        t.yaml:7:17: services.shop.timeouts.connect: `connect` is no key of a service's timeouts; it is the same for all services: write it into `timeouts` at the top of the file
+        t.yaml:7:37: services.shop.timeouts.total: `0ms` is no time at all; legal is 1ms to 8784h
+        t.yaml:7:42: services.shop.timeouts.first_bite: `first_bite` is no key of a service's timeouts; legal keys are `first_byte`, `response`, `tunnel` and `total`; did you mean `first_byte`?"#]],
+    );
+}
+
+#[test]
+fn limits_name_what_is_legal() {
+    check(
+        &top(
+            "limits: { connections: 0, connections_per_client: -1, request_line: 512B, head: 2MiB, headers: 257, body: 10MB, \
+             http2_streams: 10001, http2_header_list: 65536, http2_resets: 1.5, http2_glitches: many }",
+        ),
+        &expect![[r#"
+            t.yaml:1:24: limits.connections: `0` is out of range; legal is 1 to 10000000
+            t.yaml:1:51: limits.connections_per_client: `-1` is no whole number; legal is 1 to 10000000
+            t.yaml:1:69: limits.request_line: `512B` is out of range; legal is 1KiB to 1MiB
+            t.yaml:1:81: limits.head: `2MiB` is out of range; legal is 1KiB to 1MiB
+            t.yaml:1:96: limits.headers: `257` is out of range; legal is 1 to 256
+            t.yaml:1:107: limits.body: `10MB` is no size; legal is a whole number with B, KiB, MiB, GiB or TiB, like 8KiB or 10MiB; did you mean `10MiB`?
+            t.yaml:1:128: limits.http2_streams: `10001` is out of range; legal is 1 to 10000
+            t.yaml:1:154: limits.http2_header_list: `65536` has no unit; legal is a whole number with B, KiB, MiB, GiB or TiB, like 8KiB or 10MiB; did you mean `64KiB`?
+            t.yaml:1:175: limits.http2_resets: `1.5` is no whole number; legal is 1 to 1000000
+            t.yaml:1:196: limits.http2_glitches: `many` is no whole number; legal is 1 to 1000000"#]],
+    );
+    check(
+        &top("limits: { head: 4KiB, request_line: 5KiB }"),
+        &expect![
+            "t.yaml:1:37: limits.request_line: 5KiB is more than the whole head, 4KiB (`head`); legal is at most 4KiB"
+        ],
+    );
+    check(
+        &top("limits: { head: 1000, body: 0B, request_line: 8 KiB }"),
+        &expect![[r#"
+        t.yaml:1:17: limits.head: `1000` has no unit; legal is a whole number with B, KiB, MiB, GiB or TiB, like 8KiB or 10MiB; did you mean `1000B`?
+        t.yaml:1:29: limits.body: `0B` is out of range; legal is 1B to 1024TiB
+        t.yaml:1:47: limits.request_line: `8 KiB` is no size; legal is a whole number with B, KiB, MiB, GiB or TiB, like 8KiB or 10MiB; did you mean `8KiB`?"#]],
+    );
+    check(
+        &shop("    body: 2048TiB\n    limits: { body: 1MiB }"),
+        &expect![[r#"
+        t.yaml:7:11: services.shop.body: `2048TiB` is out of range; legal is 1B to 1024TiB
+        t.yaml:8:5: services.shop.limits: `limits` is no key of a service; of the limits a service may set that of bodies, like body: 10MiB; the others stand at the top of the file"#]],
+    );
+}
+
+#[test]
+fn strictness_and_the_access_log_are_checked() {
+    check(
+        &top("requests: { underscores: allow, encoded_slashes: true }\naccess_log: { to: stdot, sample: 10 }"),
+        &expect![[r#"
+            t.yaml:1:26: requests.underscores: `allow` is not one of the two ways; legal is `refuse` and `pass`
+            t.yaml:1:50: requests.encoded_slashes: `true` is not one of the two ways; legal is `refuse` and `pass`
+            t.yaml:2:19: access_log.to: `stdot` is no place for a log; legal is `stdout` or the path of a file, like /var/log/tidegate/access.log; did you mean `stdout`?
+            t.yaml:2:34: access_log.sample: `10` has no %; a percentage is written like 0.1%; did you mean `10%`?"#]],
+    );
+    check(
+        &top("access_log: { to: access.log, sample: 101% }"),
+        &expect![[r#"
+        t.yaml:1:19: access_log.to: `access.log` is no place for a log; legal is `stdout` or the path of a file, like /var/log/tidegate/access.log; did you mean `./access.log`?
+        t.yaml:1:39: access_log.sample: `101%` is out of range; legal is 0% to 100%"#]],
+    );
+    check(
+        &top("access_log: { to: /var/log/ }"),
+        &expect![
+            "t.yaml:1:19: access_log.to: `/var/log/` is no place for a log; legal is `stdout` or the path of a file, like /var/log/tidegate/access.log"
+        ],
+    );
+    check(
+        &top("access_log: stdout"),
+        &expect!["t.yaml:1:13: access_log: `stdout` is written here; legal is a mapping with `to` and `sample`"],
+    );
+    check(
+        &top("access_log: {}"),
+        &expect![
+            "t.yaml:1:1: access_log: `to` is missing; write where to, like to: stdout or to: /var/log/tidegate/access.log"
+        ],
+    );
+}
+
+#[test]
+fn methods_and_headers_are_checked() {
+    check(
+        &shop(
+            "    methods: [get, GET, GET, 'G T', '']\n    headers: { Host: a, 'x y': b, X-A: '', x-b: ' c', x-c: ~, x-d: é, X-D: f }",
+        ),
+        &expect![[r#"
+            t.yaml:7:15: services.shop.methods[0]: `get` is no method; legal is a method in upper case, like GET or POST; did you mean `GET`?
+            t.yaml:7:25: services.shop.methods[2]: `GET` is written twice; keep one, the other is at t.yaml:7:20
+            t.yaml:7:30: services.shop.methods[3]: `G T` is no method; legal is a method in upper case, like GET or POST
+            t.yaml:7:37: services.shop.methods[4]: `` is no method; legal is a method in upper case, like GET or POST
+            t.yaml:8:16: services.shop.headers.Host: `Host` is matched by `hosts`; write it there
+            t.yaml:8:25: services.shop.headers.x y: `x y` cannot name a header; legal is letters, digits, - and _
+            t.yaml:8:40: services.shop.headers.X-A: `` can be no header's value, which has neither control characters nor spaces at its ends and is ASCII; legal is a value, like blue, or "*" for any
+            t.yaml:8:49: services.shop.headers.x-b: ` c` can be no header's value, which has neither control characters nor spaces at its ends and is ASCII; legal is a value, like blue, or "*" for any
+            t.yaml:8:55: services.shop.headers.x-c: nothing is written here; legal is a value, like blue, or "*" for any
+            t.yaml:8:68: services.shop.headers.x-d: `é` can be no header's value, which has neither control characters nor spaces at its ends and is ASCII; legal is a value, like blue, or "*" for any
+            t.yaml:8:71: services.shop.headers.X-D: `x-d` is written twice; keep one, the other is at t.yaml:8:63"#]],
+    );
+    check(
+        &shop("    methods: []\n    headers: {}"),
+        &expect![[r#"
+        t.yaml:7:14: services.shop.methods: no method is written here; write at least one, or leave `methods` out for every method
+        t.yaml:8:14: services.shop.headers: no header is written here; write at least one, or leave `headers` out"#]],
+    );
+    check(
+        &shop("    match: { methods: [GET] }\n    routes: []\n    protocol: h2"),
+        &expect![[r#"
+        t.yaml:7:5: services.shop.match: `match` is no key of a service; write `methods` and `headers` here, beside `hosts` and `path`
+        t.yaml:8:5: services.shop.routes: `routes` is no key of a service; write a service for each host and path
+        t.yaml:9:5: services.shop.protocol: `protocol` is no key of a service; write it into a version"#]],
+    );
+}
+
+#[test]
+fn what_keeps_a_client_is_checked() {
+    check(
+        &shop("    affinity: { header: a, issue: true }"),
+        &expect!["t.yaml:7:35: services.shop.affinity.issue: is for a cookie, and this is a `header`; leave it out"],
+    );
+    check(
+        &shop("    affinity: { cookie: a, issue: { max_age: 0s } }"),
+        &expect![
+            "t.yaml:7:46: services.shop.affinity.issue.max_age: a cookie of no time is never kept; legal is 1s to 8784h"
+        ],
+    );
+    check(
+        &shop("    affinity: { cookie: a, issue: { max_age: 1ms } }"),
+        &expect![
+            "t.yaml:7:46: services.shop.affinity.issue.max_age: `1ms` is no whole number of seconds; legal is a time like 1s, 12h or 8760h"
+        ],
+    );
+    check(
+        &shop("    affinity: { cookie: a, issue: yes }"),
+        &expect!["t.yaml:7:35: services.shop.affinity.issue: `yes` is no truth value; legal is `true` and `false`"],
+    );
+    check(
+        &shop("    affinity: { user: a, header: b }"),
+        &expect![
+            "t.yaml:7:23: services.shop.affinity.user: `header` is written as well; keep one of `cookie`, `header` and `user`"
+        ],
+    );
+    check(
+        &shop("    affinity: { issue: true }"),
+        &expect![
+            "t.yaml:7:5: services.shop.affinity: names no cookie, header or user; legal is `random`, `client-address`, { cookie: NAME }, { header: NAME } or { user: NAME }"
+        ],
+    );
+}
+
+#[test]
+fn forcing_needs_a_way_and_somebody() {
+    check(
+        &shop("    forced: {}"),
+        &expect![[r#"
+        t.yaml:7:5: services.shop.forced: does not say by what a version is named; write `header` or `cookie`, like header: tidegate-force
+        t.yaml:7:5: services.shop.forced: does not say who may do so; write `from` or `secret`, like from: [10.0.0.0/8]"#]],
+    );
+    check(
+        &shop("    forced: { header: x-version }"),
+        &expect![
+            "t.yaml:7:5: services.shop.forced: does not say who may do so; write `from` or `secret`, like from: [10.0.0.0/8]"
+        ],
+    );
+    check(
+        &shop("    forced: { secret: '' }"),
+        &expect![[r#"
+        t.yaml:7:5: services.shop.forced: does not say by what a version is named; write `header` or `cookie`, like header: tidegate-force
+        t.yaml:7:23: services.shop.forced.secret: `` is no path; legal is the path of a file that holds the secret"#]],
+    );
+    check(
+        &shop("    forced: { header: Tidegate-Secret, secret: s, from: [] }"),
+        &expect![[r#"
+        t.yaml:7:23: services.shop.forced.header: `Tidegate-Secret` holds the secret; write another header
+        t.yaml:7:57: services.shop.forced.from: no address is written here, so nobody is meant; write at least one, or leave `from` out"#]],
+    );
+}
+
+#[test]
+fn upgrades_and_codes_of_grpc_are_checked() {
+    check(
+        &shop(
+            "    upgrades: [h2c, web socket, websocket, WebSocket]\n    grpc_errors: [OK, unknown, 14, INTERNAL, INTERNAL, 99, UNAVAILBLE]\n    version_header: on",
+        ),
+        &expect![[r#"
+            t.yaml:7:16: services.shop.upgrades[0]: `h2c` is never upgraded to, because requests could be smuggled in it; clients that know beforehand speak it without; leave it out
+            t.yaml:7:21: services.shop.upgrades[1]: `web socket` is no protocol; legal is its name, like websocket
+            t.yaml:7:44: services.shop.upgrades[3]: `WebSocket` is written twice; keep one, the other is at t.yaml:7:33
+            t.yaml:8:19: services.shop.grpc_errors[0]: `OK` is no error; legal is `CANCELLED`, `UNKNOWN`, `INVALID_ARGUMENT`, `DEADLINE_EXCEEDED`, `NOT_FOUND`, `ALREADY_EXISTS`, `PERMISSION_DENIED`, `RESOURCE_EXHAUSTED`, `FAILED_PRECONDITION`, `ABORTED`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` and `UNAUTHENTICATED`
+            t.yaml:8:23: services.shop.grpc_errors[1]: `unknown` is no gRPC status code; legal is `CANCELLED`, `UNKNOWN`, `INVALID_ARGUMENT`, `DEADLINE_EXCEEDED`, `NOT_FOUND`, `ALREADY_EXISTS`, `PERMISSION_DENIED`, `RESOURCE_EXHAUSTED`, `FAILED_PRECONDITION`, `ABORTED`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` and `UNAUTHENTICATED`; did you mean `UNKNOWN`?
+            t.yaml:8:32: services.shop.grpc_errors[2]: `14` is no gRPC status code; legal is `CANCELLED`, `UNKNOWN`, `INVALID_ARGUMENT`, `DEADLINE_EXCEEDED`, `NOT_FOUND`, `ALREADY_EXISTS`, `PERMISSION_DENIED`, `RESOURCE_EXHAUSTED`, `FAILED_PRECONDITION`, `ABORTED`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` and `UNAUTHENTICATED`; did you mean `UNAVAILABLE`?
+            t.yaml:8:46: services.shop.grpc_errors[4]: `INTERNAL` is written twice; keep one, the other is at t.yaml:8:36
+            t.yaml:8:56: services.shop.grpc_errors[5]: `99` is no gRPC status code; legal is `CANCELLED`, `UNKNOWN`, `INVALID_ARGUMENT`, `DEADLINE_EXCEEDED`, `NOT_FOUND`, `ALREADY_EXISTS`, `PERMISSION_DENIED`, `RESOURCE_EXHAUSTED`, `FAILED_PRECONDITION`, `ABORTED`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` and `UNAUTHENTICATED`
+            t.yaml:8:60: services.shop.grpc_errors[6]: `UNAVAILBLE` is no gRPC status code; legal is `CANCELLED`, `UNKNOWN`, `INVALID_ARGUMENT`, `DEADLINE_EXCEEDED`, `NOT_FOUND`, `ALREADY_EXISTS`, `PERMISSION_DENIED`, `RESOURCE_EXHAUSTED`, `FAILED_PRECONDITION`, `ABORTED`, `OUT_OF_RANGE`, `UNIMPLEMENTED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` and `UNAUTHENTICATED`; did you mean `UNAVAILABLE`?
+            t.yaml:9:21: services.shop.version_header: `on` is no truth value; legal is `true` and `false`"#]],
+    );
+}
+
+#[test]
+fn endpoints_speak_tls_all_or_none() {
+    check(
+        r#"
+services:
+  shop:
+    stable: v1
+    versions:
+      v1: { endpoints: ["https://a:1", "b:1"] }
+      v2: { endpoints: ["unix:/run/a", "https://b:2"] }
+      v3: { endpoints: ["https://10.0.0.1:1", "https://[::1]:1", "https://c:1"] }
+      v4: { endpoints: ["unix:/run/b"], tls: { ca: a.pem } }
+      v5: { endpoints: ["d:1"], tls: {}, protocol: h2 }
+      v6: { endpoints: ["https://d:2"], protocol: h2c }
+      v7: { endpoints: ["https://d:3"], tls: { server_name: 10.0.0.1, cert: a } }
+      v8: { endpoints: ["https://d:4"], tls: { server_name: "*.a", key: a, verify: false } }
+      v9: { endpoints: ["https://e", "HTTPS://e:1", "https://e:1/x", "http://f:80", "h2c://g:1", "unix:h"], protocol: http2 }
+"#,
+        &expect![[r#"
+            t.yaml:6:40: services.shop.versions.v1.endpoints[1]: `https://a:1` speaks TLS and `b:1` does not (the first is at t.yaml:6:25); write https:// before all endpoints of a version, or before none
+            t.yaml:7:40: services.shop.versions.v2.endpoints[1]: `https://b:2` speaks TLS and `unix:/run/a` does not (the first is at t.yaml:7:25); write https:// before all endpoints of a version, or before none
+            t.yaml:8:25: services.shop.versions.v3.endpoints[0]: `https://10.0.0.1:1` is an address, and a certificate is verified by its name; write the name beside `endpoints`, like tls: { server_name: shop.internal }
+            t.yaml:8:47: services.shop.versions.v3.endpoints[1]: `https://[::1]:1` is an address, and a certificate is verified by its name; write the name beside `endpoints`, like tls: { server_name: shop.internal }
+            t.yaml:9:46: services.shop.versions.v4.tls: no endpoint speaks TLS; write https:// before each endpoint, or leave `tls` out
+            t.yaml:10:38: services.shop.versions.v5.tls: no endpoint speaks TLS; write https:// before each endpoint, or leave `tls` out
+            t.yaml:10:52: services.shop.versions.v5.protocol: `h2` is spoken over TLS, and no endpoint is https://; did you mean `h2c`, which is HTTP/2 without TLS?
+            t.yaml:11:51: services.shop.versions.v6.protocol: `h2c` is spoken without TLS, and the endpoints are https://; did you mean `h2`, which is HTTP/2 over TLS?
+            t.yaml:12:41: services.shop.versions.v7.tls: `key` is missing; write the path of a PEM file with the key
+            t.yaml:12:61: services.shop.versions.v7.tls.server_name: `10.0.0.1` is an address, which TLS cannot send; legal is the exact name in the certificate, like shop.internal
+            t.yaml:13:41: services.shop.versions.v8.tls: `cert` is missing; write the path of a PEM file with the certificate and its chain
+            t.yaml:13:61: services.shop.versions.v8.tls.server_name: `*.a` is no single name; legal is the exact name in the certificate, like shop.internal
+            t.yaml:13:76: services.shop.versions.v8.tls.verify: `verify` is no key of the TLS of endpoints; verification is always on; for a CA of your own write `ca: FILE`
+            t.yaml:14:25: services.shop.versions.v9.endpoints[0]: `https://e` has no port; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080; did you mean `https://e:443`?
+            t.yaml:14:38: services.shop.versions.v9.endpoints[1]: `HTTPS://e:1` is a URL; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080, without `HTTPS://`; did you mean `https://e:1`?
+            t.yaml:14:53: services.shop.versions.v9.endpoints[2]: `https://e:1/x` holds a path; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080; did you mean `https://e:1`?
+            t.yaml:14:70: services.shop.versions.v9.endpoints[3]: `http://f:80` is a URL; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080, without `http://`; did you mean `f:80`?
+            t.yaml:14:85: services.shop.versions.v9.endpoints[4]: `h2c://g:1` is a URL; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080, without `h2c://`; did you mean `g:1`?
+            t.yaml:14:98: services.shop.versions.v9.endpoints[5]: `unix:h` names no Unix socket; legal is unix: and a path from the root, like unix:/run/shop.sock; did you mean `unix:/h`?
+            t.yaml:14:119: services.shop.versions.v9.protocol: `http2` is no protocol; legal is `h1`, `h2` and `h2c`"#]],
+    );
+}
+
+#[test]
+fn services_that_a_request_could_both_be_for_are_both_named() {
+    check(
+        r#"
+services:
+  plain: { hosts: [a.b], path: /x, versions: { v: { endpoints: ["a:1"] } } }
+  get: { hosts: [a.b], path: /x, methods: [GET, HEAD], versions: { v: { endpoints: ["a:1"] } } }
+  head: { hosts: [c.d, a.b], path: /x/, methods: [POST, HEAD], versions: { v: { endpoints: ["a:1"] } } }
+  blue: { hosts: [a.b], path: /x, headers: { X-Tenant: blue }, versions: { v: { endpoints: ["a:1"] } } }
+  green: { hosts: [a.b], path: /x, headers: { x-tenant: green }, versions: { v: { endpoints: ["a:1"] } } }
+  again: { hosts: [a.b], path: /x, headers: { x-tenant: green }, versions: { v: { endpoints: ["a:1"] } } }
+  any: { hosts: [a.b], path: /x, headers: { x-tenant: "*" }, versions: { v: { endpoints: ["a:1"] } } }
+  beta: { hosts: [a.b], path: /x, headers: { x-beta: 1 }, versions: { v: { endpoints: ["a:1"] } } }
+  blue-beta: { hosts: [a.b], path: /x, headers: { x-tenant: blue, x-beta: 1 }, versions: { v: { endpoints: ["a:1"] } } }
+  get-blue: { hosts: [a.b], path: /x, methods: [GET], headers: { x-tenant: blue }, versions: { v: { endpoints: ["a:1"] } } }
+  get-green: { hosts: [a.b], path: /x, methods: [GET], headers: { x-tenant: green }, versions: { v: { endpoints: ["a:1"] } } }
+  wild: { hosts: ["*.b", "*.a.b"], path: /x, versions: { v: { endpoints: ["a:1"] } } }
+  wilder: { hosts: ["*.B"], path: /x, versions: { v: { endpoints: ["a:1"] } } }
+  every: { methods: [GET], versions: { v: { endpoints: ["a:1"] } } }
+  everyone: { methods: [GET, PUT], versions: { v: { endpoints: ["a:1"] } } }
+"#,
+        &expect![[r#"
+            t.yaml:5:24: services.head.hosts[1]: a request for a.b with path /x could be for service `get` as well, at t.yaml:4:18, and neither goes first; write methods or values of headers that no request can have both of, or one header more
+            t.yaml:8:20: services.again.hosts[0]: a request for a.b with path /x could be for service `green` as well, at t.yaml:7:20, and neither goes first; write methods or values of headers that no request can have both of, or one header more
+            t.yaml:9:18: services.any.hosts[0]: a request for a.b with path /x could be for service `blue` as well, at t.yaml:6:19, and neither goes first; write methods or values of headers that no request can have both of, or one header more
+            t.yaml:10:19: services.beta.hosts[0]: a request for a.b with path /x could be for service `blue` as well, at t.yaml:6:19, and neither goes first; write methods or values of headers that no request can have both of, or one header more
+            t.yaml:15:21: services.wilder.hosts[0]: *.b with path /x leads to service `wild` already, at t.yaml:14:19; write another host or path
+            t.yaml:17:24: services.everyone.methods: a request for every host with path / could be for service `every` as well, at t.yaml:16:21, and neither goes first; write methods or values of headers that no request can have both of, or one header more"#]],
+    );
+}
+
+#[test]
+fn what_is_perhaps_not_meant_is_warned_of() {
+    let text = format!(
+        r#"
+listeners:
+  - {{ address: "0.0.0.0:443", redirect: https }}
+  - {{ address: "unix:/run/t", redirect: {{ https: 8443 }} }}
+timeouts: {{ first_byte: 5s, total: 2s }}
+limits: {{ connections: 10, connections_per_client: 11, http2_streams: 100, http2_resets: 50 }}
+{}"#,
+        shop(
+            "    affinity: { user: X-User }\n    timeouts: { first_byte: 3s }\n    headers: { accept: '*/*' }\n    forced: { cookie: c, from: ['::/0'] }"
+        )
+    );
+    expect![[r#"
+        t.yaml:3:3: listeners: every listener redirects, so no service can be reached; write one without `redirect`, with `tls`
+        t.yaml:3:41: listeners[0].redirect: port 443 is this listener's own, which speaks no TLS: clients would come back for ever
+        t.yaml:5:36: timeouts.total: a request ends after 2s in all (`total`), so `first_byte`, which is 5s, never comes to bear; write a `first_byte` of at most 2s
+        t.yaml:6:52: limits.connections_per_client: is more than `connections` in all, 10, so it does nothing
+        t.yaml:6:90: limits.http2_resets: a browser that leaves a page resets all its streams at once, up to 100 (`http2_streams`), and loses its connection above 50 (`http2_resets`); write `http2_resets` of at least 100
+        t.yaml:13:23: services.shop.affinity.user: nobody is believed, so every request draws at random: `x-user` names the user only where it comes from a hop in front; write `trusted: [ADDRESSES]` at the top of the file
+        t.yaml:14:29: services.shop.timeouts.first_byte: a request ends after 2s in all (`total`), so `first_byte`, which is 3s, never comes to bear; write a `first_byte` of at most 2s
+        t.yaml:15:24: services.shop.headers.accept: `*/*` is compared as it stands: only "*" alone means any value
+        t.yaml:16:33: services.shop.forced.from[0]: `::/0` is everybody, so everybody could choose the version"#]].assert_eq(&warnings(&text));
+    let text = r#"
+trusted: [0.0.0.0/0]
+listeners: [{ address: "0.0.0.0:443", tls: { certificates: [{ cert: a, key: b }], hsts: { max_age: 1h, preload: true } } }]
+limits: { http2_streams: 300 }
+services:
+  shop:
+    affinity: { user: X-User }
+    forced: { cookie: c, secret: s }
+    timeouts: { total: 14s }
+    stable: never
+    versions: { always: { endpoints: ["a:1"] }, never: { endpoints: ["b:1"] } }
+"#;
+    expect![[r#"
+        t.yaml:2:11: trusted[0]: `0.0.0.0/0` is everybody, so everybody could name any client
+        t.yaml:3:113: listeners[0].tls.hsts.preload: browsers ship with a host only where `subdomains` is `true` and `max_age` is 8760h or more
+        t.yaml:4:26: limits.http2_streams: a browser that leaves a page resets all its streams at once, up to 300 (`http2_streams`), and loses its connection above 200 (`http2_resets`); write `http2_resets` of at least 300
+        t.yaml:8:13: services.shop.forced: the version `always` cannot be named so: `always` is the word for the canary
+        t.yaml:8:13: services.shop.forced: the version `never` cannot be named so: `never` is the word for the stable
+        t.yaml:9:24: services.shop.timeouts.total: a request ends after 14s in all (`total`), so `first_byte`, which is 15s, never comes to bear; write a `first_byte` of at most 14s"#]].assert_eq(&warnings(text));
+}
+
+#[test]
+fn a_gate_is_warned_of_where_another_service_takes_all_of_its_requests_and_not_where_it_takes_some() {
+    let text = |methods: &str| {
+        format!(
+            r#"
+services:
+  shop: {{ hosts: ["*.b"], versions: {{ v: {{ endpoints: ["a:1"] }} }}, plan: {{ gates: [{{ errors: {{}}, path: /pay/card }}] }} }}
+  pay: {{ hosts: ["*.b"], path: /pay, {methods} versions: {{ v: {{ endpoints: ["a:1"] }} }} }}
+"#
+        )
+    };
+    expect!["t.yaml:3:104: services.shop.plan.gates[0].path: requests for /pay/card lead to service `pay`, so nothing advances for want of data; leave the gate out, or write it into the plan of `pay`"].assert_eq(&warnings(&text("")));
+    expect![""].assert_eq(&warnings(&text("methods: [GET],")));
+    expect![""].assert_eq(&warnings(&text("headers: { x-a: b },")));
+}

@@ -1,0 +1,409 @@
+//! Listeners, rules, routes and versions: what they default to, and that each that can be is read as it is written.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{
+    AccessLog, AddressRange, Affinity, Bytes, CertificateFiles, ClientCertificates, Configuration, Endpoint,
+    EndpointTls, Forced, Fraction, Handling, HeaderMatch, HostName, Hsts, Limits, ListenAddress, Listener, ListenerTls,
+    LogTarget, Protocol, Rules, Service, ServiceTimeouts, Strictness, Timeouts, TlsVersion, Version,
+};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+use crate::writing::written;
+use crate::{FULL, read};
+
+/// A service of one version, with `more` beside it.
+fn service(more: &str) -> Service {
+    read(&format!("services: {{ shop: {{ versions: {{ v1: {{ endpoints: ['a:1'] }} }}, {more} }} }}"))
+        .services
+        .remove(0)
+}
+
+/// The version of a service.
+fn version(text: &str) -> Version {
+    read(&format!("services: {{ shop: {{ versions: {{ v1: {text} }} }} }}")).services.remove(0).versions.remove(0)
+}
+
+fn top(text: &str) -> Configuration {
+    read(&format!("{text}\nservices: {{ shop: {{ versions: {{ v1: {{ endpoints: ['a:1'] }} }} }} }}"))
+}
+
+fn hours(hours: u64) -> Duration {
+    Duration::from_secs(hours * 3600)
+}
+
+#[test]
+fn a_redirect_leads_to_443_where_no_port_is_written() {
+    let redirect = |text: &str| {
+        top(&format!("listeners: [{{ address: '0.0.0.0:80', redirect: {text} }}, {{ address: '[::]:1' }}]"))
+    };
+    assert_eq!(redirect("https").listeners[0].redirect, Some(443));
+    assert_eq!(redirect("{ https: 8443 }").listeners[0].redirect, Some(8443));
+}
+
+#[test]
+fn tls_needs_nothing_but_certificates() {
+    let listeners =
+        top("listeners: [{ address: '0.0.0.0:1', tls: { certificates: [{ cert: a, key: b }] } }]").listeners;
+    let files = CertificateFiles { cert: PathBuf::from("a"), key: PathBuf::from("b") };
+    let tls = ListenerTls { certificates: vec![files], clients: None, oldest: TlsVersion::V12, hsts: None };
+    assert_eq!(listeners[0].tls, Some(tls));
+}
+
+#[test]
+fn the_oldest_tls_may_be_written_with_and_without_quotes() {
+    for (text, oldest) in [("1.2", TlsVersion::V12), ("'1.3'", TlsVersion::V13), ("1.3", TlsVersion::V13)] {
+        let tls = format!("{{ certificates: [{{ cert: a, key: b }}], oldest: {text} }}");
+        let listeners = top(&format!("listeners: [{{ address: '0.0.0.0:1', tls: {tls} }}]")).listeners;
+        assert_eq!(listeners[0].tls.as_ref().map(|tls| tls.oldest), Some(oldest), "{text}");
+    }
+}
+
+#[test]
+fn every_timeout_and_limit_defaults_alone() {
+    assert_eq!(top("timeouts: {}").rules.timeouts, Timeouts::default());
+    let first_byte = Timeouts { first_byte: Duration::from_secs(1), ..Timeouts::default() };
+    assert_eq!(top("timeouts: { first_byte: 1s }").rules.timeouts, first_byte);
+    assert_eq!(top("limits: {}").rules.limits, Limits::default());
+    let headers = Limits { headers: 256, ..Limits::default() };
+    assert_eq!(top("limits: { headers: 256 }").rules.limits, headers);
+    assert_eq!(top("requests: {}").rules.requests, Strictness::default());
+}
+
+#[test]
+fn a_request_line_is_never_longer_than_a_head_that_is_written_smaller() {
+    let limits = |text: &str| top(&format!("limits: {text}")).rules.limits;
+    assert_eq!(limits("{ head: 4KiB }").request_line, Bytes::kib(4));
+    assert_eq!(limits("{ head: 1MiB }").request_line, Bytes::kib(8));
+    assert_eq!(limits("{ head: 1MiB, request_line: 1MiB }").request_line, Bytes::kib(1024));
+}
+
+#[test]
+fn an_access_log_holds_every_request_where_no_sample_is_written() {
+    let log = |text: &str| top(&format!("access_log: {text}")).rules.access_log.clone();
+    let all = Fraction::new(1.0).unwrap();
+    assert_eq!(log("{ to: stdout }"), Some(AccessLog { to: LogTarget::Stdout, sample: all }));
+    let file = LogTarget::File(PathBuf::from("/var/log/a"));
+    assert_eq!(log("{ to: /var/log/a }"), Some(AccessLog { to: file, sample: all }));
+}
+
+#[test]
+fn a_wildcard_says_what_it_is_below() {
+    let hosts = service("hosts: ['*.Example.com', example.com]").hosts;
+    let parents: Vec<_> = hosts.iter().map(|host| (host.as_str(), host.parent())).collect();
+    assert_eq!(parents, [("*.example.com", Some("example.com")), ("example.com", None)]);
+}
+
+#[test]
+fn headers_are_matched_by_names_in_lower_case_and_whole_values_or_any() {
+    let matched =
+        |name: &str, value: Option<&str>| HeaderMatch { name: name.to_owned(), value: value.map(str::to_owned) };
+    assert_eq!(
+        service("headers: { X-Tenant: Blue Sky, x-beta: '*', X-Count: 1 }").headers,
+        [matched("x-beta", None), matched("x-count", Some("1")), matched("x-tenant", Some("Blue Sky"))]
+    );
+}
+
+#[test]
+fn an_issued_cookie_lives_for_thirty_days_where_nothing_is_written() {
+    let issue = |text: &str| match service(&format!("affinity: {{ cookie: c, issue: {text} }}")).affinity {
+        Affinity::Cookie { issue, .. } => issue,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((issue("true"), issue("{}")), (Some(hours(720)), Some(hours(720))));
+    assert_eq!((issue("false"), issue("{ max_age: 1h }")), (None, Some(hours(1))));
+}
+
+#[test]
+fn forced_versions_are_not_judged_unless_it_is_written() {
+    let forced = service("forced: { header: X-Version, from: [10.0.0.7] }").forced.unwrap();
+    assert_eq!((forced.header.as_deref(), forced.cookie, forced.judged), (Some("x-version"), None, false));
+    assert!(forced.from[0].contains("::ffff:10.0.0.7".parse().unwrap()));
+    assert!(!forced.from[0].contains("10.0.0.8".parse().unwrap()));
+}
+
+#[test]
+fn tls_of_endpoints_is_there_exactly_where_it_is_spoken() {
+    assert_eq!(version("{ endpoints: ['https://a:1', 'https://b:2'] }").tls, Some(EndpointTls::default()));
+    assert_eq!(version("{ endpoints: ['a:1', 'unix:/run/b'] }").tls, None);
+    let named = version("{ endpoints: ['https://[::1]:1'], tls: { server_name: Shop.Internal } }");
+    assert_eq!(named.tls.and_then(|tls| tls.server_name).as_deref(), Some("shop.internal"));
+    assert_eq!(named.endpoints[0].to_string(), "https://[::1]:1");
+}
+
+#[test]
+fn a_full_configuration_uses_every_part_that_is_optional() {
+    let full = read(FULL);
+    let checkout = &full.services[0];
+    assert!(full.rules.access_log.is_some() && full.rules.limits.body.is_some() && full.rules.timeouts.total.is_some());
+    assert!(checkout.forced.is_some() && checkout.body.is_some() && checkout.timeouts.total.is_some());
+    assert!(checkout.versions.iter().any(|version| version.protocol == Protocol::H2));
+    assert!(checkout.versions.iter().any(|version| version.protocol == Protocol::H2c));
+}
+
+proptest! {
+    #[test]
+    fn listeners_and_rules_are_read_as_they_are_written(listeners in any_listeners(), rules in any_rules()) {
+        let expected = Configuration { listeners, rules: Arc::new(rules), ..top("") };
+        prop_assert_eq!(read(&written(&expected).to_string()), expected);
+    }
+
+    #[test]
+    fn a_service_is_read_as_it_is_written(expected in any_service()) {
+        let expected = Configuration { services: vec![expected], ..top("") };
+        prop_assert_eq!(read(&written(&expected).to_string()), expected);
+    }
+
+    #[test]
+    fn codes_of_grpc_are_those_that_are_written(codes in subsequence((1_u32..=16).collect::<Vec<_>>(), 0..=16)) {
+        let names: Vec<_> = codes.iter().map(|code| config::GrpcCodes::NAMES[*code as usize]).collect();
+        let read = service(&format!("grpc_errors: [{}]", names.join(", "))).grpc_errors;
+        for code in 0..=16 {
+            prop_assert_eq!(read.contains(code), codes.contains(&code), "{}", code);
+        }
+        prop_assert_eq!(read.contains(99), codes.contains(&2));
+    }
+}
+
+fn time() -> impl Strategy<Value = Duration> {
+    (1_u64..=8784 * 3_600_000).prop_map(Duration::from_millis)
+}
+
+fn whole_seconds(least: u64) -> impl Strategy<Value = Duration> {
+    (least..=8784 * 3600).prop_map(Duration::from_secs)
+}
+
+fn path() -> impl Strategy<Value = PathBuf> {
+    "/?[a-z]{1,8}(/[a-z .-]{1,8}x){0,2}".prop_map(PathBuf::from)
+}
+
+fn token() -> impl Strategy<Value = String> {
+    "[a-z][a-z0-9_-]{0,11}"
+}
+
+fn ranges() -> impl Strategy<Value = Vec<AddressRange>> {
+    let v4 = (any::<u32>(), 1_u32..=32)
+        .prop_map(|(bits, length)| format!("{}/{length}", Ipv4Addr::from(bits & (u32::MAX << (32 - length)))));
+    let v6 = (any::<u128>(), 1_u32..=96).prop_map(|(bits, length)| {
+        // Never IPv4 in the form of IPv6.
+        let bits = (bits | 1 << 127) & (u128::MAX << (128 - length));
+        format!("{}/{length}", std::net::Ipv6Addr::from(bits))
+    });
+    prop::collection::hash_set(prop_oneof![v4, v6], 0..4)
+        .prop_map(|ranges| ranges.iter().map(|range| range.parse().unwrap()).collect())
+}
+
+fn some_ranges() -> impl Strategy<Value = Vec<AddressRange>> {
+    ranges().prop_filter("not empty", |ranges| !ranges.is_empty())
+}
+
+fn files() -> impl Strategy<Value = CertificateFiles> {
+    (path(), path()).prop_map(|(cert, key)| CertificateFiles { cert, key })
+}
+
+fn any_tls() -> impl Strategy<Value = ListenerTls> {
+    let clients = (path(), any::<bool>()).prop_map(|(ca, optional)| ClientCertificates { ca, optional });
+    let hsts = (whole_seconds(0), any::<bool>(), any::<bool>()).prop_map(|(max_age, subdomains, preload)| Hsts {
+        max_age,
+        subdomains,
+        preload,
+    });
+    let certificates = prop::collection::hash_set(files(), 1..4).prop_map(|files| files.into_iter().collect());
+    (certificates, option::of(clients), select(vec![TlsVersion::V12, TlsVersion::V13]), option::of(hsts))
+        .prop_map(|(certificates, clients, oldest, hsts)| ListenerTls { certificates, clients, oldest, hsts })
+}
+
+/// What a listener may say beside its address; of TLS and a redirect only one.
+fn any_spoken() -> impl Strategy<Value = (Option<ListenerTls>, Option<u16>)> {
+    prop_oneof![
+        Just((None, None)),
+        any_tls().prop_map(|tls| (Some(tls), None)),
+        (1_u16..).prop_map(|port| (None, Some(port))),
+    ]
+}
+
+fn any_listeners() -> impl Strategy<Value = Vec<Listener>> {
+    prop::collection::vec((any::<bool>(), ranges(), any_spoken()), 1..5).prop_map(|listeners| {
+        let numbered = listeners.into_iter().zip(7000..);
+        let listener = numbered.map(|((unix, ranges, (tls, redirect)), number)| {
+            let (address, proxy_protocol) = if unix {
+                (ListenAddress::Unix(PathBuf::from(format!("/run/{number}.sock"))), Vec::new())
+            } else {
+                (ListenAddress::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), number)), ranges)
+            };
+            Listener { address, tls, proxy_protocol, redirect }
+        });
+        listener.collect()
+    })
+}
+
+fn any_timeouts() -> impl Strategy<Value = Timeouts> {
+    (prop::array::uniform12(time()), option::of(time())).prop_map(|(times, total)| {
+        let [
+            handshake,
+            head,
+            body,
+            connect,
+            first_byte,
+            response,
+            write,
+            keepalive,
+            http2_idle,
+            tunnel,
+            connection,
+            upstream_idle,
+        ] = times;
+        Timeouts {
+            handshake,
+            head,
+            body,
+            connect,
+            first_byte,
+            response,
+            write,
+            keepalive,
+            http2_idle,
+            tunnel,
+            connection,
+            upstream_idle,
+            total,
+        }
+    })
+}
+
+fn size(least: u64, most: u64) -> impl Strategy<Value = Bytes> {
+    (least..=most).prop_map(|bytes| Bytes::new(bytes).unwrap())
+}
+
+fn any_limits() -> impl Strategy<Value = Limits> {
+    let connections = (1_u64..=10_000_000, 1_u64..=10_000_000);
+    let heads = (size(1024, 1 << 20), size(1024, 1 << 20), 1_u64..=256, size(1024, 1 << 20));
+    let http2 = (1_u32..=10_000, 1_u32..=1_000_000, 1_u32..=1_000_000);
+    (connections, heads, http2, option::of(size(1, 1 << 50))).prop_map(|(connections, heads, http2, body)| Limits {
+        connections: connections.0,
+        connections_per_client: connections.1,
+        request_line: heads.0.min(heads.1),
+        head: heads.0.max(heads.1),
+        headers: heads.2,
+        body,
+        http2_streams: http2.0,
+        http2_header_list: heads.3,
+        http2_resets: http2.1,
+        http2_glitches: http2.2,
+    })
+}
+
+fn any_rules() -> impl Strategy<Value = Rules> {
+    let handling = || select(vec![Handling::Refuse, Handling::Pass]);
+    let requests =
+        (handling(), handling()).prop_map(|(underscores, encoded_slashes)| Strictness { underscores, encoded_slashes });
+    let to = prop_oneof![
+        Just(LogTarget::Stdout),
+        "(/[a-z]{1,8}){1,3}\\.log".prop_map(|path| LogTarget::File(PathBuf::from(path))),
+    ];
+    let log = (to, 0_u32..=1_000_000)
+        .prop_map(|(to, millionths)| AccessLog { to, sample: Fraction::new(f64::from(millionths) / 1e6).unwrap() });
+    (any_timeouts(), any_limits(), requests, ranges(), option::of(log)).prop_map(
+        |(timeouts, limits, requests, trusted, access_log)| Rules { timeouts, limits, requests, trusted, access_log },
+    )
+}
+
+fn any_affinity() -> impl Strategy<Value = Affinity> {
+    prop_oneof![
+        Just(Affinity::Random),
+        Just(Affinity::ClientAddress),
+        token().prop_map(Affinity::Header),
+        token().prop_map(Affinity::User),
+        (token(), option::of(whole_seconds(1))).prop_map(|(name, issue)| Affinity::Cookie { name, issue }),
+    ]
+}
+
+fn any_forced() -> impl Strategy<Value = Forced> {
+    let by = prop_oneof![
+        token().prop_map(|header| (Some(header), None)),
+        token().prop_map(|cookie| (None, Some(cookie))),
+        (token(), token()).prop_map(|(header, cookie)| (Some(header), Some(cookie))),
+    ];
+    let who = prop_oneof![
+        some_ranges().prop_map(|from| (from, None)),
+        path().prop_map(|secret| (Vec::new(), Some(secret))),
+        (some_ranges(), path()).prop_map(|(from, secret)| (from, Some(secret))),
+    ];
+    (by, who, any::<bool>()).prop_map(|((header, cookie), (from, secret), judged)| Forced {
+        header,
+        cookie,
+        from,
+        secret,
+        judged,
+    })
+}
+
+fn any_version() -> impl Strategy<Value = Version> {
+    let hosts = || prop::collection::btree_set("[a-y][a-z0-9]{0,8}(\\.[a-z]{1,5}){0,2}", 1..4);
+    let plain = |(hosts, unix, protocol): (std::collections::BTreeSet<String>, bool, Protocol)| {
+        let tcp = hosts.into_iter().map(|host| Endpoint::Tcp { host, port: 8080, tls: false });
+        let socket = unix.then(|| Endpoint::Unix(PathBuf::from("/run/shop.sock")));
+        (tcp.chain(socket).collect(), protocol, None)
+    };
+    let with_tls = |(hosts, protocol, (server_name, ca, certificate)): (std::collections::BTreeSet<String>, _, _)| {
+        let tcp = hosts.into_iter().map(|host| Endpoint::Tcp { host, port: 443, tls: true });
+        (tcp.collect(), protocol, Some(EndpointTls { server_name, ca, certificate }))
+    };
+    let tls = (option::of("[a-y]{1,9}(\\.[a-z]{1,5}){0,2}"), option::of(path()), option::of(files()));
+    let spoken = prop_oneof![
+        (hosts(), any::<bool>(), select(vec![Protocol::H1, Protocol::H2c])).prop_map(plain),
+        (hosts(), select(vec![Protocol::H1, Protocol::H2]), tls).prop_map(with_tls),
+    ];
+    spoken.prop_map(|(endpoints, protocol, tls)| Version {
+        name: config::Name::new("v1").unwrap(),
+        endpoints,
+        protocol,
+        tls,
+    })
+}
+
+fn any_route() -> impl Strategy<Value = (Vec<HostName>, Vec<String>, Vec<HeaderMatch>)> {
+    let host = "(\\*\\.)?[a-y]{1,5}(\\.[a-z]{1,5}){1,2}";
+    let hosts = prop::collection::btree_set(host, 0..4);
+    let methods = prop::collection::btree_set("[A-Z]{1,7}(-[A-Z]{1,3})?", 0..4);
+    let value = option::of("[!-)+-~]([ -)+-~]{0,10}[!-)+-~])?");
+    let headers = prop::collection::btree_map(token(), value, 0..4);
+    (hosts, methods, headers).prop_map(|(hosts, methods, headers)| {
+        let headers = headers.into_iter().filter(|(name, _)| name != "host");
+        (
+            hosts.iter().map(|host| host.parse().unwrap()).collect(),
+            methods.into_iter().collect(),
+            headers.map(|(name, value)| HeaderMatch { name, value }).collect(),
+        )
+    })
+}
+
+fn any_service() -> impl Strategy<Value = Service> {
+    let times = prop::array::uniform4(option::of(time()));
+    let upgrades = prop::collection::btree_set("[a-g][a-z]{0,9}", 0..3);
+    let decided = (any_affinity(), option::of(any_forced()), any::<bool>());
+    let taken = (upgrades, option::of(size(1, 1 << 50)), times);
+    (any_route(), decided, taken, any_version()).prop_map(|(route, decided, (upgrades, body, times), version)| {
+        let [first_byte, response, tunnel, total] = times;
+        let (hosts, methods, headers) = route;
+        let (affinity, forced, version_header) = decided;
+        Service {
+            hosts,
+            methods,
+            headers,
+            affinity,
+            forced,
+            version_header,
+            upgrades: upgrades.into_iter().collect(),
+            body,
+            timeouts: ServiceTimeouts { first_byte, response, tunnel, total },
+            versions: vec![version],
+            ..service("")
+        }
+    })
+}

@@ -1,0 +1,193 @@
+//! The one thread that accepts, and gives each connection to a core.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use meter::Class;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use super::Stop;
+use super::clients::{Clients, Seat};
+use super::listeners::{Kind, Listening, Open};
+use crate::routing::Reader;
+
+/// A connection on its way to its core, counted from the moment it was accepted.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) stream: AcceptedStream,
+    /// None for a Unix socket.
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) kind: Kind,
+    pub(super) counted: Counted,
+    /// Its client's seat, where its client is known already and counted.
+    pub(super) seat: Option<Seat>,
+}
+
+/// A socket between two runtimes.
+#[derive(Debug)]
+pub(super) enum AcceptedStream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// Counts a connection, for its core and in all, until it ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Counted(Arc<AtomicU64>, Arc<AtomicU64>);
+
+impl Counted {
+    fn new(load: &Arc<AtomicU64>, open: &Arc<AtomicU64>) -> Self {
+        load.fetch_add(1, Ordering::Relaxed);
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(load), Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A core as the acceptor sees it.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) hand_over: mpsc::Sender<Accepted>,
+    pub(super) load: Arc<AtomicU64>,
+}
+
+/// What gives connections to cores.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    pub(super) cores: Vec<Core>,
+    pub(super) reader: Reader,
+    pub(super) clients: Clients,
+    /// Connections that are open.
+    pub(super) open: Arc<AtomicU64>,
+    /// As many as the system can carry.
+    pub(super) most: u64,
+}
+
+impl Acceptor {
+    /// Accepts on all sockets until the end begins.
+    pub(super) fn run(self, runtime: &Runtime, sockets: Vec<Open>, mut stopped: watch::Receiver<Stop>) {
+        let acceptor = Arc::new(self);
+        runtime.block_on(async {
+            let mut accepting = JoinSet::new();
+            for open in sockets {
+                let address = open.address.clone();
+                match Socket::new(open.socket) {
+                    Ok(socket) => {
+                        let (acceptor, stopped) = (Arc::clone(&acceptor), stopped.clone());
+                        drop(accepting.spawn(async move { acceptor.accept(socket, open.kind, stopped).await }));
+                    }
+                    Err(error) => warn!(%address, %error, "cannot accept"),
+                }
+            }
+            // An error means that the data plane was dropped.
+            let _ = stopped.wait_for(|stop| *stop > Stop::Serve).await;
+            accepting.join_all().await;
+        });
+    }
+
+    async fn accept(&self, socket: Socket, kind: Kind, mut stopped: watch::Receiver<Stop>) {
+        loop {
+            tokio::select! {
+                accepted = socket.accept() => match accepted {
+                    Ok((stream, peer)) => self.hand_over(stream, peer, &kind),
+                    Err(error) => {
+                        // Out of descriptors, most likely: wait for some to be given back, and do not spin.
+                        warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+                () = ending(&mut stopped) => break,
+            }
+        }
+        // Who connected before the end waits in the queue, and would be reset with it.
+        while let Some(Ok((stream, peer))) = socket.accept().now_or_never() {
+            self.hand_over(stream, peer, &kind);
+        }
+    }
+
+    /// Gives a connection to the core that has the fewest, unless there are too many.
+    fn hand_over(&self, stream: AcceptedStream, peer: Option<SocketAddr>, kind: &Kind) {
+        let routing = self.reader.routing.load();
+        let limits = &routing.rules.limits;
+        if self.open.load(Ordering::Relaxed) >= self.most.min(limits.connections) {
+            debug!(?peer, "connection refused: too many are open");
+            return self.refused();
+        }
+        // Who may speak for others is counted when it has said for whom.
+        let client = peer.map(|peer| peer.ip()).filter(|_| !announces(kind, peer));
+        let seat = match client.filter(|client| !routing.rules.trusted.iter().any(|range| range.contains(*client))) {
+            None => None,
+            Some(client) => match self.clients.admit(client, limits.connections_per_client) {
+                Some(seat) => Some(seat),
+                None => {
+                    debug!(%client, "connection refused: its client has too many");
+                    return self.refused();
+                }
+            },
+        };
+        let Some(core) = self.cores.iter().min_by_key(|core| core.load.load(Ordering::Relaxed)) else { return };
+        let counted = Counted::new(&core.load, &self.open);
+        let accepted = Accepted { stream, peer, kind: kind.clone(), counted, seat };
+        // A core that takes no connection does not keep the others from theirs.
+        if core.hand_over.try_send(accepted).is_err() {
+            warn!(?peer, "connection refused: its core is overloaded");
+            self.refused();
+        }
+    }
+
+    fn refused(&self) {
+        self.reader.unmatched.count(0, Class::Local);
+    }
+}
+
+/// Whether this peer must begin with a PROXY protocol header. The peers of a Unix socket have no address to be listed by.
+pub(super) fn announces(kind: &Kind, peer: Option<SocketAddr>) -> bool {
+    peer.is_some_and(|peer| kind.written.proxy_protocol.iter().any(|range| range.contains(peer.ip())))
+}
+
+/// Waits for the end to begin.
+async fn ending(stopped: &mut watch::Receiver<Stop>) {
+    // An error means that the data plane was dropped, which is an end too.
+    drop(stopped.wait_for(|stop| *stop > Stop::Serve).await);
+}
+
+/// A listening socket of the acceptor's runtime.
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Socket {
+    fn new(listening: Listening) -> std::io::Result<Self> {
+        match listening {
+            Listening::Tcp(socket) => TcpListener::from_std(socket).map(Self::Tcp),
+            Listening::Unix(socket) => UnixListener::from_std(socket).map(Self::Unix),
+        }
+    }
+
+    async fn accept(&self) -> std::io::Result<(AcceptedStream, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                Ok((AcceptedStream::Tcp(stream.into_std()?), Some(peer)))
+            }
+            Self::Unix(socket) => {
+                let (stream, _) = socket.accept().await?;
+                Ok((AcceptedStream::Unix(stream.into_std()?), None))
+            }
+        }
+    }
+}

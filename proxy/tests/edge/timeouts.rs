@@ -1,0 +1,140 @@
+//! How long endpoints may take, phase by phase.
+
+use std::time::Duration;
+
+use config::{Protocol, Timeouts};
+use loadtest::{Behaviour, Origin, OriginOptions, RawAnswer, RawOrigin};
+use meter::Class;
+use proxy::client_stream::ClientTimeouts;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::fixture::{LONG, Shop, configuration, exchange, get, judged, nobody, status};
+use crate::http2::http2_origin;
+
+const SHORT: Duration = Duration::from_millis(150);
+
+fn serve(v1: std::net::SocketAddr, timeouts: Timeouts, change: impl FnOnce(&mut config::Configuration)) -> Shop {
+    let mut configuration = configuration(&[v1], &[nobody()], "");
+    configuration.rules = config::Rules { timeouts, ..config::Rules::default() }.into();
+    change(&mut configuration);
+    Shop::serve(2, 0, &configuration, ClientTimeouts::default())
+}
+
+async fn hanging() -> Origin {
+    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    origin.dial().set_behaviour(Behaviour::Hang);
+    origin
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_is_a_timeout_whatever_is_spoken() {
+    let origin = hanging().await;
+    for (protocol, v1) in [(Protocol::H1, origin.address()), (Protocol::H2c, http2_origin(true).await)] {
+        let timeouts = Timeouts { first_byte: SHORT, ..Timeouts::default() };
+        let shop = serve(v1, timeouts, |c| c.services[0].versions[0].protocol = protocol);
+        assert_eq!(status(&get(shop.address()).await), 504, "{protocol:?}");
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!(judged(&tally, Class::Timeout), 1, "{protocol:?}: {tally:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_time_of_a_service_goes_before_that_of_all() {
+    let origin = hanging().await;
+    let shop = serve(origin.address(), Timeouts { first_byte: 10 * LONG, ..Timeouts::default() }, |c| {
+        c.services[0].timeouts.first_byte = Some(SHORT);
+    });
+    assert_eq!(status(&get(shop.address()).await), 504);
+}
+
+#[tokio::test]
+async fn the_wait_for_a_head_begins_when_the_request_is_whole() {
+    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    for (protocol, v1) in [(Protocol::H1, origin.address()), (Protocol::H2c, http2_origin(false).await)] {
+        let timeouts = Timeouts { first_byte: SHORT, ..Timeouts::default() };
+        let shop = serve(v1, timeouts, |c| c.services[0].versions[0].protocol = protocol);
+        let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+        stream
+            .write_all(b"POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: 2\r\n\r\n")
+            .await
+            .unwrap();
+        for byte in [b"a", b"b"] {
+            tokio::time::sleep(3 * SHORT).await;
+            stream.write_all(byte).await.unwrap();
+        }
+        let mut answer = String::new();
+        tokio::time::timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(status(&answer), 200, "{protocol:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_falls_silent_is_cut() {
+    let begun = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+    let origin = RawOrigin::start(vec![RawAnswer::new(begun)]).await.unwrap();
+    let timeouts = Timeouts { first_byte: SHORT, response: SHORT, ..Timeouts::default() };
+    let shop = serve(origin.address(), timeouts, |_| {});
+    let answer = get(shop.address()).await;
+    assert!(answer.ends_with("half"), "{answer}");
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!(judged(&tally, Class::Timeout), 1, "{tally:?}");
+}
+
+#[tokio::test]
+async fn the_whole_has_a_limit_where_one_is_written_before_and_after_the_head() {
+    let total = |c: &mut config::Configuration| c.services[0].timeouts.total = Some(SHORT);
+    let origin = hanging().await;
+    let shop = serve(origin.address(), Timeouts::default(), total);
+    assert_eq!(status(&get(shop.address()).await), 504);
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!(judged(&tally, Class::Timeout), 1, "{tally:?}");
+    // A body that ends with its connection must not seem to have ended well.
+    for begun in ["HTTP/1.1 200 OK\r\n\r\nhalf", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
+        let origin = RawOrigin::start(vec![RawAnswer::new(begun)]).await.unwrap();
+        let shop = serve(origin.address(), Timeouts::default(), total);
+        let answer = get(shop.address()).await;
+        assert!(answer.contains("half") && !answer.contains("\r\n0\r\n"), "{answer}");
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!(judged(&tally, Class::Timeout), 1, "{begun}: {tally:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_events_may_be_silent_and_has_no_limit_in_all() {
+    let begun = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 12\r\n\r\ndata: 1\n";
+    // An origin that says the rest after a while.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = [0_u8; 1024];
+        assert!(stream.read(&mut buffer).await.unwrap() > 0);
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        tokio::time::sleep(4 * SHORT).await;
+        stream.write_all(b"end\n").await.unwrap();
+        let _ = stream.read(&mut buffer).await;
+    }));
+    let timeouts = Timeouts { first_byte: SHORT, response: SHORT, total: Some(SHORT), ..Timeouts::default() };
+    let shop = serve(address, timeouts, |_| {});
+    let request =
+        b"GET / HTTP/1.1\r\nhost: shop\r\naccept: text/html, text/event-stream;q=0.5\r\nconnection: close\r\n\r\n";
+    let answer = exchange(shop.address(), request).await;
+    assert!(answer.ends_with("data: 1\nend\n"), "{answer}");
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!(judged(&tally, Class::Success), 1, "{tally:?}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_accepts_and_never_finishes_its_handshake_is_a_connect_failure() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let timeouts = Timeouts { connect: SHORT, ..Timeouts::default() };
+    let shop = serve(nobody(), timeouts, |c| {
+        let version = &mut c.services[0].versions[0];
+        version.endpoints = vec![config::Endpoint::Tcp { host: "localhost".into(), port, tls: true }];
+    });
+    assert_eq!(status(&get(shop.address()).await), 502);
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!(judged(&tally, Class::ConnectError), 1, "{tally:?}");
+}

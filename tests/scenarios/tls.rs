@@ -1,0 +1,269 @@
+//! Listeners as clients meet them: curl against the executable, and certificates that change while it serves.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use loadtest::Origin;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::patience::until_true;
+use crate::process::{Process, tidegate};
+use crate::shop::{Place, Server, origin, shop};
+
+/// An authority, and the certificates that it made, beside a configuration.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: PathBuf,
+}
+
+impl Authority {
+    fn new(place: &Place) -> Self {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let directory = place.file().parent().unwrap().to_owned();
+        fs::write(directory.join("ca.pem"), issuer.pem()).unwrap();
+        Self { issuer, directory }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// A certificate for these names, as PEM with its key.
+    fn made(&self, names: &[&str]) -> (String, String) {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// Writes `NAME.pem` and `NAME.key`, each by a rename, the key first.
+    fn write(&self, name: &str, names: &[&str]) {
+        let (certificate, key) = self.made(names);
+        for (file, text) in [(format!("{name}.key"), key), (format!("{name}.pem"), certificate)] {
+            fs::write(self.path("fresh"), text).unwrap();
+            fs::rename(self.path("fresh"), self.path(&file)).unwrap();
+        }
+    }
+
+    /// A certificate of a listener, in YAML.
+    fn certificate(&self, name: &str) -> String {
+        let (cert, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
+        format!("{{ cert: '{cert}', key: '{key}' }}")
+    }
+
+    fn client(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut client = builder.with_root_certificates(roots).with_no_client_auth();
+        // Every handshake is a whole one.
+        client.resumption = rustls::client::Resumption::disabled();
+        Arc::new(client)
+    }
+}
+
+/// A `shop` with one version behind these listeners.
+struct Edge {
+    server: Server,
+    _place: Place,
+    _origin: Origin,
+}
+
+impl Edge {
+    /// Serves behind a first listener without TLS, and further ones.
+    fn serve(place: Place, listeners: &[String]) -> Self {
+        let origin = origin("v1");
+        let plain = "{ address: '127.0.0.1:0' }".to_owned();
+        let listeners: Vec<_> = std::iter::once(plain).chain(listeners.iter().cloned()).collect();
+        let head = place.head().replace("[{ address: '127.0.0.1:0' }]", &format!("[{}]", listeners.join(", ")));
+        place.write(&(head + &shop("v1", &[("v1", &[origin.address()])], "{}")));
+        Self { server: place.serve(), _place: place, _origin: origin }
+    }
+
+    /// The address of a listener, by its place in the configuration.
+    fn address(&mut self, place: usize) -> SocketAddr {
+        let mut addresses = self.server.process.all_said("serving address=").into_iter();
+        addresses.nth(place).unwrap().parse().unwrap()
+    }
+}
+
+/// What curl says: its exit code, and what it prints of the exchange by `format`.
+fn curl(address: SocketAddr, host: &str, format: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--max-time", "20", "--output", "/dev/null", "--write-out", format]);
+    command.args(["--resolve", &format!("{host}:{}:{}", address.port(), address.ip())]).args(arguments);
+    let scheme = if arguments.iter().any(|it| it.starts_with("--cacert")) { "https" } else { "http" };
+    let output = command.arg(format!("{scheme}://{host}:{}/", address.port())).output().expect("curl is installed");
+    let text = if output.status.success() { output.stdout } else { output.stderr };
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+const EXCHANGE: &str = "%{http_code} %{http_version}";
+
+fn listener(certificates: &[String], more: &str) -> String {
+    format!("{{ address: '127.0.0.1:0', tls: {{ certificates: [{}]{more} }} }}", certificates.join(", "))
+}
+
+#[test]
+fn curl_speaks_both_versions_of_tls_and_of_http_and_is_shown_the_certificate_of_the_name() {
+    let place = Place::new();
+    let ca = Authority::new(&place);
+    ca.write("shop", &["shop.test"]);
+    ca.write("wild", &["*.shop.test"]);
+    let both = [ca.certificate("shop"), ca.certificate("wild")];
+    let mut edge = Edge::serve(place, &[listener(&both, ""), listener(&both, ", oldest: '1.3'")]);
+    let (secure, modern) = (edge.address(1), edge.address(2));
+    let cacert = ["--cacert", &ca.path("ca.pem")];
+    let asked = |address, host, more: &[&str]| curl(address, host, EXCHANGE, &[&cacert[..], more].concat());
+
+    for version in [["--tlsv1.2", "--tls-max", "1.2"], ["--tlsv1.3", "--tls-max", "1.3"]] {
+        for (http, answer) in [("--http1.1", "200 1.1"), ("--http2", "200 2"), ("--no-alpn", "200 1.1")] {
+            let said = asked(secure, "shop.test", &[&version[..], &[http]].concat());
+            assert_eq!(said, (Some(0), answer.to_owned()), "{version:?} {http}");
+        }
+    }
+    // A name that the certificate shown does not have is refused by curl (60).
+    assert_eq!(asked(secure, "a.shop.test", &[]).0, Some(0));
+    assert_eq!(asked(secure, "a.b.shop.test", &[]).0, Some(60));
+    assert_eq!(asked(modern, "shop.test", &[]).0, Some(0));
+    assert_eq!(asked(modern, "shop.test", &["--tls-max", "1.2"]).0, Some(35));
+    edge.server.stop();
+}
+
+#[test]
+fn a_client_with_a_certificate_is_let_in_and_one_without_is_not() {
+    let place = Place::new();
+    let ca = Authority::new(&place);
+    ca.write("shop", &["shop.test"]);
+    ca.write("client", &[]);
+    let clients = format!(", clients: {{ ca: '{}' }}", ca.path("ca.pem"));
+    let mut edge = Edge::serve(place, &[listener(&[ca.certificate("shop")], &clients)]);
+    let address = edge.address(1);
+    let (cacert, cert, key) = (ca.path("ca.pem"), ca.path("client.pem"), ca.path("client.key"));
+    let with = curl(address, "shop.test", EXCHANGE, &["--cacert", &cacert, "--cert", &cert, "--key", &key]);
+    assert_eq!(with, (Some(0), "200 2".to_owned()));
+    let without = curl(address, "shop.test", EXCHANGE, &["--cacert", &cacert]);
+    assert!(without.0 != Some(0) && without.1.contains("certificate required"), "{without:?}");
+    edge.server.stop();
+}
+
+#[test]
+fn curl_is_redirected_reaches_a_unix_socket_and_announces_itself() {
+    let place = Place::new();
+    let socket = place.file().with_file_name("edge.sock");
+    let socket = socket.to_str().unwrap().to_owned();
+    let mut edge = Edge::serve(
+        place,
+        &[
+            "{ address: '127.0.0.1:0', redirect: https }".to_owned(),
+            "{ address: '127.0.0.1:0', proxy_protocol: ['127.0.0.1'] }".to_owned(),
+            format!("{{ address: 'unix:{socket}' }}"),
+        ],
+    );
+    let (plain, redirecting, announced) = (edge.address(0), edge.address(1), edge.address(2));
+
+    let sent = curl(redirecting, "shop.test", "%{http_code} %{redirect_url}", &[]);
+    assert_eq!(sent, (Some(0), "308 https://shop.test/".to_owned()));
+    assert_eq!(curl(plain, "shop.test", EXCHANGE, &["--unix-socket", &socket]), (Some(0), "200 1.1".to_owned()));
+    let v1 = curl(announced, "shop.test", EXCHANGE, &["--haproxy-protocol"]);
+    assert_eq!(v1, (Some(0), "200 1.1".to_owned()));
+    assert_eq!(curl(announced, "shop.test", EXCHANGE, &[]).0, Some(52), "a connection without a header is closed");
+    assert_eq!(curl(plain, "shop.test", EXCHANGE, &["--haproxy-protocol"]).1, "400 1.1");
+    let mut stream = TcpStream::connect(announced).unwrap();
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\x7f\0\0\x01\x30\x39\0\x50";
+    stream.write_all(&[&v2[..], b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"].concat()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+
+    edge.server.stop();
+    assert!(!PathBuf::from(socket).exists());
+}
+
+/// A whole handshake and a request; the certificate that was shown.
+fn fresh(address: SocketAddr, client: &Arc<ClientConfig>) -> std::io::Result<CertificateDer<'static>> {
+    let session = ClientConnection::new(Arc::clone(client), ServerName::try_from("shop.test").unwrap()).unwrap();
+    let mut stream = StreamOwned::new(session, TcpStream::connect(address)?);
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if !answer.starts_with("HTTP/1.1 200 ") {
+        return Err(std::io::Error::other(answer));
+    }
+    Ok(stream.conn.peer_certificates().unwrap()[0].clone().into_owned())
+}
+
+#[test]
+fn certificates_change_under_load_without_a_failed_handshake_and_a_bad_pair_changes_nothing() {
+    let place = Place::new();
+    let ca = Authority::new(&place);
+    ca.write("shop", &["shop.test"]);
+    let mut edge = Edge::serve(place, &[listener(&[ca.certificate("shop")], "")]);
+    let (address, client) = (edge.address(1), ca.client());
+    let (over, done) = (AtomicBool::new(false), AtomicU64::new(0));
+
+    let failed = thread::scope(|scope| {
+        let load = || {
+            let mut failed = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                failed.extend(fresh(address, &client).err());
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+            failed
+        };
+        let clients = [scope.spawn(load), scope.spawn(load)];
+        for _ in 0..3 {
+            let before = fresh(address, &client).unwrap();
+            ca.write("shop", &["shop.test"]);
+            until_true("another certificate", || fresh(address, &client).unwrap() != before);
+        }
+        // Half a renewal: a certificate without its key.
+        let before = fresh(address, &client).unwrap();
+        let (lonely, key) = ca.made(&["shop.test"]);
+        fs::write(ca.path("shop.pem"), lonely).unwrap();
+        edge.server.process.has_said("does not belong to the first certificate");
+        assert_eq!(fresh(address, &client).unwrap(), before);
+        fs::write(ca.path("shop.key"), key).unwrap();
+        until_true("the other half", || fresh(address, &client).unwrap() != before);
+        over.store(true, Ordering::Relaxed);
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
+    });
+
+    assert_eq!(failed.len(), 0, "{failed:?}");
+    assert!(done.load(Ordering::Relaxed) > 100, "there was no load");
+    edge.server.stop();
+}
+
+#[test]
+fn what_is_wrong_with_certificates_is_said_by_a_check_and_at_the_start() {
+    let place = Place::new();
+    let ca = Authority::new(&place);
+    ca.write("shop", &["shop.test"]);
+    fs::write(ca.path("shop.key"), ca.made(&["shop.test"]).1).unwrap();
+    let head = place.head();
+    let listeners = format!("[{}]", listener(&[ca.certificate("shop")], ""));
+    let head = head.replace("[{ address: '127.0.0.1:0' }]", &listeners);
+    place.write(&(head + &shop("v1", &[("v1", &["127.0.0.1:9".parse().unwrap()])], "{}")));
+
+    let mut check = tidegate();
+    check.arg("check").arg("-c").arg(place.file());
+    let (checked, started) = (Process::start(check).end(), Process::start(place.command()).end());
+
+    for (end, said) in [(&checked, &checked.out), (&started, &started.err)] {
+        assert_eq!(end.code, Some(1), "{end:?}");
+        let told = ["listeners[0].tls.certificates[0]", "shop.key", "does not belong"];
+        assert!(told.iter().all(|word| said.contains(word)), "{said}");
+    }
+    assert!(!place.state().exists(), "a start that fails touched the state directory");
+}
