@@ -70,6 +70,7 @@ impl ProxyHttp for Edge {
             // The stream has deadlines of its own, which tell a silent client from one that is not read.
             session.set_read_timeout(None);
         } else {
+            Connection::begin_request(session);
             // Of the streams of a connection, one may stand still while others flow.
             session.set_write_timeout(Some(self.routing.load().rules.timeouts.write));
         }
