@@ -44,7 +44,7 @@ pub(super) enum Redirect {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
-pub(in crate::schema::file) enum RedirectWord {
+enum RedirectWord {
     Https,
 }
 
