@@ -44,6 +44,7 @@ use self::frames::{Flood, FrameLimits, FrameWatch};
 use self::head_check::{HeadLimits, Refused};
 use self::inbound::Inbound;
 use self::refusal::{Farewell, LATE_HEAD};
+use crate::access_log::Unread;
 use crate::connection::Connection;
 use crate::transport::Carrier;
 
@@ -86,11 +87,15 @@ pub struct Unmatched {
     pub meter: Arc<ServiceMeter>,
     /// The core that writes.
     pub core: usize,
+    /// Where they are logged.
+    pub log: Unread,
 }
 
 impl Unmatched {
-    fn count(&self) {
+    /// One more, of this peer; `status` is what it got.
+    fn count(&self, status: Option<u16>, socket: Option<&SocketDigest>) {
         self.meter.count(self.core, Class::Local);
+        self.log.request(status, socket.and_then(|socket| Some(socket.peer_addr()?.as_inet()?.ip())));
     }
 }
 
@@ -247,7 +252,7 @@ impl<S: Carrier> ClientStream<S> {
 
     /// Answers in place of pingora, which has seen nothing of the request.
     fn refuse(&mut self, refused: Refused) {
-        self.unmatched.count();
+        self.unmatched.count(Some(refused.status), self.socket.as_deref());
         self.gathered.extend_from_slice(refusal::answer(refused).as_bytes());
         self.farewell = Some(Farewell::default());
     }
@@ -258,7 +263,7 @@ impl<S: Carrier> ClientStream<S> {
 
     /// The connection ends: its client is told so where that is possible at once.
     fn end_flood(&mut self, cx: &mut Context<'_>, flood: Flood) -> io::Error {
-        self.unmatched.count();
+        self.unmatched.count(None, self.socket.as_deref());
         if let Some(frame) = self.frames.as_ref().and_then(|frames| frames.farewell()) {
             let _ = Pin::new(&mut self.inner).poll_write(cx, &frame);
             let _ = Pin::new(&mut self.inner).poll_flush(cx);
@@ -287,7 +292,7 @@ impl<S: Carrier> Drop for ClientStream<S> {
             None => u64::from(self.head_given && self.turn.load(Ordering::Relaxed) == self.turn_read),
         };
         for _ in 0..unheard {
-            self.unmatched.count();
+            self.unmatched.count(Some(400), self.socket.as_deref());
         }
     }
 }

@@ -24,6 +24,7 @@ mod replay;
 mod requests;
 mod rollbacks;
 mod saturation;
+mod seen;
 mod shop;
 mod signals;
 mod starts;

@@ -10,7 +10,7 @@ impl Carrier for DuplexStream {}
 impl Carrier for Sends {}
 
 fn stream<S: Carrier>(inner: S) -> ClientStream<S> {
-    let unmatched = Unmatched { meter: Arc::new(ServiceMeter::new(1)), core: 0 };
+    let unmatched = Unmatched { meter: Arc::new(ServiceMeter::new(1)), core: 0, log: Unread::default() };
     ClientStream::new(inner, 1, None, ClientTimeouts::default(), unmatched)
 }
 

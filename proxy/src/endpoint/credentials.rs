@@ -152,11 +152,12 @@ fn certificates_in(place: &str, file: &Path) -> Result<Vec<CertificateDer<'stati
 
 fn key_in(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let place = "tls.certificate.key";
-    let key = PrivateKeyDer::from_pem_slice(&contents_of(place, file)?).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => {
+    let key = PrivateKeyDer::from_pem_slice(&contents_of(place, file)?).map_err(|error| {
+        if matches!(error, rustls::pki_types::pem::Error::NoItemsFound) {
             format!("{place}: {} holds no private key; it must be a PEM file", file.display())
+        } else {
+            format!("{place}: {} is no valid PEM file: {error}", file.display())
         }
-        error => format!("{place}: {} is no valid PEM file: {error}", file.display()),
     })?;
     // pingora has the bytes alone, and tells from them what kind of key it is.
     if PrivateKeyDer::try_from(key.secret_der()).is_err() {
