@@ -70,6 +70,7 @@ impl ProxyHttp for Edge {
             // The stream has deadlines of its own, which tell a silent client from one that is not read.
             session.set_read_timeout(None);
         } else {
+            Connection::begin_request(session);
             // Of the streams of a connection, one may stand still while others flow.
             session.set_write_timeout(Some(self.routing.load().rules.timeouts.write));
         }
@@ -274,7 +275,7 @@ impl ProxyHttp for Edge {
         secure::to_client(response, connection);
         if let Some(matched) = ctx.found() {
             let is_secure = connection.is_some_and(|connection| connection.secure);
-            selection::to_client(response, &matched.service, ctx.served(), matched.issued.as_deref(), is_secure)?;
+            selection::to_client(response, &matched.service, ctx.served(), matched.issued.as_ref(), is_secure)?;
         }
         if session.req_header().version == HttpVersion::HTTP_10 {
             // Chunks are unknown to HTTP/1.0 (RFC 9112, section 6.1): the body ends with the connection.

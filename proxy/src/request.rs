@@ -24,7 +24,7 @@ use crate::grpc;
 use crate::request_body::BodyLimit;
 use crate::response_check::ResponseCheck;
 use crate::routing::{Service, Version};
-use crate::selection::{Decision, Reason, Selection, Target};
+use crate::selection::{Decision, Issued, Reason, Selection, Target};
 use crate::trace::Trace;
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
@@ -82,8 +82,8 @@ pub(crate) struct Matched {
     pub(crate) reason: Reason,
     /// Whether the gates may judge it.
     judged: bool,
-    /// The affinity cookie's value that the client gets, where it has none.
-    pub(crate) issued: Option<Arc<str>>,
+    /// The affinity cookie that the client gets, where it has none.
+    pub(crate) issued: Option<Issued>,
     /// Where the version drawn is charged for it.
     account: Account,
 }

@@ -12,6 +12,7 @@ mod connection;
 mod crashes;
 mod demo;
 mod disks;
+mod hardening;
 mod grpc;
 mod judgements;
 mod patience;

@@ -1,8 +1,10 @@
 //! The stream between pairs of pipes and a paused clock.
 
 use super::*;
+use std::task::Poll;
+
 use pingora_core::protocols::Peek;
-use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
 impl Carrier for DuplexStream {}
 impl Carrier for Sends {}
