@@ -91,6 +91,10 @@ impl DataPlane for LivePlane {
         self.meter(service, version, VersionMeter::in_flight).unwrap_or_default()
     }
 
+    fn log_lines_dropped(&self) -> u64 {
+        self.publisher.access_log().dropped()
+    }
+
     fn endpoints(&self, service: &Name, version: &Name) -> Vec<EndpointState> {
         let routing = self.publisher.shared().load_full();
         let Some(version) = routing.service(service).and_then(|service| service.version(version)) else {

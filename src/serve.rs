@@ -14,6 +14,7 @@ use control::api::{self, ApiOptions, ApiServer};
 use control::command::Command;
 use control::control_loop::{self, Options};
 use control::handle::Handle;
+use proxy::access_log::AccessLog;
 use proxy::server::why_not_bound;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::sync::oneshot;
@@ -55,6 +56,9 @@ impl Default for Drain {
     }
 }
 
+/// How long the end waits for whoever reads the access log.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A process that serves.
 #[derive(Debug)]
 pub struct Tidegate {
@@ -65,11 +69,12 @@ pub struct Tidegate {
     draining: Arc<AtomicBool>,
     drain: Drain,
     reloader: Reloader,
+    log: AccessLog,
 }
 
 impl Tidegate {
-    /// Takes the state directory, replays its journal, opens every address and serves. An error means that nothing
-    /// is left open.
+    /// Takes the state directory, replays its journal, opens every address and the access log, and serves. An error
+    /// means that nothing is left open.
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
         let Settings { configuration, source, token, limits, drain } = settings;
         let admin = configuration.admin.clone();
@@ -84,6 +89,8 @@ impl Tidegate {
         })?;
 
         let publisher = Publisher::new(limits.cores);
+        let log = publisher.access_log();
+        log.prepare(&resolved.configuration.rules)?;
         let reader = publisher.reader();
         let options = Options::new(state_directory);
         let (handle, control) = control_loop::start(options, LivePlane::new(publisher), resolved)?;
@@ -91,7 +98,12 @@ impl Tidegate {
         // Last: the journal is replayed and the split in force is published before the first connection is accepted.
         let data = DataPlane::start(listeners, &limits, &reader)?;
         let draining = Arc::new(AtomicBool::new(false));
-        let read: api::Reload = Arc::new(move || source().and_then(resolve));
+        let prepared = log.clone();
+        let read: api::Reload = Arc::new(move || {
+            let resolved = source().and_then(resolve)?;
+            prepared.prepare(&resolved.configuration.rules).map_err(|refused| vec![refused.to_string()])?;
+            Ok(resolved)
+        });
         let api_options = ApiOptions { token, draining: Arc::clone(&draining), ..ApiOptions::default() };
         let reloader = Reloader::new(Arc::clone(&read), handle.clone(), Arc::clone(&api_options.reloading));
         let api =
@@ -100,7 +112,7 @@ impl Tidegate {
             info!(%address, "serving");
         }
         info!(address = %api.address(), "control API");
-        Ok(Self { handle, control: Some(control), api, data: Some(data), draining, drain, reloader })
+        Ok(Self { handle, control: Some(control), api, data: Some(data), draining, drain, reloader, log })
     }
 
     /// Where clients connect by TCP, in the order of the configuration.
@@ -127,6 +139,12 @@ impl Tidegate {
         self.reloader.clone()
     }
 
+    /// The access log.
+    #[must_use]
+    pub const fn access_log(&self) -> &AccessLog {
+        &self.log
+    }
+
     /// Ends gently: `/readyz` says no, connections are accepted for the grace period, then no more, requests in flight
     /// end, the journal is closed. Returns how many connections were cut at the deadline.
     pub fn stop(mut self) -> u64 {
@@ -138,6 +156,7 @@ impl Tidegate {
         #[expect(clippy::disallowed_methods, reason = "the grace period is a length of time, not an event")]
         std::thread::sleep(self.drain.grace);
         let cut = self.data.take().map_or(0, |data| data.drain(self.drain.deadline));
+        self.log.end(LOG_PATIENCE);
         self.end_control();
         cut
     }
@@ -158,6 +177,7 @@ impl Tidegate {
 impl Drop for Tidegate {
     fn drop(&mut self) {
         drop(self.data.take());
+        self.log.end(LOG_PATIENCE);
         self.end_control();
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
@@ -22,7 +22,7 @@ pub enum Ended {
 }
 
 /// The signals of a process that is to serve. Watched from before it starts, so that one which comes early is not
-/// missed, and a `HUP` does not end it.
+/// missed, and neither a `HUP` nor a `USR1` ends it.
 #[derive(Debug)]
 pub struct Watch {
     signals: Signals,
@@ -39,11 +39,11 @@ impl Watch {
             let code = i32::from(Exit::Forced.code());
             signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&draining))?;
         }
-        Ok(Self { signals: Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?, draining })
+        Ok(Self { signals: Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1])?, draining })
     }
 
     /// Serves until a signal ends it: `TERM` and `QUIT` drain (a second one ends at once), `INT` ends at once, `HUP`
-    /// reads the configuration again.
+    /// reads the configuration again, `USR1` opens the access log anew.
     pub fn serve_until_ended(mut self, tidegate: Tidegate) -> Ended {
         // On a thread of its own: a name that resolves slowly must not keep `TERM` waiting. It ends with the sender.
         let reloader = tidegate.reloader();
@@ -53,6 +53,7 @@ impl Watch {
             match signal {
                 // One that waits already will read the file as it is by then.
                 SIGHUP => drop(ask.try_send(())),
+                SIGUSR1 => tidegate.access_log().reopen(),
                 SIGINT => return Ended::AtOnce,
                 _ => break,
             }

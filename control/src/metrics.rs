@@ -43,6 +43,12 @@ pub fn render(snapshot: &Snapshot) -> String {
         "Whether the journal can be written (1); while it cannot (0) no step forward is taken.",
     );
     page.sample("", &[], u8::from(snapshot.journal_problem.is_none()));
+    page.family(
+        "tidegate_access_log_dropped_total",
+        Kind::Counter,
+        "Lines of the access log that were dropped: their target was too slow, or could not be written to.",
+    );
+    page.sample("", &[], snapshot.log_lines_dropped);
     page.finish()
 }
 

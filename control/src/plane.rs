@@ -82,6 +82,11 @@ pub trait DataPlane: Send {
     /// Requests drawn to this version that are not over.
     fn in_flight(&self, service: &Name, version: &Name) -> u64;
 
+    /// Lines of the access log that were dropped since the start; 0 where none is kept.
+    fn log_lines_dropped(&self) -> u64 {
+        0
+    }
+
     /// How the endpoints of a version do, in the order of the file.
     fn endpoints(&self, service: &Name, version: &Name) -> Vec<EndpointState>;
 }

@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub last_reload_success: bool,
     /// Why the journal cannot be written, while it cannot.
     pub journal_problem: Option<String>,
+    /// Lines of the access log that were dropped since the start.
+    pub log_lines_dropped: u64,
     /// Whether the journal is replayed and the first configuration installed.
     pub ready: bool,
 }

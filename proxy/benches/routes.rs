@@ -67,7 +67,7 @@ fn requests() -> Vec<(String, String, Method)> {
     numbers.take(SERVICES).map(request).collect()
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 1000)]
 fn a_lookup(bencher: Bencher) {
     let table = RouteTable::new(&configuration().services);
     let (requests, headers) = (requests(), HeaderMap::new());
@@ -79,7 +79,7 @@ fn a_lookup(bencher: Bencher) {
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 1000)]
 fn a_lookup_of_what_no_service_has(bencher: Bencher) {
     let table = RouteTable::new(&configuration().services);
     let headers = HeaderMap::new();

@@ -11,32 +11,40 @@
 //! - what is answered here, or by pingora without asking, is counted.
 
 mod as_pingora_asks;
+mod characters;
 pub mod chunks;
+#[cfg(test)]
+mod corpus;
 mod deadline;
+mod field_check;
 pub mod frames;
 pub mod head_check;
+pub(crate) mod host;
 mod inbound;
+mod reading;
 mod refusal;
+mod writing;
 
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::Context;
 use std::time::Duration;
 
 use meter::{Class, ServiceMeter};
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{ALPN, SocketDigest, UniqueIDType};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::deadline::Deadline;
 use self::frames::{Flood, FrameLimits, FrameWatch};
 use self::head_check::{HeadLimits, Refused};
-use self::inbound::{Awaited, Inbound};
-use self::refusal::{Farewell, LATE_BODY, LATE_HEAD};
+use self::inbound::Inbound;
+use self::refusal::{Farewell, LATE_HEAD};
+use crate::access_log::Unread;
 use crate::connection::Connection;
 use crate::transport::Carrier;
 
@@ -79,11 +87,15 @@ pub struct Unmatched {
     pub meter: Arc<ServiceMeter>,
     /// The core that writes.
     pub core: usize,
+    /// Where they are logged.
+    pub log: Unread,
 }
 
 impl Unmatched {
-    fn count(&self) {
+    /// One more, of this peer; `status` is what it got.
+    fn count(&self, status: Option<u16>, socket: Option<&SocketDigest>) {
         self.meter.count(self.core, Class::Local);
+        self.log.request(status, socket.and_then(|socket| Some(socket.peer_addr()?.as_inet()?.ip())));
     }
 }
 
@@ -240,140 +252,9 @@ impl<S: Carrier> ClientStream<S> {
 
     /// Answers in place of pingora, which has seen nothing of the request.
     fn refuse(&mut self, refused: Refused) {
-        self.unmatched.count();
+        self.unmatched.count(Some(refused.status), self.socket.as_deref());
         self.gathered.extend_from_slice(refusal::answer(refused).as_bytes());
         self.farewell = Some(Farewell::default());
-    }
-
-    /// Reads for HTTP/1.1.
-    fn poll_read_request(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Err(refused) = self.follow_turns() {
-            self.refuse(refused);
-        }
-        loop {
-            if self.farewell.is_some() {
-                return self.poll_farewell(cx);
-            }
-            let count = self.inbound.ready().len().min(buf.remaining());
-            if count > 0 {
-                buf.put_slice(&self.inbound.ready()[..count]);
-                self.inbound.gave(count);
-                self.head_given = true;
-                return Poll::Ready(Ok(()));
-            }
-            if self.inbound.is_ahead() {
-                // Its turn comes when this request is over, which wakes whoever reads.
-                return Poll::Pending;
-            }
-            let before = buf.filled().len();
-            if self.peeked.is_empty() {
-                match Pin::new(&mut self.inner).poll_read(cx, buf) {
-                    Poll::Ready(read) => read?,
-                    Poll::Pending => {
-                        self.give_back_buffers();
-                        ready!(self.poll_patience(cx))?;
-                        continue;
-                    }
-                }
-                if buf.filled().len() == before {
-                    return Poll::Ready(Ok(()));
-                }
-            } else {
-                let count = self.peeked.len().min(buf.remaining());
-                buf.put_slice(&self.peeked[..count]);
-                self.peeked.drain(..count);
-            }
-            let arrived = self.inbound.arrived(&buf.filled()[before..]);
-            let ready = *arrived.as_ref().unwrap_or(&0);
-            buf.set_filled(before + ready);
-            if self.inbound.awaited() != Awaited::Head {
-                self.read_by.clear();
-            }
-            match arrived {
-                Ok(0) => {}
-                Ok(_) => {
-                    self.head_given = true;
-                    return Poll::Ready(Ok(()));
-                }
-                Err(refused) if self.head_given => return Poll::Ready(Err(self.break_off(refused))),
-                Err(refused) => self.refuse(refused),
-            }
-        }
-    }
-
-    /// Where a request has ended or become a tunnel since the last read, what is read from now on is another thing.
-    fn follow_turns(&mut self) -> Result<(), Refused> {
-        let turn = self.turn.load(Ordering::Relaxed);
-        if turn / 2 != self.turn_read / 2 {
-            self.turn_read = turn;
-            self.read_by.clear();
-            self.head_given = false;
-            if !self.inbound.next_request()? {
-                self.farewell = Some(Farewell::default());
-            }
-        } else if self.tunnel.load(Ordering::Relaxed) {
-            self.inbound.begin_tunnel();
-        }
-        Ok(())
-    }
-
-    /// The request under way cannot be read on: pingora learns that it failed, and the edge why.
-    fn break_off(&mut self, refused: Refused) -> io::Error {
-        self.refused = Some(refused);
-        io::Error::new(io::ErrorKind::InvalidData, refused.why)
-    }
-
-    /// Nothing has come: waits for it, as long as what is awaited may take. Ready where that was too long.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let awaited = self.inbound.awaited();
-        let (longest, late) = match awaited {
-            Awaited::Head => (self.timeouts.head, LATE_HEAD),
-            Awaited::Body => (self.timeouts.body, LATE_BODY),
-            Awaited::Request | Awaited::Nothing => return Poll::Pending,
-        };
-        ready!(self.read_by.poll(cx, longest));
-        if self.head_given {
-            return Poll::Ready(Err(self.break_off(late)));
-        }
-        self.refuse(late);
-        Poll::Ready(Ok(()))
-    }
-
-    /// Tells a refused client why, and reads for a moment what it still sends: a connection that is closed on unread
-    /// bytes is reset, and the answer lost with it. pingora finds the end of the connection then.
-    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(mut farewell) = self.farewell.take() else { return Poll::Ready(Ok(())) };
-        let sent = self.poll_send(cx);
-        let ended = farewell.poll(cx, &mut self.inner, &sent);
-        self.farewell = Some(farewell);
-        ended.map(Ok)
-    }
-
-    fn give_back_buffers(&mut self) {
-        let idles = self.inbound.awaited() == Awaited::Request && self.gathered.is_empty();
-        if idles && self.gathered.capacity() > KEEP {
-            self.gathered = Vec::new();
-        }
-    }
-
-    /// Reads for HTTP/2.
-    fn poll_read_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        if self.peeked.is_empty() {
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        } else {
-            let count = self.peeked.len().min(buf.remaining());
-            buf.put_slice(&self.peeked[..count]);
-            self.peeked.drain(..count);
-        }
-        let now = self.age_ms();
-        match self.frames.as_mut().map(|frames| frames.read(&buf.filled()[before..], now)) {
-            Some(Err(flood)) => {
-                buf.set_filled(before);
-                Poll::Ready(Err(self.end_flood(cx, flood)))
-            }
-            Some(Ok(())) | None => Poll::Ready(Ok(())),
-        }
     }
 
     fn age_ms(&self) -> u64 {
@@ -382,53 +263,12 @@ impl<S: Carrier> ClientStream<S> {
 
     /// The connection ends: its client is told so where that is possible at once.
     fn end_flood(&mut self, cx: &mut Context<'_>, flood: Flood) -> io::Error {
-        self.unmatched.count();
+        self.unmatched.count(None, self.socket.as_deref());
         if let Some(frame) = self.frames.as_ref().and_then(|frames| frames.farewell()) {
             let _ = Pin::new(&mut self.inner).poll_write(cx, &frame);
             let _ = Pin::new(&mut self.inner).poll_flush(cx);
         }
         io::Error::new(io::ErrorKind::InvalidData, flood.why())
-    }
-
-    /// So many bytes of HTTP/2 were sent.
-    fn wrote_frames(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
-        let now = self.age_ms();
-        match self.frames.as_mut().map(|frames| frames.wrote(bytes, now)) {
-            Some(Err(flood)) => Err(self.end_flood(cx, flood)),
-            Some(Ok(())) | None => Ok(()),
-        }
-    }
-
-    /// Sends, and loses patience with a client that takes nothing.
-    fn poll_out(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.poll_taken(cx, written)
-    }
-
-    fn poll_taken<T>(&mut self, cx: &mut Context<'_>, taken: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if taken.is_ready() {
-            self.write_by.clear();
-            return taken;
-        }
-        ready!(self.write_by.poll(cx, self.timeouts.write));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
-    }
-
-    /// Sends what is gathered.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.sent < self.gathered.len() {
-            let gathered = std::mem::take(&mut self.gathered);
-            let written = self.poll_out(cx, &gathered[self.sent..]);
-            self.gathered = gathered;
-            let count = ready!(written)?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.sent += count;
-        }
-        self.gathered.clear();
-        self.sent = 0;
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -442,73 +282,18 @@ impl<S: Carrier> Drop for ClientStream<S> {
     /// would take the connection for a stale one, and ask again.
     fn drop(&mut self) {
         let _ = self.poll_send(&mut Context::from_waker(std::task::Waker::noop()));
-        if !self.is_http2() && self.head_given && self.turn.load(Ordering::Relaxed) == self.turn_read {
+        let unheard = match &self.frames {
+            // pingora or h2 refused what the client opened, or the client took it back before pingora saw it.
+            Some(frames) => {
+                let begun = self.connection.as_deref().and_then(Connection::begun);
+                begun.map_or(0, |begun| frames.opened().saturating_sub(begun))
+            }
             // pingora refused the head, and told nobody but the client.
-            self.unmatched.count();
+            None => u64::from(self.head_given && self.turn.load(Ordering::Relaxed) == self.turn_read),
+        };
+        for _ in 0..unheard {
+            self.unmatched.count(Some(400), self.socket.as_deref());
         }
-    }
-}
-
-impl<S: Carrier> AsyncRead for ClientStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.is_http2() { self.poll_read_frames(cx, buf) } else { self.poll_read_request(cx, buf) }
-    }
-}
-
-impl<S: Carrier> AsyncWrite for ClientStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        // HTTP/2 gathers its frames itself.
-        if this.is_http2() {
-            let count = ready!(this.poll_out(cx, buf))?;
-            return Poll::Ready(this.wrote_frames(cx, &buf[..count]).map(|()| count));
-        }
-        this.inbound.told();
-        if this.gathered.len() + buf.len() > GATHER {
-            ready!(this.poll_send(cx))?;
-        }
-        if buf.len() >= GATHER {
-            return this.poll_out(cx, buf);
-        }
-        this.gathered.extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        if !this.is_http2() {
-            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
-            return self.poll_write(cx, first);
-        }
-        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
-        let count = ready!(this.poll_taken(cx, written))?;
-        let mut left = count;
-        for buf in bufs {
-            let part = &buf[..left.min(buf.len())];
-            left -= part.len();
-            this.wrote_frames(cx, part)?;
-        }
-        Poll::Ready(Ok(count))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.is_http2() && self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
-        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
-        self.poll_taken(cx, flushed)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
-        let ended = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.poll_taken(cx, ended)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -65,11 +66,38 @@ impl Connection {
     pub(crate) fn into_digest(self) -> Arc<ProxyDigest> {
         // Its head is that of a CONNECT proxy's answer, of which there is none here.
         let (unused, ()) = http::Response::new(()).into_parts();
-        Arc::new(ProxyDigest::new(Box::new(unused.into()), Some(Box::new(self))))
+        let known = Known { connection: self, begun: AtomicU64::new(0) };
+        Arc::new(ProxyDigest::new(Box::new(unused.into()), Some(Box::new(known))))
     }
 
     /// The connection that a request came by.
     pub(crate) fn of(session: &Session) -> Option<&Self> {
-        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+        Some(&Known::of(session.digest()?.proxy_digest.as_ref()?)?.connection)
+    }
+
+    /// pingora has taken a request on the session's connection for one.
+    pub(crate) fn begin_request(session: &Session) {
+        if let Some(known) = session.digest().and_then(|digest| Known::of(digest.proxy_digest.as_ref()?)) {
+            known.begun.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many requests began on a connection.
+    pub(crate) fn begun(digest: &ProxyDigest) -> Option<u64> {
+        Known::of(digest).map(|known| known.begun.load(Ordering::Relaxed))
+    }
+}
+
+/// What pingora carries.
+#[derive(Debug)]
+struct Known {
+    connection: Connection,
+    /// Requests that pingora told of.
+    begun: AtomicU64,
+}
+
+impl Known {
+    fn of(digest: &ProxyDigest) -> Option<&Self> {
+        digest.user_data.as_ref()?.downcast_ref()
     }
 }

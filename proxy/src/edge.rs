@@ -19,6 +19,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tracing::debug;
 
+use crate::access_log::AccessLog;
 use crate::answer::{answer, reason_for, redirect};
 use crate::attempt::{Unprocessed, class_of, class_of_connect, is_stale_http2, status_for, unprocessed};
 use crate::client_stream::ClientStream;
@@ -31,8 +32,9 @@ use crate::request_body::BodyLimit;
 use crate::request_check::{self, Refusal};
 use crate::routing::{Routing, Service, Version};
 use crate::secure::Instead;
+use crate::trace::Trace;
 use crate::transport::Transport;
-use crate::{expect, forwarded, secure, selection, trace, upgrade};
+use crate::{expect, forwarded, secure, selection, upgrade};
 
 /// How many attempts a request may have: one, another endpoint of the version, and one more that is stable's where
 /// the version is not. (pingora calls this `max_retries` and answers nothing at all where it is 0.)
@@ -44,6 +46,7 @@ pub(crate) struct Edge {
     pub(crate) core: usize,
     pub(crate) routing: Arc<ArcSwap<Routing>>,
     pub(crate) unmatched: Arc<ServiceMeter>,
+    pub(crate) log: AccessLog,
     pub(crate) deadlines: Deadlines,
     /// Connections end with the response they carry: the process is about to.
     pub(crate) leaving: Arc<AtomicBool>,
@@ -67,6 +70,7 @@ impl ProxyHttp for Edge {
             // The stream has deadlines of its own, which tell a silent client from one that is not read.
             session.set_read_timeout(None);
         } else {
+            Connection::begin_request(session);
             // Of the streams of a connection, one may stand still while others flow.
             session.set_write_timeout(Some(self.routing.load().rules.timeouts.write));
         }
@@ -83,12 +87,15 @@ impl ProxyHttp for Edge {
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(rules.timeouts.keepalive.as_secs()));
         }
+        let socket = client_address(session);
+        ctx.client = forwarded::client_of(Connection::of(session), socket, session.req_header(), rules);
         if let Err(Refusal { status, why }) = request_check::check(session.req_header_mut(), rules) {
             return answer(session, status, why).await;
         }
+        forwarded::from_client(session.req_header_mut());
         let connection = Connection::of(session);
         let request = session.req_header();
-        ctx.client = forwarded::client_of(connection, client_address(session), request, rules);
+        ctx.trace = Some(Trace::of(request));
         match secure::redirect(connection, request) {
             Some(Instead::Redirect(place)) => return redirect(session, &place).await,
             Some(Instead::Refuse(Refusal { status, why })) => return answer(session, status, why).await,
@@ -124,9 +131,11 @@ impl ProxyHttp for Edge {
         }
         let Some(matched) = ctx.found() else { return Ok(()) };
         let connection = Connection::of(session);
-        forwarded::to_origin(request, connection, ctx.client, &matched.service.rules);
+        forwarded::to_origin(request, connection, client_address(session), &matched.service.rules);
         selection::to_origin(request, &matched.service, &matched.drawn)?;
-        trace::to_origin(request);
+        if let Some(trace) = &ctx.trace {
+            trace.to_origin(request);
+        }
         upgrade::to_origin(request, ctx)?;
         expect::to_origin(session, request).await
     }
@@ -266,7 +275,7 @@ impl ProxyHttp for Edge {
         secure::to_client(response, connection);
         if let Some(matched) = ctx.found() {
             let is_secure = connection.is_some_and(|connection| connection.secure);
-            selection::to_client(response, &matched.service, ctx.served(), matched.issued.as_deref(), is_secure)?;
+            selection::to_client(response, &matched.service, ctx.served(), matched.issued.as_ref(), is_secure)?;
         }
         if session.req_header().version == HttpVersion::HTTP_10 {
             // Chunks are unknown to HTTP/1.0 (RFC 9112, section 6.1): the body ends with the connection.
@@ -342,6 +351,7 @@ impl ProxyHttp for Edge {
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Request) {
         let sent = session.response_written().map(|response| response.status.as_u16());
         ctx.end(sent, error.map(class_of), Instant::now());
+        self.log.request(&self.routing.load().rules, session, ctx);
         if session.as_downstream_mut().is_body_done() {
             if let Some(stream) = client_stream(session) {
                 stream.end_request();

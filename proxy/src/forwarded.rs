@@ -1,30 +1,197 @@
 //! Who the client is, and what is told of it: `X-Forwarded-*`, `Forwarded`, and the headers of a single hop.
+//!
+//! A peer's word on the client is believed where the peer is one of the trusted hops, and nowhere else: whatever
+//! another peer says of itself is taken away before anybody reads it. What is told to the origin comes from one list,
+//! so that `X-Forwarded-For` and `Forwarded` never disagree.
 
+mod chain;
+mod claims;
+mod hop;
+
+use std::fmt::Write;
 use std::net::IpAddr;
 
+use bytes::{BufMut, BytesMut};
 use config::Rules;
+use http::{HeaderName, HeaderValue};
 use pingora_http::{RequestHeader, ResponseHeader};
 
+use self::chain::{Chain, Node};
 use crate::connection::Connection;
+use crate::request_head::host_of;
 
-/// The client's address: the connection's, unless a trusted hop names another.
-pub(crate) fn client_of(
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// Host names are at most 255 bytes long; a port comes on top.
+const LONGEST_HOST: usize = 262;
+
+/// The client's address: the connection's, unless that is a trusted hop. Then it is the first address from the right
+/// of `X-Forwarded-For` (where there is none, of `Forwarded`) that is no trusted hop. An element that is no address
+/// ends the walk at the last good one. `socket` is the peer where the connection is not known.
+pub fn client_of(
     connection: Option<&Connection>,
     socket: Option<IpAddr>,
-    _request: &RequestHeader,
-    _rules: &Rules,
+    request: &RequestHeader,
+    rules: &Rules,
 ) -> Option<IpAddr> {
-    connection.and_then(Connection::client).or(socket)
+    let mut client = peer_of(connection, socket)?;
+    if is_trusted(client, rules) {
+        for address in Chain::of(request).nearest_first() {
+            let Some(address) = address else { break };
+            client = address;
+            if !is_trusted(client, rules) {
+                break;
+            }
+        }
+    }
+    Some(client)
 }
 
-/// Tells the origin who the client is, and takes away what was meant for this hop.
-pub(crate) fn to_origin(
-    _request: &mut RequestHeader,
-    _connection: Option<&Connection>,
-    _client: Option<IpAddr>,
-    _rules: &Rules,
-) {
+/// Takes from a request what its `Connection` header names, before anybody reads the rest. What Tidegate and origins
+/// rely on cannot be named away.
+pub fn from_client(request: &mut RequestHeader) {
+    hop::nominated_by_client(request);
+}
+
+/// Tells the origin who the client is, and takes away what was meant for this hop. Without a trusted hop the headers
+/// that clients may not set are set anew; behind one they are continued. `socket` as for [`client_of`].
+pub fn to_origin(request: &mut RequestHeader, connection: Option<&Connection>, socket: Option<IpAddr>, rules: &Rules) {
+    hop::to_origin(request);
+    let peer = peer_of(connection, socket);
+    let trusted = peer.is_some_and(|peer| is_trusted(peer, rules));
+    if !trusted {
+        claims::remove(request);
+    }
+    let told = Told::of(request, peer, connection.is_some_and(|connection| connection.secure), trusted);
+    told.tell(request);
 }
 
 /// Takes away what the origin meant for this hop.
-pub(crate) fn to_client(_response: &mut ResponseHeader) {}
+pub fn to_client(response: &mut ResponseHeader) {
+    hop::to_client(response);
+}
+
+/// Who is at the other end as far as the connection itself tells.
+fn peer_of(connection: Option<&Connection>, socket: Option<IpAddr>) -> Option<IpAddr> {
+    let peer = match connection {
+        Some(connection) => connection.client(),
+        None => socket,
+    };
+    peer.map(|address| address.to_canonical())
+}
+
+fn is_trusted(address: IpAddr, rules: &Rules) -> bool {
+    rules.trusted.iter().any(|range| range.contains(address))
+}
+
+/// The values of the headers that an origin is told.
+struct Told {
+    hops: HeaderValue,
+    forwarded: HeaderValue,
+    proto: HeaderValue,
+    /// None where the request names no host.
+    host: Option<HeaderValue>,
+    port: HeaderValue,
+}
+
+impl Told {
+    /// What is told of a request that `peer` sent.
+    fn of(request: &RequestHeader, peer: Option<IpAddr>, secure: bool, trusted: bool) -> Self {
+        let chain = if trusted { Chain::of(request) } else { Chain::default() };
+        let said = if trusted { Said::of(request, &chain) } else { Said::default() };
+        let own_proto = if secure { "https" } else { "http" };
+        let own_host = Some(host_of(request)).filter(|host| !host.is_empty() && host.len() <= LONGEST_HOST);
+        let (proto, host) = (said.proto.unwrap_or(own_proto), said.host.or(own_host));
+
+        let mut buffer = BytesMut::with_capacity(256);
+        chain.write_hops(&mut buffer);
+        let peer = peer.map_or(Node::Unknown, Node::Address);
+        peer.write(&mut buffer);
+        let hops = value(&mut buffer);
+
+        chain.write_forwarded(&mut buffer, said.proto, said.host);
+        buffer.put_slice(b"for=");
+        peer.write_quoted(&mut buffer);
+        chain::write_host_and_proto(&mut buffer, own_host, Some(own_proto));
+        let forwarded = value(&mut buffer);
+
+        let port = said.port.or_else(|| host.and_then(port_of));
+        let port = port.unwrap_or(if proto == "https" || proto == "wss" { 443 } else { 80 });
+        // Writing to a buffer does not fail.
+        let _ = write!(buffer, "{port}");
+        let port = value(&mut buffer);
+        let host = host.map(|host| {
+            buffer.put_slice(host.as_bytes());
+            value(&mut buffer)
+        });
+        Self { hops, forwarded, proto: HeaderValue::from_static(proto), host, port }
+    }
+
+    fn tell(self, request: &mut RequestHeader) {
+        // An error means more headers than any request has: it would have been refused.
+        let mut set = |name: &'static str, value| drop(request.insert_header(name, value));
+        set("X-Forwarded-For", self.hops);
+        set("X-Forwarded-Proto", self.proto);
+        set("X-Forwarded-Port", self.port);
+        set("Forwarded", self.forwarded);
+        match self.host {
+            Some(host) => set("X-Forwarded-Host", host),
+            None => drop(request.remove_header(&HOST)),
+        }
+    }
+}
+
+/// What a trusted hop said of the request that it got.
+#[derive(Default)]
+struct Said<'a> {
+    proto: Option<&'static str>,
+    host: Option<&'a str>,
+    port: Option<u16>,
+}
+
+impl<'a> Said<'a> {
+    fn of(request: &'a RequestHeader, chain: &Chain<'a>) -> Self {
+        let first = |name: &HeaderName| {
+            let text = request.headers.get(name)?.to_str().ok()?;
+            // A list has one for each hop, the outermost first.
+            text.split(',').next().map(str::trim)
+        };
+        let parameter = |name| chain.said_by_the_nearest(name);
+        let host = first(&HOST).or_else(|| parameter("host"));
+        Self {
+            proto: first(&PROTO).or_else(|| parameter("proto")).and_then(proto_of),
+            host: host.filter(|host| is_host(host)),
+            port: first(&PORT).and_then(|port| port.parse().ok()).filter(|port| *port > 0),
+        }
+    }
+}
+
+/// A scheme that a hop may name.
+fn proto_of(text: &str) -> Option<&'static str> {
+    ["https", "http", "wss", "ws"].into_iter().find(|proto| text.eq_ignore_ascii_case(proto))
+}
+
+/// Whether a text may be told as a host: nothing in it can end a value, or be taken for another header's syntax.
+fn is_host(text: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    (1..=LONGEST_HOST).contains(&text.len()) && text.bytes().all(legal)
+}
+
+/// The port that a host names.
+fn port_of(host: &str) -> Option<u16> {
+    let (name, port) = host.rsplit_once(':')?;
+    // Within the brackets of an IPv6 address there are colons too, and no port.
+    let is_port = !name.contains(':') || name.ends_with(']');
+    port.parse().ok().filter(|port| is_port && *port > 0)
+}
+
+/// What was written, as a header's value; the room behind it stays in use.
+fn value(buffer: &mut BytesMut) -> HeaderValue {
+    // Everything here is visible ASCII or comes from a header, so the fallback is never used.
+    HeaderValue::from_maybe_shared(buffer.split().freeze()).unwrap_or(const { HeaderValue::from_static("unknown") })
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@
     reason = "the data path is a shell: it reads the clock for latencies and deadlines"
 )]
 
-mod access_log;
+pub mod access_log;
 mod answer;
 pub mod attempt;
 pub mod client_stream;
@@ -22,7 +22,7 @@ mod edge;
 pub mod endpoint;
 mod exchange;
 mod expect;
-mod forwarded;
+pub mod forwarded;
 mod grpc;
 pub mod proxy_protocol;
 mod request;
@@ -37,7 +37,7 @@ pub mod selection;
 pub mod server;
 pub mod ticket;
 pub mod tls;
-mod trace;
+pub mod trace;
 pub mod transport;
 mod upgrade;
 

@@ -1,6 +1,7 @@
 //! One request on its way: what it drew, which attempt is under way, and what each attempt came to.
 
 mod account;
+mod seen;
 
 use std::net::IpAddr;
 use std::os::fd::RawFd;
@@ -14,6 +15,8 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
 use self::account::Account;
+pub(crate) use self::seen::Seen;
+use self::seen::Served;
 use crate::deadlines::{self, Deadline, Deadlines, Overdue};
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::{Exchange, Patience};
@@ -21,7 +24,8 @@ use crate::grpc;
 use crate::request_body::BodyLimit;
 use crate::response_check::ResponseCheck;
 use crate::routing::{Service, Version};
-use crate::selection::{Decision, Reason, Selection, Target};
+use crate::selection::{Decision, Issued, Reason, Selection, Target};
+use crate::trace::Trace;
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
 const AT_ONCE: Duration = Duration::from_millis(10);
@@ -40,6 +44,8 @@ pub(crate) struct Request {
     pub(crate) body: BodyLimit,
     /// The client's address, as far as it is known and believed.
     pub(crate) client: Option<IpAddr>,
+    /// The trace that it is part of; none until it is routed.
+    pub(crate) trace: Option<Trace>,
     /// How many attempts began.
     pub(crate) attempts: u8,
     /// The endpoint that could not be reached last: not the next choice.
@@ -52,6 +58,10 @@ pub(crate) struct Request {
     instead: Option<Decision>,
     /// What the last attempt that failed came to: what the proxy's own answer stands for.
     failed_with: Option<Class>,
+    /// The last attempt that ended.
+    last: Option<Served>,
+    /// What the client got, and how long it took from the request's head to the last byte, once it is over.
+    ended: Option<(Class, Duration)>,
     /// Everything was said that there is to say of it.
     is_over: bool,
 }
@@ -72,8 +82,8 @@ pub(crate) struct Matched {
     pub(crate) reason: Reason,
     /// Whether the gates may judge it.
     judged: bool,
-    /// The affinity cookie's value that the client gets, where it has none.
-    pub(crate) issued: Option<Arc<str>>,
+    /// The affinity cookie that the client gets, where it has none.
+    pub(crate) issued: Option<Issued>,
     /// Where the version drawn is charged for it.
     account: Account,
 }
@@ -111,12 +121,15 @@ impl Request {
             exchange: Exchange::Response,
             body: BodyLimit::default(),
             client: None,
+            trace: None,
             attempts: 0,
             unreachable: None,
             forgiven: false,
             is_tunnel: false,
             instead: None,
             failed_with: None,
+            last: None,
+            ended: None,
             is_over: false,
         }
     }
@@ -370,6 +383,7 @@ impl Request {
             Attempt::Retry | Attempt::Shield => attempt.version.meter.record(self.core, &outcome),
         }
         self.failed_with = class.is_bad().then_some(class);
+        self.last = Some(Served::of(attempt));
         class
     }
 
@@ -402,6 +416,7 @@ impl Request {
         } else {
             self.unmatched.count(self.core, response);
         }
+        self.ended = Some((response, now.saturating_duration_since(self.began)));
         self.is_over = true;
     }
 

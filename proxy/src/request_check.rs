@@ -47,7 +47,7 @@ fn check_http2(request: &mut RequestHeader, rules: &Rules) -> Result<(), Refusal
         (Some(authority), Some(host)) if authority != host => {
             return Err(bad("the Host header and the authority of this request name different hosts"));
         }
-        (Some(name), _) | (None, Some(name)) if !crate::client_stream::head_check::is_host(name) => {
+        (Some(name), _) | (None, Some(name)) if !crate::client_stream::host::is_host(name) => {
             return Err(bad("the authority of this request is not the name of one host"));
         }
         (Some(_), _) | (None, Some(_)) => {}

@@ -24,8 +24,6 @@ pub struct RouteTable {
     /// The lengths of those names, the longest first.
     lengths_below: Vec<usize>,
     every: PathTable,
-    /// What else each service asks for, by its place.
-    conditions: Vec<Condition>,
 }
 
 /// What of a request decides where it leads.
@@ -45,7 +43,7 @@ impl RouteTable {
     /// The table of these services; the result of [`find`](Self::find) is a place in this slice.
     #[must_use]
     pub fn new(services: &[Service]) -> Self {
-        let mut table = Self { conditions: services.iter().map(Condition::of).collect(), ..Self::default() };
+        let mut table = Self::default();
         for (place, service) in services.iter().enumerate() {
             let prefix = without_last_slash(service.path.as_str());
             for host in &service.hosts {
@@ -53,10 +51,10 @@ impl RouteTable {
                     Some(parent) => (&mut table.below, parent),
                     None => (&mut table.exact, host.as_str()),
                 };
-                paths.entry(name.into()).or_default().insert(prefix, place, &table.conditions);
+                paths.entry(name.into()).or_default().insert(prefix, place, Condition::of(service));
             }
             if service.hosts.is_empty() {
-                table.every.insert(prefix, place, &table.conditions);
+                table.every.insert(prefix, place, Condition::of(service));
             }
         }
         table.lengths_below = table.below.keys().map(|name| name.len()).collect();
@@ -69,7 +67,7 @@ impl RouteTable {
     /// one with a shorter path or a less specific host.
     #[must_use]
     pub fn find(&self, asked: &Asked<'_>) -> Option<usize> {
-        let find = |paths: &PathTable| paths.find(asked, &self.conditions);
+        let find = |paths: &PathTable| paths.find(asked);
         if self.exact.is_empty() && self.below.is_empty() {
             return find(&self.every);
         }

@@ -5,7 +5,6 @@ mod issued;
 mod secret;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use config::{Affinity, Forced};
 use http::StatusCode;
@@ -13,6 +12,7 @@ use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 pub use self::forced::Target;
+pub(crate) use self::issued::Issued;
 pub(crate) use self::secret::Secret;
 pub use self::secret::check;
 use crate::request_head::{affinity_key, group_of_address};
@@ -33,7 +33,7 @@ pub(crate) struct Selection<'a> {
     /// Whether the gates may judge it.
     pub(crate) judged: bool,
     /// What the client is to keep, where it has none yet.
-    pub(crate) issued: Option<Arc<str>>,
+    pub(crate) issued: Option<Issued>,
 }
 
 /// Why a request was given its version.
@@ -106,11 +106,11 @@ pub(crate) fn select<'a>(
     let selected = |draw, reason, issued| Selection { draw, group, reason, judged: true, issued };
     match key {
         Some(key) => selected(service.draw(Some(&key)), Reason::Affinity, None),
-        None => match issued::value_for(&written.affinity) {
-            Some(value) => {
+        None => match Issued::to(&written.affinity, request, trusted) {
+            Some(issued) => {
                 // Drawn by what it will come back with. Nobody had that key before, so the draw is a random one.
-                let draw = Draw { at_random: true, ..service.draw(Some(value.as_bytes())) };
-                selected(draw, Reason::Affinity, Some(value))
+                let draw = Draw { at_random: true, ..service.draw(Some(issued.value.as_bytes())) };
+                selected(draw, Reason::Affinity, Some(issued))
             }
             None => selected(service.draw(None), Reason::Weight, None),
         },
@@ -132,12 +132,13 @@ pub(crate) fn to_origin(request: &mut RequestHeader, service: &Service, drawn: &
     Ok(())
 }
 
-/// Tells the client which version served it (where one did), and gives it the cookie that it should keep.
+/// Tells the client which version served it (where one did), and gives it the cookie that it should keep. `secure`
+/// tells whether it came by TLS.
 pub(crate) fn to_client(
     response: &mut ResponseHeader,
     service: &Service,
     served: Option<&Version>,
-    issued: Option<&str>,
+    issued: Option<&Issued>,
     secure: bool,
 ) -> Result<()> {
     if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -149,10 +150,10 @@ pub(crate) fn to_client(
     {
         response.insert_header(VERSION, version.label.clone())?;
     }
-    if let (Some(value), Affinity::Cookie { name, issue: Some(max_age) }) = (issued, &service.written.affinity) {
-        issued::set(response, name, value, *max_age, secure)?;
+    match (issued, &service.written.affinity) {
+        (Some(issued), Affinity::Cookie { name, issue: Some(max_age) }) => issued.set(response, name, *max_age, secure),
+        (None, _) | (Some(_), _) => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

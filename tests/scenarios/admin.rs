@@ -82,6 +82,12 @@ impl Admin {
         Answer { status, kind, body: serde_json::from_str(&text).unwrap_or_default() }
     }
 
+    /// An answer that is no JSON.
+    pub(crate) fn text(&self, path: &str) -> String {
+        let mut response = self.agent.get(format!("{}{path}", self.url())).call().unwrap();
+        response.body_mut().read_to_string().unwrap()
+    }
+
     /// The status of an answer; none where nobody answers.
     pub(crate) fn status_of(&self, path: &str) -> Option<u16> {
         Some(self.agent.get(format!("{}{path}", self.url())).call().ok()?.status().as_u16())

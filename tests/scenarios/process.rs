@@ -34,6 +34,7 @@ pub(crate) enum Signal {
     Term,
     Int,
     Hup,
+    Usr1,
 }
 
 /// A child process. It is killed when this is dropped; what it said is shown where its test fails.
@@ -55,9 +56,15 @@ pub(crate) struct End {
 
 impl Process {
     pub(crate) fn start(mut command: Command) -> Self {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped());
+        Self::start_as_is(command)
+    }
+
+    /// The same, with the standard output that the command has; what it prints there is not seen here.
+    pub(crate) fn start_as_is(mut command: Command) -> Self {
+        let command = command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let out = Lines::of(child.stdout.take().unwrap());
+        let out = child.stdout.take().map_or_else(Lines::none, Lines::of);
         let err = Lines::of(child.stderr.take().unwrap());
         Self { child, out, err }
     }
@@ -106,6 +113,7 @@ impl Process {
             Signal::Term => "TERM",
             Signal::Int => "INT",
             Signal::Hup => "HUP",
+            Signal::Usr1 => "USR1",
         };
         // The shell's own kill, which every system has.
         let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.id())]).status().unwrap();
@@ -167,6 +175,10 @@ impl Lines {
             }
         });
         Self { lines, gathering: Some(gathering) }
+    }
+
+    fn none() -> Self {
+        Self { lines: Arc::default(), gathering: None }
     }
 
     fn find<T>(&self, find: &impl Fn(&str) -> Option<T>) -> Option<T> {

@@ -22,7 +22,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the executable and waits until it says where it listens.
     pub(crate) fn start(command: std::process::Command) -> Self {
-        let mut process = Process::start(command);
+        Self::of(Process::start(command))
+    }
+
+    /// Waits until a process says where it listens.
+    pub(crate) fn of(mut process: Process) -> Self {
         let address = process.said("where it serves", |line| address_in(line, "serving address="));
         let admin = process.said("where its control API is", |line| address_in(line, "control API address="));
         // What listens on every address is reached on this one.

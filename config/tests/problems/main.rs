@@ -5,6 +5,7 @@
 mod gates;
 mod ingress;
 mod plans;
+mod requests;
 mod services;
 
 use expect_test::{Expect, expect};

@@ -46,6 +46,7 @@ impl ControlCore {
             unmatched: self.plane.responses(None),
             last_reload_success: self.last_reload_success,
             journal_problem: self.link.problem().map(ToString::to_string),
+            log_lines_dropped: self.plane.log_lines_dropped(),
             ready: true,
         }));
     }

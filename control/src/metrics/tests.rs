@@ -183,6 +183,7 @@ fn snapshot() -> Snapshot {
     Snapshot {
         services: [("shop".to_owned(), Arc::new(service))].into(),
         last_reload_success: true,
+        log_lines_dropped: 17,
         ..Snapshot::default()
     }
 }
@@ -212,6 +213,7 @@ fn every_family_of_a_service_is_there_with_its_figures() {
         (page.value("tidegate_rollouts_total", &[v1[0], ("outcome", "promoted")]), Some(0.0)),
         (page.value("tidegate_endpoint_healthy", &[v1[0], v1[1], ("endpoint", "127.0.0.1:9001")]), Some(1.0)),
         (page.value("tidegate_config_last_reload_success", &[]), Some(1.0)),
+        (page.value("tidegate_access_log_dropped_total", &[]), Some(17.0)),
     ];
     for (place, (found, wanted)) in values.iter().enumerate() {
         assert_eq!(found, wanted, "figure {place}");

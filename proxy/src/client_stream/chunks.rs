@@ -5,7 +5,8 @@
 //!
 //! Pure: bytes in, a verdict out, however the bytes are cut.
 
-use super::head_check::{HeadLimits, Refused, Word, bad, is_token, is_value, run};
+use super::characters::{Word, is_token, is_value, run};
+use super::head_check::{HeadLimits, Refused, bad};
 
 /// Bytes of the extensions of one chunk.
 const MOST_EXTENSION: u64 = 1024;

@@ -45,8 +45,9 @@ pub struct FrameWatch {
     pings: u32,
     continuations: u32,
     priorities: u32,
-    /// The highest stream that the client opened.
+    /// The highest stream that the client opened, and how many it did.
     last_stream: u32,
+    opened: u64,
 }
 
 impl FrameWatch {
@@ -65,6 +66,7 @@ impl FrameWatch {
             continuations: 0,
             priorities: 0,
             last_stream: 0,
+            opened: 0,
         }
     }
 
@@ -93,6 +95,12 @@ impl FrameWatch {
         Ok(())
     }
 
+    /// How many streams the client has opened.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened
+    }
+
     /// What ends the connection, where a frame can be written now: GOAWAY with ENHANCE_YOUR_CALM.
     #[must_use]
     pub fn farewell(&self) -> Option<[u8; 17]> {
@@ -113,7 +121,11 @@ impl FrameWatch {
             // The end of a stream comes once, and may be empty.
             DATA => frame.flags & END_STREAM != 0,
             HEADERS => {
-                self.last_stream = self.last_stream.max(frame.stream);
+                // Another one on an open stream holds trailers.
+                if frame.stream > self.last_stream {
+                    self.last_stream = frame.stream;
+                    self.opened += 1;
+                }
                 self.pings = self.pings.saturating_add(1);
                 self.updates = self.updates.saturating_add(2);
                 self.priorities = self.priorities.saturating_add(2);

@@ -6,6 +6,10 @@
 //!
 //! Pure: bytes in, a verdict out, however the bytes are cut. Nothing is allocated but for a target in absolute form.
 
+use super::characters::{Word, is_space, is_target, is_token, is_value, run};
+use super::field_check::FieldCheck;
+use super::host::Host;
+
 /// How much a head may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
@@ -74,20 +78,13 @@ pub struct HeadCheck {
     fields: usize,
     /// The method, the scheme, the version or the field's name, as far as it is told apart.
     word: Word,
-    field: Field,
-    /// Something of the field's value has been read, and a space after it.
-    value_begun: bool,
-    gap: bool,
+    /// The field's value is one that is looked at.
+    telling: bool,
     asks_options: bool,
     is_old: bool,
-    /// The authority of a target in absolute form.
-    authority: Option<Vec<u8>>,
-    host: Option<Host>,
-    /// How much of the authority the host has repeated.
-    repeated: usize,
-    length: Option<u64>,
-    chunked: bool,
-    expects: bool,
+    /// How far the host in a target of absolute form has been read.
+    host: Host,
+    telling_fields: FieldCheck,
 }
 
 /// What comes next.
@@ -113,16 +110,6 @@ enum State {
     Done,
 }
 
-/// The fields whose values are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Host,
-    ContentLength,
-    TransferEncoding,
-    Expect,
-    Other,
-}
-
 impl HeadCheck {
     /// Begins to read a head.
     #[must_use]
@@ -134,17 +121,11 @@ impl HeadCheck {
             most: limits.head.min(limits.line.saturating_add(2)),
             fields: 0,
             word: Word::default(),
-            field: Field::Other,
-            value_begun: false,
-            gap: false,
+            telling: false,
             asks_options: false,
             is_old: false,
-            authority: None,
-            host: None,
-            repeated: 0,
-            length: None,
-            chunked: false,
-            expects: false,
+            host: Host::Begin,
+            telling_fields: FieldCheck::default(),
         }
     }
 
@@ -206,7 +187,7 @@ impl HeadCheck {
                 b' ' => Ok(self.now(State::Version)),
                 _ => Err(bad("the target of this request is neither a path nor `*`")),
             },
-            State::Version => self.version(first),
+            State::Version => self.version(part),
             State::LineCr => match first {
                 b'\r' => Ok(self.now(State::LineLf)),
                 b'\n' => Err(BARE_LF),
@@ -225,8 +206,15 @@ impl HeadCheck {
                 }
                 Ok(spaces)
             }
-            State::Value if self.field == Field::Other => self.value(part),
-            State::Value => self.telling_value(first),
+            State::Value if !self.telling => self.value(part),
+            State::Value => {
+                for (at, byte) in part.iter().enumerate() {
+                    if self.telling_fields.push(*byte)? {
+                        return Ok(at + self.now(State::ValueLf));
+                    }
+                }
+                Ok(part.len())
+            }
             State::ValueLf => self.line_end(first, State::FieldStart),
             State::EndLf => self.line_end(first, State::Done),
             State::Done => Ok(0),
@@ -293,8 +281,7 @@ impl HeadCheck {
         self.word.push(&[byte.to_ascii_lowercase()]);
         let (http, https) = (b"http://", b"https://");
         if self.word.is(http) || self.word.is(https) {
-            self.authority = Some(Vec::new());
-            self.host = Some(Host::Begin);
+            self.telling_fields.authority = Some(Vec::new());
             return Ok(self.now(State::Authority));
         }
         if !self.word.begins(http) && !self.word.begins(https) {
@@ -304,16 +291,15 @@ impl HeadCheck {
     }
 
     fn authority(&mut self, byte: u8) -> Result<usize, Refused> {
-        let host = self.host.unwrap_or(Host::Begin);
+        const INVALID: Refused = bad("the host in the target of this request is not valid");
         if !matches!(byte, b'/' | b'?' | b' ') {
-            self.host = Some(host.then(byte).ok_or(bad("the host in the target of this request is not valid"))?);
-            self.authority.get_or_insert_default().push(byte);
+            self.host = self.host.then(byte).ok_or(INVALID)?;
+            self.telling_fields.authority.get_or_insert_default().push(byte);
             return Ok(1);
         }
-        if !host.is_whole() {
-            return Err(bad("the host in the target of this request is not valid"));
+        if !self.host.is_whole() {
+            return Err(INVALID);
         }
-        self.host = None;
         Ok(self.now(if byte == b' ' { State::Version } else { State::Target }))
     }
 
@@ -327,8 +313,11 @@ impl HeadCheck {
         }
     }
 
-    fn version(&mut self, byte: u8) -> Result<usize, Refused> {
-        self.word.push(&[byte]);
+    fn version(&mut self, part: &[u8]) -> Result<usize, Refused> {
+        const WHOLE: usize = "HTTP/1.1".len();
+        let missing = WHOLE - self.word.length();
+        let part = &part[..part.len().min(missing)];
+        self.word.push(part);
         let word = self.word.bytes();
         let fits = word.iter().zip(b"HTTP/0.0").all(|(b, like)| match like {
             b'0' => b.is_ascii_digit(),
@@ -337,15 +326,15 @@ impl HeadCheck {
         if !fits {
             return Err(bad("the version of this request is not one of HTTP"));
         }
-        if word.len() < 8 {
-            return Ok(1);
+        if word.len() == WHOLE {
+            self.is_old = match word {
+                b"HTTP/1.1" => false,
+                b"HTTP/1.0" => true,
+                _ => return Err(Refused { status: 505, why: "HTTP/1.1, HTTP/1.0 and HTTP/2 are spoken here" }),
+            };
+            self.now(State::LineCr);
         }
-        self.is_old = match word {
-            b"HTTP/1.1" => false,
-            b"HTTP/1.0" => true,
-            _ => return Err(Refused { status: 505, why: "HTTP/1.1, HTTP/1.0 and HTTP/2 are spoken here" }),
-        };
-        Ok(self.now(State::LineCr))
+        Ok(part.len())
     }
 
     fn field_start(&mut self, byte: u8) -> Result<usize, Refused> {
@@ -372,7 +361,7 @@ impl HeadCheck {
         match part.get(token) {
             None => Ok(token),
             Some(b':') => {
-                self.begin_value()?;
+                self.telling = self.telling_fields.begin(&self.word)?;
                 Ok(token + self.now(State::Gap))
             }
             Some(b' ' | b'\t') => Err(bad("a header has a space before its colon")),
@@ -381,260 +370,24 @@ impl HeadCheck {
         }
     }
 
-    /// The field's name is read: some must be there but once.
-    fn begin_value(&mut self) -> Result<(), Refused> {
-        let name = self.word.bytes();
-        self.field = match self.word.length {
-            4 if name.eq_ignore_ascii_case(b"host") => Field::Host,
-            6 if name.eq_ignore_ascii_case(b"expect") => Field::Expect,
-            14 if name.eq_ignore_ascii_case(b"content-length") => Field::ContentLength,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => Field::TransferEncoding,
-            _ => {
-                self.field = Field::Other;
-                return Ok(());
-            }
-        };
-        (self.value_begun, self.gap) = (false, false);
-        match self.field {
-            Field::Host if self.host.is_some() => Err(bad("the request has more than one Host header")),
-            Field::Host => {
-                self.host = Some(Host::Begin);
-                Ok(())
-            }
-            Field::ContentLength if self.length.is_some() => {
-                Err(bad("the request has more than one Content-Length header"))
-            }
-            Field::TransferEncoding if self.chunked => {
-                Err(bad("the request has more than one Transfer-Encoding header"))
-            }
-            Field::ContentLength | Field::TransferEncoding | Field::Expect | Field::Other => Ok(()),
-        }
-    }
-
     fn value(&mut self, part: &[u8]) -> Result<usize, Refused> {
         let value = run(part, is_value);
         match part.get(value) {
             None => Ok(value),
+            // Mostly both are there.
+            Some(b'\r') if part.get(value + 1) == Some(&b'\n') => Ok(value + 1 + self.now(State::FieldStart)),
             Some(b'\r') => Ok(value + self.now(State::ValueLf)),
             Some(b'\n') => Err(BARE_LF),
             Some(_) => Err(bad("the value of a header has a control character")),
         }
     }
 
-    /// A byte of a value that decides where the request ends or goes.
-    fn telling_value(&mut self, byte: u8) -> Result<usize, Refused> {
-        if byte == b'\r' {
-            self.end_value()?;
-            return Ok(self.now(State::ValueLf));
-        }
-        if byte == b'\n' {
-            return Err(BARE_LF);
-        }
-        if !is_value(byte) {
-            return Err(bad("the value of a header has a control character"));
-        }
-        if is_space(byte) {
-            self.gap = self.value_begun;
-            return Ok(1);
-        }
-        let inner_gap = self.gap;
-        self.value_begun = true;
-        match self.field {
-            Field::Host => {
-                let host = self.host.unwrap_or(Host::Begin);
-                let next = if inner_gap { None } else { host.then(byte) };
-                self.host = Some(next.ok_or(BAD_HOST)?);
-                if let Some(authority) = &self.authority {
-                    if authority.get(self.repeated) != Some(&byte) {
-                        return Err(OTHER_HOST);
-                    }
-                    self.repeated += 1;
-                }
-            }
-            Field::ContentLength => {
-                let digit = byte.wrapping_sub(b'0');
-                if inner_gap || digit > 9 {
-                    return Err(BAD_LENGTH);
-                }
-                let length = self.length.unwrap_or(0).checked_mul(10).and_then(|n| n.checked_add(u64::from(digit)));
-                self.length = Some(length.filter(|length| i64::try_from(*length).is_ok()).ok_or(BAD_LENGTH)?);
-            }
-            Field::TransferEncoding if inner_gap => return Err(BAD_CODING),
-            Field::TransferEncoding | Field::Expect => self.word.push(&[byte.to_ascii_lowercase()]),
-            Field::Other => {}
-        }
-        Ok(1)
-    }
-
-    fn end_value(&mut self) -> Result<(), Refused> {
-        match self.field {
-            Field::Host => {
-                if !self.host.is_some_and(Host::is_whole) {
-                    return Err(BAD_HOST);
-                }
-                if self.authority.as_ref().is_some_and(|authority| authority.len() != self.repeated) {
-                    return Err(OTHER_HOST);
-                }
-            }
-            Field::ContentLength if self.length.is_none() => return Err(BAD_LENGTH),
-            Field::TransferEncoding => {
-                if !self.word.is(b"chunked") {
-                    return Err(BAD_CODING);
-                }
-                self.chunked = true;
-            }
-            Field::Expect => self.expects = self.word.is(b"100-continue"),
-            Field::ContentLength | Field::Other => {}
-        }
-        Ok(())
-    }
-
-    /// What only the whole head shows.
     fn whole(&self, used: usize) -> Result<Head, Refused> {
-        if self.host.is_none() && !self.is_old {
-            return Err(bad("this HTTP/1.1 request has no Host header"));
-        }
-        let framing = match (self.chunked, self.length) {
-            (true, Some(_)) => return Err(bad("the request has both Content-Length and Transfer-Encoding")),
-            (true, None) if self.is_old => return Err(bad("HTTP/1.0 knows no Transfer-Encoding")),
-            (true, None) => Framing::Chunked,
-            (false, None | Some(0)) => Framing::Empty,
-            (false, Some(length)) => Framing::Length(length),
-        };
-        Ok(Head { used, framing, fields: self.fields, expects: self.expects })
+        let framing = self.telling_fields.framing(self.is_old)?;
+        Ok(Head { used, framing, fields: self.fields, expects: self.telling_fields.expects })
     }
 }
 
-const BARE_LF: Refused = bad("a line of the request ends with a bare LF");
-const BAD_HOST: Refused = bad("the Host header is not the name of one host");
-const OTHER_HOST: Refused = bad("the Host header and the target of this request name different hosts");
-const BAD_LENGTH: Refused = bad("the Content-Length is not one number");
-const BAD_CODING: Refused = bad("the Transfer-Encoding is not `chunked` alone");
-
-/// How far a host with an optional port has been read (RFC 3986, section 3.2.2, without what no name in use has).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Host {
-    Begin,
-    Name,
-    /// Within the brackets of an IPv6 address.
-    Brackets,
-    AfterBrackets,
-    Port,
-}
-
-impl Host {
-    fn then(self, byte: u8) -> Option<Self> {
-        let is_name = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        match (self, byte) {
-            (Self::Begin, b'[') => Some(Self::Brackets),
-            (Self::Begin | Self::Name, _) if is_name => Some(Self::Name),
-            (Self::Name | Self::AfterBrackets, b':') => Some(Self::Port),
-            (Self::Brackets, b']') => Some(Self::AfterBrackets),
-            (Self::Brackets, _) if byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.') => Some(Self::Brackets),
-            (Self::Port, b'0'..=b'9') => Some(Self::Port),
-            (Self::Begin | Self::Name | Self::Brackets | Self::AfterBrackets | Self::Port, _) => None,
-        }
-    }
-
-    const fn is_whole(self) -> bool {
-        matches!(self, Self::Name | Self::AfterBrackets | Self::Port)
-    }
-}
-
-/// Whether this is the name or address of one host, with or without a port.
-#[must_use]
-pub fn is_host(name: &[u8]) -> bool {
-    name.iter().try_fold(Host::Begin, |host, byte| host.then(*byte)).is_some_and(Host::is_whole)
-}
-
-/// The beginning of a word, as much as tells it from others.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Word {
-    bytes: [u8; 20],
-    /// Of the whole word.
-    length: usize,
-}
-
-impl Word {
-    pub(super) const fn clear(&mut self) {
-        self.length = 0;
-    }
-
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        let kept = self.length.min(self.bytes.len());
-        let room = &mut self.bytes[kept..];
-        let count = room.len().min(bytes.len());
-        room[..count].copy_from_slice(&bytes[..count]);
-        self.length = self.length.saturating_add(bytes.len());
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length.min(self.bytes.len())]
-    }
-
-    pub(super) const fn length(&self) -> usize {
-        self.length
-    }
-
-    fn is(&self, word: &[u8]) -> bool {
-        self.length == word.len() && self.bytes() == word
-    }
-
-    fn begins(&self, word: &[u8]) -> bool {
-        word.starts_with(self.bytes())
-    }
-}
-
-/// How many bytes at the beginning are so.
-pub(super) fn run(bytes: &[u8], is: impl Fn(u8) -> bool) -> usize {
-    bytes.iter().position(|b| !is(*b)).unwrap_or(bytes.len())
-}
-
-pub(super) const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-/// A character of a token (RFC 9110, section 5.6.2).
-pub(super) const fn is_token(byte: u8) -> bool {
-    KINDS[byte as usize] & TOKEN != 0
-}
-
-/// A character of a field's value: visible, a space or tab, or beyond ASCII (RFC 9110, section 5.5).
-pub(super) const fn is_value(byte: u8) -> bool {
-    KINDS[byte as usize] & VALUE != 0
-}
-
-/// A character of a target that all parsers behind us take for the same.
-const fn is_target(byte: u8) -> bool {
-    KINDS[byte as usize] & TARGET != 0
-}
-
-const TOKEN: u8 = 1;
-const VALUE: u8 = 2;
-const TARGET: u8 = 4;
-
-static KINDS: [u8; 256] = {
-    let mut kinds = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let b = byte as u8;
-        let is_punctuation = matches!(
-            b,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        );
-        if b.is_ascii_alphanumeric() || is_punctuation {
-            kinds[byte] |= TOKEN;
-        }
-        if b == b'\t' || (b >= b' ' && b != 0x7f) {
-            kinds[byte] |= VALUE;
-        }
-        if b.is_ascii_graphic() && !matches!(b, b'#' | b'"' | b'<' | b'>' | b'`') {
-            kinds[byte] |= TARGET;
-        }
-        byte += 1;
-    }
-    kinds
-};
-
+pub(super) const BARE_LF: Refused = bad("a line of the request ends with a bare LF");
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,16 @@
 //! The stream between pairs of pipes and a paused clock.
 
 use super::*;
+use std::task::Poll;
+
 use pingora_core::protocols::Peek;
-use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
 impl Carrier for DuplexStream {}
 impl Carrier for Sends {}
 
 fn stream<S: Carrier>(inner: S) -> ClientStream<S> {
-    let unmatched = Unmatched { meter: Arc::new(ServiceMeter::new(1)), core: 0 };
+    let unmatched = Unmatched { meter: Arc::new(ServiceMeter::new(1)), core: 0, log: Unread::default() };
     ClientStream::new(inner, 1, None, ClientTimeouts::default(), unmatched)
 }
 

@@ -4,7 +4,7 @@ use config::{HeaderMatch, Service};
 use http::{HeaderMap, Method};
 
 /// The methods and headers that lead to a service.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Condition {
     /// Empty for every method.
     methods: Box<[String]>,
@@ -14,6 +14,11 @@ pub(super) struct Condition {
 impl Condition {
     pub(super) fn of(service: &Service) -> Self {
         Self { methods: service.methods.as_slice().into(), headers: service.headers.as_slice().into() }
+    }
+
+    /// Whether every request meets it.
+    pub(super) fn is_none(&self) -> bool {
+        self.methods.is_empty() && self.headers.is_empty()
     }
 
     /// The larger one is tried first.

@@ -2,42 +2,110 @@
 
 use std::collections::HashMap;
 
-use super::Asked;
 use super::condition::Condition;
+use super::{Asked, is_within};
 
-/// Prefixes without a trailing slash (the root is empty), to the places of their services.
-#[derive(Debug, Default)]
-pub(super) struct PathTable {
-    /// The more specific service first.
-    places: HashMap<Box<str>, Vec<usize>>,
-    /// The lengths of the prefixes, the longest first: no more of a path is looked at than these, however long a client
-    /// makes it.
-    lengths: Vec<usize>,
+/// So many prefixes are compared one after the other: what lies side by side is read faster than a hash map.
+const FEW: usize = 8;
+
+/// Prefixes without a trailing slash (the root is empty), to their services. No more of a path is looked at than the
+/// longest of them, however long a client makes it.
+#[derive(Debug)]
+pub(super) enum PathTable {
+    /// At most [`FEW`], the longest first.
+    Few(Vec<(Box<str>, Candidates)>),
+    Many {
+        by_prefix: HashMap<Box<str>, Candidates>,
+        /// The lengths of the prefixes, the longest first.
+        lengths: Vec<usize>,
+    },
+}
+
+/// The services of one host and prefix, the more specific first.
+#[derive(Debug)]
+pub(super) enum Candidates {
+    /// Only one, which asks for nothing else: by far the most usual.
+    Plain(usize),
+    Each(Vec<(Condition, usize)>),
+}
+
+impl Default for PathTable {
+    fn default() -> Self {
+        Self::Few(Vec::new())
+    }
 }
 
 impl PathTable {
-    /// Adds a service's prefix. `conditions` are those of all services.
-    pub(super) fn insert(&mut self, prefix: &str, place: usize, conditions: &[Condition]) {
-        if let Err(at) = self.lengths.binary_search_by(|length| prefix.len().cmp(length)) {
-            self.lengths.insert(at, prefix.len());
+    /// Adds a service's prefix.
+    pub(super) fn insert(&mut self, prefix: &str, place: usize, condition: Condition) {
+        match self {
+            Self::Few(few) => {
+                if let Some((_, candidates)) = few.iter_mut().find(|(known, _)| **known == *prefix) {
+                    return candidates.add(place, condition);
+                }
+                let at = few.partition_point(|(known, _)| known.len() >= prefix.len());
+                few.insert(at, (prefix.into(), Candidates::new(place, condition)));
+                if few.len() > FEW {
+                    let mut lengths: Vec<_> = few.iter().map(|(known, _)| known.len()).collect();
+                    lengths.dedup();
+                    *self = Self::Many { by_prefix: few.drain(..).collect(), lengths };
+                }
+            }
+            Self::Many { by_prefix, lengths } => {
+                if let Some(candidates) = by_prefix.get_mut(prefix) {
+                    return candidates.add(place, condition);
+                }
+                by_prefix.insert(prefix.into(), Candidates::new(place, condition));
+                if let Err(at) = lengths.binary_search_by(|length| prefix.len().cmp(length)) {
+                    lengths.insert(at, prefix.len());
+                }
+            }
         }
-        let places = self.places.entry(prefix.into()).or_default();
-        // Behind those of its own rank: where a request could match both, the first of the file is the one.
-        let at = places.partition_point(|other| conditions[*other].rank() >= conditions[place].rank());
-        places.insert(at, place);
     }
 
     /// The service of the longest prefix, among those whose conditions are met.
-    pub(super) fn find(&self, asked: &Asked<'_>, conditions: &[Condition]) -> Option<usize> {
+    #[inline]
+    pub(super) fn find(&self, asked: &Asked<'_>) -> Option<usize> {
         let path = asked.path;
-        let first = self.lengths.partition_point(|length| *length > path.len());
-        self.lengths[first..].iter().find_map(|length| {
-            // Prefixes are of whole segments. Before a slash and at its end, a path is always cut between characters.
-            if !matches!(path.as_bytes().get(*length), None | Some(b'/')) {
-                return None;
+        match self {
+            Self::Few(few) => {
+                few.iter().filter(|(prefix, _)| is_within(path, prefix)).find_map(|(_, of)| of.find(asked))
             }
-            let places = self.places.get(&path[..*length])?;
-            places.iter().copied().find(|place| conditions[*place].is_met(asked.method, asked.headers))
-        })
+            Self::Many { by_prefix, lengths } => {
+                let first = lengths.partition_point(|length| *length > path.len());
+                // Prefixes are of whole segments. Before a slash and at its end, a path is cut between characters.
+                let cuts =
+                    lengths[first..].iter().filter(|length| matches!(path.as_bytes().get(**length), None | Some(b'/')));
+                cuts.filter_map(|length| by_prefix.get(&path[..*length])).find_map(|candidates| candidates.find(asked))
+            }
+        }
+    }
+}
+
+impl Candidates {
+    fn new(place: usize, condition: Condition) -> Self {
+        if condition.is_none() { Self::Plain(place) } else { Self::Each(vec![(condition, place)]) }
+    }
+
+    fn add(&mut self, place: usize, condition: Condition) {
+        if let Self::Plain(other) = self {
+            *self = Self::Each(vec![(Condition::default(), *other)]);
+        }
+        if let Self::Each(each) = self {
+            // Behind those of its own rank: where a request could match both, the first of the file is the one.
+            let at = each.partition_point(|(other, _)| other.rank() >= condition.rank());
+            each.insert(at, (condition, place));
+        }
+    }
+
+    #[inline]
+    fn find(&self, asked: &Asked<'_>) -> Option<usize> {
+        match self {
+            Self::Plain(place) => Some(*place),
+            Self::Each(each) => each
+                .iter()
+                .find(|(condition, _)| condition.is_met(asked.method, asked.headers))
+                .map(|(_, place)| *place),
+        }
     }
 }

@@ -178,11 +178,11 @@ fn by_the_rule(services: &[Service], asked: &Asked<'_>) -> Option<usize> {
 }
 
 const HOSTS: [&str; 6] = ["a.com", "b.a.com", "c.b.a.com", "*.a.com", "*.b.a.com", "*.com"];
-const PATHS: [&str; 5] = ["/", "/a", "/a/b", "/a/b/a", "/ab"];
+const PATHS: [&str; 12] = ["/", "/a", "/b", "/a/b", "/b/a", "/a/b/a", "/ab", "/ab/a", "/aa", "/a/b/b", "/bb", "/b/b"];
 const METHODS: [&str; 3] = ["GET", "POST", "PURGE"];
 
 fn services() -> impl Strategy<Value = Vec<Service>> {
-    let hosts = subsequence(HOSTS.to_vec(), 0..=2);
+    let hosts = prop_oneof![subsequence(HOSTS.to_vec(), 0..=2), Just(vec!["a.com"]), Just(vec![])];
     let methods = subsequence(METHODS.to_vec(), 0..=2);
     let headers = subsequence(vec![("x", None), ("x", Some("1")), ("y", Some("2"))], 0..=2);
     let one = (hosts, select(PATHS.to_vec()), methods, headers).prop_map(|(hosts, path, methods, headers)| Service {
@@ -190,7 +190,7 @@ fn services() -> impl Strategy<Value = Vec<Service>> {
         headers: headers.into_iter().map(|(name, value)| header(name, value)).collect(),
         ..service(&hosts, path)
     });
-    prop::collection::vec(one, 0..12)
+    prop::collection::vec(one, 0..40)
 }
 
 proptest! {

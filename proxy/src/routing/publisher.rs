@@ -12,6 +12,7 @@ use meter::{ServiceMeter, VersionMeter, Window};
 use tracing::error;
 
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
+use crate::access_log::{AccessLog, Unread};
 use crate::endpoint::{Address, Contact, Credentials, Endpoint};
 use crate::routes::RouteTable;
 use crate::selection::Secret;
@@ -39,6 +40,7 @@ pub struct Wanted<'a> {
 pub struct Reader {
     pub(crate) routing: Arc<ArcSwap<Routing>>,
     pub(crate) unmatched: Arc<ServiceMeter>,
+    pub(crate) log: AccessLog,
 }
 
 /// The one writer of snapshots. Readers take them from [`shared`](Self::shared).
@@ -47,13 +49,22 @@ pub struct Publisher {
     shared: Arc<ArcSwap<Routing>>,
     cores: usize,
     unmatched: Arc<ServiceMeter>,
+    log: AccessLog,
+}
+
+impl Reader {
+    /// Where requests are logged that were not understood.
+    pub(crate) fn unread(&self) -> Unread {
+        Unread::new(&self.log, &self.routing)
+    }
 }
 
 impl Publisher {
     /// A publisher of an empty snapshot, for a data plane of so many cores.
     #[must_use]
     pub fn new(cores: usize) -> Self {
-        Self { shared: Arc::default(), cores, unmatched: Arc::new(ServiceMeter::new(cores)) }
+        let unmatched = Arc::new(ServiceMeter::new(cores));
+        Self { shared: Arc::default(), cores, unmatched, log: AccessLog::default() }
     }
 
     /// Where the latest snapshot is found.
@@ -65,7 +76,13 @@ impl Publisher {
     /// What a data plane needs to serve what is published here.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        Reader { routing: self.shared(), unmatched: self.unmatched() }
+        Reader { routing: self.shared(), unmatched: self.unmatched(), log: self.log.clone() }
+    }
+
+    /// The access log of what is served. What is published says where it goes.
+    #[must_use]
+    pub fn access_log(&self) -> AccessLog {
+        self.log.clone()
     }
 
     /// What requests that match no service get.
@@ -105,6 +122,8 @@ impl Publisher {
         let by_name = configuration.services.iter().enumerate().map(|(place, s)| (s.name.clone(), place)).collect();
         let table = Arc::new(RouteTable::new(&configuration.services));
         let rules = Arc::clone(&configuration.rules);
+        // Before the first request that is to be logged there.
+        self.log.follow(&rules);
         self.shared.store(Arc::new(Routing { rules, table, services, by_name: Arc::new(by_name) }));
     }
 

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::{Configuration, Name, Weight};
@@ -186,7 +187,7 @@ fn who_has_no_cookie_gets_one_and_is_drawn_by_it_from_the_first_request_on() {
     for headers in [&[][..], &[("cookie", "a=b")], &[("cookie", "tidegate=")]] {
         for _ in 0..50 {
             let first = select(&service, &request(headers), Some(HERE), false);
-            let value = first.issued.unwrap();
+            let value = first.issued.unwrap().value;
             assert!(value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit()), "{value}");
             assert_eq!((first.reason, first.draw.at_random), (Reason::Affinity, true));
             let cookie = format!("x=y; tidegate={value}");
@@ -212,12 +213,38 @@ fn a_value_that_is_not_ours_is_kept_and_no_cookie_is_set_without_issue() {
 
 /// The cookies that a client gets with a response that has these of the origin's.
 fn cookies(service: &Service, theirs: &[&str], status: u16, secure: bool) -> Vec<String> {
+    cookies_of(service, &request(&[]), false, theirs, status, secure)
+}
+
+/// The same, of a request that came from a trusted hop or not. The random value is left out.
+fn cookies_of(
+    service: &Service,
+    request: &RequestHeader,
+    trusted: bool,
+    theirs: &[&str],
+    status: u16,
+    secure: bool,
+) -> Vec<String> {
+    let issued = select(service, request, Some(HERE), trusted).issued.unwrap();
     let mut response = ResponseHeader::build(status, None).unwrap();
     for cookie in theirs {
         response.append_header(SET_COOKIE, *cookie).unwrap();
     }
-    to_client(&mut response, service, None, Some("0123"), secure).unwrap();
-    response.headers.get_all(SET_COOKIE).iter().map(|cookie| cookie.to_str().unwrap().to_owned()).collect()
+    to_client(&mut response, service, None, Some(&issued), secure).unwrap();
+    let cookies = response.headers.get_all(SET_COOKIE).iter();
+    cookies.map(|cookie| cookie.to_str().unwrap().replace(&issued.value, "0123")).collect()
+}
+
+#[test]
+fn our_cookie_is_for_https_alone_where_tls_is_spoken_or_a_trusted_hop_says_so() {
+    let service = service(ISSUED.trim_end_matches(", canary: v2"));
+    let is_secure = |said: &str, trusted, tls| {
+        let cookie = cookies_of(&service, &request(&[("x-forwarded-proto", said)]), trusted, &[], 200, tls).remove(0);
+        cookie.ends_with("; Secure")
+    };
+    assert!(is_secure("http", false, true) && is_secure("http", true, true));
+    assert!(is_secure("https", true, false) && is_secure("HTTPS, http", true, false));
+    assert!(!is_secure("https", false, false) && !is_secure("http, https", true, false));
 }
 
 #[test]

@@ -75,6 +75,7 @@ impl Worker {
             core: self.core,
             routing: Arc::clone(&self.reader.routing),
             unmatched: Arc::clone(&self.reader.unmatched),
+            log: self.reader.log.clone(),
             deadlines: Deadlines::default(),
             leaving: Arc::clone(&self.leaving),
         };
@@ -101,7 +102,8 @@ impl Worker {
                 return;
             }
         };
-        let unmatched = Unmatched { meter: Arc::clone(&self.reader.unmatched), core: self.core };
+        let (meter, log) = (Arc::clone(&self.reader.unmatched), self.reader.unread());
+        let unmatched = Unmatched { meter, core: self.core, log };
         let arrival = Arrival { socket, peer, kind, seat, unmatched, clients: self.clients.clone() };
         let (served, shutdown) = (Arc::clone(served), shutdown.clone());
         drop(tokio::spawn(async move {

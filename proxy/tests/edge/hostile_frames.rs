@@ -172,6 +172,9 @@ async fn a_malformed_request_is_reset_and_its_neighbours_are_not() {
     client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 103, &request(&[("Upper", "case")]))).await;
     assert_eq!(client.rest().await, [Seen::Goaway(PROTOCOL_ERROR)]);
     assert_eq!(origin.arrivals().requests, 1);
+    drop(client);
+    shop.unmatched_until(8).await;
+    assert_eq!(shop.unmatched(), 8, "each is counted once, and the one that was served is not");
 }
 
 #[tokio::test]
@@ -201,7 +204,9 @@ async fn a_request_that_names_two_hosts_or_none_or_two_lengths_is_answered_400()
         );
     }
     assert_eq!(origin.arrivals().requests, 0);
+    shop.unmatched_until(7).await;
     next_is_served(&shop).await;
+    assert_eq!(shop.unmatched(), 7, "each is counted once");
 }
 
 #[tokio::test]
@@ -340,6 +345,8 @@ async fn a_list_of_headers_over_the_limit_does_not_reach_the_origin() {
     let seen = client.next().await;
     assert!(!matches!(seen, Some(Seen::Response(_, 200))), "{seen:?}");
     assert_eq!(origin.arrivals().requests, 0);
+    drop(client);
+    shop.unmatched_until(1).await;
     next_is_served(&shop).await;
 }
 

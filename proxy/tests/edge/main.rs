@@ -10,6 +10,7 @@ mod comparing;
 mod endings;
 mod endpoints;
 mod fixture;
+mod forwarding;
 mod framing;
 mod grpc;
 mod hostile_bodies;

@@ -1,0 +1,45 @@
+//! What the fuzzers kept (`fuzz/corpus`), replayed: the same properties, without a nightly compiler.
+
+use std::fs;
+use std::path::Path;
+
+use super::{chunks, frames, head_check, inbound};
+
+#[path = "../../../fuzz/properties/chunks.rs"]
+mod chunks_property;
+#[path = "../../../fuzz/properties/frames.rs"]
+mod frames_property;
+#[path = "../../../fuzz/properties/head_check.rs"]
+mod head_check_property;
+#[path = "../../../fuzz/properties/inbound.rs"]
+mod inbound_property;
+
+/// Every file of a target's corpus; at least so many as it was begun with.
+fn replay(target: &str, holds: impl Fn(&[u8]), at_least: usize) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() >= at_least, "{} holds only {} files", folder.display(), files.len());
+    for file in files {
+        holds(&fs::read(file).unwrap());
+    }
+}
+
+#[test]
+fn the_corpus_of_heads_holds() {
+    replay("head_check", head_check_property::holds, 5);
+}
+
+#[test]
+fn the_corpus_of_chunks_holds() {
+    replay("chunks", chunks_property::holds, 5);
+}
+
+#[test]
+fn the_corpus_of_frames_holds() {
+    replay("frames", frames_property::holds, 5);
+}
+
+#[test]
+fn the_corpus_of_connections_holds() {
+    replay("inbound", inbound_property::holds, 5);
+}

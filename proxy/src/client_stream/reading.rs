@@ -1,0 +1,153 @@
+//! What pingora reads of a client's stream.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::head_check::Refused;
+use super::inbound::Awaited;
+use super::refusal::{Farewell, LATE_BODY, LATE_HEAD};
+use super::{ClientStream, KEEP};
+use crate::transport::Carrier;
+
+impl<S: Carrier> AsyncRead for ClientStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.is_http2() { self.poll_read_frames(cx, buf) } else { self.poll_read_request(cx, buf) }
+    }
+}
+
+impl<S: Carrier> ClientStream<S> {
+    /// Reads for HTTP/1.1.
+    fn poll_read_request(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Err(refused) = self.follow_turns() {
+            self.refuse(refused);
+        }
+        loop {
+            if self.farewell.is_some() {
+                return self.poll_farewell(cx);
+            }
+            let count = self.inbound.ready().len().min(buf.remaining());
+            if count > 0 {
+                buf.put_slice(&self.inbound.ready()[..count]);
+                self.inbound.gave(count);
+                self.head_given = true;
+                return Poll::Ready(Ok(()));
+            }
+            if self.inbound.is_ahead() {
+                // Its turn comes when this request is over, which wakes whoever reads.
+                return Poll::Pending;
+            }
+            let before = buf.filled().len();
+            if self.peeked.is_empty() {
+                match Pin::new(&mut self.inner).poll_read(cx, buf) {
+                    Poll::Ready(read) => read?,
+                    Poll::Pending => {
+                        self.give_back_buffers();
+                        ready!(self.poll_patience(cx))?;
+                        continue;
+                    }
+                }
+                if buf.filled().len() == before {
+                    return Poll::Ready(Ok(()));
+                }
+            } else {
+                let count = self.peeked.len().min(buf.remaining());
+                buf.put_slice(&self.peeked[..count]);
+                self.peeked.drain(..count);
+            }
+            let arrived = self.inbound.arrived(&buf.filled()[before..]);
+            let ready = *arrived.as_ref().unwrap_or(&0);
+            buf.set_filled(before + ready);
+            if self.inbound.awaited() != Awaited::Head {
+                self.read_by.clear();
+            }
+            match arrived {
+                Ok(0) => {}
+                Ok(_) => {
+                    self.head_given = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Err(refused) if self.head_given => return Poll::Ready(Err(self.break_off(refused))),
+                Err(refused) => self.refuse(refused),
+            }
+        }
+    }
+
+    /// Where a request has ended or become a tunnel since the last read, what is read from now on is another thing.
+    fn follow_turns(&mut self) -> Result<(), Refused> {
+        let turn = self.turn.load(Ordering::Relaxed);
+        if turn / 2 != self.turn_read / 2 {
+            self.turn_read = turn;
+            self.read_by.clear();
+            self.head_given = false;
+            if !self.inbound.next_request()? {
+                self.farewell = Some(Farewell::default());
+            }
+        } else if self.tunnel.load(Ordering::Relaxed) {
+            self.inbound.begin_tunnel();
+        }
+        Ok(())
+    }
+
+    /// The request under way cannot be read on: pingora learns that it failed, and the edge why.
+    fn break_off(&mut self, refused: Refused) -> io::Error {
+        self.refused = Some(refused);
+        io::Error::new(io::ErrorKind::InvalidData, refused.why)
+    }
+
+    /// Nothing has come: waits for it, as long as what is awaited may take. Ready where that was too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let awaited = self.inbound.awaited();
+        let (longest, late) = match awaited {
+            Awaited::Head => (self.timeouts.head, LATE_HEAD),
+            Awaited::Body => (self.timeouts.body, LATE_BODY),
+            Awaited::Request | Awaited::Nothing => return Poll::Pending,
+        };
+        ready!(self.read_by.poll(cx, longest));
+        if self.head_given {
+            return Poll::Ready(Err(self.break_off(late)));
+        }
+        self.refuse(late);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells a refused client why, and reads for a moment what it still sends: a connection that is closed on unread
+    /// bytes is reset, and the answer lost with it. pingora finds the end of the connection then.
+    pub(super) fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(mut farewell) = self.farewell.take() else { return Poll::Ready(Ok(())) };
+        let sent = self.poll_send(cx);
+        let ended = farewell.poll(cx, &mut self.inner, &sent);
+        self.farewell = Some(farewell);
+        ended.map(Ok)
+    }
+
+    fn give_back_buffers(&mut self) {
+        let idles = self.inbound.awaited() == Awaited::Request && self.gathered.is_empty();
+        if idles && self.gathered.capacity() > KEEP {
+            self.gathered = Vec::new();
+        }
+    }
+
+    /// Reads for HTTP/2.
+    fn poll_read_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.peeked.is_empty() {
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        } else {
+            let count = self.peeked.len().min(buf.remaining());
+            buf.put_slice(&self.peeked[..count]);
+            self.peeked.drain(..count);
+        }
+        let now = self.age_ms();
+        match self.frames.as_mut().map(|frames| frames.read(&buf.filled()[before..], now)) {
+            Some(Err(flood)) => {
+                buf.set_filled(before);
+                Poll::Ready(Err(self.end_flood(cx, flood)))
+            }
+            Some(Ok(())) | None => Poll::Ready(Ok(())),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What pingora writes to a client's stream.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+
+use super::{ClientStream, GATHER};
+use crate::transport::Carrier;
+
+impl<S: Carrier> AsyncWrite for ClientStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        // HTTP/2 gathers its frames itself.
+        if this.is_http2() {
+            let count = ready!(this.poll_out(cx, buf))?;
+            return Poll::Ready(this.wrote_frames(cx, &buf[..count]).map(|()| count));
+        }
+        this.inbound.told();
+        if this.gathered.len() + buf.len() > GATHER {
+            ready!(this.poll_send(cx))?;
+        }
+        if buf.len() >= GATHER {
+            return this.poll_out(cx, buf);
+        }
+        this.gathered.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if !this.is_http2() {
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
+            return self.poll_write(cx, first);
+        }
+        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        let count = ready!(this.poll_taken(cx, written))?;
+        let mut left = count;
+        for buf in bufs {
+            let part = &buf[..left.min(buf.len())];
+            left -= part.len();
+            this.wrote_frames(cx, part)?;
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.is_http2() && self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.poll_taken(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        let ended = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.poll_taken(cx, ended)
+    }
+}
+
+impl<S: Carrier> ClientStream<S> {
+    /// So many bytes of HTTP/2 were sent.
+    fn wrote_frames(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        let now = self.age_ms();
+        match self.frames.as_mut().map(|frames| frames.wrote(bytes, now)) {
+            Some(Err(flood)) => Err(self.end_flood(cx, flood)),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    /// Sends, and loses patience with a client that takes nothing.
+    fn poll_out(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.poll_taken(cx, written)
+    }
+
+    fn poll_taken<T>(&mut self, cx: &mut Context<'_>, taken: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if taken.is_ready() {
+            self.write_by.clear();
+            return taken;
+        }
+        ready!(self.write_by.poll(cx, self.timeouts.write));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
+    }
+
+    /// Sends what is gathered.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.gathered.len() {
+            let gathered = std::mem::take(&mut self.gathered);
+            let written = self.poll_out(cx, &gathered[self.sent..]);
+            self.gathered = gathered;
+            let count = ready!(written)?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += count;
+        }
+        self.gathered.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,160 @@
+//! Headers that are meant for a single hop (RFC 9110, section 7.6.1), and those that `Connection` names.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use pingora_http::{RequestHeader, ResponseHeader};
+
+use super::claims::is_claim;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
+
+/// Fields that frame a message, name its content or its place, or are relied on by whoever reads it: meant for every
+/// recipient, whatever `Connection` says. A client that could have them taken away behind the hop that checked them
+/// would speak with another's voice.
+const FOR_EVERYBODY: [&str; 16] = [
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "host",
+    "location",
+    "set-cookie",
+    "strict-transport-security",
+    "traceparent",
+    "tracestate",
+    "transfer-encoding",
+    "via",
+];
+
+/// Whether `Connection` cannot name it away.
+fn is_protected(name: &str) -> bool {
+    FOR_EVERYBODY.contains(&name) || name.starts_with("tidegate-") || is_claim(name)
+}
+
+/// What `Connection` says beside the names of other headers.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Options {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+    /// Headers that are to be taken away. Empty in nearly every message.
+    named: Vec<HeaderName>,
+    /// It says something that the next reader should not see.
+    odd: bool,
+}
+
+impl Options {
+    fn of(headers: &HeaderMap<HeaderValue>) -> Self {
+        let mut options = Self::default();
+        let mut tokens = 0;
+        let values = headers.get_all(header::CONNECTION);
+        for token in values.iter().flat_map(|value| value.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii) {
+            tokens += 1;
+            if token.eq_ignore_ascii_case(b"close") {
+                options.close = true;
+            } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                options.keep_alive = true;
+            } else if token.eq_ignore_ascii_case(b"upgrade") {
+                options.upgrade = true;
+            } else {
+                options.odd = true;
+                // What is no name, or not there, names nothing.
+                if let Ok(name) = HeaderName::from_bytes(token)
+                    && headers.contains_key(&name)
+                    && !is_protected(name.as_str())
+                {
+                    options.named.push(name);
+                }
+            }
+        }
+        // pingora refuses a request whose Connection has ten.
+        options.odd |= tokens > 4;
+        options
+    }
+
+    /// What is left of the header.
+    const fn rest(&self) -> Option<&'static str> {
+        match (self.close, self.keep_alive, self.upgrade) {
+            (true, _, true) => Some("close, Upgrade"),
+            (true, _, false) => Some("close"),
+            (false, true, true) => Some("keep-alive, Upgrade"),
+            (false, true, false) => Some("keep-alive"),
+            (false, false, true) => Some("Upgrade"),
+            (false, false, false) => None,
+        }
+    }
+}
+
+/// Takes away what a request's `Connection` names, and leaves of that header what concerns the connection. pingora,
+/// which does the same later, would take whatever is named, or refuse the request where that is `Host`.
+pub(super) fn nominated_by_client(request: &mut RequestHeader) {
+    let options = Options::of(&request.headers);
+    if !options.odd {
+        return;
+    }
+    for name in &options.named {
+        request.remove_header(name);
+    }
+    request.remove_header(&header::CONNECTION);
+    if let Some(rest) = options.rest() {
+        // An error means too many headers, of which one was just removed.
+        let _ = request.insert_header(header::CONNECTION, HeaderValue::from_static(rest));
+    }
+}
+
+/// Takes from a request what is meant for this hop. An upgrade that was let through keeps what it needs.
+pub(super) fn to_origin(request: &mut RequestHeader) {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
+        request.remove_header(&name);
+    }
+    for name in [header::PROXY_AUTHENTICATE, header::PROXY_AUTHORIZATION, header::TRAILER] {
+        request.remove_header(&name);
+    }
+    let http2 = request.version == Version::HTTP_2;
+    if let Some(te) = request.remove_header(&header::TE)
+        && http2
+        && wants_trailers(&te)
+    {
+        // The one value that HTTP/2 knows (RFC 9113, section 8.2.2), without which gRPC servers refuse to answer.
+        let _ = request.insert_header(header::TE, HeaderValue::from_static("trailers"));
+    }
+    let upgrades = !http2 && request.headers.contains_key(header::UPGRADE) && Options::of(&request.headers).upgrade;
+    if upgrades {
+        let _ = request.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    } else {
+        request.remove_header(&header::CONNECTION);
+        request.remove_header(&header::UPGRADE);
+    }
+}
+
+fn wants_trailers(te: &HeaderValue) -> bool {
+    te.as_bytes().split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Takes from a response what is meant for this hop, and what its `Connection` names. `Transfer-Encoding` stays: it
+/// says how the body is framed on the way to the client, and pingora reads it there.
+pub(super) fn to_client(response: &mut ResponseHeader) {
+    let options = Options::of(&response.headers);
+    for name in &options.named {
+        response.remove_header(name);
+    }
+    response.remove_header(&header::CONNECTION);
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, PROXY_AUTHENTICATION_INFO] {
+        response.remove_header(&name);
+    }
+    for name in [header::PROXY_AUTHENTICATE, header::PROXY_AUTHORIZATION, header::TE, header::TRAILER] {
+        response.remove_header(&name);
+    }
+    match response.status.as_u16() {
+        101 => drop(response.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"))),
+        // Says what the client should upgrade to (RFC 9110, section 15.5.22).
+        426 => {}
+        _ => drop(response.remove_header(&header::UPGRADE)),
+    }
+}

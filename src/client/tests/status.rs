@@ -1,0 +1,99 @@
+//! What `status` prints.
+
+use expect_test::expect;
+
+use super::*;
+
+#[test]
+fn status_is_a_table_with_the_rollout_and_what_to_know() {
+    let (ended, out) = World::new().run("status");
+    assert_eq!(ended.unwrap(), Exit::Done);
+    expect![[r#"
+        shop  (generation 42)
+          VERSION  ROLE    WEIGHT  REQ/S  ERRORS     P50     P99  HEALTHY  IN FLIGHT
+          v1       stable     95%  950.0   0.12%  2.4 ms  108 ms      2/2          3
+          v2       canary      5%   50.0       -       -       -      0/2          3
+          v3       -           0%    0.0       -       -       -      0/2          3
+          rollout of v2 (plan default): progressing, step 2 of 4, canary 5%, held 31 s of 2 min
+            judged: 28411 requests on stable (31 failed), 1502 on v2 (2 failed)
+            errors   [#-------------------]   6% to fail     - to pass  inconclusive  v2 fails 0.13 % of requests, v1 0.11 %: no harm seen yet
+            latency  [--------------------]   0% to fail     - to pass  no-data       no requests in the last 30 s
+            dispersion: unmeasured
+          differs from the file: stable is v1, the file says v0
+          warning: no [31m gates
+    "#]]
+    .assert_eq(&out);
+}
+
+#[test]
+fn status_of_one_service_says_what_is_judged_how_and_how_long_it_will_take() {
+    let estimate = |step, weight, fail_s, pass_s| StepEstimate { step, weight, fail_s, pass_s };
+    let mut rollout = rollout(Phase::Progressing);
+    rollout.dry_run = true;
+    rollout.would_have_rolled_back = 2;
+    rollout.baseline = Some("v3".into());
+    rollout.dispersion = Some(Dispersion { errors: 1.0, latency: 3.24 });
+    rollout.estimates = vec![
+        estimate(2, 500, Some(41.7), Some(125.0)),
+        estimate(4, 5_000, Some(4.1), None),
+        estimate(4, 1, None, None),
+    ];
+    rollout.gates[0].proof = Some(0.345);
+    rollout.gates[1].role = Role::Signal;
+    rollout.gates[1].path = Some("/checkout".into());
+    let world = World::new();
+    world.show(rollout.clone(), Vec::new());
+    let (ended, out) = world.run("status shop");
+    assert_eq!(ended.unwrap(), Exit::Done);
+    expect![[r#"
+        shop  (generation 42)
+          VERSION  ROLE      WEIGHT  REQ/S  ERRORS     P50     P99  HEALTHY  IN FLIGHT
+          v1       stable       95%  950.0   0.12%  2.4 ms  108 ms      2/2          3
+          v2       canary        5%   50.0       -       -       -      0/2          3
+          v3       baseline      0%    0.0       -       -       -      0/2          3
+          rollout of v2 (plan default): progressing, step 2 of 4, canary 5%, held 31 s of 2 min
+            dry run: would have rolled back 2 times
+            judged: 28411 requests on the baseline v3 (31 failed), 1502 on v2 (2 failed)
+            errors                      [#-------------------]   6% to fail   34% to pass  inconclusive  v2 fails 0.13 % of requests, v1 0.11 %: no harm seen yet
+            latency /checkout (signal)  [--------------------]   0% to fail     - to pass  no-data       no requests in the last 30 s
+            dispersion: errors 1.0, latency 3.2 (1 is independent requests)
+            at this traffic, step 2 (5%): harm of the margin's size shows in about 40 s, a healthy canary passes in about 2 min
+            at this traffic, step 4 (50%): harm of the margin's size shows in about 5 s, no canary would pass
+          differs from the file: stable is v1, the file says v0
+          warning: no [31m gates
+    "#]].assert_eq(&out);
+    let (_, brief) = world.run("status");
+    assert_eq!(brief.matches("at this traffic").count(), 1, "only the present step");
+
+    rollout.baseline = Some("equal".into());
+    rollout.would_have_rolled_back = 0;
+    world.show(rollout, Vec::new());
+    let (_, out) = world.run("rollout status shop");
+    assert!(out.contains("dry run: would not have rolled back\n"), "{out}");
+    assert!(out.contains("requests on an equal slice of stable ("), "{out}");
+}
+
+#[test]
+fn status_of_one_service_says_what_a_rollout_would_take() {
+    let world = World::new();
+    let mut ended = rollout(Phase::RolledBack);
+    ended.gates.clear();
+    world.show_service(ServiceView {
+        estimates: vec![StepEstimate { step: 1, weight: 100, fail_s: Some(200.0), pass_s: Some(900.0) }],
+        ..service(ended)
+    });
+    let (_, out) = world.run("status shop");
+    let said = "  a rollout at this traffic, step by step:\n    step 1 (1%): harm of the margin's size shows in about 3 min, \
+                a healthy canary passes in about 15 min\n";
+    assert!(out.contains(said), "{out}");
+    assert!(!world.run("status").1.contains("at this traffic"), "only where it is asked for");
+}
+
+#[test]
+fn status_as_json_is_what_the_api_says() {
+    let world = World::new();
+    let all: Value = serde_json::from_str(&world.run("status --json").1).unwrap();
+    assert_eq!(all[0]["versions"][0]["weight"], 9_500);
+    let one: ServiceView = serde_json::from_str(&world.run("status shop --json").1).unwrap();
+    assert_eq!(one, service(rollout(Phase::Progressing)));
+}
