@@ -8,7 +8,7 @@ use pingora_core::protocols::tls::SslDigest;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -17,6 +17,8 @@ use super::Tls;
 use crate::connection::{ClientCertificate, TlsFacts};
 use crate::transport::{Secured, Socket};
 
+/// A client that was refused has so long to read why.
+const LINGER: Duration = Duration::from_secs(1);
 /// The subject of a client's certificate is told up to this length.
 const LONGEST_SUBJECT: usize = 512;
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -56,10 +58,17 @@ impl Tls {
         if socket.early().first().is_some_and(u8::is_ascii_alphabetic) {
             // HTTP: a TLS record begins with 0x16. Answered in its own language. Whoever does not read it is not waited for: the time of a handshake holds.
             socket.write_all(SPEAK_TLS).await?;
-            socket.shutdown().await?;
+            linger(socket).await;
             return Err(HandshakeFailed::NotTls);
         }
-        let stream = TlsAcceptor::from(self.present.load_full()).accept(socket).await?;
+        let accepting = TlsAcceptor::from(self.present.load_full()).accept(socket).into_fallible();
+        let stream = match accepting.await {
+            Ok(stream) => stream,
+            Err((error, socket)) => {
+                linger(socket).await;
+                return Err(error.into());
+            }
+        };
         let session = stream.get_ref().1;
         let facts = facts_of(session);
         let name = session.server_name().map(str::to_ascii_lowercase);
@@ -67,6 +76,19 @@ impl Tls {
         let digest = SslDigest::new(facts.cipher.clone(), facts.version.to_owned(), None, None, Vec::new());
         Ok((Box::new(Secured { stream, http2, digest: Arc::new(digest) }), facts, name))
     }
+}
+
+/// Ends a connection on which the last word was ours: a client that is still sending would be reset, and might never
+/// read why.
+async fn linger(mut socket: Socket) {
+    let last = async {
+        socket.shutdown().await?;
+        let mut unread = [0; 4096];
+        while socket.read(&mut unread).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    // Whoever goes on sending, or is gone, is not waited for.
+    let _ = timeout(LINGER, last).await;
 }
 
 fn facts_of(session: &ServerConnection) -> TlsFacts {
