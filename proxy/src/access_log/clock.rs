@@ -1,6 +1,5 @@
 //! Moments as text.
 
-use std::io::Write;
 use std::time::Duration;
 
 /// Writes a moment, as time since 1970, as RFC 3339 has it: in UTC, with microseconds.
@@ -9,9 +8,25 @@ pub(super) fn write_moment(into: &mut Vec<u8>, since_1970: Duration) {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = date_of(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let micros = since_1970.subsec_micros();
-    // Writing to a vector does not fail.
-    let _ = write!(into, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z");
+    let micros = u64::from(since_1970.subsec_micros());
+    let parts = [(year, 4, b'-'), (month, 2, b'-'), (day, 2, b'T'), (hour, 2, b':'), (minute, 2, b':')];
+    for (number, digits, end) in parts.into_iter().chain([(second, 2, b'.'), (micros, 6, b'Z')]) {
+        write_number(into, number, digits);
+        into.push(end);
+    }
+}
+
+/// Writes a number with at least so many digits, at most 20. Several times as fast as the standard library's
+/// formatting, which every line would go through a dozen times.
+pub(super) fn write_number(into: &mut Vec<u8>, number: u64, least: usize) {
+    let mut digits = [b'0'; 20];
+    let (mut from, mut left) = (digits.len(), number);
+    while left > 0 {
+        from -= 1;
+        digits[from] += (left % 10) as u8;
+        left /= 10;
+    }
+    into.extend_from_slice(&digits[from.min(digits.len() - least.clamp(1, digits.len()))..]);
 }
 
 /// Year, month and day of a day since 1970. Years begin in March here, so that the leap day is their last
@@ -44,6 +59,18 @@ mod tests {
             let second = day * 86_400 + day * 7_919 % 86_400;
             let moment = jiff::Timestamp::new(second, 123_456_000).unwrap();
             assert_eq!(text(second.unsigned_abs(), 123_456), moment.to_string());
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_has_them() {
+        for number in [0, 1, 9, 10, 99, 12_345, u64::from(u32::MAX), u64::MAX] {
+            for least in [0, 1, 4, 6, 20, 99] {
+                let mut written = Vec::new();
+                write_number(&mut written, number, least);
+                let least = least.clamp(1, 20);
+                assert_eq!(String::from_utf8(written).unwrap(), format!("{number:0least$}"));
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use super::clock::write_number;
+
 /// Longer values are cut: a client may send heads of many kilobytes.
 const LONGEST: usize = 2 << 10;
 
@@ -68,7 +70,7 @@ impl<'a> Object<'a> {
     /// A number, where there is one.
     pub(super) fn number_of(&mut self, name: &'static str, value: Option<impl Into<u64>>) {
         if let Some(value) = value {
-            let _ = write!(self.name(name), "{}", value.into());
+            write_number(self.name(name), value.into(), 1);
         }
     }
 
@@ -95,6 +97,11 @@ fn cut(value: &[u8]) -> &[u8] {
 /// Writes what stands between the quotes of a string. Control characters are escaped, those beyond ASCII and DEL too:
 /// a line may be looked at on a terminal.
 fn escape(into: &mut Vec<u8>, value: &[u8]) {
+    // Nearly every value is like this, and told so many bytes at a time.
+    if value.iter().all(|byte| matches!(byte, b' '..=b'~') & (*byte != b'"') & (*byte != b'\\')) {
+        into.extend_from_slice(value);
+        return;
+    }
     for chunk in value.utf8_chunks() {
         let text = chunk.valid();
         let mut from = 0;

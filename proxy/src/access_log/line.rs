@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use config::Endpoint;
 use http::{Version, header};
 use meter::Class;
 use pingora_proxy::Session;
@@ -147,7 +148,11 @@ impl<'a> Line<'a> {
         line.number_of("tidegate.weight", seen.weight);
         line.number_of("tidegate.attempts", seen.service.map(|_| seen.attempts));
         if let Some(endpoint) = seen.endpoint {
-            line.text("tidegate.upstream", endpoint.to_string());
+            match endpoint {
+                Endpoint::Tcp { .. } => line.plain("tidegate.upstream", endpoint),
+                // A path may hold anything.
+                Endpoint::Unix(_) => line.text("tidegate.upstream", endpoint.to_string()),
+            }
         }
         line.number_of("tidegate.upstream_us", seen.upstream_us);
         line.plain_of("tidegate.class", seen.class.map(Class::label));

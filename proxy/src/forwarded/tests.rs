@@ -343,7 +343,7 @@ proptest! {
     ) {
         let name = if plain { "X-Forwarded-For" } else { "Forwarded" };
         let quoted = |element: &String| format!("for=\"{}\"", element.replace(['"', '\\', ',', ';', '='], "."));
-        let list: Vec<String> = if plain { elements.clone() } else { elements.iter().map(quoted).collect() };
+        let list: Vec<String> = if plain { elements } else { elements.iter().map(quoted).collect() };
         let list = list.join(", ");
         let found = client(HOP, &[(name, &list)]);
         let origin = seen(HOP, &[(name, &list)]);
