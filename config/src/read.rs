@@ -259,7 +259,7 @@ fn ranges(written: &Cursor<'_>, key: &str, could: &str, report: &mut Report) -> 
         written.wrong(report, message);
         return None;
     }
-    different(items, report, |item, report| {
+    different(&items, report, |item, report| {
         let range: AddressRange = item.literal(report, "an address or a network, like 10.0.0.0/8", str::parse)?;
         if range.is_everybody() {
             report.warning(item.place, &item.path, format!("`{range}` is everybody, so everybody could {could}"));
@@ -270,7 +270,7 @@ fn ranges(written: &Cursor<'_>, key: &str, could: &str, report: &mut Report) -> 
 
 /// The items of a list, no two the same.
 fn different<'a, T: Clone + Eq + Hash>(
-    items: Vec<Cursor<'a>>,
+    items: &[Cursor<'a>],
     report: &mut Report,
     mut read: impl FnMut(&Cursor<'a>, &mut Report) -> Option<T>,
 ) -> Option<Vec<T>> {

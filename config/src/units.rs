@@ -47,7 +47,8 @@ impl Bytes {
 impl fmt::Display for Bytes {
     /// As the operator writes it, exactly and in the largest unit that it is a whole number of: `8KiB`, `1000B`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, factor) = Self::UNITS.into_iter().find(|(_, factor)| self.0 % factor == 0).unwrap_or(("B", 1));
+        let (unit, factor) =
+            Self::UNITS.into_iter().find(|(_, factor)| self.0.is_multiple_of(*factor)).unwrap_or(("B", 1));
         write!(f, "{}{unit}", self.0 / factor)
     }
 }

@@ -8,7 +8,7 @@ use crate::service::{Scene, Service, Traffic};
 use crate::swaying::{Sway, Timing};
 use crate::table::{Goal, Table, percent};
 use crate::timing::Latency;
-use crate::watch::{Outcome, Plain, Watcher, contest};
+use crate::watch::{Outcome, Plain, Turn, Watcher, contest_in_steps};
 
 /// Rollouts of each row.
 const ROLLOUTS: u64 = 1_000;
@@ -43,12 +43,26 @@ struct Row {
     kind: Kind,
     scene: Scene,
     seconds: f64,
+    turns: &'static [Turn],
 }
+
+/// The canary's weight grows from 1 % over 5 and 20 to 50 %.
+const GROWS: [Turn; 3] =
+    [Turn { at: 250.0, weight: 500 }, Turn { at: 500.0, weight: 2_000 }, Turn { at: 750.0, weight: 5_000 }];
+/// Where it does.
+const GROWING: Service = Service { weight: 100, stable_pods: 16, canary_pods: 4, ..Service::USUAL };
 
 impl Row {
     fn errors(name: &'static str, kind: Kind, failures: Failures, history: u32) -> Self {
         let scene = Scene { service: Service::USUAL, failures, timing: None, history };
-        Self { name, kind, scene, seconds: 1_000.0 }
+        Self { name, kind, scene, seconds: 1_000.0, turns: &[] }
+    }
+
+    /// In steps, of four instances.
+    fn in_steps(mut self) -> Self {
+        self.scene.service = Service { ticks_a_second: self.scene.service.ticks_a_second, ..GROWING };
+        self.turns = &GROWS;
+        self
     }
 
     fn of(mut self, service: Service) -> Self {
@@ -58,14 +72,14 @@ impl Row {
 
     fn trickle(name: &'static str, service: Service, seconds: f64) -> Self {
         let scene = Scene { service, failures: Failures::alike(0.01), timing: None, history: 3_600 };
-        Self { name, kind: Kind::Shared, scene, seconds }
+        Self { name, kind: Kind::Shared, scene, seconds, turns: &[] }
     }
 
     fn latency(name: &'static str, kind: Kind, latency: Latency, sway: Sway) -> Self {
         let timing = Some(Timing { sway, ..Timing::alike(latency) });
         let service = Service::USUAL.by_the_second();
         let scene = Scene { service, failures: Failures::alike(0.001), timing, history: 600 };
-        Self { name, kind, scene, seconds: 1_000.0 }
+        Self { name, kind, scene, seconds: 1_000.0, turns: &[] }
     }
 }
 
@@ -79,6 +93,8 @@ fn rows_of_errors() -> Vec<Row> {
         Row::errors("each by itself, 2 %", Shared, Failures::alike(0.02), 600),
         Row::errors("diurnal, 0.1 % to 1 %", Shared, Diurnal, 600),
         Row::errors("shared incidents, 30 %", Shared, Incidents, 600),
+        Row::errors("1-5-20-50 % in steps, 1 %", Shared, Failures::alike(0.01), 600).in_steps(),
+        Row::errors("1-5-20-50 % in steps, shared incidents", Shared, Incidents, 600).in_steps(),
         Row::trickle("1 request/s, 10 % canary, 8 h", Service { rate: 1.0, weight: 1_000, ..slow }, 28_800.0),
         Row::trickle("10 requests/s, 5 % canary, 4 h", slow, 14_400.0),
         Row::errors("sticky sessions, 6 failures each", Bursty, Sticky, 600),
@@ -96,6 +112,7 @@ fn rows_of_latency() -> Vec<Row> {
     vec![
         Row::latency("log-normal", Shared, Latency::log_normal(), Sway::None),
         Row::latency("bimodal", Shared, Latency::bimodal(), Sway::None),
+        Row::latency("1-5-20-50 % in steps, log-normal", Shared, Latency::log_normal(), Sway::None).in_steps(),
         Row::latency("drift, ± 50 %", Shared, Latency::log_normal(), Sway::Drift),
         Row::latency("shared incidents, 4 × as slow", Shared, Latency::log_normal(), Sway::Incidents),
         Row::latency("instances sway by 5 %", Bursty, Latency::log_normal(), Sway::Pods { sd: 0.05 }),
@@ -152,7 +169,7 @@ fn simulate(
     crew.simulate(row.name, ROLLOUTS, |chance| {
         let (mut traffic, background) = Traffic::begin(scene, chance);
         let mut watchers = watchers(&traffic, &background);
-        contest(&mut traffic, &mut watchers, seconds)
+        contest_in_steps(&mut traffic, &mut watchers, seconds, row.turns)
     })
 }
 

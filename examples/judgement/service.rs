@@ -138,6 +138,11 @@ impl Traffic {
         }
     }
 
+    /// From the next tick on the canary has this weight, in basis points.
+    pub(crate) fn turn_to(&mut self, weight: u16) {
+        self.scene.service.weight = weight;
+    }
+
     /// Whether the present tick is the last of its second.
     pub(crate) fn second_ends(&self) -> bool {
         self.ticks.is_multiple_of(u64::from(self.scene.service.ticks_a_second))

@@ -13,6 +13,9 @@ pub(crate) trait Watcher {
     /// Sees the present tick, and the second that ends with it. Whether it takes the canary back.
     fn see(&mut self, traffic: &Traffic, second: Option<&Seen>) -> bool;
 
+    /// The canary has another weight from now on.
+    fn begin_step(&mut self) {}
+
     /// What it knows of stable, where it learns that.
     fn background(&self) -> Option<&Background> {
         None
@@ -42,6 +45,10 @@ impl Watcher for Judged {
         let Judgement { harm, hold, signal, traffic, .. } = self.judge.judgement();
         self.paused |= hold.is_some() || signal.is_some() || traffic.is_some();
         harm.is_some()
+    }
+
+    fn begin_step(&mut self) {
+        self.judge.new_step();
     }
 
     fn background(&self) -> Option<&Background> {
@@ -171,11 +178,35 @@ pub(crate) struct Alarm {
     pub(crate) requests: u64,
 }
 
+/// The canary's weight from a moment on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn {
+    /// Seconds since the rollout began.
+    pub(crate) at: f64,
+    /// In basis points.
+    pub(crate) weight: u16,
+}
+
 /// Lets all watchers see the same rollout, each until it takes the canary back, for at most so many seconds.
 pub(crate) fn contest(traffic: &mut Traffic, watchers: &mut [Box<dyn Watcher>], seconds: f64) -> Vec<Outcome> {
+    contest_in_steps(traffic, watchers, seconds, &[])
+}
+
+/// The same, while the canary's weight turns at these moments, in their order.
+pub(crate) fn contest_in_steps(
+    traffic: &mut Traffic,
+    watchers: &mut [Box<dyn Watcher>],
+    seconds: f64,
+    mut turns: &[Turn],
+) -> Vec<Outcome> {
     let mut alarms: Vec<Option<Alarm>> = watchers.iter().map(|_| None).collect();
     let (mut second, mut requests) = (Seen::default(), 0);
     while alarms.iter().any(Option::is_none) && traffic.elapsed() + 1e-9 < seconds {
+        while let Some((turn, later)) = turns.split_first().filter(|(turn, _)| turn.at <= traffic.elapsed() + 1e-9) {
+            traffic.turn_to(turn.weight);
+            watchers.iter_mut().for_each(|watcher| watcher.begin_step());
+            turns = later;
+        }
         let watching = watchers.iter().zip(&alarms).filter(|(_, alarm)| alarm.is_none());
         let watched = watching.map(|(watcher, _)| watcher).find_map(|watcher| watcher.background());
         traffic.advance(watched.and_then(Background::watched_us));
@@ -214,6 +245,41 @@ mod tests {
         let judge = judged(&without_warmup(tolerating_nothing()), &background);
         let mut watchers: Vec<Box<dyn Watcher>> = vec![Box::new(Plain::errors()), Box::new(latency), judge];
         contest(&mut traffic, &mut watchers, 60.0).into_iter().map(|outcome| outcome.alarm.is_some()).collect()
+    }
+
+    /// Counts the canary's requests, and the steps that began.
+    #[derive(Default)]
+    struct Counting {
+        steps: usize,
+        requests: std::rc::Rc<std::cell::RefCell<Vec<u64>>>,
+    }
+
+    impl Watcher for Counting {
+        fn see(&mut self, traffic: &Traffic, _second: Option<&Seen>) -> bool {
+            let mut requests = self.requests.borrow_mut();
+            requests.resize(self.steps + 1, 0);
+            requests[self.steps] += traffic.canary.requests();
+            false
+        }
+
+        fn begin_step(&mut self) {
+            self.steps += 1;
+        }
+    }
+
+    #[test]
+    fn at_each_turn_a_step_begins_and_the_canary_has_the_new_weight() {
+        let scene = Scene { service: Service::USUAL, failures: Failures::alike(0.0), timing: None, history: 0 };
+        let (mut traffic, _) = Traffic::begin(scene, Chance::of(1, "turns", 0));
+        let counting = Counting::default();
+        let requests = std::rc::Rc::clone(&counting.requests);
+        let turns = [Turn { at: 10.0, weight: 2_000 }, Turn { at: 20.0, weight: 5_000 }];
+        contest_in_steps(&mut traffic, &mut [Box::new(counting)], 30.0, &turns);
+        let requests = requests.borrow();
+        assert_eq!(requests.len(), 3);
+        for (requests, expected) in requests.iter().zip([500.0, 2_000.0, 5_000.0]) {
+            assert!((*requests as f64 / expected - 1.0).abs() < 0.15, "{requests} is not {expected}");
+        }
     }
 
     #[test]

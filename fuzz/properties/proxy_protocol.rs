@@ -2,16 +2,15 @@
 
 use super::proxy_protocol::{LONGEST_V2, Reading, read};
 
-/// However a header is cut, the answer is the same, and none is waited for beyond the limit.
+/// However much of them has come: more bytes change "more is needed" alone.
 pub(super) fn holds(data: &[u8]) {
-    let whole = read(data);
-    match whole {
-        Ok(Reading::Whole(_, end)) => assert!(end <= data.len() && end <= LONGEST_V2),
-        Ok(Reading::Partial) => assert!(data.len() < LONGEST_V2),
-        Err(_) => {}
+    let all = read(data);
+    if let Ok(Reading::Whole(_, length)) = all {
+        assert!(length <= data.len());
     }
-    for end in 0..data.len() {
-        let cut = read(&data[..end]);
-        assert!(cut == Ok(Reading::Partial) || cut == whole, "{cut:?} at {end}, {whole:?} in all");
+    assert!(all != Ok(Reading::Partial) || data.len() < LONGEST_V2, "never more is needed than may be there");
+    for length in 0..data.len() {
+        let part = read(&data[..length]);
+        assert!(part == Ok(Reading::Partial) || part == all, "{length} bytes came to {part:?}, all of them to {all:?}");
     }
 }

@@ -76,23 +76,23 @@ fn a_trace_that_begins(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(|| request.clone()).bench_local_refs(|request| Trace::of(request).to_origin(request));
 }
 
+#[expect(clippy::field_reassign_with_default, reason = "not every field is told outside of the crate")]
 fn line(request: &RequestHeader) -> Line<'_> {
-    Line {
-        began: Duration::new(1_795_330_251, 731_042_000),
-        lasted: Duration::from_micros(8_412),
-        source: Some([10, 0, 0, 7].into()),
-        client: Some([203, 0, 113, 9].into()),
-        method: request.method.as_str(),
-        domain: "shop.example.com",
-        path: request.uri.path(),
-        query: request.uri.query(),
-        http: Some("1.1"),
-        status: Some(200),
-        response_bytes: 1_520,
-        user_agent: request.headers.get("user-agent").map(|agent| agent.as_bytes()),
-        trace: Some(Trace::begin().id),
-        ..Line::default()
-    }
+    let mut line = Line::default();
+    line.began = Duration::new(1_795_330_251, 731_042_000);
+    line.lasted = Duration::from_micros(8_412);
+    line.source = Some([10, 0, 0, 7].into());
+    line.client = Some([203, 0, 113, 9].into());
+    line.method = request.method.as_str();
+    line.domain = "shop.example.com";
+    line.path = request.uri.path();
+    line.query = request.uri.query();
+    line.http = Some("1.1");
+    line.status = Some(200);
+    line.response_bytes = 1_520;
+    line.user_agent = request.headers.get("user-agent").map(|agent| agent.as_bytes());
+    line.trace = Some(Trace::begin().id);
+    line
 }
 
 /// As it is done: written where the request ends, into a buffer that is used again.

@@ -10,8 +10,6 @@ use crate::patience::{LONG, until, until_true};
 use crate::shop::{Place, Server, Shop, now, shop};
 
 const CLIENTS: usize = 1_000;
-/// Far above what it should be, and far below what would hurt: 256 MiB for a thousand.
-const MOST_KIB: u64 = 256;
 
 /// Resident memory of a process, in KiB.
 fn resident(process: u32) -> u64 {
@@ -39,10 +37,10 @@ fn get(address: SocketAddr) -> String {
     answer
 }
 
-/// A thousand clients send this and no more; `shows` says when the executable has it all. What each of them costs, and
-/// that others are served meanwhile.
+/// A thousand clients send this and no more; `shows` says when the executable has it all. What each of them costs is
+/// below `most_kib`, and when they leave the next client is served.
 #[expect(clippy::print_stderr, reason = "the figure is for docs/performance.md")]
-fn a_thousand(what: &str, server: &Server, bytes: &[u8], shows: impl Fn() -> bool) {
+fn a_thousand(what: &str, most_kib: f64, server: &Server, bytes: &[u8], shows: impl Fn() -> bool) {
     // The test holds as many connections as the executable.
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let process = server.process.id();
@@ -59,7 +57,7 @@ fn a_thousand(what: &str, server: &Server, bytes: &[u8], shows: impl Fn() -> boo
     until_true(what, &shows);
     let each = settled(process).saturating_sub(before) as f64 / CLIENTS as f64;
     eprintln!("{what}: {each:.1} KiB a connection");
-    assert!(each < MOST_KIB as f64, "{what}: {each:.1} KiB a connection");
+    assert!(each < most_kib, "{what}: {each:.1} KiB a connection");
     assert!(shows(), "{what}: they were given up before they were measured");
     drop(clients);
     assert!(get(server.address).starts_with("HTTP/1.1 200"), "{what}: the next client is served");
@@ -79,26 +77,27 @@ fn a_thousand_slow_heads_cost_little_memory() {
     let shop = Shop::open("{ steps: [{ weight: 5%, hold: 10m }] }");
     let head = format!("GET / HTTP/1.1\r\nhost: shop\r\nx: {}", "y".repeat(8_000));
     let process = shop.server.process.id();
-    a_thousand("slow heads", &shop.server, head.as_bytes(), || sockets(process) > CLIENTS);
+    a_thousand("slow heads", 96.0, &shop.server, head.as_bytes(), || sockets(process) > CLIENTS);
 }
 
 #[test]
 fn a_thousand_slow_bodies_cost_little_memory() {
     let shop = Shop::open("{ steps: [{ weight: 5%, hold: 10m }] }");
-    let head = "POST /echo HTTP/1.1\r\nhost: shop\r\ncontent-length: 1000000\r\n\r\n";
+    let head = "POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 1000000\r\n\r\n";
     let body = format!("{head}{}", "x".repeat(20_000));
     let arrived = || shop.v1.arrivals().requests >= CLIENTS as u64 + 20;
-    a_thousand("slow bodies", &shop.server, body.as_bytes(), arrived);
+    a_thousand("slow bodies", 256.0, &shop.server, body.as_bytes(), arrived);
 }
 
 #[test]
 fn a_thousand_slow_readers_cost_little_memory() {
     // More than the buffers of the system take of it.
-    let large = format!("HTTP/1.1 200 OK\r\ncontent-length: 4000000\r\n\r\n{}", "x".repeat(4_000_000));
+    let large = format!("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n{}", "x".repeat(1_000_000));
     let v1 = now(RawOrigin::start(vec![RawAnswer::new(large)])).unwrap();
     let place = Place::new();
     place.write(&(place.head() + &shop("v1", &[("v1", &[v1.address()])], "{ gates: [] }")));
     let server = place.serve();
     let arrived = || v1.connections().iter().map(|connection| connection.requests).sum::<usize>() >= CLIENTS + 20;
-    a_thousand("slow readers", &server, b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n", arrived);
+    // pingora reads a response in pieces of 64 KiB, of which nine are under way and one is being filled.
+    a_thousand("slow readers", 800.0, &server, b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n", arrived);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::units::{Bytes, Fraction};
 
 /// Rules for all traffic. A reload changes them for connections and requests that begin after it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rules {
     /// How long each phase may take.
     pub timeouts: Timeouts,
@@ -19,18 +19,6 @@ pub struct Rules {
     pub trusted: Vec<AddressRange>,
     /// The access log; none by default.
     pub access_log: Option<AccessLog>,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self {
-            timeouts: Timeouts::default(),
-            limits: Limits::default(),
-            requests: Strictness::default(),
-            trusted: Vec::new(),
-            access_log: None,
-        }
-    }
 }
 
 /// How long each phase may take.

@@ -115,8 +115,8 @@ pub(super) fn forced(written: &Cursor<'_>, versions: &[Name], report: &mut Repor
             report.warning(written.place, &written.path, message);
         }
     }
-    (by?, who?);
-    Some(Forced { header: header?, cookie: cookie?, from: from?, secret: secret?, judged: judged? })
+    let forced = Forced { header: header?, cookie: cookie?, from: from?, secret: secret?, judged: judged? };
+    by.and(who).map(|()| forced)
 }
 
 fn meaning(word: &str) -> &'static str {

@@ -58,7 +58,7 @@ fn hosts<'a>(written: &Cursor<'a>, report: &mut Report) -> Option<Vec<(HostName,
         written.wrong(report, "no host is written here; write at least one, or leave `hosts` out for every host");
         return None;
     }
-    let hosts = different(items.clone(), report, |item, report| {
+    let hosts = different(&items, report, |item, report| {
         item.literal(report, "a host name, like shop.example.com", str::parse)
     });
     Some(hosts?.into_iter().zip(items).collect())
@@ -70,7 +70,7 @@ fn methods(written: &Cursor<'_>, report: &mut Report) -> Option<Vec<String>> {
         written.wrong(report, "no method is written here; write at least one, or leave `methods` out for every method");
         return None;
     }
-    different(items, report, |item, report| item.literal(report, "a method, like GET", method))
+    different(&items, report, |item, report| item.literal(report, "a method, like GET", method))
 }
 
 fn method(text: &str) -> Result<String, Illegal> {

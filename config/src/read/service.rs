@@ -112,7 +112,7 @@ impl Traffic {
 
 fn upgrades(written: &Cursor<'_>, report: &mut Report) -> Option<Vec<String>> {
     let items = written.items(report, "a list of protocols, like [websocket]; `[]` allows none")?;
-    different(items, report, |item, report| {
+    different(&items, report, |item, report| {
         item.literal(report, "a protocol, like websocket", |text| match text.to_ascii_lowercase() {
             protocol if protocol == "h2c" => Err(Illegal::new(format!(
                 "{} is never upgraded to, because requests could be smuggled in it; clients that know beforehand speak it \
@@ -128,7 +128,7 @@ fn upgrades(written: &Cursor<'_>, report: &mut Report) -> Option<Vec<String>> {
 fn grpc_errors(written: &Cursor<'_>, report: &mut Report) -> Option<GrpcCodes> {
     let items = written.items(report, "a list of gRPC status codes, like [UNKNOWN, INTERNAL]; `[]` means none")?;
     let codes =
-        different(items, report, |item, report| item.literal(report, "a gRPC status code, like INTERNAL", grpc_code));
+        different(&items, report, |item, report| item.literal(report, "a gRPC status code, like INTERNAL", grpc_code));
     Some(GrpcCodes(codes?.into_iter().fold(0, |codes, code| codes | 1 << code)))
 }
 

@@ -111,12 +111,10 @@ fn headers_are_matched_by_names_in_lower_case_and_whole_values_or_any() {
 
 #[test]
 fn an_issued_cookie_lives_for_thirty_days_where_nothing_is_written() {
-    let issue = |text: &str| match service(&format!("affinity: {{ cookie: c, issue: {text} }}")).affinity {
-        Affinity::Cookie { issue, .. } => issue,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!((issue("true"), issue("{}")), (Some(hours(720)), Some(hours(720))));
-    assert_eq!((issue("false"), issue("{ max_age: 1h }")), (None, Some(hours(1))));
+    let cookie = |text: &str| service(&format!("affinity: {{ cookie: c, issue: {text} }}")).affinity;
+    let ours = |issue| Affinity::Cookie { name: "c".to_owned(), issue };
+    assert_eq!([cookie("true"), cookie("{}")], [ours(Some(hours(720))), ours(Some(hours(720)))]);
+    assert_eq!([cookie("false"), cookie("{ max_age: 1h }")], [ours(None), ours(Some(hours(1)))]);
 }
 
 #[test]
@@ -147,6 +145,8 @@ fn a_full_configuration_uses_every_part_that_is_optional() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn listeners_and_rules_are_read_as_they_are_written(listeners in any_listeners(), rules in any_rules()) {
         let expected = Configuration { listeners, rules: Arc::new(rules), ..top("") };
@@ -167,6 +167,51 @@ proptest! {
             prop_assert_eq!(read.contains(code), codes.contains(&code), "{}", code);
         }
         prop_assert_eq!(read.contains(99), codes.contains(&2));
+    }
+}
+
+/// What two services on one host and path ask for: methods, and for each of two headers nothing, any value or one value.
+type Asked = (Vec<&'static str>, [Option<&'static str>; 2]);
+
+fn any_asked() -> impl Strategy<Value = Asked> {
+    let header = || option::of(select(vec!["*", "a", "b"]));
+    (subsequence(vec!["GET", "PUT", "POST"], 0..=2), [header(), header()])
+}
+
+fn takes((methods, headers): &Asked, method: &str, sent: [Option<&str>; 2]) -> bool {
+    let matched = headers.iter().zip(sent).all(|(asked, sent)| match asked {
+        None => true,
+        Some("*") => sent.is_some(),
+        Some(_) => sent == *asked,
+    });
+    (methods.is_empty() || methods.contains(&method)) && matched
+}
+
+/// Whether some request is for both, and neither goes before the other: tried with every request.
+fn are_rivals(one: &Asked, other: &Asked) -> bool {
+    let rank = |(methods, headers): &Asked| (!methods.is_empty(), headers.iter().flatten().count());
+    let values = [None, Some("a"), Some("b"), Some("c")];
+    let headers = values.iter().flat_map(|x| values.iter().map(move |y| [*x, *y]));
+    let requests = headers.flat_map(|sent| ["GET", "PUT", "POST", "HEAD"].map(|method| (method, sent)));
+    let both = |(method, sent): (&str, _)| takes(one, method, sent) && takes(other, method, sent);
+    rank(one) == rank(other) && requests.into_iter().any(both)
+}
+
+fn asking(name: &str, (methods, headers): &Asked) -> String {
+    let methods = if methods.is_empty() { String::new() } else { format!("methods: [{}], ", methods.join(", ")) };
+    let headers = ["x", "y"].iter().zip(headers).filter_map(|(name, value)| Some(format!("{name}: '{}'", (*value)?)));
+    let headers: Vec<_> = headers.collect();
+    let headers = if headers.is_empty() { String::new() } else { format!("headers: {{ {} }}, ", headers.join(", ")) };
+    format!("{name}: {{ {methods}{headers}versions: {{ v1: {{ endpoints: ['a:1'] }} }} }}")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn two_services_are_refused_exactly_where_a_request_could_be_for_both(one in any_asked(), other in any_asked()) {
+        let text = format!("services: {{ {}, {} }}", asking("one", &one), asking("other", &other));
+        prop_assert_eq!(config::parse(&text, "f").is_err(), are_rivals(&one, &other), "{}", text);
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{chunks, frames, head_check, inbound};
+use crate::proxy_protocol;
 
 #[path = "../../../fuzz/properties/chunks.rs"]
 mod chunks_property;
@@ -13,6 +14,8 @@ mod frames_property;
 mod head_check_property;
 #[path = "../../../fuzz/properties/inbound.rs"]
 mod inbound_property;
+#[path = "../../../fuzz/properties/proxy_protocol.rs"]
+mod proxy_protocol_property;
 
 /// Every file of a target's corpus; at least so many as it was begun with.
 fn replay(target: &str, holds: impl Fn(&[u8]), at_least: usize) {
@@ -42,4 +45,9 @@ fn the_corpus_of_frames_holds() {
 #[test]
 fn the_corpus_of_connections_holds() {
     replay("inbound", inbound_property::holds, 5);
+}
+
+#[test]
+fn the_corpus_of_proxy_protocol_headers_holds() {
+    replay("proxy_protocol", proxy_protocol_property::holds, 5);
 }

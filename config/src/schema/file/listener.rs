@@ -44,7 +44,7 @@ pub(super) enum Redirect {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
-enum RedirectWord {
+pub(super) enum RedirectWord {
     Https,
 }
 

@@ -21,7 +21,7 @@ fn a_canary_that_is_slower_is_caught_by_its_shape_and_told_by_its_median() {
     assert!(seconds <= 15, "{seconds} s");
     let harm = rollout.judge.judgement().harm.unwrap();
     assert_eq!(harm.gate, "latency");
-    expect!["v2's p50 is about 24 ms, v1's 20 ms (at most 5 % more is tolerated; in the 7 s before, 599 requests against 2 398): harm is established (chance of seeing this without harm: at most 1 in 370)"].assert_eq(&harm.explain);
+    expect!["v2's p50 is about 24 ms, v1's 20 ms (at most 5 % more is tolerated; in the 7 s before, 599 requests against 2 398): harm is established (chance of seeing this without harm: at most 1 in 260)"].assert_eq(&harm.explain);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_canary_that_times_out_is_slower_than_everything() {
     let mut rollout = Rollout::warm(3, &[GateRule::LATENCY]);
     let hanging = Answers { hanging: 0.06, ..Answers::WELL };
     rollout.until_harm(30, hanging).unwrap();
-    expect!["v2's p99 is a timeout, v1's 104 ms (at most 5 % more is tolerated; in the 6 s before, 600 requests against 2 396): harm is established (chance of seeing this without harm: at most 1 in 220)"].assert_eq(&rollout.judge.judgement().harm.unwrap().explain);
+    expect!["v2's p99 is a timeout, v1's 102 ms (at most 5 % more is tolerated; in the 5 s before, 500 requests against 1 996): harm is established (chance of seeing this without harm: at most 1 in 110)"].assert_eq(&rollout.judge.judgement().harm.unwrap().explain);
 }
 
 #[test]
