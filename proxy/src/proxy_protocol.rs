@@ -112,15 +112,12 @@ fn port(word: &str) -> Option<u16> {
 }
 
 fn version_2(bytes: &[u8]) -> Result<Reading, Malformed> {
-    let [version_and_command, family, high, low] = match bytes.get(12..16) {
-        Some(&[a, b, c, d]) => [a, b, c, d],
+    let Some(&[version_and_command, family, high, low]) = bytes.get(12..16) else {
         // What is there of it may be wrong already.
-        Some(_) | None => {
-            return match bytes.get(12) {
-                Some(byte) if !is_known(*byte) => Err(Malformed::Unknown),
-                Some(_) | None => Ok(Reading::Partial),
-            };
-        }
+        return match bytes.get(12) {
+            Some(byte) if !is_known(*byte) => Err(Malformed::Unknown),
+            Some(_) | None => Ok(Reading::Partial),
+        };
     };
     if !is_known(version_and_command) {
         return Err(Malformed::Unknown);

@@ -126,7 +126,7 @@ pub(crate) fn to_origin(request: &mut RequestHeader, service: &Service, drawn: &
         return request.insert_header(VERSION, drawn.label.clone());
     }
     // A client's own would pass for ours, unless it is how the operator has versions asked for.
-    if !written.forced.as_ref().is_some_and(|rule| rule.header.as_deref() == Some(VERSION)) {
+    if written.forced.as_ref().is_none_or(|rule| rule.header.as_deref() != Some(VERSION)) {
         request.remove_header(VERSION);
     }
     Ok(())
