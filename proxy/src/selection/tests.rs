@@ -249,7 +249,7 @@ fn our_cookie_is_for_https_alone_where_tls_is_spoken_or_a_trusted_hop_says_so() 
 
 #[test]
 fn our_cookie_stands_beside_the_origins_and_never_in_its_place() {
-    let service = service(&format!("affinity: {{ cookie: tidegate, issue: {{ max_age: 2h }} }}"));
+    let service = service("affinity: { cookie: tidegate, issue: { max_age: 2h } }");
     let ours = "tidegate=0123; Path=/; Max-Age=7200; HttpOnly; SameSite=Lax";
     assert_eq!(cookies(&service, &[], 200, false), [ours]);
     assert_eq!(cookies(&service, &["a=b; Path=/x", "tidegate2=1"], 503, false), ["a=b; Path=/x", "tidegate2=1", ours]);
