@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Version as HttpVersion, header};
+use http::{HeaderMap, HeaderValue, Version as HttpVersion, header};
 use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -440,7 +440,12 @@ fn is_uploading(session: &mut Session) -> bool {
     !awaits_leave(session) && !session.as_downstream_mut().is_body_done()
 }
 
-/// Whether the client waits to be told that it may send its body.
+/// Whether the client waits to be told that it may send its body. Nobody tells one of HTTP/1.0, which knows no such
+/// thing, nor one of HTTP/2, for which pingora drops what is said: they are to send it unasked.
 fn awaits_leave(session: &Session) -> bool {
-    session.req_header().headers.contains_key(header::EXPECT) && session.as_downstream().body_bytes_read() == 0
+    let request = session.req_header();
+    let asks = |expect: &HeaderValue| expect.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    request.version == HttpVersion::HTTP_11
+        && request.headers.get(header::EXPECT).is_some_and(asks)
+        && session.as_downstream().body_bytes_read() == 0
 }

@@ -46,10 +46,11 @@ impl Exchange {
     }
 
     /// The gRPC code of a call that failed in what the transport takes for a success. `status` is what the version said;
-    /// a call that `is_over` without saying is `UNKNOWN`; one that its client ended at its own deadline took too long.
-    pub(crate) fn failure(self, status: Option<u32>, is_over: bool, age: Duration) -> Option<u32> {
+    /// a call that `is_over` without saying is `UNKNOWN`; one that its client ended at its own deadline took too long,
+    /// where the client `said_all` that the version could have answered.
+    pub(crate) fn failure(self, status: Option<u32>, is_over: bool, said_all: bool, age: Duration) -> Option<u32> {
         let Self::Call(deadline) = self else { return None };
-        let is_late = deadline.is_some_and(|deadline| age >= deadline.mul_f64(DEADLINE_SEEN));
+        let is_late = said_all && deadline.is_some_and(|deadline| age >= deadline.mul_f64(DEADLINE_SEEN));
         match status {
             // Some servers say so when they find the deadline passed.
             None | Some(grpc::CANCELLED) if is_late => Some(grpc::DEADLINE_EXCEEDED),

@@ -52,6 +52,8 @@ pub(crate) struct Request {
     pub(crate) unreachable: Option<Arc<Endpoint>>,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
+    /// Its body has come to its end.
+    said_all: bool,
     /// It became a tunnel, whose length is no latency and whose end is no failure.
     is_tunnel: bool,
     /// Why another version than the one drawn serves it, where one does.
@@ -125,6 +127,7 @@ impl Request {
             attempts: 0,
             unreachable: None,
             forgiven: false,
+            said_all: false,
             is_tunnel: false,
             instead: None,
             failed_with: None,
@@ -237,6 +240,7 @@ impl Request {
     /// A piece of the request goes to the endpoint; `whole`: the last one. The wait for a head begins with the last one,
     /// or, in a call, with each message.
     pub(crate) fn sends(&mut self, whole: bool, now: Instant) {
+        self.said_all |= whole;
         let Some(patience) = self.patience() else { return };
         let is_call = matches!(self.exchange, Exchange::Call(_));
         if let Some(attempt) = &self.attempt
@@ -361,9 +365,10 @@ impl Request {
             (_, Some((101, _))) => Class::Upgrade,
             // The version had failed before the client left.
             (Class::ClientAbort, Some((500.., _))) => Class::ServerError,
-            (Class::Success | Class::ClientAbort, _) => {
+            // Where HTTP/1.1 is spoken there is no gRPC, whatever a client calls its request.
+            (Class::Success | Class::ClientAbort, _) if attempt.version.protocol != Protocol::H1 => {
                 let age = now.saturating_duration_since(self.began);
-                let failed = self.exchange.failure(attempt.grpc, class == Class::Success, age);
+                let failed = self.exchange.failure(attempt.grpc, class == Class::Success, self.said_all, age);
                 match failed.filter(|code| matched.service.written.grpc_errors.contains(*code)) {
                     Some(_) => Class::GrpcError,
                     None => class,

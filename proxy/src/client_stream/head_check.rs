@@ -384,7 +384,7 @@ impl HeadCheck {
 
     fn whole(&self, used: usize) -> Result<Head, Refused> {
         let framing = self.telling_fields.framing(self.is_old)?;
-        Ok(Head { used, framing, fields: self.fields, expects: self.telling_fields.expects })
+        Ok(Head { used, framing, fields: self.fields, expects: self.telling_fields.expects && !self.is_old })
     }
 }
 

@@ -54,10 +54,10 @@ impl<'a> Chain<'a> {
         let mut chain = Self::default();
         let plain = request.headers.get_all(FOR);
         if plain.iter().next().is_some() {
-            chain.take(plain, |value, take| value.rsplit(|byte| *byte == b',').all(take));
+            chain.take(&plain, |value, take| value.rsplit(|byte| *byte == b',').all(take));
         } else {
             chain.syntax = Syntax::Parameters;
-            chain.take(request.headers.get_all(FORWARDED), from_the_right);
+            chain.take(&request.headers.get_all(FORWARDED), from_the_right);
         }
         chain
     }
@@ -66,7 +66,7 @@ impl<'a> Chain<'a> {
     /// long as it is told to go on, and says whether it was.
     fn take(
         &mut self,
-        values: GetAll<'a, HeaderValue>,
+        values: &GetAll<'a, HeaderValue>,
         split: impl Fn(&'a [u8], &mut dyn FnMut(&'a [u8]) -> bool) -> bool,
     ) {
         let mut room = MOST_BYTES;

@@ -3,14 +3,20 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use config::Timeouts;
-use loadtest::{Behaviour, Latency, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
+use bytes::Bytes;
+use config::{Protocol, Timeouts};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use loadtest::{Behaviour, Latency, Origin, OriginOptions, RawAnswer, RawOrigin, Then, When};
 use meter::{Attempt, Class};
 use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::{Shop, exchange, get, judged, nobody, origin_has, status};
+use crate::fixture::{self, Shop, configuration, exchange, get, judged, nobody, origin_has, status};
+use crate::http2::http2_origin;
 
 async fn origin(name: &str, behaviour: Behaviour) -> Origin {
     let origin = Origin::start(name, OriginOptions::default()).await.unwrap();
@@ -211,6 +217,78 @@ async fn a_client_that_stops_in_its_upload_is_no_fault_of_the_version() {
     let answer = exchange(shop.address(), request).await;
     assert_eq!(status(&answer), 408, "{answer}");
     let tally = shop.tally_until("v2", |tally| tally.requests() == 1).await;
+    assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{tally:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_no_leave_and_says_nothing_is_no_fault_of_the_version() {
+    // Another expectation than 100-continue, and one of a version of HTTP in which there is none.
+    for head in ["HTTP/1.1\r\nhost: shop\r\nexpect: more", "HTTP/1.0\r\nhost: shop\r\nexpect: 100-continue"] {
+        let v1 = RawOrigin::start(vec![RawAnswer::new("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")]).await.unwrap();
+        let short = Duration::from_millis(200);
+        let upstream = Timeouts { first_byte: short, response: short, ..Timeouts::default() };
+        let client = ClientTimeouts::default();
+        let shop = Shop::open_with(&[v1.address()], &[nobody()], 0, "", upstream, client);
+        let request = format!("POST / {head}\r\ncontent-length: 5\r\nconnection: close\r\n\r\n");
+        let answer = exchange(shop.address(), request.as_bytes()).await;
+        assert_eq!(status(&answer), 408, "{head:?}: {answer}");
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{head:?}: {tally:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_calls_a_service_that_knows_no_grpc_makes_no_error_of_its_success() {
+    let (shop, _v1, _v2) = canary(Behaviour::Serve).await;
+    let request = b"POST / HTTP/1.1\r\nhost: shop\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    assert_eq!(status(&exchange(shop.address(), request).await), 200);
+    let mut client = fixture::http2(shop.address()).await;
+    let request = hyper::Request::post("http://shop/").header("content-type", "application/grpc");
+    let response = client.send_request(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    drop(response.into_body().collect().await);
+    let tally = shop.tally_until("v2", |tally| tally.requests() == 2).await;
+    assert_eq!((judged(&tally, Class::Success), tally.bad()), (2, 0), "{tally:?}");
+}
+
+/// Begins a POST over HTTP/2 whose body never comes, with this header; says how it was answered, if it was within half
+/// a second.
+async fn begin_post(shop: &Shop, headers: &[(&str, &str)]) -> Option<u16> {
+    let (mut client, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(TcpStream::connect(shop.address()).await.unwrap()))
+            .await
+            .unwrap();
+    drop(tokio::spawn(connection));
+    let silent = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, std::convert::Infallible>>());
+    let request = headers
+        .iter()
+        .fold(hyper::Request::post("http://shop/"), |request, (name, value)| request.header(*name, *value));
+    let answer = client.send_request(request.body(silent).unwrap());
+    let answer = tokio::time::timeout(Duration::from_millis(500), answer).await.ok()?;
+    answer.ok().map(|answer| answer.status().as_u16())
+}
+
+#[tokio::test]
+async fn an_http2_client_that_nobody_tells_to_go_on_is_no_fault_of_the_version() {
+    let leave = RawAnswer { when: When::AfterHead, ..RawAnswer::new("HTTP/1.1 100 Continue\r\n\r\n") };
+    let v1 = RawOrigin::start(vec![leave]).await.unwrap();
+    let short = Duration::from_millis(150);
+    let upstream = Timeouts { first_byte: short, response: short, ..Timeouts::default() };
+    let shop = Shop::open_with(&[v1.address()], &[nobody()], 0, "", upstream, ClientTimeouts::default());
+    assert_eq!(begin_post(&shop, &[("expect", "100-continue"), ("content-length", "5")]).await, Some(408));
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{tally:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_said_by_its_own_deadline_is_no_failure_of_the_version() {
+    let v1 = http2_origin(true).await;
+    let mut configuration = configuration(&[v1], &[nobody()], "");
+    configuration.services[0].versions[0].protocol = Protocol::H2c;
+    let shop = Shop::serve(1, 0, &configuration, ClientTimeouts::default());
+    let headers = [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", "20m")];
+    assert_eq!(begin_post(&shop, &headers).await, None);
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
     assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{tally:?}");
 }
 
