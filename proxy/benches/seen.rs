@@ -1,6 +1,8 @@
 //! What it costs a request to be told of: the headers that an origin gets, its trace, and its line in the access log.
 //! Allocations are shown beside the times. Run with `cargo bench -p proxy --bench seen`.
 
+#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up has failed")]
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -76,7 +78,6 @@ fn a_trace_that_begins(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(|| request.clone()).bench_local_refs(|request| Trace::of(request).to_origin(request));
 }
 
-#[expect(clippy::field_reassign_with_default, reason = "not every field is told outside of the crate")]
 fn line(request: &RequestHeader) -> Line<'_> {
     let mut line = Line::default();
     line.began = Duration::new(1_795_330_251, 731_042_000);

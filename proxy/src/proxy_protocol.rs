@@ -112,19 +112,10 @@ fn port(word: &str) -> Option<u16> {
 }
 
 fn version_2(bytes: &[u8]) -> Result<Reading, Malformed> {
-    let [version_and_command, family, high, low] = match bytes.get(12..16) {
-        Some(&[a, b, c, d]) => [a, b, c, d],
-        // What is there of it may be wrong already.
-        Some(_) | None => {
-            return match bytes.get(12) {
-                Some(byte) if !is_known(*byte) => Err(Malformed::Unknown),
-                Some(_) | None => Ok(Reading::Partial),
-            };
-        }
-    };
-    if !is_known(version_and_command) {
+    if bytes.get(12).is_some_and(|byte| !is_known(*byte)) {
         return Err(Malformed::Unknown);
     }
+    let Some(&[version_and_command, family, high, low]) = bytes.get(12..16) else { return Ok(Reading::Partial) };
     let end = 16 + usize::from(u16::from_be_bytes([high, low]));
     if end > LONGEST_V2 {
         return Err(Malformed::Long);

@@ -1,6 +1,7 @@
 //! Who gets which version, with a real client: routes, cookies, and versions that are asked for.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -197,5 +198,37 @@ fn without_a_service_for_a_method_there_is_nothing_here() {
     let refused = curl(&server, &["-X", "POST"]);
     assert_eq!((refused.status(), refused.header("allow")), (404, None), "{refused:?}");
     assert_eq!(curl(&server, &[]).status(), 200);
+    server.stop();
+}
+
+#[test]
+fn our_cookie_is_for_https_alone_on_a_listener_with_tls_and_behind_a_trusted_hop_that_has_it() {
+    let (v1, place) = (origin("v1"), Place::new());
+    let (cert, key) = (place.file().with_file_name("shop.pem"), place.file().with_file_name("shop.key"));
+    let made = rcgen::generate_simple_self_signed(["shop.example.com".to_owned()]).unwrap();
+    fs::write(&cert, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = format!(
+        "{{ address: '127.0.0.1:0', tls: {{ certificates: [{{ cert: '{}', key: '{}' }}] }} }}",
+        cert.display(),
+        key.display()
+    );
+    let head = place.head().replace("listeners: [", "trusted: ['127.0.0.1']\nlisteners: [");
+    let head = head.replace("{ address: '127.0.0.1:0' }]", &format!("{{ address: '127.0.0.1:0' }}, {tls}]"));
+    let service = format!(
+        "  shop: {{ affinity: {{ cookie: tidegate, issue: true }}, versions: {{ v1: {{ endpoints: ['{}'] }} }} }}\n",
+        v1.address()
+    );
+    place.write(&(head + &service));
+    let mut server = place.serve();
+    let plain = server.address.to_string();
+    let secure: SocketAddr = server.process.said("where it serves TLS", |line| {
+        line.split_once("serving address=")?.1.split_whitespace().next().filter(|at| *at != plain)?.parse().ok()
+    });
+    let is_secure = |arguments: &[&str]| curl(&server, arguments).header("set-cookie").unwrap().ends_with("; Secure");
+
+    assert!(is_secure(&["--insecure", &format!("https://{secure}/")]));
+    assert!(is_secure(&["-H", "x-forwarded-proto: https"]), "a trusted hop has it by HTTPS");
+    assert!(!is_secure(&[]));
     server.stop();
 }

@@ -111,7 +111,9 @@ fn a_service_whose_method_or_headers_do_not_fit_is_passed_over() {
     assert_eq!(find(&Method::POST, &[]), Some(0));
     assert_eq!(find(&Method::PUT, &[blue, beta]), Some(0), "methods go before headers");
     assert_eq!(find(&Method::GET, &[blue, beta]), Some(1));
-    assert_eq!(find(&Method::GET, &[("x-tenant", "red"), blue, beta]), Some(1));
+    assert_eq!(find(&Method::GET, &[blue, beta, ("x-beta", "1")]), Some(1), "any value, and any number of them");
+    assert_eq!(find(&Method::GET, &[("x-tenant", "red"), blue, beta]), Some(2), "two values are no single one");
+    assert_eq!(find(&Method::GET, &[blue, ("x-tenant", "red"), beta]), Some(2));
     assert_eq!(find(&Method::GET, &[blue]), Some(2), "a shorter path");
     assert_eq!(find(&Method::GET, &[("x-tenant", "Blue"), beta]), Some(2));
     assert_eq!(find(&Method::HEAD, &[]), Some(3), "a less specific host; GET does not mean HEAD");
@@ -166,7 +168,8 @@ fn by_the_rule(services: &[Service], asked: &Asked<'_>) -> Option<usize> {
         let host = if service.hosts.is_empty() { (0, 0) } else { service.hosts.iter().filter_map(host_rank).max()? };
         let prefix = without_last_slash(service.path.as_str());
         let has = |wanted: &HeaderMatch| {
-            asked.headers.get_all(&wanted.name).iter().any(|v| wanted.value.as_ref().is_none_or(|value| v == value))
+            let sent: Vec<_> = asked.headers.get_all(&wanted.name).iter().collect();
+            wanted.value.as_ref().map_or(!sent.is_empty(), |value| sent == [value.as_str()])
         };
         let matches = is_within(asked.path, prefix)
             && (service.methods.is_empty() || service.methods.iter().any(|method| method == asked.method.as_str()))

@@ -48,10 +48,10 @@ impl Authority {
 
     /// Writes `NAME.pem` and `NAME.key` for these names, and returns the certificate.
     fn write(&self, name: &str, names: &[&str]) -> CertificateDer<'static> {
-        self.write_with(name, Self::params(names))
+        self.write_with(name, &Self::params(names))
     }
 
-    fn write_with(&self, name: &str, params: CertificateParams) -> CertificateDer<'static> {
+    fn write_with(&self, name: &str, params: &CertificateParams) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
@@ -99,7 +99,7 @@ impl Authority {
     fn client_named(&self, name: &str) -> ClientConfig {
         let mut params = Self::params(&[]);
         params.distinguished_name.push(DnType::CommonName, name);
-        let shown = self.write_with(name, params);
+        let shown = self.write_with(name, &params);
         let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
         builder.with_root_certificates(self.roots()).with_client_auth_cert(vec![shown], key).unwrap()
@@ -422,9 +422,9 @@ fn a_certificate_that_clients_will_refuse_is_warned_of() {
     let ca = Authority::new();
     let mut params = Authority::params(&["a.test"]);
     (params.not_before, params.not_after) = (rcgen::date_time_ymd(2026, 3, 1), rcgen::date_time_ymd(2026, 6, 1));
-    ca.write_with("a", params.clone());
+    ca.write_with("a", &params);
     params.subject_alt_names.clear();
-    ca.write_with("nameless", params);
+    ca.write_with("nameless", &params);
     let at = |date| SystemTime::from(rcgen::date_time_ymd(2026, date, 1));
     let warned = |name: &str, month, words: &[&str]| {
         let said = said(&ca, ca.files(name), at(month));
