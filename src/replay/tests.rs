@@ -33,17 +33,17 @@ fn people_read_what_happened_and_a_summary() {
             0:00.0  v2 at 5%
             0:00.0  errors: inconclusive
             0:00.0  latency: inconclusive
-            0:01.5  ROLL BACK by breaker: 20 of the last 52 requests to v2 failed while v1 is well (0 of 948): it is broken (chance of seeing this without harm: at most 1 in 16 000)
+            0:01.5  ROLL BACK by breaker: 20 of the last 52 requests to v2 failed while v1 is well (0 of 948): it is broken (chance of seeing this without harm: at most 1 in 3 200)
             0:02.0  a step begins
             0:02.2  v2 at 10%
 
         GATE     ROLE       VERDICT       EVIDENCE        PROOF  COUNTED
         errors   guardrail  inconclusive  4.39 of 5.30        -  50 of 151 against 3 of 2849
         latency  guardrail  inconclusive  -                   -  -
-        breaker  guardrail  fail          9.69 of 6.91        -  -
+        breaker  guardrail  fail          8.08 of 6.91        -  -
         requests: baseline 2849, 3 failed; v2 151, 50 failed; dispersion: unmeasured
         windows: 3 over 0:02.2; the record has no end
-        verdict: the gates roll back after 0:01.5, by breaker: 20 of the last 52 requests to v2 failed while v1 is well (0 of 948): it is broken (chance of seeing this without harm: at most 1 in 16 000)
+        verdict: the gates roll back after 0:01.5, by breaker: 20 of the last 52 requests to v2 failed while v1 is well (0 of 948): it is broken (chance of seeing this without harm: at most 1 in 3 200)
     "#]].assert_eq(&text);
 }
 
