@@ -9,6 +9,8 @@
 //! the proxy's process a request: on a machine that others use, the ratio of neighbouring rounds says more than any
 //! rate. Tidegate splits 90 to 10 over two versions, measures both, and judges a rollout that is under way.
 
+#![expect(clippy::disallowed_methods, reason = "a measurement: it reads the clock and waits for real processes")]
+
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
