@@ -1,25 +1,27 @@
 //! The live data plane as the control plane sees it. The two meet here and nowhere else.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use config::Name;
-use control::plane::{DataPlane, EndpointState, Resolved, Split};
+use control::plane::{Certificate, ClientTls, DataPlane, EndpointState, FailedHandshakes, Resolved, Split};
 use meter::{Class, Tally, VersionMeter, Window};
 use proxy::Publisher;
 use proxy::routing::{Baseline, Wanted};
+use proxy::tls::{CertificateState, HandshakeFailure, SecureListeners};
 
 /// The proxy's publisher and meters, behind the trait that control asks for.
 #[derive(Debug)]
 pub struct LivePlane {
     publisher: Publisher,
+    secure: SecureListeners,
 }
 
 impl LivePlane {
-    /// Steers what `publisher` publishes.
+    /// Steers what `publisher` publishes, and sees how the listeners that speak TLS do.
     #[must_use]
-    pub const fn new(publisher: Publisher) -> Self {
-        Self { publisher }
+    pub const fn new(publisher: Publisher, secure: SecureListeners) -> Self {
+        Self { publisher, secure }
     }
 
     fn meter<T>(&self, service: &Name, version: &Name, read: impl FnOnce(&VersionMeter) -> T) -> Option<T> {
@@ -95,6 +97,27 @@ impl DataPlane for LivePlane {
         self.publisher.access_log().dropped()
     }
 
+    fn client_tls(&self) -> ClientTls {
+        let certificates = self.secure.certificates();
+        let warnings = certificates.iter().flat_map(CertificateState::warnings).collect();
+        let certificate = |state: &CertificateState| Certificate {
+            listener: state.listener.clone(),
+            file: state.files.cert.display().to_string(),
+            // None before 1970.
+            expires: state.expires.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed()),
+        };
+        let failed = |(listener, why, count): (String, HandshakeFailure, u64)| FailedHandshakes {
+            listener,
+            reason: why.label(),
+            count,
+        };
+        ClientTls {
+            certificates: certificates.iter().map(certificate).collect(),
+            failed: self.secure.failures().into_iter().map(failed).collect(),
+            warnings,
+        }
+    }
+
     fn endpoints(&self, service: &Name, version: &Name) -> Vec<EndpointState> {
         let routing = self.publisher.shared().load_full();
         let Some(version) = routing.service(service).and_then(|service| service.version(version)) else {
@@ -136,7 +159,7 @@ mod tests {
     fn plane() -> LivePlane {
         let text = "services: { shop: { stable: v1, versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] } } } }";
         let configuration = Arc::new(config::parse(text, "test.yaml").unwrap().configuration);
-        let mut plane = LivePlane::new(Publisher::new(1));
+        let mut plane = LivePlane::new(Publisher::new(1), SecureListeners::default());
         plane.install(&Resolved { configuration, addresses: HashMap::new() }, &HashMap::new());
         plane
     }

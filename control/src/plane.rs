@@ -47,6 +47,39 @@ pub struct EndpointState {
     pub in_flight: u64,
 }
 
+/// A certificate that is shown to clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Where its listener listens, as the operator wrote it.
+    pub listener: String,
+    /// Its file, as the operator wrote it.
+    pub file: String,
+    /// When it expires, in seconds since 1970.
+    pub expires: i64,
+}
+
+/// TLS handshakes of a listener that failed for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedHandshakes {
+    /// Where the listener listens, as the operator wrote it.
+    pub listener: String,
+    /// Why, in a fixed word.
+    pub reason: &'static str,
+    /// How many, since the start.
+    pub count: u64,
+}
+
+/// How TLS towards clients does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientTls {
+    /// What is shown, listener by listener.
+    pub certificates: Vec<Certificate>,
+    /// What failed; a pair of listener and reason is there but once.
+    pub failed: Vec<FailedHandshakes>,
+    /// What an operator should know of the certificates, in sentences.
+    pub warnings: Vec<String>,
+}
+
 /// The traffic's carrier. One owner (the control loop) calls it, so splits and configurations are published by one
 /// writer. No method blocks.
 pub trait DataPlane: Send {
@@ -85,6 +118,11 @@ pub trait DataPlane: Send {
     /// Lines of the access log that were dropped since the start; 0 where none is kept.
     fn log_lines_dropped(&self) -> u64 {
         0
+    }
+
+    /// How TLS towards clients does; nothing where none is spoken.
+    fn client_tls(&self) -> ClientTls {
+        ClientTls::default()
     }
 
     /// How the endpoints of a version do, in the order of the file.

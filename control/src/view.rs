@@ -9,6 +9,7 @@ use meter::Class;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::VersionCounts;
+use crate::plane::ClientTls;
 
 /// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub journal_problem: Option<String>,
     /// Lines of the access log that were dropped since the start.
     pub log_lines_dropped: u64,
+    /// How TLS towards clients does.
+    pub client_tls: Arc<ClientTls>,
     /// Whether the journal is replayed and the first configuration installed.
     pub ready: bool,
 }

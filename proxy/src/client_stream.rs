@@ -11,7 +11,7 @@
 //! - what is answered here, or by pingora without asking, is counted.
 
 mod as_pingora_asks;
-mod characters;
+pub(crate) mod characters;
 pub mod chunks;
 #[cfg(test)]
 mod corpus;
@@ -45,7 +45,7 @@ use self::head_check::{HeadLimits, Refused};
 use self::inbound::Inbound;
 use self::refusal::{Farewell, LATE_HEAD};
 use crate::access_log::Unread;
-use crate::connection::Connection;
+use crate::connection::{Connection, UnderWay};
 use crate::transport::Carrier;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113, section 3.4).
@@ -196,6 +196,11 @@ impl<S: Carrier> ClientStream<S> {
         self.frames.is_some()
     }
 
+    /// What is under way on it, where it carries several requests at a time.
+    pub(crate) fn under_way(&self) -> Option<UnderWay> {
+        self.connection.as_deref().filter(|_| self.is_http2()).and_then(Connection::under_way)
+    }
+
     /// pingora has taken the head of a request for one.
     pub fn begin_request(&self) {
         self.turn.fetch_or(1, Ordering::Relaxed);
@@ -255,6 +260,12 @@ impl<S: Carrier> ClientStream<S> {
         self.unmatched.count(Some(refused.status), self.socket.as_deref());
         self.gathered.extend_from_slice(refusal::answer(refused).as_bytes());
         self.farewell = Some(Farewell::default());
+    }
+
+    /// Whether the connection's life is over, so that no further request is waited for.
+    fn is_over(&self) -> bool {
+        let ends = self.connection.as_deref().and_then(Connection::ends);
+        ends.is_some_and(|ends| std::time::Instant::now() >= ends)
     }
 
     fn age_ms(&self) -> u64 {

@@ -17,11 +17,13 @@ use pingora_http::ResponseHeader;
 use self::account::Account;
 pub(crate) use self::seen::Seen;
 use self::seen::Served;
+use crate::connection::UnderWay;
 use crate::deadlines::{self, Deadline, Deadlines, Overdue};
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::{Exchange, Patience};
 use crate::grpc;
 use crate::request_body::BodyLimit;
+use crate::request_body::silence::{Silence, Waiting};
 use crate::response_check::ResponseCheck;
 use crate::routing::{Service, Version};
 use crate::selection::{Decision, Issued, Reason, Selection, Target};
@@ -46,12 +48,16 @@ pub(crate) struct Request {
     pub(crate) client: Option<IpAddr>,
     /// The trace that it is part of; none until it is routed.
     pub(crate) trace: Option<Trace>,
+    /// Its place among what is under way on its connection, where that carries several.
+    pub(crate) under_way: Option<UnderWay>,
     /// How many attempts began.
     pub(crate) attempts: u8,
     /// The endpoint that could not be reached last: not the next choice.
     pub(crate) unreachable: Option<Arc<Endpoint>>,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
+    /// How long its client has been silent, where that is for us to limit.
+    silence: Option<Arc<Silence>>,
     /// Its body has come to its end.
     said_all: bool,
     /// It became a tunnel, whose length is no latency and whose end is no failure.
@@ -110,6 +116,8 @@ struct Underway {
     deadline: Option<Deadline>,
     /// What it came to as a gRPC call, once it says.
     grpc: Option<u32>,
+    /// What it waits for its client with.
+    waiting: Option<Waiting>,
 }
 
 impl Request {
@@ -124,9 +132,11 @@ impl Request {
             body: BodyLimit::default(),
             client: None,
             trace: None,
+            under_way: None,
             attempts: 0,
             unreachable: None,
             forgiven: false,
+            silence: Silence::present(),
             said_all: false,
             is_tunnel: false,
             instead: None,
@@ -192,9 +202,9 @@ impl Request {
         };
         self.attempts = self.attempts.saturating_add(1);
         let version = Arc::clone(version);
-        let (ready, head, total_us, fd, deadline, grpc) = (None, None, None, None, None, None);
+        let (ready, head, total_us, fd, deadline, grpc, waiting) = (None, None, None, None, None, None, None);
         let heads = ResponseCheck::default();
-        self.attempt = Some(Underway { kind, version, at, ready, head, total_us, heads, fd, deadline, grpc });
+        self.attempt = Some(Underway { kind, version, at, ready, head, total_us, heads, fd, deadline, grpc, waiting });
         self.body.begin_again();
     }
 
@@ -237,10 +247,27 @@ impl Request {
         }
     }
 
+    /// The rest of the body is waited for from now on, where it is for us to limit how long: not in a call, which may be
+    /// silent. `is_own`: the connection carries nothing else.
+    pub(crate) fn listen(&mut self, is_own: bool, now: Instant) {
+        let may_be_silent = matches!(self.exchange, Exchange::Call(_));
+        if let (Some(silence), Some(attempt), false) = (&self.silence, &mut self.attempt, may_be_silent) {
+            attempt.waiting = Some(Waiting::begin(silence, attempt.fd.filter(|_| is_own), now));
+        }
+    }
+
+    /// Whether it was ended because its client was silent for too long within its body.
+    pub(crate) fn fell_silent(&self) -> bool {
+        self.silence.as_ref().is_some_and(|silence| silence.is_over())
+    }
+
     /// A piece of the request goes to the endpoint; `whole`: the last one. The wait for a head begins with the last one,
     /// or, in a call, with each message.
     pub(crate) fn sends(&mut self, whole: bool, now: Instant) {
         self.said_all |= whole;
+        if let Some(silence) = &self.silence {
+            silence.heard(whole, now);
+        }
         let Some(patience) = self.patience() else { return };
         let is_call = matches!(self.exchange, Exchange::Call(_));
         if let Some(attempt) = &self.attempt
@@ -440,7 +467,13 @@ impl Drop for Request {
     /// A request that is let go before its end was cut by the end of the process, which is nobody's failure. After a
     /// panic it is left as it is: where its first attempt is missing, it is lost, and that is to be seen.
     fn drop(&mut self) {
-        if !self.is_over && !std::thread::panicking() {
+        if self.is_over || std::thread::panicking() {
+            return;
+        }
+        if self.fell_silent() {
+            // Reset without an answer: nobody else says so.
+            self.end(None, Some(Class::ClientAbort), Instant::now());
+        } else {
             self.end_attempt(Class::Local, self.began);
             self.end_unserved(Class::Local);
         }

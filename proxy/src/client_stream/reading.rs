@@ -104,6 +104,11 @@ impl<S: Carrier> ClientStream<S> {
         let (longest, late) = match awaited {
             Awaited::Head => (self.timeouts.head, LATE_HEAD),
             Awaited::Body => (self.timeouts.body, LATE_BODY),
+            // Whoever serves the connection polls it once its life is over.
+            Awaited::Request if self.is_over() => {
+                self.farewell = Some(Farewell::default());
+                return Poll::Ready(Ok(()));
+            }
             Awaited::Request | Awaited::Nothing => return Poll::Pending,
         };
         ready!(self.read_by.poll(cx, longest));
