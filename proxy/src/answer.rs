@@ -28,9 +28,7 @@ pub(crate) fn reason_for(status: u16) -> &'static str {
 pub(crate) async fn answer(session: &mut Session, status: u16, why: &str, request: &Request) -> Result<bool> {
     let is_secure = Connection::of(session).is_some_and(|connection| connection.secure);
     let cookie = |response: &mut ResponseHeader| match request.found() {
-        Some(matched) => {
-            selection::to_client(response, &matched.service, None, matched.issued.as_ref(), is_secure)
-        }
+        Some(matched) => selection::to_client(response, &matched.service, None, matched.issued.as_ref(), is_secure),
         None => Ok(()),
     };
     if grpc::is_call(session.req_header()) {

@@ -254,9 +254,7 @@ impl HeadCheck {
         self.word.push(&part[..token]);
         match part.get(token) {
             None => Ok(token),
-            Some(b' ') if self.word.is(b"CONNECT") => {
-                Err(NO_TUNNELS)
-            }
+            Some(b' ') if self.word.is(b"CONNECT") => Err(NO_TUNNELS),
             Some(b' ') => {
                 self.asks_options = self.word.is(b"OPTIONS");
                 Ok(token + self.now(State::TargetStart))

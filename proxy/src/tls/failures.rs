@@ -79,7 +79,9 @@ impl HandshakeFailure {
                 | PeerIncompatible::Tls12NotOfferedOrEnabled
                 | PeerIncompatible::Tls13RequiredForQuic
                 | PeerIncompatible::ServerDoesNotSupportTls12Or13
-                | PeerIncompatible::SupportedVersionsExtensionRequired,
+                | PeerIncompatible::SupportedVersionsExtensionRequired
+                // TLS 1.2 brought it: whoever does not send it is older.
+                | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
             ) => Self::Version,
             Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Self::NothingInCommon,
             _ => Self::Malformed,
@@ -98,7 +100,8 @@ impl Failures {
 
     /// Those that there were.
     pub(super) fn counts(&self) -> Vec<(HandshakeFailure, u64)> {
-        let counts = HandshakeFailure::ALL.into_iter().zip(&self.0).map(|(why, count)| (why, count.load(Ordering::Relaxed)));
+        let counts =
+            HandshakeFailure::ALL.into_iter().zip(&self.0).map(|(why, count)| (why, count.load(Ordering::Relaxed)));
         counts.filter(|(_, count)| *count > 0).collect()
     }
 }
@@ -129,6 +132,7 @@ mod tests {
             (Error::NoCertificatesPresented, HandshakeFailure::ClientCertificate),
             (CertificateError::Expired.into(), HandshakeFailure::ClientCertificate),
             (PeerIncompatible::Tls12NotOfferedOrEnabled.into(), HandshakeFailure::Version),
+            (PeerIncompatible::SignatureAlgorithmsExtensionRequired.into(), HandshakeFailure::Version),
             (PeerIncompatible::NoCipherSuitesInCommon.into(), HandshakeFailure::NothingInCommon),
             (InvalidMessage::InvalidContentType.into(), HandshakeFailure::Malformed),
         ] {

@@ -92,7 +92,7 @@ async fn a_target_that_http1_is_refused_for_is_refused_in_http2() {
         ("GET", "", 400),
         ("GET", "http://shop/", 400),
         ("GET", "http://other/", 400),
-        ("GET", "//other/../..", 400),
+        ("GET", "//../..", 400),
         ("GET", "/a/../../b", 400),
         ("GET", "/a/%2E%2e/%2e./b", 400),
         ("GET", "/a/..;/b", 400),
@@ -110,7 +110,8 @@ async fn a_target_that_http1_is_refused_for_is_refused_in_http2() {
             let seen = client.next().await;
             // What h2 and pingora find themselves is a reset.
             let is_refused = matches!(seen, Some(Seen::Response(1, status)) if status == wanted)
-                || (wanted == 400 && matches!(seen, Some(Seen::Reset(1, PROTOCOL_ERROR) | Seen::Goaway(PROTOCOL_ERROR))));
+                || (wanted == 400
+                    && matches!(seen, Some(Seen::Reset(1, PROTOCOL_ERROR) | Seen::Goaway(PROTOCOL_ERROR))));
             assert!(is_refused, "{way}: {method:.9} {path:.20}: {seen:?}");
         }
     }
@@ -158,7 +159,11 @@ async fn a_tunnel_by_connect_is_refused_in_our_own_words_and_counted() {
         client.send(&frame(HEADERS, END_HEADERS, 3, &extended)).await;
         assert_eq!(next_of_another(&mut client, 1).await, Some(Seen::Reset(3, PROTOCOL_ERROR)), "{way}");
         client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 5, &request(&[]))).await;
-        assert_eq!(next_of_another(&mut client, 1).await, Some(Seen::Response(5, 200)), "{way}: the connection goes on");
+        assert_eq!(
+            next_of_another(&mut client, 1).await,
+            Some(Seen::Response(5, 200)),
+            "{way}: the connection goes on"
+        );
     }
     assert_eq!(origin.arrivals().requests, 2);
     both.shop.unmatched_until(5).await;
@@ -206,7 +211,11 @@ async fn a_stream_that_is_silent_in_its_body_is_ended_and_its_neighbour_is_serve
                 }
                 assert_eq!(client.next().await, Some(Seen::Response(1, 408)), "{what}");
                 client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 3, &request(&[]))).await;
-                assert_eq!(next_of_another(&mut client, 1).await, Some(Seen::Response(3, 200)), "{what}: the connection goes on");
+                assert_eq!(
+                    next_of_another(&mut client, 1).await,
+                    Some(Seen::Response(3, 200)),
+                    "{what}: the connection goes on"
+                );
             }
         }
         let tally = both.shop.tally_until("v1", |tally| tally.requests() == 8).await;
@@ -281,14 +290,16 @@ async fn no_way_of_making_us_reset_streams_goes_on_for_long() {
     for way in WAYS {
         for (what, provoked) in ways {
             let mut client = both.client(way).await;
-            let mut sent = Vec::new();
+            let mut resets = 0;
             for n in 0..60 {
-                sent.extend(provoked(n * 2 + 1));
+                client.send(&provoked(n * 2 + 1)).await;
+                match client.next().await {
+                    Some(Seen::Reset(..)) => resets += 1,
+                    // Answered, and then reset.
+                    Some(Seen::Response(..)) => {}
+                    Some(Seen::Goaway(_)) | None => break,
+                }
             }
-            client.send(&sent).await;
-            client.finish().await;
-            let seen = client.rest().await;
-            let resets = seen.iter().filter(|seen| matches!(seen, Seen::Reset(..))).count();
             assert!(resets <= 11, "{way}: {what}: {resets} streams were reset");
         }
     }

@@ -123,11 +123,6 @@ impl Raw {
         }
     }
 
-    /// Says that nothing more will come.
-    pub(crate) async fn finish(&mut self) {
-        let _ = self.stream.shutdown().await;
-    }
-
     /// All that comes until the connection ends.
     pub(crate) async fn rest(&mut self) -> Vec<Seen> {
         let mut all = Vec::new();
