@@ -249,6 +249,7 @@ impl<S: Carrier> ClientStream<S> {
         }
         // What a TLS handshake agreed on holds, whatever comes then.
         if self.inner.alpn().map_or(self.peeked == PREFACE, |agreed| agreed == ALPN::H2) {
+            self.read_by.clear();
             self.frames = Some(Box::new(FrameWatch::new(self.frame_limits)));
             self.begin_request();
         }
@@ -275,11 +276,15 @@ impl<S: Carrier> ClientStream<S> {
     /// The connection ends: its client is told so where that is possible at once.
     fn end_flood(&mut self, cx: &mut Context<'_>, flood: Flood) -> io::Error {
         self.unmatched.count(None, self.socket.as_deref());
+        self.say_goodbye(cx);
+        io::Error::new(io::ErrorKind::InvalidData, flood.why())
+    }
+
+    fn say_goodbye(&mut self, cx: &mut Context<'_>) {
         if let Some(frame) = self.frames.as_ref().and_then(|frames| frames.farewell()) {
             let _ = Pin::new(&mut self.inner).poll_write(cx, &frame);
             let _ = Pin::new(&mut self.inner).poll_flush(cx);
         }
-        io::Error::new(io::ErrorKind::InvalidData, flood.why())
     }
 }
 

@@ -261,6 +261,38 @@ async fn a_client_that_answers_no_farewell_is_left_once_nothing_is_under_way() {
     assert_eq!(busy.next().await, Some(Seen::Response(1, 200)), "what is under way ends in its own time");
 }
 
+#[tokio::test]
+async fn a_head_of_http2_that_does_not_come_whole_in_time_ends_its_connection() {
+    let origin = origin().await;
+    let both = Both::open(origin.address(), |rules| rules.timeouts.head = Duration::from_millis(300));
+    let whole = frame(HEADERS, END_STREAM | END_HEADERS, 1, &request(&[]));
+    let open = frame(HEADERS, END_STREAM, 1, &request(&[]));
+    let parts = [
+        (&open[..], true),
+        (&[&open[..], &frame(CONTINUATION, 0, 1, &[])].concat(), true),
+        (&whole[..whole.len() - 1], true),
+        // So far nobody can say what it is.
+        (&whole[..5], false),
+    ];
+    let mut counted = 0;
+    for way in WAYS {
+        for (part, is_request) in &parts {
+            let mut client = both.client(way).await;
+            client.send(part).await;
+            assert_eq!(client.rest().await, [Seen::Goaway(ENHANCE_YOUR_CALM)], "{way}: {part:?}");
+            counted += u64::from(*is_request);
+            both.shop.unmatched_until(counted).await;
+        }
+        // In pieces, and in time.
+        let mut client = both.client(way).await;
+        for piece in whole.chunks(7) {
+            client.send(piece).await;
+        }
+        assert_eq!(client.next().await, Some(Seen::Response(1, 200)), "{way}");
+    }
+    assert_eq!(both.shop.unmatched(), counted, "each is counted once");
+}
+
 /// Whatever makes us reset a stream, or end the connection for it: it is not done for long.
 #[tokio::test]
 async fn no_way_of_making_us_reset_streams_goes_on_for_long() {
