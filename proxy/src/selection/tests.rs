@@ -8,6 +8,7 @@ use http::header::SET_COOKIE;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fields;
 use crate::Publisher;
 use crate::routing::Wanted;
 
@@ -269,7 +270,7 @@ fn an_issued_cookie_lives_for_thirty_days_where_nothing_is_written() {
 /// The `tidegate-*` headers that the origin gets of a client's.
 fn passed_on(service: &Service, headers: &[(&'static str, &str)]) -> Vec<String> {
     let mut request = request(headers);
-    to_origin(&mut request, service, &service.versions[1]).unwrap();
+    fields::change(&mut request, |request| to_origin(request, service, &service.versions[1]));
     let ours = request.headers.iter().filter(|(name, _)| name.as_str().starts_with("tidegate-"));
     ours.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
 }
