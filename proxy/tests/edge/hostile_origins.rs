@@ -163,7 +163,9 @@ async fn what_frames_a_body_is_not_said_where_there_is_none() {
 #[tokio::test]
 async fn an_endpoint_cannot_speak_in_our_name() {
     let said = "tidegate-version: evil\r\ntidegate-secret: z\r\nTidegate-Anything: z\r\nconnection: x-hop\r\nx-hop: z\r\nkeep-alive: 3\r\n";
-    let attack = format!("HTTP/1.1 103 Early Hints\r\n{said}link: </a>\r\n\r\nHTTP/1.1 200 OK\r\n{said}content-length: 2\r\n\r\nok");
+    let attack = format!(
+        "HTTP/1.1 103 Early Hints\r\n{said}link: </a>\r\n\r\nHTTP/1.1 200 OK\r\n{said}content-length: 2\r\n\r\nok"
+    );
     let times = (config::Timeouts::default(), ClientTimeouts::default());
     for (more, own) in [("", "tidegate-version: v1\r\n"), ("    version_header: false", "")] {
         let origin = RawOrigin::start(vec![RawAnswer::new(attack.clone())]).await.unwrap();
@@ -180,7 +182,8 @@ async fn an_endpoint_cannot_speak_in_our_name() {
 
 #[tokio::test]
 async fn a_client_of_http_1_0_gets_the_response_and_no_informational_one() {
-    let attack = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let attack =
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     let origin = RawOrigin::start(vec![RawAnswer::new(attack)]).await.unwrap();
     let shop = Shop::open_on(1, &[origin.address()], &[nobody()]);
     let request = b"POST / HTTP/1.0\r\nhost: shop\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\nhi";

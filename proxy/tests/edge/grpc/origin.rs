@@ -260,10 +260,7 @@ impl Client {
         self.0.unary(request.into_request(), path, Codec::default()).await.map(Response::into_inner)
     }
 
-    pub(crate) async fn count(
-        &mut self,
-        request: impl tonic::IntoRequest<Words>,
-    ) -> Result<Streaming<Words>, Status> {
+    pub(crate) async fn count(&mut self, request: impl tonic::IntoRequest<Words>) -> Result<Streaming<Words>, Status> {
         self.ready().await;
         let path = http::uri::PathAndQuery::from_static("/test.Shop/Count");
         self.0.server_streaming(request.into_request(), path, Codec::default()).await.map(Response::into_inner)
