@@ -28,6 +28,30 @@ const FOR_EVERYBODY: [&str; 16] = [
     "via",
 ];
 
+const NOT_IN_TRAILERS: [&str; 21] = [
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "location",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
+];
+
 /// Whether `Connection` cannot name it away.
 fn is_protected(name: &str) -> bool {
     FOR_EVERYBODY.contains(&name) || name.starts_with("tidegate-") || is_claim(name)
@@ -140,6 +164,24 @@ fn wants_trailers(te: &HeaderValue) -> bool {
     te.as_bytes().split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
+/// Whether only we say it to clients. An endpoint's would pass for ours.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("tidegate-")
+}
+
+/// Takes from trailers what is meant for this hop or is ours to say, and what frames, routes or authorises a message or
+/// says what its content is: all that must come before the content (RFC 9110, section 6.5.1).
+pub(super) fn trailers_to_client(trailers: &mut HeaderMap) {
+    // Where there is none, as nearly always, nothing is allocated.
+    let ours: Vec<HeaderName> = trailers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+    for name in &ours {
+        trailers.remove(name);
+    }
+    for name in NOT_IN_TRAILERS {
+        trailers.remove(name);
+    }
+}
+
 /// Takes from a response what is meant for this hop, and what its `Connection` names. `Transfer-Encoding` stays: it
 /// says how the body is framed on the way to the client, and pingora reads it there.
 pub(super) fn to_client(response: &mut ResponseHeader) {
@@ -150,7 +192,16 @@ pub(super) fn to_client(response: &mut ResponseHeader) {
     let status = response.status.as_u16();
     // 426 says what the client should upgrade to (RFC 9110, section 15.5.22).
     let upgrades = matches!(status, 101 | 426);
-    let goes = |name: &&HeaderName| is_of_one_hop_back(name.as_str()) && !(upgrades && **name == header::UPGRADE);
+    // No body follows, whatever these say (RFC 9110, sections 8.6 and 15.2; RFC 9112, section 6.1). A 304 may say how
+    // long the body would be.
+    let without_body = matches!(status, 100..=199 | 204);
+    let goes = |name: &&HeaderName| {
+        let text = name.as_str();
+        (is_of_one_hop_back(text) && !(upgrades && **name == header::UPGRADE))
+            || is_ours(text)
+            || (without_body && matches!(text, "content-length" | "transfer-encoding"))
+            || (status == 304 && text == "transfer-encoding")
+    };
     // Where there is none, nothing is allocated.
     let found: Vec<HeaderName> = response.headers.keys().filter(goes).cloned().collect();
     for name in &found {
@@ -163,5 +214,5 @@ pub(super) fn to_client(response: &mut ResponseHeader) {
 
 /// Whether a field of a response is meant for us alone.
 fn is_of_one_hop_back(name: &str) -> bool {
-    matches!(name, "proxy-authentication-info") || (is_of_one_hop(name) && name != "transfer-encoding")
+    name == "proxy-authentication-info" || (is_of_one_hop(name) && name != "transfer-encoding")
 }

@@ -8,8 +8,8 @@ use http::header::SET_COOKIE;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fields;
 use crate::Publisher;
+use crate::fields;
 use crate::routing::Wanted;
 
 const VERSIONS: &str = "versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] }, \
