@@ -11,7 +11,7 @@ pub(super) struct Timeouts {
     /// A client's TLS handshake.
     #[schemars(extend("default" = "10s"))]
     handshake: Option<Time>,
-    /// A whole request head.
+    /// A whole request head, from its first byte.
     #[schemars(extend("default" = "10s"))]
     head: Option<Time>,
     /// Silence within a request body.
@@ -52,7 +52,7 @@ pub(super) struct Timeouts {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Client connections in all.
+    /// Client connections in all; never more than half of the file descriptors that the system allows.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
     connections: Option<u64>,
     /// Client connections of one address (of IPv6 its /64); trusted hops are exempt.
