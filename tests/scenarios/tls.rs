@@ -70,7 +70,7 @@ fn a_client_with_a_certificate_is_let_in_and_one_without_is_not() {
     ca.write("shop", &["shop.test"]);
     ca.write("client", &[]);
     let clients = format!(", clients: {{ ca: '{}' }}", ca.path("ca.pem"));
-    let mut edge = Edge::serve(place, &[listener(&[ca.certificate("shop")], &clients)]);
+    let edge = Edge::serve(place, &[listener(&[ca.certificate("shop")], &clients)]);
     let address = edge.address(1);
     let (cacert, cert, key) = (ca.path("ca.pem"), ca.path("client.pem"), ca.path("client.key"));
     let with = curl(address, "shop.test", EXCHANGE, &["--cacert", &cacert, "--cert", &cert, "--key", &key]);
@@ -85,7 +85,7 @@ fn curl_is_redirected_reaches_a_unix_socket_and_announces_itself() {
     let place = Place::new();
     let socket = place.file().with_file_name("edge.sock");
     let socket = socket.to_str().unwrap().to_owned();
-    let mut edge = Edge::serve(
+    let edge = Edge::serve(
         place,
         &[
             "{ address: '127.0.0.1:0', redirect: https }".to_owned(),
