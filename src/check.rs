@@ -117,3 +117,6 @@ pub fn schema(out: &mut dyn Write) -> anyhow::Result<Exit> {
     writeln!(out)?;
     Ok(Exit::Done)
 }
+
+#[cfg(test)]
+mod tests;

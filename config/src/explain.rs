@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use self::at::At;
 use self::places::Places;
-use crate::literal::spelt;
+use crate::literal::{self, spelt};
 use crate::model::Configuration;
 use crate::problem::{Problem, Problems};
 use crate::read::{Read, parse, text_of};
@@ -171,7 +171,9 @@ impl Telling<'_> {
     }
 
     fn tell(&mut self, at: &At<'_>, value: String, source: Source) {
-        let usual = at.usual().filter(|usual| *usual != value && matches!(source, Source::Line(_)));
+        // A default may be written otherwise than it is told here: 75s is 1m15s.
+        let usual = at.usual().map(|usual| literal::duration(&usual).map_or(usual, spelt));
+        let usual = usual.filter(|usual| *usual != value && matches!(source, Source::Line(_)));
         self.told.push(Setting { path: at.path().to_owned(), value, source, usual, meaning: at.meaning() });
     }
 }

@@ -85,7 +85,7 @@ fn the_smallest_configuration_is_explained_whole() {
 
 #[test]
 fn a_value_says_its_line_or_that_it_is_the_default_or_which_key_says_it() {
-    let text = "timeouts:\n  head: 5s\n  response: 30s\nlimits: { body: 1MiB }\nservices:\n  shop:\n    timeouts:\n      \
+    let text = "timeouts:\n  head: 5s\n  response: 30s\n  keepalive: 75s\nlimits: { body: 1MiB }\nservices:\n  shop:\n    timeouts:\n      \
                 total: 1m\n    plan:\n      deadline: 2h\n      steps: [{ weight: 5%, hold: 10m },\n        { weight: 50%, \
                 deadline: 3h }]\n    versions:\n      v1: { endpoints: ['a:1'] }\n";
     let explained = explained(text);
@@ -99,19 +99,20 @@ fn a_value_says_its_line_or_that_it_is_the_default_or_which_key_says_it() {
     let usual = |value: &str| (value.to_owned(), "default".to_owned(), None);
     assert_eq!(said("timeouts.head"), written("5s", 2, Some("10s")));
     assert_eq!(said("timeouts.response"), written("30s", 3, None), "what is written is the default");
+    assert_eq!(said("timeouts.keepalive"), written("1m15s", 4, None), "and so is this, in other words");
     assert_eq!(said("timeouts.body"), usual("30s"));
     assert_eq!(said("timeouts.total"), usual("(none)"));
     assert_eq!(said("limits.request_line"), usual("8KiB"));
-    assert_eq!(said("services.shop.timeouts.total"), written("1m", 8, None));
+    assert_eq!(said("services.shop.timeouts.total"), written("1m", 9, None));
     assert_eq!(said("services.shop.timeouts.response"), ("30s".to_owned(), "as timeouts.response".to_owned(), None));
     assert_eq!(said("services.shop.body"), ("1MiB".to_owned(), "as limits.body".to_owned(), None));
     assert_eq!(said("services.shop.stable"), usual("v1"));
     assert_eq!(
         said("services.shop.plan.steps[0].deadline"),
-        written("2h", 10, None),
+        written("2h", 11, None),
         "what the plan says of its steps"
     );
-    assert_eq!(said("services.shop.plan.steps[1].deadline"), written("3h", 12, None));
+    assert_eq!(said("services.shop.plan.steps[1].deadline"), written("3h", 13, None));
     assert_eq!(said("services.shop.plan.steps[1].hold"), usual("5m"));
     assert_eq!(said("services.shop.plan.gates[0].errors.tolerance"), usual("{ ratio: 1.1, points: 0.05% }"));
     assert_eq!(said("services.shop.plan.gates[1].latency.margin"), usual("(25% up to p95, 50% above)"));
