@@ -153,10 +153,10 @@ fn a_file_without_a_secret_is_told_and_gives_nobody_the_choice() {
         (empty.path(), "holds no secret"),
         (long.path(), "longer than 64 KiB"),
         (odd.path(), "no header can carry"),
-        (std::path::Path::new("/no/such/file"), "cannot be read"),
+        (std::path::Path::new("/no/such/file"), "cannot be read: there is no such file"),
     ] {
         let problems = check(&configuration(&text(path))).join("\n");
-        assert!(problems.starts_with("service shop, forced.secret: ") && problems.contains(told), "{problems}");
+        assert!(problems.starts_with("services.shop.forced.secret: ") && problems.contains(told), "{problems}");
         assert!(problems.contains(&path.display().to_string()), "{problems}");
         let asks = [("x-version", "v2"), ("tidegate-secret", "")];
         assert_eq!(given(&service(&text(path)), ELSEWHERE, &asks), drawn("v1"));
