@@ -36,6 +36,7 @@ use self::kept::{Change, Kept};
 use self::names::ByName;
 use self::pair::{Pair, Stage};
 pub use self::pem::Unusable;
+pub(crate) use self::pem::in_words;
 pub use self::state::{CertificateState, Finding, SecureListeners, check};
 pub(crate) use self::watch::Watch;
 
