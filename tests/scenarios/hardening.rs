@@ -6,8 +6,10 @@ use std::net::{SocketAddr, TcpStream};
 
 use loadtest::{RawAnswer, RawOrigin};
 
+use crate::authority::Authority;
+use crate::edge::{address, head, listener};
 use crate::patience::{LONG, until, until_true};
-use crate::shop::{Place, Server, Shop, now, shop};
+use crate::shop::{Place, Server, Shop, now, origin, shop};
 
 const CLIENTS: usize = 1_000;
 
@@ -40,7 +42,14 @@ fn get(address: SocketAddr) -> String {
 /// A thousand clients send this and no more; `shows` says when the executable has it all. What each of them costs is
 /// below `most_kib`, and when they leave the next client is served.
 #[expect(clippy::print_stderr, reason = "the figure is for docs/performance.md")]
-fn a_thousand(what: &str, most_kib: f64, server: &Server, bytes: &[u8], shows: impl Fn() -> bool) {
+fn a_thousand_at(
+    address: SocketAddr,
+    what: &str,
+    most_kib: f64,
+    server: &Server,
+    bytes: &[u8],
+    shows: impl Fn() -> bool,
+) {
     // The test holds as many connections as the executable.
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let process = server.process.id();
@@ -49,7 +58,7 @@ fn a_thousand(what: &str, most_kib: f64, server: &Server, bytes: &[u8], shows: i
     }
     let before = settled(process);
     let connect = |_| {
-        let mut stream = TcpStream::connect(server.address).unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(bytes).unwrap();
         stream
     };
@@ -61,6 +70,11 @@ fn a_thousand(what: &str, most_kib: f64, server: &Server, bytes: &[u8], shows: i
     assert!(shows(), "{what}: they were given up before they were measured");
     drop(clients);
     assert!(get(server.address).starts_with("HTTP/1.1 200"), "{what}: the next client is served");
+}
+
+/// The same at the first listener.
+fn a_thousand(what: &str, most_kib: f64, server: &Server, bytes: &[u8], shows: impl Fn() -> bool) {
+    a_thousand_at(server.address, what, most_kib, server, bytes, shows);
 }
 
 /// A client of HTTP/2 that gives as large windows as there are, and then says this.
@@ -150,4 +164,21 @@ fn a_thousand_slow_readers_cost_little_memory() {
 #[test]
 fn a_thousand_slow_readers_of_http2_cost_little_memory() {
     a_thousand_slow_readers("slow readers of HTTP/2", &http2(&[(1, 5, 1, &head_of_http2(GET))]));
+}
+
+#[test]
+fn a_thousand_handshakes_that_stall_cost_little_memory() {
+    let place = Place::new();
+    let ca = Authority::new(&place);
+    ca.write("shop", &["shop.test"]);
+    let v1 = origin("v1");
+    let listeners = [listener(&[ca.certificate("shop")], "")];
+    let services = shop("v1", &[("v1", &[v1.address()])], "{}");
+    place.write(&format!("timeouts: {{ handshake: 5m }}\n{}{services}", head(&place, &listeners)));
+    let server = place.serve();
+    // The most of a greeting that says it is 508 bytes long, in a record of 512.
+    let greeting = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 400]].concat();
+    let process = server.process.id();
+    let held = || sockets(process) > CLIENTS;
+    a_thousand_at(address(&server, 1), "stalled handshakes", 64.0, &server, &greeting, held);
 }
