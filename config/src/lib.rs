@@ -22,8 +22,8 @@ pub mod units;
 pub use flags::without_file;
 pub use model::{
     AccessLog, AddressRange, Admin, Advance, Affinity, Baseline, Canary, CertificateFiles, ClientCertificates,
-    Configuration, Deadline, Endpoint, EndpointTls, Forced, Gate, GateRole, GateRule, GrpcCodes, Handling, HeaderMatch,
-    HostName, Hsts, LatencyMargin, LatencyOf, Limits, ListenAddress, Listener, ListenerTls, LogTarget, Name,
+    Configuration, CookieMatch, Deadline, Endpoint, EndpointTls, Forced, Gate, GateRole, GateRule, GrpcCodes, Handling, HeaderMatch,
+    HostName, Hsts, LatencyMargin, LatencyOf, Limits, ListenAddress, Listener, ListenerTls, LogTarget, Match, Name,
     OnDeadline, PathPrefix, Plan, Protocol, Rules, Service, ServiceTimeouts, Step, Strictness, Timeouts, TlsVersion,
     Tolerance, Version,
 };

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 mod gate;
 mod listener;
+mod matching;
 mod plan;
 mod rules;
 mod service;
 
 pub use gate::{Gate, GateRole, GateRule, LatencyMargin, LatencyOf, Tolerance};
 pub use listener::{CertificateFiles, ClientCertificates, Hsts, ListenAddress, Listener, ListenerTls, TlsVersion};
+pub use matching::{CookieMatch, Match};
 pub use plan::{Advance, Baseline, Deadline, OnDeadline, Plan, Step};
 pub use rules::{AccessLog, AddressRange, Handling, Limits, LogTarget, Rules, Strictness, Timeouts};
 pub use service::{

@@ -15,27 +15,27 @@ const PLAN: &str = "{ steps: [{ weight: 5%, hold: 10m }] }";
 
 /// What curl got: the response's head and body.
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     text: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let pairs = self.text.lines().filter_map(|line| line.split_once(": "));
         pairs.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
     }
 
-    fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
     }
 
-    fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         self.header("tidegate-version").unwrap_or("none")
     }
 }
 
 /// Asks with curl.
-fn curl(server: &Server, arguments: &[&str]) -> Answer {
+pub(crate) fn curl(server: &Server, arguments: &[&str]) -> Answer {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--include", "--max-time", "20"]).args(arguments);
     if !arguments.iter().any(|argument| argument.contains("://")) {

@@ -15,6 +15,7 @@ mod disks;
 mod grpc;
 mod hardening;
 mod judgements;
+mod matching;
 mod patience;
 mod process;
 mod promotions;

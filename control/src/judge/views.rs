@@ -35,6 +35,8 @@ impl Judge {
             requests: record.total.requests,
             failed: record.total.events,
             step_requests: record.step_requests,
+            matched: record.matched,
+            matched_in_step: record.matched_in_step,
             has_data: self.has_data(),
         }
     }
@@ -116,7 +118,7 @@ impl Judge {
         if self.failed(place).is_some() {
             return Verdict::Fail;
         }
-        if !self.measure.has_data(population_of(gate), self.record.seconds) {
+        if !self.measure.has_data(population_of(&self.settings, gate), self.record.seconds) {
             return Verdict::NoData;
         }
         let proven = self.family.proven(place).log_evidence >= log(1.0 / self.settings.beta);
@@ -138,7 +140,7 @@ impl Judge {
         match verdict {
             Verdict::Fail => self.failed(place).map(|harm| harm.explain.clone()).unwrap_or_default(),
             Verdict::NoData => {
-                let population = self.measure.population(population_of(gate));
+                let population = self.measure.population(population_of(&self.settings, gate));
                 words.no_data(gate, population.unseen_for(self.record.seconds), population.open())
             }
             Verdict::Pass => words.passes(self.told_of_step(shown)),
@@ -225,7 +227,7 @@ impl Judge {
 
     /// Whether it is a signal without data, now or in this step.
     fn is_idle_signal(&self, shown: Shown<'_>) -> bool {
-        let Arms { stable, canary } = self.measure.population(population_of(shown.gate)).in_step();
+        let Arms { stable, canary } = self.measure.population(population_of(&self.settings, shown.gate)).in_step();
         let idle = || stable == 0 || canary == 0 || self.verdict(shown) == Verdict::NoData;
         shown.gate.role == Role::Signal && idle()
     }
@@ -233,7 +235,7 @@ impl Judge {
     /// Whether a batch closed lately: of the service, and of each path that a guardrail judges.
     fn has_data(&self) -> bool {
         let guardrails = self.settings.gates.iter().filter(|gate| gate.role == Role::Guardrail);
-        let populations = guardrails.map(population_of);
+        let populations = guardrails.map(|gate| population_of(&self.settings, gate));
         std::iter::once(SERVICE).chain(populations).all(|place| self.measure.has_data(place, self.record.seconds))
     }
 
