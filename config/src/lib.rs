@@ -22,10 +22,10 @@ pub mod units;
 pub use flags::without_file;
 pub use model::{
     AccessLog, AddressRange, Admin, Advance, Affinity, Baseline, Canary, CertificateFiles, ClientCertificates,
-    Configuration, CookieMatch, Deadline, Endpoint, EndpointTls, Forced, Gate, GateRole, GateRule, GrpcCodes, Handling, HeaderMatch,
-    HostName, Hsts, LatencyMargin, LatencyOf, Limits, ListenAddress, Listener, ListenerTls, LogTarget, Match, Name,
-    OnDeadline, PathPrefix, Plan, Protocol, Rules, Service, ServiceTimeouts, Step, Strictness, Timeouts, TlsVersion,
-    Tolerance, Version,
+    Configuration, CookieMatch, Deadline, Endpoint, EndpointTls, Forced, Gate, GateRole, GateRule, GrpcCodes, Handling,
+    HeaderMatch, HostName, Hsts, LatencyMargin, LatencyOf, Limits, ListenAddress, Listener, ListenerTls, LogTarget,
+    Match, Name, OnDeadline, PathPrefix, Plan, Protocol, Rules, Service, ServiceTimeouts, Step, Strictness, Timeouts,
+    TlsVersion, Tolerance, Version,
 };
 pub use problem::{Problem, Problems};
 pub use read::{Read, ReadPlan, parse, parse_plan, read_file, read_plan_file};

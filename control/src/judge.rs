@@ -120,7 +120,15 @@ impl<'a> Tick<'a> {
     /// A tick in which the canary is compared with all of stable, of one endpoint each and draws unknown.
     #[must_use]
     pub const fn of(second: i64, stable: &'a Window, canary: &'a Window) -> Self {
-        Self { second, stable, baseline: stable, canary, matched: None, draws: None, endpoints: Arms { stable: 1, canary: 1 } }
+        Self {
+            second,
+            stable,
+            baseline: stable,
+            canary,
+            matched: None,
+            draws: None,
+            endpoints: Arms { stable: 1, canary: 1 },
+        }
     }
 }
 
@@ -357,7 +365,8 @@ impl Judge {
     fn judge(&mut self, population: usize, batch: &Batch) {
         let temper = self.bursts.temper(self.record.size());
         let Self { settings, family, measure, record, .. } = self;
-        let gates = || settings.gates.iter().enumerate().filter(|(_, gate)| population_of(settings, gate) == population);
+        let gates =
+            || settings.gates.iter().enumerate().filter(|(_, gate)| population_of(settings, gate) == population);
         let proves = measure.population(population).proves;
         for (place, _) in gates() {
             family.add(place, batch, measure.counted(place), temper, proves);

@@ -89,7 +89,10 @@ fn a_match_ends_by_its_time_and_a_process_that_was_killed_finds_it_again() {
     let shop = Shop::open("{ steps: [{ match: { x-beta: '*' }, hold: 2s }, { weight: 1%, hold: 10m }] }");
     shop.release_v2();
     shop.admin().until("shop", "the wait for somebody", |rollout| {
-        rollout.reason.as_ref().is_some_and(|reason| reason.contains("waiting for the first request that matches x-beta: *"))
+        rollout
+            .reason
+            .as_ref()
+            .is_some_and(|reason| reason.contains("waiting for the first request that matches x-beta: *"))
     });
     let shop = shop.kill_and_restart();
     assert_eq!(curl(&shop.server, &["-H", "x-beta: anything"]).version(), "v2");

@@ -185,7 +185,10 @@ impl World {
                 "{canary} was taken back and is still the canary of those who ask for it"
             );
         }
-        assert!(split.matched.is_none() || state.running().is_some(), "people go to the canary of no rollout: {split:?}");
+        assert!(
+            split.matched.is_none() || state.running().is_some(),
+            "people go to the canary of no rollout: {split:?}"
+        );
         check_baseline(state, &split);
         if let Some(rollout) = state.running() {
             assert!(!self.seen.ended_for_good.contains(&rollout.id), "rollout {} runs after its end", rollout.id);

@@ -31,7 +31,8 @@ impl Match {
     pub fn wanted(&self) -> impl Iterator<Item = (&str, String)> {
         let any = |value: &Option<String>| value.clone().unwrap_or_else(|| "*".to_owned());
         let headers = self.headers.iter().map(move |header| (header.name.as_str(), any(&header.value)));
-        let cookie = self.cookie.iter().map(move |cookie| ("cookie", format!("{}={}", cookie.name, any(&cookie.value))));
+        let cookie =
+            self.cookie.iter().map(move |cookie| ("cookie", format!("{}={}", cookie.name, any(&cookie.value))));
         headers.chain(cookie)
     }
 }

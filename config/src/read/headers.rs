@@ -32,7 +32,7 @@ pub(super) struct Wanted {
 pub(super) fn wanted(written: &Cursor<'_>, legal: &str, report: &mut Report) -> Option<Wanted> {
     let mut headers = written.entries(report, legal)?;
     if headers.is_empty() {
-        written.wrong(report, format!("nobody is chosen by nothing; legal is {legal}"));
+        written.wrong(report, format!("no header is written here; legal is {legal}"));
         return None;
     }
     let cookies: Vec<Entry<'_>> =

@@ -6,7 +6,7 @@ use crate::cursor::{Cursor, Fields, Report};
 use crate::keys;
 use crate::literal::{self, Illegal, spelt};
 use crate::model::{Deadline, Match, OnDeadline, Plan, Step};
-use crate::problem::{listed, quoted};
+use crate::problem::{did_you_mean, listed, quoted};
 use crate::read::headers::{Wanted, wanted};
 use crate::tree::Place;
 use crate::units::Weight;
@@ -104,8 +104,15 @@ pub(super) fn steps(
     proof: Option<ProofAt>,
     report: &mut Report,
 ) -> Option<Vec<Step>> {
-    let mut reading =
-        Reading { usual, proof, highest: None, matches: false, longest: Duration::ZERO, deadlines: false, vain: Vec::new() };
+    let mut reading = Reading {
+        usual,
+        proof,
+        highest: None,
+        matches: false,
+        longest: Duration::ZERO,
+        deadlines: false,
+        vain: Vec::new(),
+    };
     let steps = match written {
         Some(written) => reading.written(written, report),
         None => reading.built_in(),
@@ -215,7 +222,8 @@ impl Reading<'_> {
         const LEGAL: &str = "a mapping from each header's name to its value, like { x-beta: \"1\" }, where `\"*\"` is any \
                              value and { cookie: beta=1 } one cookie; or `nobody`";
         if let Some(word) = written.word().filter(|word| *word != "nobody") {
-            written.wrong(report, format!("{} is written here; legal is {LEGAL}", quoted(word)));
+            let near = did_you_mean(word, ["nobody"]);
+            written.wrong(report, format!("{} is written here; legal is {LEGAL}{near}", quoted(word)));
             return None;
         }
         let vain = ["early", "deadline", "on_deadline"].into_iter().filter(|key| fields.has(key));

@@ -54,9 +54,8 @@ fn a_match_is_read_in_lower_case_and_holds_for_five_minutes_where_nothing_is_wri
                  { match: { cookie: a=b=c }, hold: 1s, judged: true }, { match: nobody }, \
                  { match: nobody, hold: 1m }] }";
     let header = |name: &str, value: Option<&str>| HeaderMatch { name: name.into(), value: value.map(str::to_owned) };
-    let cookie = |name: &str, value: Option<&str>| {
-        Some(CookieMatch { name: name.into(), value: value.map(str::to_owned) })
-    };
+    let cookie =
+        |name: &str, value: Option<&str>| Some(CookieMatch { name: name.into(), value: value.map(str::to_owned) });
     let both = vec![header("x-beta", None), header("x-team", Some("blue"))];
     let first = Match { headers: both, cookie: cookie("Beta", None), judged: false };
     assert_eq!(first.to_string(), "x-beta: *, x-team: blue, cookie: Beta=*");

@@ -31,8 +31,7 @@ mod tests {
     use crate::handle::{Handle, Pulse};
     use crate::view::{
         Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, MatchView, Matched, Phase, Role,
-        RolloutView,
-        ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
+        RolloutView, ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
     };
 
     fn read() -> Value {

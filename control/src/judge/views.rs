@@ -3,7 +3,7 @@
 use libm::log;
 
 use super::family::Reading;
-use super::measure::{Lens, SERVICE, population_of};
+use super::measure::{Lens, SERVICE, has_everybody, population_of};
 use super::record::{Established, GateRecord};
 use super::settings::GateSetting;
 use super::sightings::Sighting;
@@ -136,7 +136,7 @@ impl Judge {
 
     fn explain(&self, shown: Shown<'_>, verdict: Verdict) -> String {
         let Shown { place, gate, reading, record } = shown;
-        let words = self.words();
+        let words = self.words_of(gate);
         match verdict {
             Verdict::Fail => self.failed(place).map(|harm| harm.explain.clone()).unwrap_or_default(),
             Verdict::NoData => {
@@ -214,7 +214,7 @@ impl Judge {
     fn over_limit_too(&self, shown: Shown<'_>) -> String {
         let rise = shown.record.rises.over_limit.unwrap_or_default();
         let told = Told { gate: shown.gate, seen: rise.seen, compared: None };
-        self.words().over_limit_too(told, self.record.seconds_since(rise.since))
+        self.words_of(shown.gate).over_limit_too(told, self.record.seconds_since(rise.since))
     }
 
     /// Every gate passes, and the breaker is quiet. A signal that has nothing to judge is not waited for; where no gate
@@ -251,6 +251,12 @@ impl Judge {
 
     pub(super) fn words(&self) -> Words<'_> {
         Words::new(&self.settings)
+    }
+
+    /// As [`words`](Self::words), of what this gate compares the canary with: where it judges everybody, all of stable.
+    pub(super) fn words_of(&self, gate: &GateSetting) -> Words<'_> {
+        let words = self.words();
+        if has_everybody(&self.settings, population_of(&self.settings, gate)) { words.beside_all() } else { words }
     }
 }
 

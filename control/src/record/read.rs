@@ -131,11 +131,7 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// Where its counts do not add up.
-    pub fn fill(
-        &self,
-        counted: &Counted,
-        Filled { arms, baseline, matched }: &mut Filled,
-    ) -> Result<bool, Unreadable> {
+    pub fn fill(&self, counted: &Counted, Filled { arms, baseline, matched }: &mut Filled) -> Result<bool, Unreadable> {
         let header = &self.header;
         let lens = Lens { bounds: &header.bounds, totals: header.totals, paths: &header.paths };
         let nothing = VersionForm::default();

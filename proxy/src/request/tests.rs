@@ -170,7 +170,8 @@ fn a_decision_tells_why_the_version_that_serves_does() {
             (true, true, Decision::Shield),
         ] {
             let (mut request, now) = request(&service);
-            let selection = Selection { draw: service.draw(None), group: 0, reason, judged: Judged::Fully, issued: None };
+            let selection =
+                Selection { draw: service.draw(None), group: 0, reason, judged: Judged::Fully, issued: None };
             request.matched(&service, selection, 0);
             if fails_first {
                 attempt(&mut request, &service, now);
@@ -191,7 +192,8 @@ fn a_request_that_may_not_be_judged_is_not_in_any_of_its_attempts() {
     let now = Instant::now();
     let mut request = Request::new(0, Arc::new(ServiceMeter::new(1)), now);
     let draw = Draw { at_random: false, ..service.draw(None) };
-    let selection = Selection { draw, group: 0, reason: Reason::Forced(Target::Stable), judged: Judged::Not, issued: None };
+    let selection =
+        Selection { draw, group: 0, reason: Reason::Forced(Target::Stable), judged: Judged::Not, issued: None };
     request.matched(&service, selection, 0);
     attempt(&mut request, &service, now);
     request.end_attempt(Class::ConnectError, now);

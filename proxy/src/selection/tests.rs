@@ -331,8 +331,14 @@ fn the_share_of_users_on_the_canary_is_its_weight_whatever_they_send() {
         (0..USERS).map(|_| (format!("tidegate={:032x}", random.u128(..)), requests_of(&mut random))).collect();
     for percent in [1, 5, 10, 25, 50] {
         let weight = Weight::from_basis_points(percent * 100).unwrap();
-        let wanted =
-            Wanted { stable: &stable, canary: Some((&canary, weight)), baseline: None, matched: None, paths: &[], generation: 2 };
+        let wanted = Wanted {
+            stable: &stable,
+            canary: Some((&canary, weight)),
+            baseline: None,
+            matched: None,
+            paths: &[],
+            generation: 2,
+        };
         publisher.steer(&Name::new("shop").unwrap(), &wanted);
         let service = shop(&publisher);
         let is_on_canary = |(cookie, _): &&(String, u64)| {

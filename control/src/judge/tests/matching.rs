@@ -70,10 +70,9 @@ fn the_same_people_are_harm_where_the_plan_says_that_they_are_judged() {
 #[test]
 fn limits_see_them_before_the_canary_has_a_weight() {
     let slow = |ms| window_of(2, Class::Success, ms);
-    for (rule, matched, name) in [
-        (error_limit(0.05), window(20, 2), "errors-limit"),
-        (latency_limit(0.9, 300), slow(900), "latency-limit"),
-    ] {
+    for (rule, matched, name) in
+        [(error_limit(0.05), window(20, 2), "errors-limit"), (latency_limit(0.9, 300), slow(900), "latency-limit")]
+    {
         let mut plan = with_people(&[errors(DEFAULT_TOLERANCE), rule], false);
         let mut judge = Judge::new(Trial::of(&plan, "v1", "v2"));
         watch(&mut judge, 600, &Window::default(), &matched);

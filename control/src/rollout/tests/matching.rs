@@ -40,8 +40,7 @@ fn people_come_first_and_stay_until_the_plan_says_otherwise() {
     world.sync();
     course.push((world.step(), world.weight("v2"), matched(&world)));
     let (beta, team) = ("x-beta: 1", "cookie: team=a");
-    let expected =
-        [(1, 0, beta), (2, 1_000, beta), (3, 1_000, team), (4, 1_000, team), (5, 1_000, ""), (6, 5_000, "")];
+    let expected = [(1, 0, beta), (2, 1_000, beta), (3, 1_000, team), (4, 1_000, team), (5, 1_000, ""), (6, 5_000, "")];
     assert_eq!(course, expected.map(|(step, weight, who)| (step, weight, who.to_owned())));
     let told = world.told().join("\n");
     assert!(told.contains("v2 at step 3 of 6: whoever matches cookie: team=a; its hold is over"), "{told}");

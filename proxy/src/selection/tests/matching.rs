@@ -14,8 +14,7 @@ fn steer(publisher: &mut Publisher, percent: Option<u16>, who: Option<config::Ma
     let (stable, canary) = (Name::new("v1").unwrap(), Name::new("v2").unwrap());
     let weight = percent.map(|percent| Weight::from_basis_points(percent * 100).unwrap());
     let (canary, who) = (weight.map(|weight| (&canary, weight)), who.map(Arc::new));
-    let wanted =
-        Wanted { stable: &stable, canary, baseline: None, matched: who.as_ref(), paths: &[], generation: 2 };
+    let wanted = Wanted { stable: &stable, canary, baseline: None, matched: who.as_ref(), paths: &[], generation: 2 };
     publisher.steer(&Name::new("shop").unwrap(), &wanted);
 }
 
@@ -45,7 +44,10 @@ fn whoever_has_all_the_headers_goes_to_the_canary_at_weight_0_and_nobody_else_do
     let service = shop_matching("path: /", "{ x-beta: '1', x-team: '*' }");
     assert!(is_matched(&service, &[("x-beta", "1"), ("x-team", "blue"), ("x-other", "2")]));
     assert!(is_matched(&service, &[("X-BETA", "1"), ("x-team", "")]));
-    assert!(is_matched(&service, &[("x-beta", "1"), ("x-team", "blue"), ("x-team", "green")]), "any value, of any line");
+    assert!(
+        is_matched(&service, &[("x-beta", "1"), ("x-team", "blue"), ("x-team", "green")]),
+        "any value, of any line"
+    );
     for headers in [
         &[][..],
         &[("x-beta", "1")],
@@ -108,7 +110,8 @@ fn who_matched_keeps_nothing_and_is_drawn_again_as_soon_as_the_match_is_over() {
     let mut publisher = publisher("affinity: { cookie: tidegate, issue: true }");
     matching(&mut publisher, 0, "{ x-beta: '1' }");
     let selection = |publisher: &Publisher| {
-        let selection = select(&shop(publisher), &request(&[("x-beta", "1")]), Some(HERE), false);
+        let service = shop(publisher);
+        let selection = select(&service, &request(&[("x-beta", "1")]), Some(HERE), false);
         (selection.draw.version.name.to_string(), selection.reason, selection.issued.is_some())
     };
     assert_eq!(selection(&publisher), ("v2".to_owned(), Reason::Matched, false));
