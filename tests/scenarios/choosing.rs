@@ -145,7 +145,8 @@ fn a_user_of_the_canary_is_on_stable_with_the_next_request_after_a_rollback_on_t
     server.admin.until_phase("shop", Phase::RolledBack);
 
     assert_eq!([user.version_with(&cookie), user.version_with(&cookie)], ["v1", "v1"]);
-    load.stop();
+    let report = load.stop();
+    assert!(report.answered > 0, "{report}");
     server.stop();
 }
 

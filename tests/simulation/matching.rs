@@ -40,7 +40,7 @@ fn a_healthy_canary_gets_its_people_first_and_then_everybody() {
 #[test]
 fn people_who_fail_more_than_others_take_no_canary_back() {
     with_seeds("people_who_fail_more_than_others_take_no_canary_back", 20, |seed| {
-        let mut world = world(seed, 0.05);
+        let mut world = world(seed, 0.2);
         // Two in a hundred of their requests fail, below the limit and twenty times what others have.
         world.traffic.answers_matching(Manner { errors: 0.02, ..Manner::GOOD });
         world.start("v2");

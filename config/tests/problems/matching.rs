@@ -68,13 +68,23 @@ fn a_match_is_a_step_of_its_own_and_ends_by_its_hold_alone() {
             t.yaml:14:33: services.shop.plan.steps[5].judged: is for a match, and those who draw the canary are always judged; leave it out
             t.yaml:15:13: services.shop.plan.steps[6].headers: `headers` is no key of a step; write who goes to the canary as match: { x-beta: "1" }"#]],
     );
-    check(&plan("      steps: [{ match: { x-beta: '1' } }]\n"), &expect!["t.yaml:8:14: services.shop.plan.steps: no step gives the canary a weight; write at least one, like { weight: 5%, hold: 10m }, or leave `steps` out for 1%, 5%, 25% and 50%"]);
+    check(
+        &plan("      steps: [{ match: { x-beta: '1' } }]\n"),
+        &expect![
+            "t.yaml:8:14: services.shop.plan.steps: no step gives the canary a weight; write at least one, like { weight: 5%, hold: 10m }, or leave `steps` out for 1%, 5%, 25% and 50%"
+        ],
+    );
 }
 
 #[test]
 fn who_is_judged_is_compared_with_somebody() {
     let steps = "      steps: [{ match: { a: '1' } }, { match: { x-beta: '1' }, judged: true }, { weight: 1% }]\n";
-    check(&plan(&format!("      baseline: equal\n{steps}")), &expect!["t.yaml:9:14: services.shop.plan.steps: step 2 judges who matches before the canary has a weight, and until then this plan's baseline has no traffic to compare with; write `baseline: stable`, write a weight before it, or leave `judged` out"]);
+    check(
+        &plan(&format!("      baseline: equal\n{steps}")),
+        &expect![
+            "t.yaml:9:14: services.shop.plan.steps: step 2 judges who matches before the canary has a weight, and until then this plan's baseline has no traffic to compare with; write `baseline: stable`, write a weight before it, or leave `judged` out"
+        ],
+    );
     assert_eq!(warnings(&plan(steps)), "");
     let later = "      baseline: equal\n      steps: [{ weight: 1% }, { match: { x-beta: '1' }, judged: true }]\n";
     assert_eq!(warnings(&plan(later)), "");

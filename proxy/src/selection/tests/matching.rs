@@ -79,7 +79,7 @@ fn a_cookie_is_matched_among_whichever_others() {
 
 #[test]
 fn what_is_forced_goes_before_a_match_and_a_match_before_the_ticket() {
-    let service = shop_matching(&format!("{BOTH}, affinity: {{ header: x-user }}"), "{ x-beta: '1' }");
+    let service = shop_matching(&format!("{BOTH}, weight: 0%, affinity: {{ header: x-user }}"), "{ x-beta: '1' }");
     let ask = |from, headers: &[(&'static str, &str)]| {
         let selection = select(&service, &request(headers), Some(from), false);
         (selection.draw.version.name.to_string(), selection.reason.into())
