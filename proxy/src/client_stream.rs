@@ -34,6 +34,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use meter::{Class, ServiceMeter};
+use parking_lot::Mutex;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{ALPN, SocketDigest, UniqueIDType};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -42,10 +43,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use self::deadline::Deadline;
 use self::frames::{Flood, FrameLimits, FrameWatch};
 use self::head_check::{HeadLimits, Refused};
-use self::inbound::Inbound;
+use self::inbound::{Awaited, Inbound};
 use self::refusal::{Farewell, LATE_HEAD};
 use crate::access_log::Unread;
 use crate::connection::Connection;
+use crate::deadlines::{Hold, Holder};
 use crate::transport::Carrier;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113, section 3.4).
@@ -130,6 +132,9 @@ pub struct ClientStream<S: Carrier> {
     read_by: Deadline,
     /// For it to take something.
     write_by: Deadline,
+    /// Who is to know when it takes nothing, and that it does just now.
+    holder: Mutex<Option<Holder>>,
+    hold: Option<Hold>,
     /// What the request under way was refused for after its head.
     refused: Option<Refused>,
     /// Nothing is read any more: the client is told why, and left.
@@ -172,6 +177,8 @@ impl<S: Carrier> ClientStream<S> {
             began: Instant::now(),
             read_by: Deadline::default(),
             write_by: Deadline::default(),
+            holder: Mutex::default(),
+            hold: None,
             refused: None,
             farewell: None,
         }
@@ -211,6 +218,16 @@ impl<S: Carrier> ClientStream<S> {
     /// The request under way became a tunnel: what follows it is not HTTP.
     pub fn begin_tunnel(&self) {
         self.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells this deadline, until another one comes, when the client does not take what it is sent.
+    pub(crate) fn tell(&self, holder: Option<Holder>) {
+        *self.holder.lock() = holder;
+    }
+
+    /// Whether the client waits to be told to go on before it sends its body.
+    pub fn awaits_leave(&self) -> bool {
+        self.inbound.awaited() == Awaited::Leave
     }
 
     /// Why the request under way cannot be read to its end: its client's fault.

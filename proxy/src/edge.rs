@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Version as HttpVersion, header};
+use http::{HeaderMap, Version as HttpVersion, header};
 use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -74,6 +74,7 @@ impl ProxyHttp for Edge {
             // Of the streams of a connection, one may stand still while others flow.
             session.set_write_timeout(Some(self.routing.load().rules.timeouts.write));
         }
+        expect::from_client(session);
         if self.is_last(session) {
             session.set_keepalive(None);
         }
@@ -108,7 +109,7 @@ impl ProxyHttp for Edge {
             .and_then(Connection::client)
             .is_some_and(|peer| rules.trusted.iter().any(|range| range.contains(peer)));
         let selection = selection::select(service, request, ctx.client, trusts);
-        ctx.exchange = Exchange::of(request, session.is_upgrade_req(), service);
+        ctx.exchange = Exchange::of(request, session.is_upgrade_req(), service, selection.draw.version);
         ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));
         if let Some(why) = upgrade::refusal(ctx) {
             return answer(session, 501, why).await;
@@ -183,9 +184,11 @@ impl ProxyHttp for Edge {
         let now = Instant::now();
         ctx.connected(fd, now);
         if endpoint::is_for_one_request(peer) {
-            let waits_now =
-                session.as_downstream_mut().is_body_done() || awaits_leave(session) || ctx.exchange.is_tunnel();
+            let waits_now = session.as_downstream_mut().is_body_done() || ctx.exchange.is_tunnel();
             ctx.watch(&self.deadlines, waits_now, now);
+            if let Some(stream) = client_stream(session) {
+                stream.tell(ctx.holder());
+            }
         }
         Ok(())
     }
@@ -220,7 +223,7 @@ impl ProxyHttp for Edge {
         let status = response.status.as_u16();
         ctx.check_head(response)?;
         if status == 101 {
-            upgrade::begin(session, ctx)?;
+            upgrade::begin(session, ctx, response)?;
             if let Some(stream) = client_stream(session) {
                 stream.begin_tunnel();
             }
@@ -229,7 +232,7 @@ impl ProxyHttp for Edge {
             return Ok(());
         }
         ctx.head(status, Instant::now());
-        ctx.grpc_status(&response.headers);
+        ctx.grpc_head(&response.headers);
         if response.headers.get(header::CONTENT_TYPE).is_some_and(|of| is_event_stream(of.as_bytes())) {
             ctx.is_endless();
         }
@@ -242,6 +245,8 @@ impl ProxyHttp for Edge {
         trailers: &mut HeaderMap,
         ctx: &mut Request,
     ) -> Result<()> {
+        ctx.check_trailers(trailers)?;
+        forwarded::trailers_to_client(trailers);
         ctx.grpc_status(trailers);
         ctx.last_byte(Instant::now());
         Ok(())
@@ -249,11 +254,18 @@ impl ProxyHttp for Edge {
 
     fn upstream_response_body_filter(
         &self,
-        _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
         end_of_stream: bool,
         ctx: &mut Request,
     ) -> Result<Option<Duration>> {
+        ctx.hears(body.as_ref());
+        if let Some(holder) = ctx.holder()
+            && client_stream(session).is_none()
+        {
+            // Of a stream of HTTP/2, nobody else sees what its client takes.
+            *body = body.take().map(|piece| holder.piece(piece));
+        }
         if end_of_stream {
             if ctx.overdue().is_some() {
                 // Of a body that ends with its connection, this would pass for the end.
@@ -300,6 +312,10 @@ impl ProxyHttp for Edge {
             Some(Overdue::Whole) if is_uploading(session) => {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
+            }
+            Some(Overdue::Whole) if !ctx.is_too_slow(now) => {
+                ctx.end_attempt(Class::ClientAbort, now);
+                return Error::explain(ErrorType::HTTPStatus(504), "the client's own deadline has passed").into_down();
             }
             Some(Overdue::Head | Overdue::Whole) => {
                 ctx.end_attempt(Class::Timeout, now);
@@ -437,15 +453,6 @@ fn is_client_stalling(session: &mut Session, error: &Error) -> bool {
 /// Whether a part of the request is still the client's to send. One that has not been told to go on
 /// (`Expect: 100-continue`) waits for the version.
 fn is_uploading(session: &mut Session) -> bool {
-    !awaits_leave(session) && !session.as_downstream_mut().is_body_done()
-}
-
-/// Whether the client waits to be told that it may send its body. Nobody tells one of HTTP/1.0, which knows no such
-/// thing, nor one of HTTP/2, for which pingora drops what is said: they are to send it unasked.
-fn awaits_leave(session: &Session) -> bool {
-    let request = session.req_header();
-    let asks = |expect: &HeaderValue| expect.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    request.version == HttpVersion::HTTP_11
-        && request.headers.get(header::EXPECT).is_some_and(asks)
-        && session.as_downstream().body_bytes_read() == 0
+    let awaits_leave = client_stream(session).is_some_and(ClientStream::awaits_leave);
+    !awaits_leave && !session.as_downstream_mut().is_body_done()
 }

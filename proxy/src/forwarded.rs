@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
 use config::Rules;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use self::chain::{Chain, Node};
@@ -68,9 +68,15 @@ pub fn to_origin(request: &mut RequestHeader, connection: Option<&Connection>, s
     told.tell(request);
 }
 
-/// Takes away what the origin meant for this hop.
+/// Takes away what the origin meant for this hop, what only we say (`tidegate-*`), and what would frame a body where the
+/// status says that there is none.
 pub fn to_client(response: &mut ResponseHeader) {
     hop::to_client(response);
+}
+
+/// Takes from the trailers of a response what has no place there, and what was meant for this hop.
+pub fn trailers_to_client(trailers: &mut HeaderMap) {
+    hop::trailers_to_client(trailers);
 }
 
 /// Who is at the other end as far as the connection itself tells.

@@ -1,7 +1,9 @@
 //! One request on its way: what it drew, which attempt is under way, and what each attempt came to.
 
 mod account;
+mod call;
 mod seen;
+mod waiting;
 
 use std::net::IpAddr;
 use std::os::fd::RawFd;
@@ -17,10 +19,9 @@ use pingora_http::ResponseHeader;
 use self::account::Account;
 pub(crate) use self::seen::Seen;
 use self::seen::Served;
-use crate::deadlines::{self, Deadline, Deadlines, Overdue};
+use crate::deadlines::{self, Deadline};
 use crate::endpoint::{Endpoint, InFlight};
-use crate::exchange::{Exchange, Patience};
-use crate::grpc;
+use crate::exchange::Exchange;
 use crate::request_body::BodyLimit;
 use crate::response_check::ResponseCheck;
 use crate::routing::{Service, Version};
@@ -52,8 +53,8 @@ pub(crate) struct Request {
     pub(crate) unreachable: Option<Arc<Endpoint>>,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
-    /// Its body has come to its end.
-    said_all: bool,
+    /// When its body came to its end.
+    said_all: Option<Instant>,
     /// It became a tunnel, whose length is no latency and whose end is no failure.
     is_tunnel: bool,
     /// Why another version than the one drawn serves it, where one does.
@@ -106,8 +107,12 @@ struct Underway {
     heads: ResponseCheck,
     /// Its connection; none before it is ready.
     fd: Option<RawFd>,
-    /// What ends it where it takes too long.
+    /// What ends it where it takes too long; none once all of the response is there.
     deadline: Option<Deadline>,
+    /// How long the version had been silent before the end of its response.
+    silence: Duration,
+    /// Its response is that of a gRPC call.
+    is_grpc: bool,
     /// What it came to as a gRPC call, once it says.
     grpc: Option<u32>,
 }
@@ -127,7 +132,7 @@ impl Request {
             attempts: 0,
             unreachable: None,
             forgiven: false,
-            said_all: false,
+            said_all: None,
             is_tunnel: false,
             instead: None,
             failed_with: None,
@@ -193,8 +198,9 @@ impl Request {
         self.attempts = self.attempts.saturating_add(1);
         let version = Arc::clone(version);
         let (ready, head, total_us, fd, deadline, grpc) = (None, None, None, None, None, None);
-        let heads = ResponseCheck::default();
-        self.attempt = Some(Underway { kind, version, at, ready, head, total_us, heads, fd, deadline, grpc });
+        let (heads, silence, is_grpc) = (ResponseCheck::default(), Duration::ZERO, false);
+        let kept = Underway { kind, version, at, ready, head, total_us, heads, fd, deadline, silence, is_grpc, grpc };
+        self.attempt = Some(kept);
         self.body.begin_again();
     }
 
@@ -221,81 +227,6 @@ impl Request {
         agrees
     }
 
-    /// Ends the attempt where it takes longer than the service allows. Its connection must carry nothing else.
-    /// `waits_now`: the endpoint has all that it needs to answer.
-    pub(crate) fn watch(&mut self, deadlines: &Deadlines, waits_now: bool, now: Instant) {
-        let Some(patience) = self.patience() else { return };
-        let whole = self.exchange.whole_due(self.began, patience);
-        // Where pingora's own limit is no wider, it is enough.
-        let head = patience.first_byte < patience.silence(self.exchange);
-        if let Some(attempt) = &mut self.attempt
-            && let Some(fd) = attempt.fd
-            && (head || whole.is_some())
-        {
-            let head = (head && waits_now).then(|| now + patience.first_byte);
-            attempt.deadline = Some(deadlines.begin(fd, head, whole));
-        }
-    }
-
-    /// A piece of the request goes to the endpoint; `whole`: the last one. The wait for a head begins with the last one,
-    /// or, in a call, with each message.
-    pub(crate) fn sends(&mut self, whole: bool, now: Instant) {
-        self.said_all |= whole;
-        let Some(patience) = self.patience() else { return };
-        let is_call = matches!(self.exchange, Exchange::Call(_));
-        if let Some(attempt) = &self.attempt
-            && attempt.head.is_none()
-            && let Some(deadline) = &attempt.deadline
-            && (whole || is_call)
-        {
-            deadline.set_head(Some(now + patience.first_byte));
-        }
-    }
-
-    /// The endpoint wants the rest of the request (a response that is informational): no head is waited for until then.
-    pub(crate) fn goes_on(&mut self) {
-        if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
-            deadline.set_head(None);
-        }
-    }
-
-    /// What the present attempt was ended for, if it took too long.
-    pub(crate) fn overdue(&self) -> Option<Overdue> {
-        self.attempt.as_ref()?.deadline.as_ref()?.overdue()
-    }
-
-    /// The limit of a single read from `version`. `is_whole`: the whole request is there to be sent.
-    pub(crate) fn silence(&self, version: &Version, is_whole: bool) -> Option<Duration> {
-        let patience = self.patience()?;
-        Some(match version.protocol {
-            // pingora counts the whole upload as one wait for a head.
-            Protocol::H2 | Protocol::H2c if !is_whole => patience.tunnel.max(patience.first_byte),
-            Protocol::H1 | Protocol::H2 | Protocol::H2c => patience.silence(self.exchange),
-        })
-    }
-
-    /// How long this request may take.
-    pub(crate) fn patience(&self) -> Option<Patience> {
-        self.matched.as_ref().map(|matched| Patience::of(&matched.service))
-    }
-
-    /// The response turned out to be a stream of events: however long it takes in all.
-    pub(crate) fn is_endless(&mut self) {
-        if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
-            deadline.forget_whole();
-        }
-    }
-
-    /// The response says what it came to as a gRPC call: in its trailers, or in a head that is all of it.
-    pub(crate) fn grpc_status(&mut self, fields: &HeaderMap) {
-        if let Exchange::Call(_) = self.exchange
-            && let Some(attempt) = &mut self.attempt
-            && let Some(status) = grpc::status(fields)
-        {
-            attempt.grpc = Some(status);
-        }
-    }
-
     /// No connection could be made. The endpoint remembers it, unless it was the proxy's own trouble.
     pub(crate) fn failed_to_connect(&mut self, class: Class, now: Instant) {
         if let Some(attempt) = &self.attempt
@@ -315,6 +246,11 @@ impl Request {
         }
     }
 
+    /// Trailers came: whether they may be passed on.
+    pub(crate) fn check_trailers(&self, trailers: &HeaderMap) -> Result<()> {
+        self.matched.as_ref().map_or(Ok(()), |matched| ResponseCheck::trailers(trailers, &matched.service.rules))
+    }
+
     /// The response head came.
     pub(crate) fn head(&mut self, status: u16, now: Instant) {
         self.is_tunnel = status == 101;
@@ -331,7 +267,9 @@ impl Request {
         if let Some(attempt) = &mut self.attempt {
             attempt.total_us = attempt.ready.map(|ready| micros(ready, now));
             // What is left is the client's.
-            attempt.deadline = None;
+            if let Some(deadline) = attempt.deadline.take() {
+                attempt.silence = deadline.silence(now);
+            }
         }
     }
 
@@ -359,23 +297,16 @@ impl Request {
     /// The present attempt is over, and came to this class or to what that class is in a call or a tunnel. Does nothing
     /// where there is none.
     pub(crate) fn end_attempt(&mut self, class: Class, now: Instant) -> Class {
-        let (Some(attempt), Some(matched)) = (self.attempt.take(), &mut self.matched) else { return class };
+        let Some(attempt) = self.attempt.take() else { return class };
         let class = match (class, attempt.head) {
             // However a tunnel ends, it did what it was asked for.
             (_, Some((101, _))) => Class::Upgrade,
             // The version had failed before the client left.
             (Class::ClientAbort, Some((500.., _))) => Class::ServerError,
-            // Where HTTP/1.1 is spoken there is no gRPC, whatever a client calls its request.
-            (Class::Success | Class::ClientAbort, _) if attempt.version.protocol != Protocol::H1 => {
-                let age = now.saturating_duration_since(self.began);
-                let failed = self.exchange.failure(attempt.grpc, class == Class::Success, self.said_all, age);
-                match failed.filter(|code| matched.service.written.grpc_errors.contains(*code)) {
-                    Some(_) => Class::GrpcError,
-                    None => class,
-                }
-            }
+            (Class::Success | Class::ClientAbort, _) if attempt.is_grpc => self.class_of_call(&attempt, class, now),
             _ => class,
         };
+        let Some(matched) = &mut self.matched else { return class };
         let age_us = attempt.ready.filter(|_| class != Class::Upgrade).map(|ready| micros(ready, now));
         let outcome = Outcome {
             endpoint: Some(attempt.at.endpoint().place),

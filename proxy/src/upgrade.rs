@@ -3,7 +3,7 @@
 use config::Protocol;
 use http::header;
 use pingora_error::{Error, ErrorType, Result};
-use pingora_http::RequestHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use crate::exchange::Exchange;
@@ -39,12 +39,24 @@ pub(crate) fn to_origin(request: &mut RequestHeader, asked: &Request) -> Result<
     request.insert_header(header::UPGRADE, protocol.as_str())
 }
 
-/// The origin agrees (101): from now on the client may be silent as long as a tunnel may.
-pub(crate) fn begin(session: &mut Session, asked: &Request) -> Result<()> {
-    if !asked.exchange.is_tunnel() {
+/// The origin agrees (101): from now on the client may be silent as long as a tunnel may. An error is the origin's: it
+/// switches to another protocol than the one that it was asked for.
+pub(crate) fn begin(session: &mut Session, asked: &Request, response: &ResponseHeader) -> Result<()> {
+    if !is_asked_for(asked, response) {
         return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a tunnel that nobody asked for").into_up());
     }
     let silence = asked.patience().map(|patience| patience.tunnel);
     session.set_read_timeout(silence);
     Ok(())
+}
+
+/// Whether this response names the one protocol that was asked for (RFC 9110, section 7.8).
+fn is_asked_for(asked: &Request, response: &ResponseHeader) -> bool {
+    let Exchange::Tunnel(place) = asked.exchange else { return false };
+    let protocol = asked.found().and_then(|matched| matched.service.written.upgrades.get(place));
+    let mut named = response.headers.get_all(header::UPGRADE).iter();
+    let is_it = named.next().is_some_and(|named| {
+        protocol.is_some_and(|protocol| named.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()))
+    });
+    is_it && named.next().is_none()
 }

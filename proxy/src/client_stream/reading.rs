@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -12,6 +13,9 @@ use super::inbound::Awaited;
 use super::refusal::{Farewell, LATE_BODY, LATE_HEAD};
 use super::{ClientStream, KEEP};
 use crate::transport::Carrier;
+
+/// A client that waits for leave to send its body is given it after so long, where the endpoint says nothing.
+const LEAVE: Duration = Duration::from_secs(1);
 
 impl<S: Carrier> AsyncRead for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -104,6 +108,10 @@ impl<S: Carrier> ClientStream<S> {
         let (longest, late) = match awaited {
             Awaited::Head => (self.timeouts.head, LATE_HEAD),
             Awaited::Body => (self.timeouts.body, LATE_BODY),
+            Awaited::Leave => {
+                ready!(self.read_by.poll(cx, LEAVE));
+                return self.say_go_on(cx);
+            }
             Awaited::Request | Awaited::Nothing => return Poll::Pending,
         };
         ready!(self.read_by.poll(cx, longest));
@@ -112,6 +120,19 @@ impl<S: Carrier> ClientStream<S> {
         }
         self.refuse(late);
         Poll::Ready(Ok(()))
+    }
+
+    /// Tells the client to send its body, in place of an endpoint that does not: it may be one that never does, and waits
+    /// for the body (RFC 9110, section 10.1.1). Should it say so yet, the client hears it twice, which is legal.
+    fn say_go_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inbound.told();
+        self.read_by.clear();
+        self.gathered.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        match self.poll_send(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            // What is not sent yet goes before whatever is written next.
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+        }
     }
 
     /// Tells a refused client why, and reads for a moment what it still sends: a connection that is closed on unread

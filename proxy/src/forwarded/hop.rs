@@ -32,6 +32,30 @@ const FOR_EVERYBODY: [&str; 16] = [
     "via",
 ];
 
+const NOT_IN_TRAILERS: [&str; 21] = [
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "location",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
+];
+
 /// Whether `Connection` cannot name it away.
 fn is_protected(name: &str) -> bool {
     FOR_EVERYBODY.contains(&name) || name.starts_with("tidegate-") || is_claim(name)
@@ -137,6 +161,23 @@ fn wants_trailers(te: &HeaderValue) -> bool {
     te.as_bytes().split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
+/// The headers among these that only we say to clients. An endpoint's would pass for ours.
+fn ours(headers: &HeaderMap) -> Vec<HeaderName> {
+    // Where there is none, as nearly always, nothing is allocated.
+    headers.keys().filter(|name| name.as_str().starts_with("tidegate-")).cloned().collect()
+}
+
+/// Takes from trailers what is meant for this hop or is ours to say, and what frames, routes or authorises a message or
+/// says what its content is: all that must come before the content (RFC 9110, section 6.5.1).
+pub(super) fn trailers_to_client(trailers: &mut HeaderMap) {
+    for name in ours(trailers) {
+        trailers.remove(&name);
+    }
+    for name in NOT_IN_TRAILERS {
+        trailers.remove(name);
+    }
+}
+
 /// Takes from a response what is meant for this hop, and what its `Connection` names. `Transfer-Encoding` stays: it
 /// says how the body is framed on the way to the client, and pingora reads it there.
 pub(super) fn to_client(response: &mut ResponseHeader) {
@@ -150,6 +191,19 @@ pub(super) fn to_client(response: &mut ResponseHeader) {
     }
     for name in [header::PROXY_AUTHENTICATE, header::PROXY_AUTHORIZATION, header::TE, header::TRAILER] {
         response.remove_header(&name);
+    }
+    for name in ours(&response.headers) {
+        response.remove_header(&name);
+    }
+    match response.status.as_u16() {
+        // No body follows, whatever these say (RFC 9110, sections 8.6 and 15.2; RFC 9112, section 6.1). A 304 may say how
+        // long the body would be.
+        100..=199 | 204 => {
+            response.remove_header(&header::CONTENT_LENGTH);
+            response.remove_header(&header::TRANSFER_ENCODING);
+        }
+        304 => drop(response.remove_header(&header::TRANSFER_ENCODING)),
+        _ => {}
     }
     match response.status.as_u16() {
         101 => drop(response.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"))),

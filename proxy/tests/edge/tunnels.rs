@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use config::{Protocol, Timeouts};
 use futures::{SinkExt, StreamExt};
-use loadtest::{Origin, OriginOptions};
+use loadtest::{Origin, OriginOptions, RawAnswer, RawOrigin};
 use meter::Class;
 use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -122,6 +122,20 @@ async fn another_protocol_gets_its_tunnel_where_the_service_lists_it() {
     assert_eq!(&told, b"there");
     let head = server.await.unwrap();
     assert!(head.contains("\r\nupgrade: chat/2\r\n") && head.contains("\r\nconnection: upgrade\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn a_tunnel_of_another_protocol_than_was_asked_for_is_a_broken_answer() {
+    for named in ["", "upgrade: h2c\r\n", "upgrade: websocket, h2c\r\n", "upgrade: websocket\r\nupgrade: h2c\r\n"] {
+        let switched = format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n{named}\r\nraw");
+        let origin = RawOrigin::start(vec![RawAnswer::new(switched)]).await.unwrap();
+        let shop = serve(origin.address(), Timeouts::default(), |_| {});
+        let request = b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
+        let answer = exchange(shop.address(), request).await;
+        assert!(answer.starts_with("HTTP/1.1 502 ") && !answer.contains("raw"), "{named:?}: {answer}");
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!((judged(&tally, Class::ProtocolError), tally.bad()), (1, 1), "{named:?}: {tally:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,91 @@
+//! How long a request waits, and for whom.
+
+use std::time::{Duration, Instant};
+
+use config::Protocol;
+
+use super::Request;
+use crate::deadlines::{Deadlines, Holder, Overdue};
+use crate::exchange::{Exchange, Patience};
+use crate::routing::Version;
+
+impl Request {
+    /// Ends the attempt where it takes longer than the service allows. Its connection must carry nothing else.
+    /// `waits_now`: the endpoint has all that it needs to answer.
+    pub(crate) fn watch(&mut self, deadlines: &Deadlines, waits_now: bool, now: Instant) {
+        let Some(patience) = self.patience() else { return };
+        let whole = self.exchange.whole_due(self.began, self.said_all, patience);
+        if let Some(attempt) = &mut self.attempt
+            && let Some(fd) = attempt.fd
+        {
+            // pingora's own limit is one of silence: a head that drips would meet it.
+            let head = waits_now.then(|| now + patience.first_byte);
+            attempt.deadline = Some(deadlines.begin(fd, head, whole));
+        }
+    }
+
+    /// Who tells when the client takes its time, where that makes a difference.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        let deadline = self.attempt.as_ref()?.deadline.as_ref()?;
+        deadline.has_whole().then(|| deadline.holder())
+    }
+
+    /// A piece of the request goes to the endpoint; `whole`: the last one. The wait for a head begins with the last one,
+    /// or, in a call, with each message.
+    pub(crate) fn sends(&mut self, whole: bool, now: Instant) {
+        let is_news = whole && self.said_all.is_none();
+        if is_news {
+            self.said_all = Some(now);
+        }
+        let Some(patience) = self.patience() else { return };
+        let Some(attempt) = &self.attempt else { return };
+        let Some(deadline) = &attempt.deadline else { return };
+        match self.exchange {
+            Exchange::Call(_) => deadline.hear(now),
+            Exchange::Response if is_news && deadline.has_whole() => {
+                deadline.set_whole(self.exchange.whole_due(self.began, self.said_all, patience));
+            }
+            Exchange::Response | Exchange::Events | Exchange::Tunnel(_) => {}
+        }
+        if attempt.head.is_none() && (whole || matches!(self.exchange, Exchange::Call(_))) {
+            deadline.set_head(Some(now + patience.first_byte));
+        }
+    }
+
+    /// An informational response came: where the rest of the request is still to be sent, no head is waited for until
+    /// then.
+    pub(crate) fn goes_on(&mut self) {
+        if self.said_all.is_none()
+            && let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref())
+        {
+            deadline.set_head(None);
+        }
+    }
+
+    /// What the present attempt was ended for, if it took too long.
+    pub(crate) fn overdue(&self) -> Option<Overdue> {
+        self.attempt.as_ref()?.deadline.as_ref()?.overdue()
+    }
+
+    /// The limit of a single read from `version`. `is_whole`: the whole request is there to be sent.
+    pub(crate) fn silence(&self, version: &Version, is_whole: bool) -> Option<Duration> {
+        let patience = self.patience()?;
+        Some(match version.protocol {
+            // pingora counts the whole upload as one wait for a head.
+            Protocol::H2 | Protocol::H2c if !is_whole => patience.tunnel.max(patience.first_byte),
+            Protocol::H1 | Protocol::H2 | Protocol::H2c => patience.silence(self.exchange),
+        })
+    }
+
+    /// How long this request may take.
+    pub(crate) fn patience(&self) -> Option<Patience> {
+        self.matched.as_ref().map(|matched| Patience::of(&matched.service))
+    }
+
+    /// The response turned out to be a stream of events: however long it takes in all.
+    pub(crate) fn is_endless(&mut self) {
+        if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
+            deadline.set_whole(None);
+        }
+    }
+}
