@@ -17,8 +17,8 @@ use control::control_loop::SystemClock;
 use control::events::EventLog;
 use control::handle::{Handle, Pulse};
 use control::view::{
-    Arms, Dispersion, EndpointView, GateView, Matched, Phase, Role, ServiceSnapshot, Snapshot, StepEstimate, Verdict,
-    VersionView,
+    Arms, Dispersion, EndpointView, GateView, MatchView, Matched, Phase, Role, ServiceSnapshot, Snapshot, StepEstimate,
+    Verdict, VersionView,
 };
 
 use super::*;

@@ -223,18 +223,18 @@ fn with_a_match(judged: bool) -> (Publisher, Arc<Service>) {
     let Some(config::Step::Match { who: Some(who), .. }) = configuration.services[0].plan.steps.first() else {
         panic!("{text}")
     };
-    steer(&mut publisher, Some(Arc::new(who.clone())));
+    steer(&mut publisher, Some(&Arc::new(who.clone())));
     let service = shop(&publisher);
     (publisher, service)
 }
 
-fn steer(publisher: &mut Publisher, matched: Option<Arc<config::Match>>) {
+fn steer(publisher: &mut Publisher, matched: Option<&Arc<config::Match>>) {
     let (stable, canary) = (Name::new("v1").unwrap(), Name::new("v2").unwrap());
     let wanted = Wanted {
         stable: &stable,
         canary: Some((&canary, config::Weight::ZERO)),
         baseline: None,
-        matched: matched.as_ref(),
+        matched,
         paths: &[],
         generation: 2,
     };
