@@ -166,6 +166,13 @@ impl Alpha {
     }
 }
 
+impl fmt::Display for Alpha {
+    /// As the operator writes it: `1%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", percents(self.0))
+    }
+}
+
 /// The chance that harm of a gate's margin passes the gate in one step: above 0, below 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Beta(f64);
@@ -186,6 +193,13 @@ impl Beta {
     #[must_use]
     pub const fn get(self) -> f64 {
         self.0
+    }
+}
+
+impl fmt::Display for Beta {
+    /// As the operator writes it: `5%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", percents(self.0))
     }
 }
 
