@@ -36,6 +36,7 @@ fn wanted(split: &Split) -> Wanted<'_> {
         stable: &split.stable,
         canary: split.canary.as_ref().map(|(canary, weight)| (canary, *weight)),
         baseline: split.baseline.as_ref().map(|(baseline, weight)| (baseline, *weight)),
+        matched: split.matched.as_ref(),
         paths: &split.paths,
         generation: split.generation,
     }
@@ -72,6 +73,14 @@ impl DataPlane for LivePlane {
             && let Some(slice) = &service.slice
         {
             slice.meter.take(window);
+        }
+    }
+
+    fn take_matched(&mut self, service: &Name, window: &mut Window) {
+        window.clear();
+        let routing = self.publisher.shared().load_full();
+        if let Some(apart) = routing.service(service).and_then(|service| service.apart.as_ref()) {
+            apart.meter.take(window);
         }
     }
 
@@ -151,6 +160,7 @@ mod tests {
             stable: name("v1"),
             canary: Some((name("v2"), weight)),
             baseline: with_slice.then(|| (name("v1"), weight)),
+            matched: None,
             paths: Arc::new([PathPrefix::new("/a").unwrap()]),
             generation: 1,
         }

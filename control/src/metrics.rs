@@ -183,6 +183,15 @@ fn splits(page: &mut Page, snapshot: &Snapshot) {
             page.sample("", &[("service", service), ("version", &version.name)], version.weight);
         }
     }
+    page.family(
+        "tidegate_match_in_force",
+        Kind::Gauge,
+        "Whether a plan gives people to the canary whatever its weight (1), or its weight alone decides (0).",
+    );
+    for (service, it) in services(snapshot) {
+        let matches = it.view.rollout.as_ref().is_some_and(|rollout| rollout.matching.is_some());
+        page.sample("", &[("service", service)], u8::from(matches));
+    }
     page.family("tidegate_generation", Kind::Gauge, "Counts changes of a service's split or configuration.");
     for (service, it) in services(snapshot) {
         page.sample("", &[("service", service)], it.view.generation);

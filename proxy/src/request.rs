@@ -27,7 +27,7 @@ use crate::request_body::BodyLimit;
 use crate::request_body::silence::{Silence, Waiting};
 use crate::response_check::ResponseCheck;
 use crate::routing::{Service, Version};
-use crate::selection::{Decision, Issued, Reason, Selection, Target};
+use crate::selection::{Decision, Issued, Judged, Reason, Selection, Target};
 use crate::trace::Trace;
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
@@ -89,8 +89,8 @@ pub(crate) struct Matched {
     paths: u16,
     /// Why it was given this version.
     pub(crate) reason: Reason,
-    /// Whether the gates may judge it.
-    judged: bool,
+    /// Who may judge it.
+    judged: Judged,
     /// The affinity cookie that the client gets, where it has none.
     pub(crate) issued: Option<Issued>,
     /// Where the version drawn is charged for it.
@@ -155,7 +155,7 @@ impl Request {
     /// The request is for `service`, was given this version, and is on these of the split's paths.
     pub(crate) fn matched(&mut self, service: &Arc<Service>, selection: Selection<'_>, paths: u16) {
         let Selection { draw, group, reason, judged, issued } = selection;
-        let (account, keyed) = (Account::open(self.core, draw), !draw.at_random);
+        let (account, keyed) = (Account::open(self.core, draw, judged), !draw.at_random);
         let (service, drawn) = (Arc::clone(service), Arc::clone(draw.version));
         self.matched = Some(Matched { service, drawn, group, keyed, paths, reason, judged, issued, account });
     }
@@ -414,6 +414,10 @@ impl Matched {
             Reason::Weight | Reason::Affinity | Reason::Forced(Target::Stable) => service.is_in_use(&self.drawn.name),
             // Whatever its weight, until it is the canary no more.
             Reason::Forced(Target::Canary) => service.target(Target::Canary).name == self.drawn.name,
+            // Until its rollout ends, or its plan gives it nobody.
+            Reason::Matched => {
+                service.split.matched.is_some() && service.target(Target::Canary).name == self.drawn.name
+            }
             Reason::Forced(Target::Named(_)) => true,
         }
     }
@@ -424,7 +428,7 @@ impl Matched {
         Outcome {
             attempt,
             class,
-            judged: self.judged && class != Class::Local,
+            judged: self.judged != Judged::Not && class != Class::Local,
             endpoint: None,
             group: self.group,
             keyed: self.keyed,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use meter::Tally;
 
 use super::*;
-use crate::view::{Arms, EndpointView, GateView, Role, RolloutView, ServiceView, Verdict, VersionView};
+use crate::view::{Arms, EndpointView, GateView, Matched, Role, RolloutView, ServiceView, Verdict, VersionView};
 
 /// A sample's labels and value.
 type Sample = (BTreeMap<String, String>, f64);
@@ -154,6 +154,8 @@ fn rollout() -> RolloutView {
         step_hold_s: None,
         requests: Arms::default(),
         failed: Arms::default(),
+        matching: None,
+        matched: Matched::default(),
         gates: vec![gate("errors", Some(-0.25)), gate("latency", None)],
     }
 }

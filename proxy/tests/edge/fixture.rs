@@ -146,6 +146,7 @@ impl Shop {
             stable: &v1,
             canary: Some((&v2, weight)),
             baseline: baseline.as_ref().map(|baseline| (baseline, weight)),
+            matched: None,
             paths: &paths,
             generation: 1,
         };
