@@ -10,6 +10,9 @@ use crate::deadlines::{Deadlines, Holder, Overdue};
 use crate::exchange::{Exchange, Patience};
 use crate::routing::Version;
 
+/// A client that sends fewer bytes a second than this is slower than what an endpoint may be asked to wait for.
+const SLOW: usize = 64 * 1024;
+
 impl Request {
     /// Ends the attempt where it takes longer than the service allows. Its connection must carry nothing else.
     /// `waits_now`: the endpoint has all that it needs to answer.
@@ -37,6 +40,15 @@ impl Request {
         {
             deadline.hear(Instant::now());
         }
+    }
+
+    /// Whether the client, of whose body so many bytes have come, sends it so slowly that an endpoint may lose patience
+    /// before it can answer.
+    pub(crate) fn drips(&self, bytes: usize, now: Instant) -> bool {
+        let Some(attempt) = self.attempt.as_ref().filter(|attempt| attempt.head.is_none()) else { return false };
+        let age = attempt.ready.map_or(Duration::ZERO, |ready| now.saturating_duration_since(ready));
+        let seconds = usize::try_from(age.as_secs()).unwrap_or(usize::MAX);
+        seconds > 0 && bytes < seconds.saturating_mul(SLOW)
     }
 
     /// Whether the client kept the version from saying more for so long that the end of the connection may be its doing.
