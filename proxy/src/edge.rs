@@ -310,7 +310,7 @@ impl ProxyHttp for Edge {
         debug!(%peer, error = %e, "attempt failed");
         let now = Instant::now();
         match ctx.overdue() {
-            Some(Overdue::Whole) if is_uploading(session) => {
+            Some(Overdue::Head | Overdue::Whole) if is_uploading(session) => {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
             }

@@ -65,7 +65,10 @@ impl Request {
             self.said_all = Some(now);
         }
         let Some(patience) = self.patience() else { return };
-        let Some(attempt) = &self.attempt else { return };
+        let Some(attempt) = &mut self.attempt else { return };
+        if attempt.head.is_none() {
+            attempt.asked = Some(now);
+        }
         let Some(deadline) = &attempt.deadline else { return };
         match self.exchange {
             Exchange::Call(_) => deadline.hear(now),
