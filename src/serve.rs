@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -199,7 +199,8 @@ fn admin_token(configuration: &Configuration, environment: Option<String>) -> an
     Ok(token)
 }
 
-fn token_in(file: &PathBuf) -> anyhow::Result<String> {
+/// The token in a file: its first line that is neither empty nor begins with `#`.
+pub(crate) fn token_in(file: &Path) -> anyhow::Result<String> {
     let text = fs::read_to_string(file).with_context(|| format!("admin.tokens: cannot read {}", file.display()))?;
     let token = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     token.map(str::to_owned).ok_or_else(|| anyhow!("admin.tokens: {} holds no token", file.display()))

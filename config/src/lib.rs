@@ -8,6 +8,7 @@
 //! Absent here: clocks, sockets, name resolution, tokio, pingora.
 
 mod cursor;
+mod explain;
 mod flags;
 mod keys;
 pub mod literal;
@@ -19,6 +20,7 @@ mod schema;
 mod tree;
 pub mod units;
 
+pub use explain::{Explained, Setting, Source, explain, explain_file};
 pub use flags::without_file;
 pub use model::{
     AccessLog, AddressRange, Admin, Advance, Affinity, Baseline, Canary, CertificateFiles, ClientCertificates,

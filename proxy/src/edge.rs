@@ -34,7 +34,7 @@ use crate::routing::{Routing, Service, Version};
 use crate::secure::Instead;
 use crate::trace::Trace;
 use crate::transport::Transport;
-use crate::{expect, forwarded, secure, selection, upgrade};
+use crate::{expect, fields, forwarded, secure, selection, upgrade};
 
 /// How many attempts a request may have: one, another endpoint of the version, and one more that is stable's where
 /// the version is not. (pingora calls this `max_retries` and answers nothing at all where it is 0.)
@@ -86,7 +86,8 @@ impl ProxyHttp for Edge {
         let rules = &routing.rules;
         // Off already for a client that asked for it, for HTTP/1.0, and at the end.
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(rules.timeouts.keepalive.as_secs()));
+            // The client's stream has the limit.
+            session.set_keepalive(Some(0));
         }
         let socket = client_address(session);
         ctx.client = forwarded::client_of(Connection::of(session), socket, session.req_header(), rules);
@@ -132,12 +133,15 @@ impl ProxyHttp for Edge {
         }
         let Some(matched) = ctx.found() else { return Ok(()) };
         let connection = Connection::of(session);
-        forwarded::to_origin(request, connection, client_address(session), &matched.service.rules);
-        selection::to_origin(request, &matched.service, &matched.drawn)?;
-        if let Some(trace) = &ctx.trace {
-            trace.to_origin(request);
-        }
-        upgrade::to_origin(request, ctx)?;
+        let client = client_address(session);
+        fields::change(request, |request| {
+            forwarded::to_origin(request, connection, client, &matched.service.rules);
+            selection::to_origin(request, &matched.service, &matched.drawn);
+            if let Some(trace) = &ctx.trace {
+                trace.to_origin(request);
+            }
+            upgrade::to_origin(request, ctx);
+        });
         expect::to_origin(session, request).await
     }
 

@@ -22,6 +22,7 @@ mod edge;
 pub mod endpoint;
 mod exchange;
 mod expect;
+mod fields;
 pub mod forwarded;
 mod grpc;
 pub mod proxy_protocol;

@@ -7,7 +7,8 @@ mod secret;
 use std::net::IpAddr;
 
 use config::{Affinity, Forced};
-use http::StatusCode;
+use http::request::Parts;
+use http::{HeaderName, StatusCode};
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
@@ -20,7 +21,9 @@ use crate::routing::{Draw, Service, Version};
 use crate::ticket::group_of;
 
 /// The header that tells which version served, and the origin which was drawn.
-const VERSION: &str = "tidegate-version";
+const VERSION: HeaderName = HeaderName::from_static("tidegate-version");
+/// The header by which a client shows that it may force a version.
+const SECRET: HeaderName = HeaderName::from_static(Forced::SECRET_HEADER);
 
 /// What a request is given.
 #[derive(Debug)]
@@ -118,18 +121,17 @@ pub(crate) fn select<'a>(
 }
 
 /// Tells the origin what was drawn, and takes away what only we should read.
-pub(crate) fn to_origin(request: &mut RequestHeader, service: &Service, drawn: &Version) -> Result<()> {
+pub(crate) fn to_origin(request: &mut Parts, service: &Service, drawn: &Version) {
     // Never passed on, whoever sent it.
-    request.remove_header(Forced::SECRET_HEADER);
+    request.headers.remove(SECRET);
     let written = &*service.written;
     if written.version_header {
-        return request.insert_header(VERSION, drawn.label.clone());
+        // An error means more fields than any request has: it would have been refused.
+        let _ = request.headers.try_insert(VERSION, drawn.label.clone());
+    } else if written.forced.as_ref().is_none_or(|rule| rule.header.as_deref() != Some(VERSION.as_str())) {
+        // A client's own would pass for ours, unless it is how the operator has versions asked for.
+        request.headers.remove(VERSION);
     }
-    // A client's own would pass for ours, unless it is how the operator has versions asked for.
-    if written.forced.as_ref().is_none_or(|rule| rule.header.as_deref() != Some(VERSION)) {
-        request.remove_header(VERSION);
-    }
-    Ok(())
 }
 
 /// Tells the client which version served it (where one did), and gives it the cookie that it should keep. `secure`

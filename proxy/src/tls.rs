@@ -33,6 +33,7 @@ use self::kept::{Change, Kept};
 use self::names::ByName;
 use self::pair::Pair;
 pub use self::pem::Unusable;
+pub(crate) use self::pem::in_words;
 pub use self::state::{CertificateState, Finding, check};
 pub(crate) use self::watch::Watch;
 

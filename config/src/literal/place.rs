@@ -242,7 +242,8 @@ impl FromStr for HostName {
                 None => {
                     let parent =
                         text.rsplit_once('*').and_then(|(_, rest)| rest.split_once('.')).map(|(_, parent)| parent);
-                    let near = parent.filter(|parent| is_host(parent) && !is_ip(parent));
+                    // `*.com` was certainly not meant.
+                    let near = parent.filter(|parent| is_host(parent) && parent.contains('.') && !is_ip(parent));
                     let near = near.map_or_else(String::new, |parent| format!("; did you mean `*.{parent}`?"));
                     Err(wrong(format!("is no host name; {legal}{near}")))
                 }

@@ -272,7 +272,7 @@ fn any_spoken() -> impl Strategy<Value = (Option<ListenerTls>, Option<u16>)> {
     ]
 }
 
-fn any_listeners() -> impl Strategy<Value = Vec<Listener>> {
+pub(crate) fn any_listeners() -> impl Strategy<Value = Vec<Listener>> {
     prop::collection::vec((any::<bool>(), ranges(), any_spoken()), 1..5).prop_map(|listeners| {
         let numbered = listeners.into_iter().zip(7000..);
         let listener = numbered.map(|((unix, ranges, (tls, redirect)), number)| {
@@ -343,7 +343,7 @@ fn any_limits() -> impl Strategy<Value = Limits> {
     })
 }
 
-fn any_rules() -> impl Strategy<Value = Rules> {
+pub(crate) fn any_rules() -> impl Strategy<Value = Rules> {
     let handling = || select(vec![Handling::Refuse, Handling::Pass]);
     let requests =
         (handling(), handling()).prop_map(|(underscores, encoded_slashes)| Strictness { underscores, encoded_slashes });
@@ -405,10 +405,9 @@ fn any_version() -> impl Strategy<Value = Version> {
         (hosts(), select(vec![Protocol::H1, Protocol::H2]), tls).prop_map(with_tls),
     ];
     spoken.prop_map(|(endpoints, protocol, tls)| Version {
-        name: config::Name::new("v1").unwrap(),
-        endpoints,
         protocol,
         tls,
+        ..Version::plain(config::Name::new("v1").unwrap(), endpoints)
     })
 }
 
@@ -428,7 +427,7 @@ fn any_route() -> impl Strategy<Value = (Vec<HostName>, Vec<String>, Vec<HeaderM
     })
 }
 
-fn any_service() -> impl Strategy<Value = Service> {
+pub(crate) fn any_service() -> impl Strategy<Value = Service> {
     let times = prop::array::uniform4(option::of(time()));
     let upgrades = prop::collection::btree_set("[a-g][a-z]{0,9}", 0..3);
     let decided = (any_affinity(), option::of(any_forced()), any::<bool>());

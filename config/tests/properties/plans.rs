@@ -261,7 +261,7 @@ fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-fn any_plan() -> impl Strategy<Value = Plan> {
+pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
     let rate = || (1_u32..=50_000).prop_map(|thousandths| f64::from(thousandths) / 1e5);
     let baseline = select(vec![
         Baseline::Stable,

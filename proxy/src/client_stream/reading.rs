@@ -45,6 +45,7 @@ impl<S: Carrier> ClientStream<S> {
                 return Poll::Pending;
             }
             let before = buf.filled().len();
+            let idled = self.peeked.is_empty() && self.inbound.awaited() == Awaited::Request;
             if self.peeked.is_empty() {
                 match Pin::new(&mut self.inner).poll_read(cx, buf) {
                     Poll::Ready(read) => read?,
@@ -65,7 +66,8 @@ impl<S: Carrier> ClientStream<S> {
             let arrived = self.inbound.arrived(&buf.filled()[before..]);
             let ready = *arrived.as_ref().unwrap_or(&0);
             buf.set_filled(before + ready);
-            if self.inbound.awaited() != Awaited::Head {
+            // The whole head has one deadline, which begins with its first byte.
+            if idled || self.inbound.awaited() != Awaited::Head {
                 self.read_by.clear();
             }
             match arrived {
@@ -108,11 +110,17 @@ impl<S: Carrier> ClientStream<S> {
         let (longest, late) = match awaited {
             Awaited::Head => (self.timeouts.head, LATE_HEAD),
             Awaited::Body => (self.timeouts.body, LATE_BODY),
+            Awaited::Request => {
+                ready!(self.read_by.poll(cx, self.timeouts.idle));
+                // The end of the connection, as pingora sees it.
+                self.farewell = Some(Farewell::default());
+                return Poll::Ready(Ok(()));
+            }
             Awaited::Leave => {
                 ready!(self.read_by.poll(cx, LEAVE));
                 return self.say_go_on(cx);
             }
-            Awaited::Request | Awaited::Nothing => return Poll::Pending,
+            Awaited::Nothing => return Poll::Pending,
         };
         ready!(self.read_by.poll(cx, longest));
         if self.head_given {

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Publisher;
+use crate::fields;
 use crate::routing::Wanted;
 
 const VERSIONS: &str = "versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] }, \
@@ -152,10 +153,10 @@ fn a_file_without_a_secret_is_told_and_gives_nobody_the_choice() {
         (empty.path(), "holds no secret"),
         (long.path(), "longer than 64 KiB"),
         (odd.path(), "no header can carry"),
-        (std::path::Path::new("/no/such/file"), "cannot be read"),
+        (std::path::Path::new("/no/such/file"), "cannot be read: there is no such file"),
     ] {
         let problems = check(&configuration(&text(path))).join("\n");
-        assert!(problems.starts_with("service shop, forced.secret: ") && problems.contains(told), "{problems}");
+        assert!(problems.starts_with("services.shop.forced.secret: ") && problems.contains(told), "{problems}");
         assert!(problems.contains(&path.display().to_string()), "{problems}");
         let asks = [("x-version", "v2"), ("tidegate-secret", "")];
         assert_eq!(given(&service(&text(path)), ELSEWHERE, &asks), drawn("v1"));
@@ -269,7 +270,7 @@ fn an_issued_cookie_lives_for_thirty_days_where_nothing_is_written() {
 /// The `tidegate-*` headers that the origin gets of a client's.
 fn passed_on(service: &Service, headers: &[(&'static str, &str)]) -> Vec<String> {
     let mut request = request(headers);
-    to_origin(&mut request, service, &service.versions[1]).unwrap();
+    fields::change(&mut request, |request| to_origin(request, service, &service.versions[1]));
     let ours = request.headers.iter().filter(|(name, _)| name.as_str().starts_with("tidegate-"));
     ours.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
 }

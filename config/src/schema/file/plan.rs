@@ -181,7 +181,7 @@ enum Latency {
         /// The harm that must be ruled out to pass, more than the tolerance; 25% up to p95 and 50% above by default,
         /// more where the tolerance reaches that.
         margin: Option<Percentage>,
-        /// What is measured.
+        /// From a ready connection to the `head` of the response, or to its last byte (`total`).
         #[schemars(extend("default" = "head"))]
         of: Option<LatencyOf>,
     },
@@ -192,7 +192,7 @@ enum Latency {
         /// The quantile, p1 to p99.99.
         #[schemars(extend("default" = "p99"))]
         quantile: Option<Quantile>,
-        /// What is measured.
+        /// From a ready connection to the `head` of the response, or to its last byte (`total`).
         #[schemars(extend("default" = "head"))]
         of: Option<LatencyOf>,
     },
