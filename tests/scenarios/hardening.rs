@@ -39,7 +39,7 @@ fn get(address: SocketAddr) -> String {
 
 /// A thousand clients send this and no more; `shows` says when the executable has it all. What each of them costs is
 /// below `most_kib`, and when they leave the next client is served.
-#[expect(clippy::print_stderr, reason = "the figure is for docs/performance.md")]
+#[expect(clippy::print_stderr, reason = "the figures are for docs/hardening.md")]
 fn a_thousand(what: &str, most_kib: f64, server: &Server, bytes: &[u8], shows: impl Fn() -> bool) {
     // The test holds as many connections as the executable.
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
@@ -70,6 +70,20 @@ fn sockets(process: u32) -> usize {
         fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
     };
     descriptors.filter_map(Result::ok).filter(is_socket).count()
+}
+
+#[test]
+fn a_thousand_silent_clients_cost_little_memory() {
+    let shop = Shop::open("{ steps: [{ weight: 5%, hold: 10m }] }");
+    let process = shop.server.process.id();
+    a_thousand("silent clients", 48.0, &shop.server, b"", || sockets(process) > CLIENTS);
+}
+
+#[test]
+fn a_thousand_clients_that_keep_their_connections_cost_little_memory() {
+    let shop = Shop::open("{ steps: [{ weight: 5%, hold: 10m }] }");
+    let answered = || shop.v1.arrivals().requests >= CLIENTS as u64 + 20;
+    a_thousand("kept connections", 128.0, &shop.server, b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n", answered);
 }
 
 #[test]
