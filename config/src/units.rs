@@ -116,6 +116,11 @@ impl Fraction {
     /// 0.1 %: what the error gate rules out in points to pass, where nothing is written.
     pub(crate) const MARGIN: Self = Self(0.001);
 
+    /// So many hundredths; everything from 100 on.
+    pub(crate) const fn percent(hundredths: u8) -> Self {
+        if hundredths < 100 { Self(hundredths as f64 / 100.0) } else { Self::ONE }
+    }
+
     /// A fraction; an error outside 0 to 1 and for NaN.
     pub fn new(value: f64) -> Result<Self, OutOfRange> {
         if (0.0..=1.0).contains(&value) {

@@ -8,7 +8,7 @@
 //! deadline in it: a request costs two short locks that nobody else wants, and no allocation.
 //!
 //! The limit of the whole is the endpoint's: while a client takes its time with what it has been given ([`Hold`]), it
-//! stands still.
+//! stands still. An endpoint that could not go on for such a client may lose patience with us; that is remembered, too.
 
 mod hold;
 
@@ -21,6 +21,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub(crate) use self::hold::{Hold, Holder};
+
+/// A client that takes so long for one piece (64 KiB at most) has stopped its endpoint: slower than anybody's link.
+const STALL: Duration = Duration::from_secs(1);
 
 /// The deadlines of one core's attempts.
 #[derive(Debug, Clone, Default)]
@@ -48,9 +51,13 @@ struct Slot {
     head: Option<Instant>,
     whole: Option<Instant>,
     overdue: Option<Overdue>,
-    /// What the client was given and has not taken, and since when there is any.
+    /// What the client was given and has not taken, and from when on that is still to be reckoned with.
     holds: u32,
     held_since: Option<Instant>,
+    /// How long it had something, since the endpoint was last heard.
+    held: Duration,
+    /// It has stopped the endpoint.
+    stalled: bool,
     /// When the endpoint was last heard, or the client last let go of what it was given.
     heard: Instant,
     /// Tells one user of this place from the next.
@@ -121,7 +128,14 @@ impl Deadline {
 
     /// The endpoint was heard.
     pub(crate) fn hear(&self, now: Instant) {
-        self.change(|slot| slot.heard = now);
+        self.change(|slot| slot.hear(now));
+    }
+
+    /// Whether the client has stopped the endpoint by not taking what it was given.
+    pub(crate) fn is_stalled(&self, now: Instant) -> bool {
+        let mut slot = self.slot();
+        slot.hear(now);
+        slot.stalled
     }
 
     /// For how long nothing has come from the endpoint that was waited for: no time while the client has something that
@@ -178,7 +192,18 @@ impl Table {
     fn insert(&mut self, fd: RawFd, head: Option<Instant>, whole: Option<Instant>, now: Instant) -> (usize, Slot) {
         let place = self.free.pop().unwrap_or(self.slots.len());
         let turn = self.slots.get(place).map_or(0, |slot| slot.turn);
-        let slot = Slot { fd, head, whole, overdue: None, holds: 0, held_since: None, heard: now, turn };
+        let slot = Slot {
+            fd,
+            head,
+            whole,
+            overdue: None,
+            holds: 0,
+            held_since: None,
+            held: Duration::ZERO,
+            stalled: false,
+            heard: now,
+            turn,
+        };
         match self.slots.get_mut(place) {
             Some(free) => *free = slot,
             None => self.slots.push(slot),
@@ -227,15 +252,30 @@ impl Slot {
         self.held_since.get_or_insert(now);
     }
 
-    /// The client took it. What it took for it is nobody else's time.
+    /// The client took it.
     fn release(&mut self, now: Instant) {
+        self.reckon(now);
         self.holds = self.holds.saturating_sub(1);
-        if self.holds == 0
-            && let Some(since) = self.held_since.take()
-        {
-            let held = now.saturating_duration_since(since);
-            self.whole = self.whole.map(|due| due.checked_add(held).unwrap_or(due));
+        if self.holds == 0 && self.held_since.take().is_some() {
             self.heard = now;
+        }
+    }
+
+    /// The endpoint could go on.
+    fn hear(&mut self, now: Instant) {
+        self.reckon(now);
+        self.stalled |= self.held >= STALL;
+        self.held = Duration::ZERO;
+        self.heard = now;
+    }
+
+    /// What the client has taken until now is nobody else's time.
+    fn reckon(&mut self, now: Instant) {
+        if let Some(since) = &mut self.held_since {
+            let held = now.saturating_duration_since(*since);
+            *since = now;
+            self.held = self.held.saturating_add(held);
+            self.whole = self.whole.map(|due| due.checked_add(held).unwrap_or(due));
         }
     }
 }
@@ -305,6 +345,32 @@ mod tests {
         assert_eq!(look(&mut table, at(6)), (vec![], Some(at(7))));
         assert_eq!(table.slots[place].heard, at(6));
         assert_eq!(look(&mut table, at(7)), (vec![7], None));
+    }
+
+    #[test]
+    fn a_client_that_keeps_a_piece_for_a_second_has_stopped_the_endpoint() {
+        let began = Instant::now();
+        let at = |millis| began + Duration::from_millis(millis);
+        let stalled = |events: &[(u64, char)]| {
+            let mut table = Table::default();
+            let slot = &mut table.insert(7, None, None, began).1;
+            for (millis, event) in events {
+                match event {
+                    '+' => slot.hold(at(*millis)),
+                    '-' => slot.release(at(*millis)),
+                    _ => slot.hear(at(*millis)),
+                }
+            }
+            slot.hear(at(5_000));
+            slot.stalled
+        };
+        assert!(stalled(&[(0, '+'), (1_000, '-')]) && stalled(&[(4_000, '+')]));
+        // Little by little, all between two pieces; or once, and never again.
+        assert!(stalled(&[(0, '+'), (600, '-'), (700, '+'), (1_100, '-'), (1_200, '.')]));
+        assert!(stalled(&[(0, '+'), (1_000, '-'), (1_100, '.'), (1_200, '+'), (1_300, '-'), (1_400, '.')]));
+        // It always has something, and the pieces flow. Or the endpoint was slow.
+        assert!(!stalled(&[(0, '+'), (900, '.'), (900, '+'), (1_000, '-'), (1_800, '.'), (1_800, '-')]));
+        assert!(!stalled(&[(0, '+'), (900, '-')]) && !stalled(&[]));
     }
 
     #[tokio::test]

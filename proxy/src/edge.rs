@@ -264,8 +264,9 @@ impl ProxyHttp for Edge {
         ctx: &mut Request,
     ) -> Result<Option<Duration>> {
         ctx.hears(body.as_ref());
-        if let Some(holder) = ctx.holder()
+        if !end_of_stream
             && client_stream(session).is_none()
+            && let Some(holder) = ctx.holder()
         {
             // Of a stream of HTTP/2, nobody else sees what its client takes.
             *body = body.take().map(|piece| holder.piece(piece));
@@ -348,6 +349,10 @@ impl ProxyHttp for Edge {
         let is_stale = unprocessed == Some(Unprocessed::Leaving) || ctx.may_be_stale(now);
         if e.retry() && client_reused && is_stale && !ctx.forgiven && usize::from(ctx.attempts) < ATTEMPTS {
             ctx.stale_connection();
+        } else if class_of(&e) == Class::Reset && ctx.is_stalled(now) {
+            // An endpoint that cannot get rid of its response gives up in the end.
+            ctx.end_attempt(Class::ClientAbort, now);
+            e.as_down();
         } else {
             ctx.end_attempt(class_of(&e), now);
         }

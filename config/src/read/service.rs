@@ -3,7 +3,7 @@
 use crate::cursor::{Cursor, Entry, Fields, Report};
 use crate::keys;
 use crate::literal::{Illegal, is_token};
-use crate::model::{Affinity, Canary, GrpcCodes, Name, Plan, Service, ServiceTimeouts, Timeouts};
+use crate::model::{Affinity, Canary, GrpcCodes, Name, Plan, Retries, Service, ServiceTimeouts, Timeouts};
 use crate::problem::{did_you_mean, listed, quoted};
 use crate::read::affinity::{affinity, forced};
 use crate::read::plan::{Planned, plan};
@@ -72,6 +72,8 @@ pub(super) fn service<'a>(
         grpc_errors: traffic.grpc_errors,
         body: traffic.body,
         timeouts: traffic.timeouts,
+        retries: Retries::default(),
+        shield: true,
         stable,
         canary,
         versions: versions?.read?,

@@ -60,7 +60,7 @@ fn version<'a>(entry: &'a Entry<'_>, name: Option<Name>, seen: &mut Seen<'a>, re
         named(&endpoints, report)?;
     }
     let endpoints = endpoints.into_iter().map(|(endpoint, _)| endpoint).collect();
-    Some(Version { name: name?, endpoints, protocol, tls })
+    Some(Version { protocol, tls, ..Version::plain(name?, endpoints) })
 }
 
 /// Where each endpoint of a service is written first, and in which version.

@@ -405,10 +405,9 @@ fn any_version() -> impl Strategy<Value = Version> {
         (hosts(), select(vec![Protocol::H1, Protocol::H2]), tls).prop_map(with_tls),
     ];
     spoken.prop_map(|(endpoints, protocol, tls)| Version {
-        name: config::Name::new("v1").unwrap(),
-        endpoints,
         protocol,
         tls,
+        ..Version::plain(config::Name::new("v1").unwrap(), endpoints)
     })
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::{HeaderMap, header};
 use meter::Class;
 
@@ -29,16 +28,6 @@ impl Request {
             && let Some(status) = grpc::status(fields)
         {
             attempt.grpc = Some(status);
-        }
-    }
-
-    /// A piece of the response came, if it is more than the end.
-    pub(crate) fn hears(&self, piece: Option<&Bytes>) {
-        if let Exchange::Call(_) = self.exchange
-            && piece.is_some_and(|piece| !piece.is_empty())
-            && let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref())
-        {
-            deadline.hear(Instant::now());
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use config::Protocol;
 
 use super::Request;
@@ -24,10 +25,24 @@ impl Request {
         }
     }
 
-    /// Who tells when the client takes its time, where that makes a difference.
+    /// Who tells when the client takes its time.
     pub(crate) fn holder(&self) -> Option<Holder> {
-        let deadline = self.attempt.as_ref()?.deadline.as_ref()?;
-        deadline.has_whole().then(|| deadline.holder())
+        Some(self.attempt.as_ref()?.deadline.as_ref()?.holder())
+    }
+
+    /// A piece of the response came, if it is more than the end.
+    pub(crate) fn hears(&self, piece: Option<&Bytes>) {
+        if piece.is_some_and(|piece| !piece.is_empty())
+            && let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref())
+        {
+            deadline.hear(Instant::now());
+        }
+    }
+
+    /// Whether the client kept the version from saying more for so long that the end of the connection may be its doing.
+    pub(crate) fn is_stalled(&self, now: Instant) -> bool {
+        let deadline = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref());
+        deadline.is_some_and(|deadline| deadline.is_stalled(now))
     }
 
     /// A piece of the request goes to the endpoint; `whole`: the last one. The wait for a head begins with the last one,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use config::Protocol;
 use http_body_util::{BodyExt, Full};
 use hyper::HeaderMap;
-use loadtest::{RawAnswer, RawOrigin};
+use loadtest::{RawAnswer, RawOrigin, Then};
 use meter::Class;
 use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,6 +62,59 @@ async fn what_a_client_could_misread_is_a_protocol_error_of_the_version() {
         assert_eq!((judged(&tally, Class::ProtocolError), tally.bad()), (1, 1), "{shown:?}: {tally:?}");
         assert_eq!(status(&get(shop.address()).await), 200, "{shown:?}");
         assert_eq!(origin.connections().len(), 2, "{shown:?}: the connection is not used again");
+    }
+}
+
+/// Each line of the table "What endpoints send" of docs/hardening.md: what an endpoint sends before it closes, what the
+/// client gets, and what it is counted as.
+#[tokio::test]
+async fn what_endpoints_send_is_answered_and_counted_as_documented() {
+    let wide = format!("HTTP/1.1 200 OK\r\n{}content-length: 2\r\n\r\nok", "x: y\r\n".repeat(1_000));
+    let long = |size| format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 2\r\n\r\nok", "y".repeat(size));
+    let (large, huge) = (long(65_000), long(2_000_000));
+    let cases: [(&str, u16, Class); 32] = [
+        ("HTTP/1.1 000 What\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 099 What\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 600 What\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 999 What\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 1000 What\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 20 What\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 +20 What\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 599 What\r\ncontent-length: 2\r\n\r\nok", 599, Class::ServerError),
+        ("HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\nok", 200, Class::Success),
+        ("HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nok", 200, Class::Success),
+        ("HTTP/1.1 200 O\0K\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 O\x01K\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/3.0 200 OK\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("SSH-2.0-OpenSSH_9.9\r\n", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\nnothing\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\n: value\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\nx y: z\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\n x: z\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\nx\0: z\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\nx: a\0b\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\nx: a\rb\r\ncontent-length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0x2\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999999\r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\ncontent-length: \r\n\r\nok", 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nContent-Length: 2\r\n\r\nok", 502, Class::ProtocolError),
+        (&wide, 502, Class::ProtocolError),
+        (&large, 502, Class::ProtocolError),
+        (&huge, 502, Class::ProtocolError),
+        ("HTTP/1.1 200 OK\r\ncontent-len", 502, Class::Reset),
+        ("", 502, Class::Reset),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nok", 200, Class::Reset),
+    ];
+    for (attack, wanted, class) in cases {
+        let shown = &attack[..attack.len().min(80)];
+        let last = RawAnswer { then: Then::Close, ..RawAnswer::new(attack.to_owned()) };
+        let origin = RawOrigin::start(vec![last]).await.unwrap();
+        let shop = Shop::open_on(1, &[origin.address()], &[nobody()]);
+        let answer = get(shop.address()).await;
+        assert_eq!(status(&answer), wanted, "{shown:?}: {answer}");
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!(judged(&tally, class), 1, "{shown:?}: {:?}", tally.judged);
     }
 }
 
