@@ -220,7 +220,7 @@ impl Request {
             Protocol::H2 | Protocol::H2c => speaks_http2,
         };
         if agrees {
-            attempt.at.endpoint().connected();
+            attempt.at.endpoint().connected(attempt.ready.unwrap_or(self.began));
         } else if let Some(fd) = attempt.fd {
             deadlines::end(fd);
         }
@@ -306,6 +306,7 @@ impl Request {
             (Class::Success | Class::ClientAbort, _) if attempt.is_grpc => self.class_of_call(&attempt, class, now),
             _ => class,
         };
+        attempt.at.ended(class, now);
         let Some(matched) = &mut self.matched else { return class };
         let age_us = attempt.ready.filter(|_| class != Class::Upgrade).map(|ready| micros(ready, now));
         let outcome = Outcome {
