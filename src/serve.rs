@@ -93,7 +93,7 @@ impl Tidegate {
         log.prepare(&resolved.configuration.rules)?;
         let reader = publisher.reader();
         let options = Options::new(state_directory);
-        let (handle, control) = control_loop::start(options, LivePlane::new(publisher), resolved)?;
+        let (handle, control) = control_loop::start(options, LivePlane::new(publisher, listeners.secured()), resolved)?;
 
         // Last: the journal is replayed and the split in force is published before the first connection is accepted.
         let data = DataPlane::start(listeners, &limits, &reader)?;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::Name;
-use config::model::HealthCheck;
+use config::HealthCheck;
 use pingora_core::connectors::TransportConnector;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
@@ -167,7 +167,7 @@ fn spread(check: &HealthCheck, chance: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use config::model::HealthQuestion;
+    use config::HealthQuestion;
 
     #[test]
     fn intervals_are_spread_by_the_jitter_around_what_is_written() {

@@ -232,13 +232,13 @@ impl Endpoint {
     }
 
     /// A health check passed.
-    pub(crate) fn passed_check(&self, check: &config::model::HealthCheck, now: Instant) {
+    pub(crate) fn passed_check(&self, check: &config::HealthCheck, now: Instant) {
         self.care.ledger.checked(true);
         self.known.health.passed(check.healthy, now);
     }
 
     /// A health check failed; `why` in a few words.
-    pub(crate) fn failed_check(&self, check: &config::model::HealthCheck, why: &str, now: Instant) {
+    pub(crate) fn failed_check(&self, check: &config::HealthCheck, why: &str, now: Instant) {
         self.care.ledger.checked(false);
         self.known.health.failed_check(check.unhealthy, why, now);
     }

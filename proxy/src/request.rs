@@ -19,13 +19,15 @@ use pingora_http::ResponseHeader;
 use self::account::Account;
 pub(crate) use self::seen::Seen;
 use self::seen::Served;
+use crate::connection::UnderWay;
 use crate::deadlines::{self, Deadline};
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::Exchange;
 use crate::request_body::BodyLimit;
+use crate::request_body::silence::{Silence, Waiting};
 use crate::response_check::ResponseCheck;
 use crate::routing::{Service, Version};
-use crate::selection::{Decision, Issued, Reason, Selection, Target};
+use crate::selection::{Decision, Issued, Judged, Reason, Selection, Target};
 use crate::trace::Trace;
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
@@ -47,12 +49,16 @@ pub(crate) struct Request {
     pub(crate) client: Option<IpAddr>,
     /// The trace that it is part of; none until it is routed.
     pub(crate) trace: Option<Trace>,
+    /// Its place among what is under way on its connection, where that carries several.
+    pub(crate) under_way: Option<UnderWay>,
     /// How many attempts began.
     pub(crate) attempts: u8,
     /// The endpoint that could not be reached last: not the next choice.
     pub(crate) unreachable: Option<Arc<Endpoint>>,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
+    /// How long its client has been silent, where that is for us to limit.
+    silence: Option<Arc<Silence>>,
     /// When its body came to its end.
     said_all: Option<Instant>,
     /// It became a tunnel, whose length is no latency and whose end is no failure.
@@ -83,8 +89,8 @@ pub(crate) struct Matched {
     paths: u16,
     /// Why it was given this version.
     pub(crate) reason: Reason,
-    /// Whether the gates may judge it.
-    judged: bool,
+    /// Who may judge it.
+    judged: Judged,
     /// The affinity cookie that the client gets, where it has none.
     pub(crate) issued: Option<Issued>,
     /// Where the version drawn is charged for it.
@@ -115,6 +121,8 @@ struct Underway {
     is_grpc: bool,
     /// What it came to as a gRPC call, once it says.
     grpc: Option<u32>,
+    /// What it waits for its client with.
+    waiting: Option<Waiting>,
 }
 
 impl Request {
@@ -129,9 +137,11 @@ impl Request {
             body: BodyLimit::default(),
             client: None,
             trace: None,
+            under_way: None,
             attempts: 0,
             unreachable: None,
             forgiven: false,
+            silence: Silence::present(),
             said_all: None,
             is_tunnel: false,
             instead: None,
@@ -145,7 +155,7 @@ impl Request {
     /// The request is for `service`, was given this version, and is on these of the split's paths.
     pub(crate) fn matched(&mut self, service: &Arc<Service>, selection: Selection<'_>, paths: u16) {
         let Selection { draw, group, reason, judged, issued } = selection;
-        let (account, keyed) = (Account::open(self.core, draw), !draw.at_random);
+        let (account, keyed) = (Account::open(self.core, draw, judged), !draw.at_random);
         let (service, drawn) = (Arc::clone(service), Arc::clone(draw.version));
         self.matched = Some(Matched { service, drawn, group, keyed, paths, reason, judged, issued, account });
     }
@@ -197,10 +207,23 @@ impl Request {
         };
         self.attempts = self.attempts.saturating_add(1);
         let version = Arc::clone(version);
-        let (ready, head, total_us, fd, deadline, grpc) = (None, None, None, None, None, None);
+        let (ready, head, total_us, fd, deadline, grpc, waiting) = (None, None, None, None, None, None, None);
         let (heads, silence, is_grpc) = (ResponseCheck::default(), Duration::ZERO, false);
-        let kept = Underway { kind, version, at, ready, head, total_us, heads, fd, deadline, silence, is_grpc, grpc };
-        self.attempt = Some(kept);
+        self.attempt = Some(Underway {
+            kind,
+            version,
+            at,
+            ready,
+            head,
+            total_us,
+            heads,
+            fd,
+            deadline,
+            silence,
+            is_grpc,
+            grpc,
+            waiting,
+        });
         self.body.begin_again();
     }
 
@@ -372,7 +395,13 @@ impl Drop for Request {
     /// A request that is let go before its end was cut by the end of the process, which is nobody's failure. After a
     /// panic it is left as it is: where its first attempt is missing, it is lost, and that is to be seen.
     fn drop(&mut self) {
-        if !self.is_over && !std::thread::panicking() {
+        if self.is_over || std::thread::panicking() {
+            return;
+        }
+        if self.fell_silent() {
+            // Reset without an answer: nobody else says so.
+            self.end(None, Some(Class::ClientAbort), Instant::now());
+        } else {
             self.end_attempt(Class::Local, self.began);
             self.end_unserved(Class::Local);
         }
@@ -386,6 +415,10 @@ impl Matched {
             Reason::Weight | Reason::Affinity | Reason::Forced(Target::Stable) => service.is_in_use(&self.drawn.name),
             // Whatever its weight, until it is the canary no more.
             Reason::Forced(Target::Canary) => service.target(Target::Canary).name == self.drawn.name,
+            // Until its rollout ends, or its plan gives it nobody.
+            Reason::Matched => {
+                service.split.matched.is_some() && service.target(Target::Canary).name == self.drawn.name
+            }
             Reason::Forced(Target::Named(_)) => true,
         }
     }
@@ -396,7 +429,7 @@ impl Matched {
         Outcome {
             attempt,
             class,
-            judged: self.judged && class != Class::Local,
+            judged: self.judged != Judged::Not && class != Class::Local,
             endpoint: None,
             group: self.group,
             keyed: self.keyed,

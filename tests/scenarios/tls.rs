@@ -202,6 +202,33 @@ fn certificates_change_under_load_without_a_failed_handshake_and_a_bad_pair_chan
 }
 
 #[test]
+fn operators_are_told_of_certificates_that_end_and_of_handshakes_that_fail() {
+    let place = Place::new();
+    let ca = Authority::new(&place);
+    ca.write_old("shop", &["shop.test"]);
+    let file = ca.path("shop.pem");
+    let mut edge = Edge::serve(place, &[listener(&[ca.certificate("shop")], "")]);
+    edge.server.process.has_said("it expired on 2020-01-01");
+    // Refused by curl (60), which says so; and HTTP on a port that speaks TLS.
+    let address = edge.address(1);
+    assert_eq!(curl(address, "shop.test", EXCHANGE, &["--cacert", &ca.path("ca.pem")]).0, Some(60));
+    assert_eq!(curl(address, "shop.test", EXCHANGE, &[]).1, "400 1.1");
+
+    let expiry = "tidegate_certificate_expiry_timestamp_seconds";
+    let failed = "tidegate_tls_handshakes_failed_total";
+    for wanted in [
+        format!("{expiry}{{listener=\"127.0.0.1:0\",certificate=\"{file}\"}} 1577836800\n"),
+        format!("{failed}{{listener=\"127.0.0.1:0\",reason=\"not_tls\"}} 1\n"),
+        format!("{failed}{{listener=\"127.0.0.1:0\",reason=\"refused_by_client\"}} 1\n"),
+    ] {
+        until_true(&wanted, || edge.server.admin.text("/metrics").contains(&wanted));
+    }
+    let status = edge.server.tidegate(&["status", "shop"]);
+    assert!(status.out.contains(&file) && status.out.contains("it expired on 2020-01-01"), "{}", status.out);
+    edge.server.stop();
+}
+
+#[test]
 fn what_is_wrong_with_certificates_is_said_by_a_check_and_at_the_start() {
     let place = Place::new();
     let ca = Authority::new(&place);

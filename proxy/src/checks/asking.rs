@@ -1,7 +1,7 @@
 //! One check of one endpoint. Whatever it answers, it is read no further than its head, and at most 64 KiB of that.
 
 use config::Protocol;
-use config::model::HealthQuestion;
+use config::HealthQuestion;
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_error::{Error, ErrorType};

@@ -74,7 +74,7 @@ fn refused(code: u32, service: &str) -> String {
         5 => format!("its health service does not know {service:?} (NOT_FOUND)"),
         12 => "it has no gRPC health service (UNIMPLEMENTED)".to_owned(),
         _ => {
-            let name = usize::try_from(code).ok().and_then(|code| config::model::GrpcCodes::NAMES.get(code));
+            let name = usize::try_from(code).ok().and_then(|code| config::GrpcCodes::NAMES.get(code));
             format!("its gRPC health service failed ({})", name.unwrap_or(&"an unknown code"))
         }
     }

@@ -28,6 +28,18 @@ fn replay(target: &str, holds: impl Fn(&[u8]), at_least: usize) {
 }
 
 #[test]
+fn every_target_of_the_fuzzers_has_a_corpus_that_is_replayed_here() {
+    let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/fuzz_targets");
+    let here = include_str!("corpus.rs");
+    let targets: Vec<_> = fs::read_dir(targets).unwrap().map(|target| target.unwrap().path()).collect();
+    assert!(targets.len() >= 5, "{targets:?}");
+    for target in targets {
+        let name = target.file_stem().unwrap().to_str().unwrap();
+        assert!(here.contains(&format!("replay(\"{name}\",")), "{name} is not replayed");
+    }
+}
+
+#[test]
 fn the_corpus_of_heads_holds() {
     replay("head_check", head_check_property::holds, 5);
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use config::model::{Ejection, HealthCheck};
+use config::{Ejection, HealthCheck};
 use parking_lot::Mutex;
 
 use super::Known;

@@ -71,7 +71,7 @@ pub fn pick_any(endpoints: &[Arc<Endpoint>], now: Instant) -> Option<InFlight> {
     first.map(|endpoint| enter(endpoint, false, now))
 }
 
-fn enter(endpoint: &Arc<Endpoint>, tries: bool, now: Instant) -> InFlight {
+pub(super) fn enter(endpoint: &Arc<Endpoint>, tries: bool, now: Instant) -> InFlight {
     endpoint.known.in_flight.fetch_add(1, Ordering::Relaxed);
     InFlight { at: Arc::clone(endpoint), tries, began: now }
 }

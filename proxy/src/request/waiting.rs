@@ -8,6 +8,7 @@ use config::Protocol;
 use super::Request;
 use crate::deadlines::{Deadlines, Holder, Overdue};
 use crate::exchange::{Exchange, Patience};
+use crate::request_body::silence::Waiting;
 use crate::routing::Version;
 
 impl Request {
@@ -23,6 +24,20 @@ impl Request {
             let head = waits_now.then(|| now + patience.first_byte);
             attempt.deadline = Some(deadlines.begin(fd, head, whole));
         }
+    }
+
+    /// The rest of the body is waited for from now on, where it is for us to limit how long: not in a call, which may be
+    /// silent. `is_own`: the connection carries nothing else.
+    pub(crate) fn listen(&mut self, is_own: bool, now: Instant) {
+        let may_be_silent = matches!(self.exchange, Exchange::Call(_));
+        if let (Some(silence), Some(attempt), false) = (&self.silence, &mut self.attempt, may_be_silent) {
+            attempt.waiting = Some(Waiting::begin(silence, attempt.fd.filter(|_| is_own), now));
+        }
+    }
+
+    /// Whether it was ended because its client was silent for too long within its body.
+    pub(crate) fn fell_silent(&self) -> bool {
+        self.silence.as_ref().is_some_and(|silence| silence.is_over())
     }
 
     /// Who tells when the client takes its time.
@@ -51,6 +66,9 @@ impl Request {
         let is_news = whole && self.said_all.is_none();
         if is_news {
             self.said_all = Some(now);
+        }
+        if let Some(silence) = &self.silence {
+            silence.heard(whole, now);
         }
         let Some(patience) = self.patience() else { return };
         let Some(attempt) = &self.attempt else { return };
