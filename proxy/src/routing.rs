@@ -5,6 +5,7 @@ mod publisher;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use config::{Match, Name, Rules, Weight};
 use http::HeaderValue;
@@ -13,7 +14,7 @@ use pingora_http::RequestHeader;
 
 pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
-use crate::endpoint::{Care, Endpoint};
+use crate::endpoint::{Ask, Balancer, Care, Endpoint, InFlight, Unavailable};
 use crate::request_head::host_of;
 use crate::routes::{Asked, RouteTable};
 use crate::selection::{Secret, Target};
@@ -123,6 +124,26 @@ pub struct Version {
     pub exposure: Exposure,
     /// How its endpoints are cared for, and what came of it. What came of it is kept over reloads.
     pub care: Arc<Care>,
+    /// How it chooses among its endpoints. What is under way is kept over reloads.
+    pub balancer: Balancer,
+}
+
+impl Version {
+    /// The endpoint for the next request.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn pick(&self, ask: &Ask<'_>) -> Result<InFlight, Unavailable> {
+        self.balancer.pick(&self.endpoints, ask)
+    }
+
+    /// An endpoint for a request that must go to this version although there is none to pick.
+    ///
+    /// # Errors
+    /// Where it has none at all, or no room for a further request.
+    pub fn pick_any(&self, now: Instant) -> Result<InFlight, Unavailable> {
+        self.balancer.pick_any(&self.endpoints, now)
+    }
 }
 
 /// A slice of one version's traffic that is counted by itself.

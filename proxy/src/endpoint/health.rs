@@ -205,7 +205,7 @@ impl Health {
     }
 
     /// When it came back last.
-    fn back_ms(&self) -> u64 {
+    pub(super) fn back_ms(&self) -> u64 {
         self.back_ms.load(Ordering::Relaxed).max(self.conduct.back_ms())
     }
 
@@ -214,7 +214,7 @@ impl Health {
     }
 
     /// At least 1, since 0 means never.
-    fn millis(&self, now: Instant) -> u64 {
+    pub(super) fn millis(&self, now: Instant) -> u64 {
         in_millis(now.saturating_duration_since(self.began)).max(1)
     }
 }

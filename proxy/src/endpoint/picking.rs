@@ -1,32 +1,267 @@
 //! Which endpoint a request goes to.
 
+mod hashing;
+mod latency;
+mod load;
+
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use config::{Balance, HashKey, InFlightLimits};
+
+use self::hashing::{Slots, mixed};
+pub(super) use self::latency::{Latency, Moment};
+pub(super) use self::load::Room;
+use self::load::{Census, Load, enter_below};
 use super::{Endpoint, InFlight};
 
-/// The endpoint for the next request: of two at random, the one with fewer requests in flight ("power of two choices",
-/// Mitzenmacher 2001), of those that are up and well. `None` where none may be tried.
-///
-/// - An endpoint whose back-off is over is claimed by the one request that tries it: the others go on avoiding it until
-///   that try has succeeded.
-/// - One that came back takes part in a part of the choices alone, at first (slow start).
-/// - Where fewer than half are well, all that may be connected to are used ([`is_panicking`]).
-#[must_use]
-pub fn pick(endpoints: &[Arc<Endpoint>], avoid: Option<&Endpoint>, now: Instant) -> Option<InFlight> {
-    let avoided = |endpoint: &Endpoint| avoid.is_some_and(|other| other.is_same_place(endpoint));
-    let panics = is_panicking(endpoints, now);
-    let live = || {
-        let may = move |e: &&Arc<Endpoint>| e.may_be_tried(now) && (panics || e.is_fit(now)) && !avoided(e);
-        endpoints.iter().filter(may)
-    };
-    let chosen = least_busy(live().filter(|e| e.takes_part(now))).or_else(|| least_busy(live()))?;
-    let tries = !chosen.is_up();
-    if tries {
-        chosen.known.health.leave_alone(now, chosen.claim());
+/// Of so few endpoints each is looked at for every request. Of more, some at random.
+const FEW: usize = 8;
+/// How many of many endpoints are looked at before all are.
+const DRAWS: usize = 8;
+/// How often a choice is made again where others took what was left of an endpoint's limit in between.
+const RACES: usize = 4;
+/// Costs that differ by less than this factor are the same: latencies vary by as much for no reason, and of two endpoints
+/// that do equally well neither should have all of the traffic.
+const ALIKE: f32 = 1.25;
+/// Latencies below this, in microseconds, are the same.
+const FASTEST_US: f32 = 1_000.0;
+
+/// How a version chooses among its endpoints, and what is under way there.
+#[derive(Debug, Clone)]
+pub struct Balancer {
+    balance: Balance,
+    limits: InFlightLimits,
+    slots: Option<Arc<Slots>>,
+    load: Arc<Load>,
+}
+
+/// What is asked of a version.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The hash of the key that the request goes by, where it has one.
+    pub key: Option<u64>,
+    /// The endpoint that could not be reached: not the next choice.
+    pub avoid: Option<&'a Endpoint>,
+    /// When.
+    pub now: Instant,
+}
+
+/// Why a version takes no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// No endpoint may be tried.
+    Down,
+    /// As many requests are under way as may be, in the version or at each endpoint that may be tried.
+    Full,
+}
+
+impl Balancer {
+    /// As a version asks for it, with these endpoints. What is under way is `known`'s.
+    #[must_use]
+    pub fn new(version: &config::Version, endpoints: &[Arc<Endpoint>], known: Option<&Self>, now: Instant) -> Self {
+        let slots = match version.balance {
+            Balance::Hash(_) => Some(Slots::of(endpoints, known.and_then(|known| known.slots.as_ref()))),
+            Balance::PeakEwma | Balance::LeastRequests => None,
+        };
+        let load = known.map_or_else(|| Arc::new(Load::new(now)), |known| Arc::clone(&known.load));
+        Self { balance: version.balance.clone(), limits: version.limits, slots, load }
     }
-    Some(enter(chosen, tries, now))
+
+    /// What requests are given their endpoint by, where that is a key of theirs.
+    #[must_use]
+    pub fn key(&self) -> Option<&HashKey> {
+        match &self.balance {
+            Balance::Hash(key) => Some(key),
+            Balance::PeakEwma | Balance::LeastRequests => None,
+        }
+    }
+
+    /// How often a request found no room, since the version came to be.
+    #[must_use]
+    pub fn overflows(&self) -> u64 {
+        self.load.overflows()
+    }
+
+    /// The endpoint for the next request, of those that are up, well and below their limit.
+    ///
+    /// - Without a key: of two at random, the one that costs less ("power of two choices", Mitzenmacher 2001).
+    /// - With one: the one that the key belongs to; where that has more than 1.25 times the average in flight or may not
+    ///   be tried, another that the key always comes to next (consistent hashing with bounded loads, Mirrokni et al. 2018).
+    /// - An endpoint whose back-off is over is claimed by the one request that tries it: the others go on avoiding it
+    ///   until that try has succeeded.
+    /// - One that came back takes part in a part of the choices alone, at first (slow start).
+    /// - Where fewer than half are well, all that may be connected to are used ([`is_panicking`]).
+    ///
+    /// # Errors
+    /// Where there is none. That it was full is counted.
+    pub fn pick(&self, endpoints: &[Arc<Endpoint>], ask: &Ask<'_>) -> Result<InFlight, Unavailable> {
+        let Some(mut room) = self.load.enter(self.limits.requests) else { return Err(self.full()) };
+        let choice = Choice { balancer: self, endpoints, ask, panics: Cell::new(None) };
+        for _ in 0..RACES {
+            let Some(chosen) = choice.chosen() else { break };
+            let tries = !chosen.is_up();
+            match self.enter(chosen, tries, room, ask.now) {
+                Ok(at) => {
+                    if tries {
+                        chosen.known.health.leave_alone(ask.now, chosen.claim());
+                    }
+                    return Ok(at);
+                }
+                Err(back) => room = back,
+            }
+        }
+        if endpoints.iter().any(|endpoint| choice.may_be_tried(endpoint)) { Err(self.full()) } else { Err(Unavailable::Down) }
+    }
+
+    /// Any endpoint, for a version that must be tried although there is none to pick: a well one before others, and then
+    /// the one that is due first.
+    ///
+    /// # Errors
+    /// Where it has no endpoint, or as much is under way as may be.
+    pub fn pick_any(&self, endpoints: &[Arc<Endpoint>], now: Instant) -> Result<InFlight, Unavailable> {
+        let Some(room) = self.load.enter(self.limits.requests) else { return Err(self.full()) };
+        let with_room = endpoints.iter().filter(|endpoint| self.has_room(endpoint));
+        let first = with_room.min_by_key(|endpoint| (!endpoint.is_fit(now), endpoint.known.health.due()));
+        let at = first.and_then(|endpoint| self.enter(endpoint, false, room, now).ok());
+        at.ok_or_else(|| if endpoints.is_empty() { Unavailable::Down } else { self.full() })
+    }
+
+    /// Gives back the room where the endpoint has reached its limit.
+    fn enter(&self, endpoint: &Arc<Endpoint>, tries: bool, room: Room, now: Instant) -> Result<InFlight, Room> {
+        let in_flight = &endpoint.known.in_flight;
+        match self.limits.per_endpoint {
+            Some(most) if !enter_below(in_flight, u64::from(most)) => return Err(room),
+            Some(_) => {}
+            None => {
+                in_flight.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(InFlight { at: Arc::clone(endpoint), tries, began: now, _room: Some(room) })
+    }
+
+    fn has_room(&self, endpoint: &Endpoint) -> bool {
+        self.limits.per_endpoint.is_none_or(|most| endpoint.in_flight() < u64::from(most))
+    }
+
+    fn full(&self) -> Unavailable {
+        self.load.overflowed();
+        Unavailable::Full
+    }
+}
+
+/// One choice of an endpoint.
+struct Choice<'a> {
+    balancer: &'a Balancer,
+    endpoints: &'a [Arc<Endpoint>],
+    ask: &'a Ask<'a>,
+    /// Asked for where an endpoint is not well, which is seldom.
+    panics: Cell<Option<bool>>,
+}
+
+impl<'a> Choice<'a> {
+    fn chosen(&self) -> Option<&'a Arc<Endpoint>> {
+        match (self.ask.key, &self.balancer.slots) {
+            (Some(key), Some(slots)) => self.by_key(key, slots),
+            (Some(_) | None, Some(_) | None) => self.least_of_two(),
+        }
+    }
+
+    fn may_be_tried(&self, endpoint: &Endpoint) -> bool {
+        endpoint.may_be_tried(self.ask.now)
+            && (endpoint.is_fit(self.ask.now) || self.panics())
+            && self.ask.avoid.is_none_or(|other| !other.is_same_place(endpoint))
+    }
+
+    fn is_eligible(&self, endpoint: &Endpoint) -> bool {
+        self.may_be_tried(endpoint) && self.balancer.has_room(endpoint)
+    }
+
+    fn panics(&self) -> bool {
+        self.panics.get().unwrap_or_else(|| {
+            let panics = self.census().panics;
+            self.panics.set(Some(panics));
+            panics
+        })
+    }
+
+    /// Exact for few endpoints; for more of a moment ago, or a version with many that are down would pay for a count with
+    /// every request.
+    fn census(&self) -> Census {
+        let count = || census(self.endpoints, self.ask.now);
+        if self.endpoints.len() <= FEW { count() } else { self.balancer.load.census(self.ask.now, count) }
+    }
+
+    fn least_of_two(&self) -> Option<&'a Arc<Endpoint>> {
+        let all = self.endpoints;
+        if all.len() > FEW
+            && let Some(first) = self.drawn(None)
+            && let Some(second) = self.drawn(Some(first))
+        {
+            return Some(self.lighter(&all[first], &all[second]));
+        }
+        let now = self.ask.now;
+        let least = |two: [Option<&'a Arc<Endpoint>>; 2]| {
+            two.into_iter().flatten().reduce(|one, other| self.lighter(one, other))
+        };
+        let eligible = || all.iter().filter(|endpoint| self.is_eligible(endpoint));
+        least(two_of(eligible().filter(|endpoint| endpoint.takes_part(now)))).or_else(|| least(two_of(eligible())))
+    }
+
+    /// The place of one at random, other than this. None where the first few were of no use: then all are looked at.
+    fn drawn(&self, other: Option<usize>) -> Option<usize> {
+        (0..DRAWS).map(|_| fastrand::usize(..self.endpoints.len())).find(|place| {
+            let endpoint = &self.endpoints[*place];
+            Some(*place) != other && self.is_eligible(endpoint) && endpoint.takes_part(self.ask.now)
+        })
+    }
+
+    /// The one that costs less; of two that cost about the same the first, which is either of them.
+    fn lighter<'e>(&self, one: &'e Arc<Endpoint>, other: &'e Arc<Endpoint>) -> &'e Arc<Endpoint> {
+        let is_other = match self.balancer.balance {
+            Balance::LeastRequests => other.in_flight() < one.in_flight(),
+            // A request without the key has nothing else to go by.
+            Balance::PeakEwma | Balance::Hash(_) => {
+                let latencies = one.latency_us(self.ask.now).zip(other.latency_us(self.ask.now));
+                // Of one that is new nothing is known: it is taken for as fast as the other, and gets its part at once.
+                let (one_us, other_us) = latencies.unwrap_or((FASTEST_US, FASTEST_US));
+                let cost = |endpoint: &Endpoint, us: f32| us.max(FASTEST_US) * (endpoint.in_flight() + 1) as f32;
+                cost(other, other_us) * ALIKE < cost(one, one_us)
+            }
+        };
+        if is_other { other } else { one }
+    }
+
+    /// Where a key comes to: first where it belongs, then where each of a row of further hashes belongs, so that what
+    /// cannot go to one endpoint is spread over all others.
+    fn by_key(&self, key: u64, slots: &Slots) -> Option<&'a Arc<Endpoint>> {
+        let of_all = self.bound(self.endpoints.len() as u64);
+        for jump in 0..DRAWS as u64 {
+            let hash = if jump == 0 { key } else { mixed(key, jump) };
+            let Some(endpoint) = slots.owner(hash).and_then(|place| self.endpoints.get(place)) else { continue };
+            let is_under_bound = || {
+                let in_flight = endpoint.in_flight();
+                in_flight < of_all || in_flight < self.bound(self.census().live)
+            };
+            if self.is_eligible(endpoint) && endpoint.takes_key(key, self.ask.now) && is_under_bound() {
+                return Some(endpoint);
+            }
+        }
+        let eligible: Vec<bool> = self.endpoints.iter().map(|endpoint| self.is_eligible(endpoint)).collect();
+        let bound = self.bound(eligible.iter().filter(|is| **is).count() as u64);
+        let place = slots
+            .owner_among(key, |place| eligible[place] && self.endpoints[place].in_flight() < bound)
+            // All that is left are busy with what came in between.
+            .or_else(|| slots.owner_among(key, |place| eligible[place]));
+        self.endpoints.get(place?)
+    }
+
+    /// How many requests may be in flight at each of so many endpoints: 1.25 times the average, this one included.
+    fn bound(&self, endpoints: u64) -> u64 {
+        (self.balancer.load.in_flight() * 5).div_ceil(endpoints.max(1) * 4)
+    }
 }
 
 /// Whether fewer than half of these endpoints are up and well: then health checks and ejections are ignored, since what
@@ -34,13 +269,15 @@ pub fn pick(endpoints: &[Arc<Endpoint>], avoid: Option<&Endpoint>, now: Instant)
 /// (Envoy's panic threshold). Endpoints that cannot be connected to are left alone all the same.
 #[must_use]
 pub fn is_panicking(endpoints: &[Arc<Endpoint>], now: Instant) -> bool {
-    endpoints.iter().filter(|endpoint| endpoint.is_up() && endpoint.is_fit(now)).count() * 2 < endpoints.len()
+    census(endpoints, now).panics
 }
 
-fn least_busy<'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) -> Option<&'a Arc<Endpoint>> {
-    two_of(endpoints).into_iter().flatten().reduce(|one, other| {
-        if other.in_flight() < one.in_flight() { other } else { one }
-    })
+fn census(endpoints: &[Arc<Endpoint>], now: Instant) -> Census {
+    let count = |is: &dyn Fn(&Endpoint) -> bool| endpoints.iter().filter(|endpoint| is(endpoint)).count();
+    let well = count(&|endpoint| endpoint.is_up() && endpoint.is_fit(now));
+    let panics = well * 2 < endpoints.len();
+    let live = if panics { count(&|endpoint| endpoint.may_be_tried(now)) } else { well };
+    Census { live: live as u64, panics }
 }
 
 /// Two of them at random, in random order; fewer where there are fewer. One pass, so that an endpoint which goes down
@@ -63,136 +300,26 @@ fn two_of<T>(all: impl Iterator<Item = T>) -> [Option<T>; 2] {
     two
 }
 
-/// Any endpoint, for a version that must be tried although there is none to pick: a well one before others, and then
-/// the one that is due first.
-#[must_use]
-pub fn pick_any(endpoints: &[Arc<Endpoint>], now: Instant) -> Option<InFlight> {
-    let first = endpoints.iter().min_by_key(|endpoint| (!endpoint.is_fit(now), endpoint.known.health.due()));
-    first.map(|endpoint| enter(endpoint, false, now))
+/// The choice of a version that has everything at its default.
+#[cfg(test)]
+pub(super) fn pick(endpoints: &[Arc<Endpoint>], avoid: Option<&Endpoint>, now: Instant) -> Option<InFlight> {
+    Balancer::usual(now).pick(endpoints, &Ask { key: None, avoid, now }).ok()
 }
 
+/// A request at this endpoint, whatever is known of it.
+#[cfg(test)]
 pub(super) fn enter(endpoint: &Arc<Endpoint>, tries: bool, now: Instant) -> InFlight {
     endpoint.known.in_flight.fetch_add(1, Ordering::Relaxed);
-    InFlight { at: Arc::clone(endpoint), tries, began: now }
+    InFlight { at: Arc::clone(endpoint), tries, began: now, _room: None }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::endpoint::health::{FAILURES_TO_DOWN, FIRST_BACK_OFF, LONGEST_BACK_OFF};
-    use crate::endpoint::{Address, Care, Contact};
-
-    fn endpoints(count: u16) -> (Vec<Arc<Endpoint>>, Instant) {
-        let now = Instant::now();
-        let care = Arc::new(Care::usual(usize::from(count)));
-        let endpoint = |place| {
-            let written = config::Endpoint::Tcp { host: "127.0.0.1".into(), port: 1 + place, tls: false };
-            let address = Address::Tcp(([127, 0, 0, 1], 1 + place).into());
-            Arc::new(Endpoint::new(written, address, place, &Contact::plain(), &care, now))
-        };
-        ((0..count).map(endpoint).collect(), now)
-    }
-
-    /// One request that cannot connect.
-    fn fail(endpoint: &Arc<Endpoint>, now: Instant) {
-        enter(endpoint, false, now).failed_to_connect(now);
-    }
-
-    fn take_down(endpoint: &Arc<Endpoint>, now: Instant) {
-        (0..FAILURES_TO_DOWN).for_each(|_| fail(endpoint, now));
-    }
-
-    #[test]
-    fn of_two_endpoints_the_less_busy_one_is_picked() {
-        let (endpoints, now) = endpoints(2);
-        let busy = enter(&endpoints[0], false, now);
-        for _ in 0..20 {
-            assert_eq!(pick(&endpoints, None, now).unwrap().endpoint().place, 1);
-        }
-        drop(busy);
-        assert_eq!(endpoints[0].in_flight(), 0);
-        assert_eq!(endpoints[1].in_flight(), 0);
-    }
-
-    #[test]
-    fn every_live_endpoint_gets_its_turn() {
-        let (endpoints, now) = endpoints(5);
-        let mut seen = [false; 5];
-        (0..1_000).for_each(|_| seen[usize::from(pick(&endpoints, None, now).unwrap().endpoint().place)] = true);
-        assert_eq!(seen, [true; 5]);
-    }
-
-    #[test]
-    fn an_endpoint_is_down_after_three_connect_failures_in_a_row() {
-        let (endpoints, now) = endpoints(1);
-        fail(&endpoints[0], now);
-        fail(&endpoints[0], now);
-        endpoints[0].connected(now);
-        fail(&endpoints[0], now);
-        fail(&endpoints[0], now);
-        assert!(pick(&endpoints, None, now).is_some());
-        fail(&endpoints[0], now);
-        assert!(!endpoints[0].is_up());
-        assert!(pick(&endpoints, None, now).is_none());
-    }
-
-    #[test]
-    fn after_the_back_off_one_request_tries_and_the_others_wait_for_it() {
-        let (endpoints, now) = endpoints(1);
-        take_down(&endpoints[0], now);
-        let later = now + FIRST_BACK_OFF;
-        assert!(pick(&endpoints, None, later).is_some());
-        assert!(pick(&endpoints, None, later).is_none());
-        endpoints[0].connected(now);
-        assert!(pick(&endpoints, None, later).is_some());
-    }
-
-    #[test]
-    fn the_back_off_doubles_with_each_try_in_vain_up_to_its_longest() {
-        let (endpoints, mut now) = endpoints(1);
-        take_down(&endpoints[0], now);
-        for seconds in [1, 2, 4, 8, 16, 30, 30] {
-            assert!(pick(&endpoints, None, now + Duration::from_millis(seconds * 1_000 - 1)).is_none(), "{seconds} s");
-            now += Duration::from_secs(seconds);
-            pick(&endpoints, None, now).unwrap().failed_to_connect(now);
-        }
-        pick(&endpoints, None, now + LONGEST_BACK_OFF).unwrap().endpoint().connected(now);
-        take_down(&endpoints[0], now);
-        assert!(pick(&endpoints, None, now + FIRST_BACK_OFF).is_some(), "it begins anew");
-    }
-
-    #[test]
-    fn many_requests_that_fail_in_one_moment_count_as_one() {
-        let (endpoints, now) = endpoints(1);
-        let burst: Vec<_> = (0..60).map(|_| pick(&endpoints, None, now).unwrap()).collect();
-        burst.iter().for_each(|request| request.failed_to_connect(now));
-        assert!(pick(&endpoints, None, now + FIRST_BACK_OFF).is_some());
-    }
-
-    #[test]
-    fn a_try_that_was_claimed_while_another_connection_was_made_keeps_nobody_out() {
-        let (endpoints, now) = endpoints(1);
-        endpoints[0].connected(now);
-        // As when another core has seen it down a moment ago.
-        endpoints[0].known.health.leave_alone(now, FIRST_BACK_OFF);
-        endpoints[0].connected(now);
-        assert!(endpoints[0].is_up());
-    }
-
-    #[test]
-    fn a_version_whose_endpoints_are_all_down_can_still_be_tried_on_purpose() {
-        let (endpoints, now) = endpoints(2);
-        take_down(&endpoints[0], now + Duration::from_secs(5));
-        take_down(&endpoints[1], now);
-        assert!(pick(&endpoints, None, now).is_none());
-        assert_eq!(pick_any(&endpoints, now).unwrap().endpoint().place, 1);
-    }
-
-    #[test]
-    fn an_avoided_endpoint_is_not_picked() {
-        let (endpoints, now) = endpoints(2);
-        assert!((0..50).all(|_| pick(&endpoints, Some(&endpoints[0]), now).unwrap().endpoint().place == 1));
+impl Balancer {
+    fn usual(now: Instant) -> Self {
+        let (balance, limits) = (Balance::default(), InFlightLimits::default());
+        Self { balance, limits, slots: None, load: Arc::new(Load::new(now)) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use tracing::error;
 
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
 use crate::access_log::{AccessLog, Unread};
-use crate::endpoint::{Address, Care, Contact, Credentials, Endpoint};
+use crate::endpoint::{Address, Balancer, Care, Contact, Credentials, Endpoint};
 use crate::routes::RouteTable;
 use crate::selection::Secret;
 use crate::ticket::Salt;
@@ -193,16 +193,19 @@ impl Publisher {
                 None => Arc::new(Endpoint::new(written.clone(), address, place, &contact, &care, world.now)),
             })
         };
+        let endpoints: Vec<_> = version.endpoints.iter().enumerate().filter_map(endpoint).collect();
+        let balancer = Balancer::new(version, &endpoints, known.map(|known| &known.balancer), world.now);
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
         Arc::new(Version {
             name: version.name.clone(),
             // A name holds letters, digits, `.`, `_` and `-` alone.
             label: HeaderValue::from_str(version.name.as_str()).unwrap_or(HeaderValue::from_static("-")),
             protocol: version.protocol,
-            endpoints: version.endpoints.iter().enumerate().filter_map(endpoint).collect(),
+            endpoints,
             exposure: meter.exposure(),
             meter,
             care,
+            balancer,
         })
     }
 }
