@@ -132,6 +132,11 @@ impl VersionMeter {
         recorder.counts.end(duration_us, recorded);
     }
 
+    /// A request that was drawn to this version was answered well by another one in its stead.
+    pub fn saved(&self, core: usize) {
+        self.shard(core).lock().counts.saved();
+    }
+
     /// Records an attempt that ended, of a request that was drawn under `exposure`. Costs tens of nanoseconds and
     /// allocates only at the first latency of its kind.
     #[inline]

@@ -93,6 +93,8 @@ pub struct Tally {
     pub endpoints: [GroupCounts; GROUPS],
     /// What was drawn, and what became of it.
     pub drawn: Drawn,
+    /// Requests drawn here that another version answered well in this one's stead: what its users did not notice.
+    pub saved: u64,
     /// Judged attempts by path, in the order of the split's paths. One that is missing at the end counted nothing, and
     /// a surplus one is empty.
     pub paths: Vec<PathTally>,
@@ -127,6 +129,7 @@ impl Tally {
         self.groups = Default::default();
         self.endpoints = Default::default();
         self.drawn = Drawn::default();
+        self.saved = 0;
         self.clients = Clients::default();
         self.paths.iter_mut().for_each(PathTally::clear);
         self.total_good.clear();
@@ -160,6 +163,7 @@ impl Tally {
         self.total_good.merge(&window.total_good);
         self.total_bad.merge(&window.total_bad);
         self.drawn.merge(&window.drawn);
+        self.saved += window.saved;
         self.clients.merge(window.clients);
     }
 }

@@ -10,6 +10,11 @@ use crate::connection::Connection;
 use crate::request::Request;
 use crate::{grpc, secure, selection};
 
+/// Why there is no room for a request.
+pub(crate) const NO_ROOM: &str = "the service has as many requests under way as its limits allow";
+/// When a client that found no room may come again: requests end all the time.
+const RETRY_AFTER: &str = "1";
+
 /// What a status of the proxy's own means, for a person.
 pub(crate) fn reason_for(status: u16) -> &'static str {
     match status {
@@ -27,12 +32,17 @@ pub(crate) fn reason_for(status: u16) -> &'static str {
 /// comes back to the version that it was charged to.
 pub(crate) async fn answer(session: &mut Session, status: u16, why: &str, request: &Request) -> Result<bool> {
     let is_secure = Connection::of(session).is_some_and(|connection| connection.secure);
-    let cookie = |response: &mut ResponseHeader| match request.found() {
-        Some(matched) => selection::to_client(response, &matched.service, None, matched.issued.as_ref(), is_secure),
-        None => Ok(()),
+    let more = |response: &mut ResponseHeader| {
+        if request.found_no_room {
+            response.insert_header(header::RETRY_AFTER, RETRY_AFTER)?;
+        }
+        match request.found() {
+            Some(matched) => selection::to_client(response, &matched.service, None, matched.issued.as_ref(), is_secure),
+            None => Ok(()),
+        }
     };
     if grpc::is_call(session.req_header()) {
-        grpc::answer(session, status, why, cookie).await.map_err(as_downstream)?;
+        grpc::answer(session, status, why, more).await.map_err(as_downstream)?;
         return Ok(true);
     }
     let body = Bytes::from(format!("{status}: {why}\n"));
@@ -41,7 +51,7 @@ pub(crate) async fn answer(session: &mut Session, status: u16, why: &str, reques
     response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
     response.insert_header(header::CACHE_CONTROL, "no-store")?;
     secure::to_client(&mut response, Connection::of(session));
-    cookie(&mut response)?;
+    more(&mut response)?;
     session.write_error_response(response, body).await.map_err(as_downstream)?;
     Ok(true)
 }

@@ -1,5 +1,7 @@
 //! The request's path through pingora: a table of contents. Each hook calls the room where the work is done.
 
+mod placing;
+
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -20,25 +22,22 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tracing::debug;
 
 use crate::access_log::AccessLog;
-use crate::answer::{answer, reason_for, redirect};
+use crate::answer::{NO_ROOM, answer, reason_for, redirect};
 use crate::attempt::{Unprocessed, class_of, class_of_connect, is_stale_http2, status_for, unprocessed};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
 use crate::deadlines::{Deadlines, Overdue};
-use crate::endpoint::{self, InFlight};
+use crate::endpoint;
 use crate::exchange::{Exchange, is_event_stream};
-use crate::request::Request;
+use crate::request::{Repeatable, Request};
 use crate::request_body::BodyLimit;
 use crate::request_check::{self, Refusal};
-use crate::routing::{Routing, Service, Version};
+use crate::retries::Failure;
+use crate::routing::{Routing, Service};
 use crate::secure::Instead;
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::{expect, fields, forwarded, secure, selection, upgrade};
-
-/// How many attempts a request may have: one, another endpoint of the version, and one more that is stable's where
-/// the version is not. (pingora calls this `max_retries` and answers nothing at all where it is 0.)
-pub(crate) const ATTEMPTS: usize = 3;
 
 /// The proxy of one core.
 #[derive(Debug)]
@@ -146,7 +145,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Request) -> Result<Box<HttpPeer>> {
-        let (version, at) = self.next_endpoint(ctx, Instant::now())?;
+        let (version, at) = self.next_endpoint(session.req_header(), ctx, Instant::now())?;
         let mut peer = at.endpoint().peer();
         let is_whole = session.as_downstream_mut().is_body_done();
         let silence = ctx.silence(&version, is_whole);
@@ -162,17 +161,17 @@ impl ProxyHttp for Edge {
         Ok(peer)
     }
 
-    fn fail_to_connect(&self, _: &mut Session, peer: &HttpPeer, ctx: &mut Request, mut e: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(&self, session: &mut Session, peer: &HttpPeer, ctx: &mut Request, mut e: Box<Error>) -> Box<Error> {
         debug!(%peer, error = %e, "no connection");
         if is_stale_http2(&e) && !ctx.forgiven {
             ctx.stale_connection();
             e.set_retry(true);
             return e;
         }
-        let class = class_of_connect(&e);
-        ctx.failed_to_connect(class, Instant::now());
+        let (class, now) = (class_of_connect(&e), Instant::now());
         // Nothing was sent, so another endpoint may be tried whatever the method; in vain where the trouble is ours.
-        e.set_retry(class != Class::Local);
+        e.set_retry(class != Class::Local && self.goes_again(Failure::Unreachable, session, ctx, now));
+        ctx.failed_to_connect(class, now);
         e
     }
 
@@ -239,7 +238,14 @@ impl ProxyHttp for Edge {
             ctx.goes_on();
             return Ok(());
         }
-        ctx.head(status, Instant::now());
+        let now = Instant::now();
+        ctx.head(status, now);
+        if self.goes_again(Failure::Answered(status), session, ctx, now) {
+            ctx.end_attempt(Class::of_status(status), now);
+            let mut passed_over = Error::explain(ErrorType::HTTPStatus(status), "tried again").into_up();
+            passed_over.set_retry(true);
+            return Err(passed_over);
+        }
         ctx.grpc_head(&response.headers);
         if response.headers.get(header::CONTENT_TYPE).is_some_and(|of| is_event_stream(of.as_bytes())) {
             ctx.is_endless();
@@ -317,6 +323,9 @@ impl ProxyHttp for Edge {
     ) -> Box<Error> {
         debug!(%peer, error = %e, "attempt failed");
         let now = Instant::now();
+        if ctx.has_left() {
+            return e;
+        }
         if ctx.fell_silent() {
             ctx.end_attempt(Class::ClientAbort, now);
             return stopped_in_its_body();
@@ -331,15 +340,17 @@ impl ProxyHttp for Edge {
                 return Error::explain(ErrorType::HTTPStatus(504), "the client's own deadline has passed").into_down();
             }
             Some(Overdue::Head | Overdue::Whole) => {
+                let mut late = Error::explain(ErrorType::ReadTimedout, "no response in time").into_up();
+                late.set_retry(self.goes_again(Failure::Late, session, ctx, now));
                 ctx.end_attempt(Class::Timeout, now);
-                return Error::explain(ErrorType::ReadTimedout, "no response in time").into_up();
+                return late;
             }
             None => {}
         }
         if *e.etype() == ErrorType::ConnectError {
             // Connected, and then of no use: nothing was sent.
+            e.set_retry(self.goes_again(Failure::Unreachable, session, ctx, now));
             ctx.failed_to_connect(Class::ConnectError, now);
-            e.set_retry(true);
             return e;
         }
         if is_client_stalling(session, &e) {
@@ -355,16 +366,19 @@ impl ProxyHttp for Edge {
             e.set_retry(false);
         }
         let is_stale = unprocessed == Some(Unprocessed::Leaving) || ctx.may_be_stale(now);
-        if e.retry() && client_reused && is_stale && !ctx.forgiven && usize::from(ctx.attempts) < ATTEMPTS {
+        if e.retry() && client_reused && is_stale && !ctx.forgiven {
             ctx.stale_connection();
         } else if class_of(&e) == Class::Reset && ctx.is_stalled(now) {
             // An endpoint that cannot get rid of its response gives up in the end.
             ctx.end_attempt(Class::ClientAbort, now);
+            e.set_retry(false);
             e.as_down();
         } else if class_of(&e) == Class::Reset && is_dripping(session, ctx, now) {
             ctx.end_attempt(Class::ClientAbort, now);
             return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
         } else {
+            let failure = failure_of(&e);
+            e.set_retry(failure.is_some_and(|failure| self.goes_again(failure, session, ctx, now)));
             ctx.end_attempt(class_of(&e), now);
         }
         e
@@ -374,8 +388,8 @@ impl ProxyHttp for Edge {
         let status = status_for(e);
         // What the client's stream refused looks to pingora like a stream that broke.
         let refused = client_stream(session).and_then(ClientStream::refused);
-        let (status, why) =
-            refused.map_or_else(|| (status, reason_for(status)), |refused| (refused.status, refused.why));
+        let why = if ctx.found_no_room { NO_ROOM } else { reason_for(status) };
+        let (status, why) = refused.map_or((status, why), |refused| (refused.status, refused.why));
         // Interim heads leave room for an answer.
         if status > 0 && session.response_written().is_none_or(|head| head.status.is_informational()) {
             // The client may be gone by now; there is nobody else to tell.
@@ -408,37 +422,17 @@ impl ProxyHttp for Edge {
 }
 
 impl Edge {
-    /// The version and endpoint of the next attempt. The first is on the version drawn. A later one reads the
-    /// snapshot anew: on another endpoint of the same version while that has a share; else, where it has no live
-    /// endpoint, and at last, on stable.
-    fn next_endpoint(&self, ctx: &mut Request, now: Instant) -> Result<(Arc<Version>, InFlight)> {
-        let Some(matched) = ctx.found() else { return Err(Error::new_in(ErrorType::InternalError)) };
-        let (drawn, service) = (Arc::clone(&matched.drawn), Arc::clone(&matched.service));
-        let is_first = ctx.attempts == 0;
-        let service = if is_first { service } else { self.present(&service) };
-        let is_last = usize::from(ctx.attempts) + 1 >= ATTEMPTS;
-        let may_serve = is_first || (!is_last && matched.may_stay(&service));
-        if may_serve
-            && let Some(version) = service.version(&drawn.name)
-            && let Some(at) = endpoint::pick(&version.endpoints, ctx.unreachable.as_deref(), now)
-        {
-            return Ok((Arc::clone(version), at));
-        }
-        let service = self.present(&service);
-        let stable = service.stable();
-        if may_serve && drawn.name != stable.name {
-            ctx.nowhere_to_go();
-        }
-        // Stable is tried even where all of its endpoints are down: there is nothing better.
-        let at = endpoint::pick(&stable.endpoints, ctx.unreachable.as_deref(), now)
-            .or_else(|| endpoint::pick_any(&stable.endpoints, now));
-        match at {
-            Some(at) => Ok((Arc::clone(stable), at)),
-            None => {
-                ctx.nowhere_to_go();
-                Err(Error::new_up(ErrorType::ConnectNoRoute))
-            }
-        }
+    /// Whether a request whose attempt failed so is tried again, where the next attempt will be made.
+    fn goes_again(&self, failure: Failure, session: &Session, ctx: &mut Request, now: Instant) -> bool {
+        let Some(service) = ctx.found().map(|matched| self.present(&matched.service)) else { return false };
+        let client = session.as_downstream();
+        // Interim heads leave room for a response.
+        let is_unanswered = session.response_written().is_none_or(|head| head.status.is_informational());
+        let repeatable = Repeatable {
+            idempotent: session.req_header().method.is_idempotent(),
+            whole: is_unanswered && !client.retry_buffer_truncated(),
+        };
+        ctx.goes_again(failure, repeatable, &service, now)
     }
 
     /// Whether a request is the last on its connection: the process is about to end, or the connection's life is over.
@@ -461,6 +455,25 @@ fn client_stream(session: &Session) -> Option<&ClientStream<Transport>> {
 
 fn client_address(session: &Session) -> Option<IpAddr> {
     session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
+}
+
+/// How an attempt failed, where that is not the client's doing or ours.
+fn failure_of(error: &Error) -> Option<Failure> {
+    if unprocessed(error).is_some() {
+        return Some(Failure::Unprocessed);
+    }
+    match class_of(error) {
+        Class::Timeout => Some(Failure::Late),
+        Class::ConnectError | Class::Reset | Class::ProtocolError => Some(Failure::Broken),
+        Class::ClientAbort
+        | Class::Local
+        | Class::Success
+        | Class::Redirect
+        | Class::ClientError
+        | Class::ServerError
+        | Class::GrpcError
+        | Class::Upgrade => None,
+    }
 }
 
 fn stopped_in_its_body() -> Box<Error> {

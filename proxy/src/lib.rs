@@ -32,6 +32,7 @@ mod request_body;
 mod request_check;
 mod request_head;
 mod response_check;
+mod retries;
 pub mod routes;
 pub mod routing;
 mod secure;

@@ -1,6 +1,7 @@
 //! One request on its way: what it drew, which attempt is under way, and what each attempt came to.
 
 mod account;
+mod again;
 mod call;
 mod seen;
 mod waiting;
@@ -17,6 +18,7 @@ use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
 use self::account::Account;
+pub(crate) use self::again::Repeatable;
 pub(crate) use self::seen::Seen;
 use self::seen::Served;
 use crate::connection::UnderWay;
@@ -26,6 +28,7 @@ use crate::exchange::Exchange;
 use crate::request_body::BodyLimit;
 use crate::request_body::silence::{Silence, Waiting};
 use crate::response_check::ResponseCheck;
+use crate::retries::Tries;
 use crate::routing::{Service, Version};
 use crate::selection::{Decision, Issued, Judged, Reason, Selection, Target};
 use crate::trace::Trace;
@@ -53,8 +56,12 @@ pub(crate) struct Request {
     pub(crate) under_way: Option<UnderWay>,
     /// How many attempts began.
     pub(crate) attempts: u8,
-    /// The endpoint that could not be reached last: not the next choice.
-    pub(crate) unreachable: Option<Arc<Endpoint>>,
+    /// What was tried again so far.
+    pub(crate) tries: Tries,
+    /// The endpoint that failed last: not the next choice.
+    pub(crate) avoided: Option<Arc<Endpoint>>,
+    /// Everybody who might have served it has as much under way as the limits let them have.
+    pub(crate) found_no_room: bool,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
     /// How long its client has been silent, where that is for us to limit.
@@ -141,7 +148,9 @@ impl Request {
             trace: None,
             under_way: None,
             attempts: 0,
-            unreachable: None,
+            tries: Tries::default(),
+            avoided: None,
+            found_no_room: false,
             forgiven: false,
             silence: Silence::present(),
             said_all: None,
@@ -159,6 +168,7 @@ impl Request {
         let Selection { draw, group, reason, judged, issued } = selection;
         let (account, keyed) = (Account::open(self.core, draw, judged), !draw.at_random);
         let (service, drawn) = (Arc::clone(service), Arc::clone(draw.version));
+        self.count_for_retries(&service);
         self.matched = Some(Matched { service, drawn, group, keyed, paths, reason, judged, issued, account });
     }
 
@@ -181,6 +191,12 @@ impl Request {
     pub(crate) fn nowhere_to_go(&mut self) {
         self.charge_first(Class::ConnectError);
         self.failed_with = Some(Class::ConnectError);
+    }
+
+    /// The version that was to serve it has as much under way as its limit lets it have. That is counted and not judged.
+    pub(crate) fn passed_over(&mut self) {
+        self.charge_first(Class::Local);
+        self.failed_with = Some(Class::Local);
     }
 
     /// Charges the drawn version with a first attempt that never was, where none was recorded.
@@ -260,7 +276,6 @@ impl Request {
             && class != Class::Local
         {
             attempt.at.failed_to_connect(now);
-            self.unreachable = Some(attempt.at.shared());
         }
         self.end_attempt(class, now);
     }
@@ -282,7 +297,9 @@ impl Request {
     pub(crate) fn head(&mut self, status: u16, now: Instant) {
         self.is_tunnel = status == 101;
         if let Some(attempt) = &mut self.attempt {
-            attempt.head = Some((status, micros(attempt.waits_since().unwrap_or(now), now)));
+            let latency_us = micros(attempt.waits_since().unwrap_or(now), now);
+            attempt.head = Some((status, latency_us));
+            attempt.at.answered(latency_us, status >= 500, now);
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
             }
@@ -345,6 +362,16 @@ impl Request {
             total_us: age_us(attempt.ready).map(|us| attempt.total_us.unwrap_or(us)),
             ..matched.outcome(attempt.kind, class)
         };
+        if attempt.head.is_none()
+            && let Some(us) = outcome.latency_us
+        {
+            // As long as it was waited for, in vain.
+            attempt.at.answered(us, true, now);
+        }
+        let is_well = !class.is_bad() && !matches!(class, Class::ClientAbort | Class::Local);
+        if attempt.kind == Attempt::Shield && is_well {
+            matched.account.saved();
+        }
         match attempt.kind {
             Attempt::First => matched.account.record_first(&outcome),
             Attempt::Retry | Attempt::Shield => attempt.version.meter.record(self.core, &outcome),

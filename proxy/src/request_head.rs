@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use config::Affinity;
+use config::{Affinity, HashKey};
 use http::request::Parts;
 use http::{Version, header};
 use pingora_http::RequestHeader;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ticket::group_of;
 
@@ -43,6 +44,17 @@ pub(crate) fn affinity_key<'a>(
     }
     // An empty key is nobody's: users who are logged out must not all move as one.
     .filter(|key: &Cow<'_, [u8]>| !key.is_empty())
+}
+
+/// The hash of the key that a request is given its endpoint by; none where it has no such key, or an empty one.
+pub(crate) fn balance_key(key: &HashKey, request: &RequestHeader, client: Option<IpAddr>) -> Option<u64> {
+    let hash = |key: &[u8]| (!key.is_empty()).then(|| xxh3_64(key));
+    match key {
+        HashKey::Header(name) => hash(request.headers.get(name)?.as_bytes()),
+        HashKey::Cookie(name) => hash(cookie(request, name)?),
+        HashKey::ClientAddress => hash(&address_bytes(client?)),
+        HashKey::Path => hash(request.uri.path().as_bytes()),
+    }
 }
 
 /// The value of a cookie (RFC 6265, section 5.4).
@@ -90,6 +102,32 @@ mod tests {
         assert_eq!(key(Affinity::Header("x-other".into())), None);
         assert_eq!(key(Affinity::Cookie { name: "id".into(), issue: None }), None);
         assert_eq!(key(Affinity::Random), None);
+    }
+
+    #[test]
+    fn an_endpoint_is_found_by_what_a_request_has_of_the_key_and_by_nothing_else() {
+        let one = request(&[("x-user", "7"), ("cookie", "id=7"), ("x-empty", "")]);
+        let key = |key: HashKey| balance_key(&key, &one, Some([127, 0, 0, 1].into()));
+        let of_seven = Some(xxh3_64(b"7"));
+        assert_eq!(key(HashKey::Header("x-user".into())), of_seven);
+        assert_eq!(key(HashKey::Cookie("id".into())), of_seven);
+        assert_eq!(key(HashKey::Path), Some(xxh3_64(b"/")));
+        let [v4, v6] = ["127.0.0.1", "::ffff:127.0.0.1"].map(|text| text.parse().ok());
+        assert_eq!(key(HashKey::ClientAddress), balance_key(&HashKey::ClientAddress, &one, v6));
+        assert_eq!(key(HashKey::ClientAddress), balance_key(&HashKey::ClientAddress, &one, v4));
+        assert_eq!(balance_key(&HashKey::ClientAddress, &one, None), None);
+        assert_eq!(key(HashKey::Header("x-empty".into())), None);
+        assert_eq!(key(HashKey::Cookie("other".into())), None);
+    }
+
+    #[test]
+    fn the_path_as_a_key_is_without_its_query() {
+        let of = |target: &str| {
+            let request = RequestHeader::build("GET", target.as_bytes(), None).unwrap();
+            balance_key(&HashKey::Path, &request, None)
+        };
+        assert_eq!(of("/a?x=1"), of("/a?x=2"));
+        assert_ne!(of("/a"), of("/b"));
     }
 
     #[test]

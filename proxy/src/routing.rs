@@ -16,6 +16,7 @@ pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
 use crate::endpoint::{Ask, Balancer, Care, Endpoint, InFlight, Unavailable};
 use crate::request_head::host_of;
+use crate::retries::Budget;
 use crate::routes::{Asked, RouteTable};
 use crate::selection::{Secret, Target};
 use crate::ticket::{Salt, Ticket};
@@ -75,6 +76,8 @@ pub struct Service {
     pub apart: Option<Arc<Slice>>,
     /// What its clients get.
     pub meter: Arc<ServiceMeter>,
+    /// What is left of its retries. Kept over reloads.
+    pub(crate) retry_budget: Arc<Budget>,
     /// Whoever sends it may choose the version.
     pub(crate) secret: Option<Secret>,
 }

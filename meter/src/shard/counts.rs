@@ -17,6 +17,7 @@ pub(super) struct Counts {
     endpoints: [Group; GROUPS],
     clients: Clients,
     drawn: Drawn,
+    saved: u32,
     paths: Vec<PathCounts>,
     used: bool,
 }
@@ -62,6 +63,11 @@ impl Counts {
         if let Some(us) = duration_us {
             self.duration.record_us(us);
         }
+    }
+
+    pub(super) fn saved(&mut self) {
+        self.used = true;
+        self.saved += 1;
     }
 
     #[inline]
@@ -118,6 +124,7 @@ impl Counts {
             mem::take(part).add_to(sum);
         }
         window.drawn.merge(&mem::take(&mut self.drawn));
+        window.saved += u64::from(mem::take(&mut self.saved));
         window.clients.merge(mem::take(&mut self.clients));
         pour(&mut self.latencies.good, &mut window.latency_good);
         pour(&mut self.latencies.bad, &mut window.latency_bad);

@@ -102,6 +102,14 @@ fn a_window_says_what_was_drawn_and_what_became_of_it() {
 }
 
 #[test]
+fn a_window_says_how_many_requests_another_version_answered() {
+    let meter = VersionMeter::new(2);
+    (0..3).for_each(|core| meter.saved(core));
+    assert_eq!((taken(&meter).saved, taken(&meter).saved), (3, 0));
+    assert_eq!(meter.with_tally(|tally| tally.saved), 3);
+}
+
+#[test]
 fn the_total_latency_is_counted_beside_the_one_of_the_head() {
     let meter = VersionMeter::new(1);
     meter.record(0, &Outcome { total_us: Some(50_000), ..outcome(Class::Success) });

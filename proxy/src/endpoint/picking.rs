@@ -79,6 +79,11 @@ impl Balancer {
         }
     }
 
+    /// A request found no room, and goes elsewhere or nowhere.
+    pub(crate) fn overflowed(&self) {
+        self.load.overflowed();
+    }
+
     /// How often a request found no room, since the version came to be.
     #[must_use]
     pub fn overflows(&self) -> u64 {
@@ -96,9 +101,9 @@ impl Balancer {
     /// - Where fewer than half are well, all that may be connected to are used ([`is_panicking`]).
     ///
     /// # Errors
-    /// Where there is none. That it was full is counted.
+    /// Where there is none.
     pub fn pick(&self, endpoints: &[Arc<Endpoint>], ask: &Ask<'_>) -> Result<InFlight, Unavailable> {
-        let Some(mut room) = self.load.enter(self.limits.requests) else { return Err(self.full()) };
+        let Some(mut room) = self.load.enter(self.limits.requests) else { return Err(Unavailable::Full) };
         let choice = Choice { balancer: self, endpoints, ask, panics: Cell::new(None) };
         for _ in 0..RACES {
             let Some(chosen) = choice.chosen() else { break };
@@ -113,7 +118,7 @@ impl Balancer {
                 Err(back) => room = back,
             }
         }
-        if endpoints.iter().any(|endpoint| choice.may_be_tried(endpoint)) { Err(self.full()) } else { Err(Unavailable::Down) }
+        if endpoints.iter().any(|endpoint| choice.may_be_tried(endpoint)) { Err(Unavailable::Full) } else { Err(Unavailable::Down) }
     }
 
     /// Any endpoint, for a version that must be tried although there is none to pick: a well one before others, and then
@@ -122,11 +127,11 @@ impl Balancer {
     /// # Errors
     /// Where it has no endpoint, or as much is under way as may be.
     pub fn pick_any(&self, endpoints: &[Arc<Endpoint>], now: Instant) -> Result<InFlight, Unavailable> {
-        let Some(room) = self.load.enter(self.limits.requests) else { return Err(self.full()) };
+        let Some(room) = self.load.enter(self.limits.requests) else { return Err(Unavailable::Full) };
         let with_room = endpoints.iter().filter(|endpoint| self.has_room(endpoint));
         let first = with_room.min_by_key(|endpoint| (!endpoint.is_fit(now), endpoint.known.health.due()));
         let at = first.and_then(|endpoint| self.enter(endpoint, false, room, now).ok());
-        at.ok_or_else(|| if endpoints.is_empty() { Unavailable::Down } else { self.full() })
+        at.ok_or_else(|| if endpoints.is_empty() { Unavailable::Down } else { Unavailable::Full })
     }
 
     /// Gives back the room where the endpoint has reached its limit.
@@ -146,10 +151,6 @@ impl Balancer {
         self.limits.per_endpoint.is_none_or(|most| endpoint.in_flight() < u64::from(most))
     }
 
-    fn full(&self) -> Unavailable {
-        self.load.overflowed();
-        Unavailable::Full
-    }
 }
 
 /// One choice of an endpoint.

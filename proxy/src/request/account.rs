@@ -38,6 +38,11 @@ impl Account {
         self.first_is_recorded
     }
 
+    /// Another version has answered well in the stead of the one drawn.
+    pub(super) fn saved(&self) {
+        self.drawn.meter.saved(self.core);
+    }
+
     /// Records the first attempt, which is the one that is judged.
     pub(super) fn record_first(&mut self, outcome: &Outcome) {
         self.first_is_recorded = true;

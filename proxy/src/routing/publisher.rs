@@ -14,6 +14,7 @@ use tracing::error;
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
 use crate::access_log::{AccessLog, Unread};
 use crate::endpoint::{Address, Balancer, Care, Contact, Credentials, Endpoint};
+use crate::retries::Budget;
 use crate::routes::RouteTable;
 use crate::selection::Secret;
 use crate::ticket::Salt;
@@ -167,6 +168,8 @@ impl Publisher {
             slice: known.and_then(|service| service.slice.clone()),
             apart: known.and_then(|service| service.apart.clone()),
             meter: known.map_or_else(|| Arc::new(ServiceMeter::new(self.cores)), |s| Arc::clone(&s.meter)),
+            retry_budget: known
+                .map_or_else(|| Arc::new(Budget::new(self.cores, world.now)), |s| Arc::clone(&s.retry_budget)),
             secret: secret_of(service),
         }
     }

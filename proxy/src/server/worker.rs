@@ -18,7 +18,8 @@ use super::clients::Clients;
 use super::served::Served;
 use crate::client_stream::Unmatched;
 use crate::deadlines::Deadlines;
-use crate::edge::{ATTEMPTS, Edge};
+use crate::edge::Edge;
+use crate::retries::ATTEMPTS;
 use crate::routing::Reader;
 use crate::transport::{Socket, Wire};
 

@@ -1,0 +1,91 @@
+//! Where the next attempt of a request goes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pingora_error::{Error, ErrorType, Result};
+use pingora_http::RequestHeader;
+
+use super::Edge;
+use crate::endpoint::{Ask, Endpoint, InFlight, Unavailable};
+use crate::request::Request;
+use crate::request_head::balance_key;
+use crate::routing::Version;
+
+impl Edge {
+    /// The version and endpoint of the next attempt. The first is on the version drawn. A later one reads the
+    /// snapshot anew: on another endpoint of the same version, where that is where it is to be and it has a share; else,
+    /// and where it has no live endpoint or no room for it, on stable.
+    pub(super) fn next_endpoint(
+        &self,
+        head: &RequestHeader,
+        ctx: &mut Request,
+        now: Instant,
+    ) -> Result<(Arc<Version>, InFlight)> {
+        let Some(matched) = ctx.found() else { return Err(Error::new_in(ErrorType::InternalError)) };
+        let (drawn, service) = (Arc::clone(&matched.drawn), Arc::clone(&matched.service));
+        let is_first = ctx.attempts == 0;
+        let service = if is_first { service } else { self.present(&service) };
+        let may_serve = is_first || ctx.may_stay(&service);
+        let mut is_full = false;
+        if may_serve && let Some(version) = service.version(&drawn.name) {
+            let picked = version.pick(&ask(version, head, ctx, ctx.avoided.as_deref(), now));
+            let again = |why| match ctx.tries.may_return {
+                true => version.pick(&ask(version, head, ctx, None, now)),
+                false => Err(why),
+            };
+            match picked.or_else(again) {
+                Ok(at) => return Ok((Arc::clone(version), at)),
+                Err(Unavailable::Full) => is_full = true,
+                Err(Unavailable::Down) => {}
+            }
+        }
+        let service = self.present(&service);
+        let stable = service.stable();
+        if drawn.name == stable.name && is_full {
+            return Err(no_room(stable, ctx));
+        }
+        if may_serve && drawn.name != stable.name {
+            if is_full {
+                // Its operator's limit is no failure of the version.
+                drawn.balancer.overflowed();
+                ctx.passed_over();
+            } else {
+                ctx.nowhere_to_go();
+            }
+        }
+        let picked = stable.pick(&ask(stable, head, ctx, ctx.avoided.as_deref(), now));
+        let picked = picked.or_else(|why| match why {
+            // Stable is tried even where all of its endpoints are down: there is nothing better.
+            Unavailable::Down => stable.pick_any(now),
+            Unavailable::Full => Err(why),
+        });
+        match picked {
+            Ok(at) => Ok((Arc::clone(stable), at)),
+            Err(Unavailable::Full) => Err(no_room(stable, ctx)),
+            Err(Unavailable::Down) => {
+                ctx.nowhere_to_go();
+                Err(Error::new_up(ErrorType::ConnectNoRoute))
+            }
+        }
+    }
+}
+
+fn ask<'a>(
+    version: &Version,
+    head: &RequestHeader,
+    ctx: &Request,
+    avoid: Option<&'a Endpoint>,
+    now: Instant,
+) -> Ask<'a> {
+    let key = version.balancer.key().and_then(|key| balance_key(key, head, ctx.client));
+    Ask { key, avoid, now }
+}
+
+/// There is nobody left who may take the request.
+fn no_room(stable: &Version, ctx: &mut Request) -> Box<Error> {
+    stable.balancer.overflowed();
+    ctx.found_no_room = true;
+    ctx.passed_over();
+    Error::new_in(ErrorType::Custom("no room"))
+}

@@ -1,0 +1,85 @@
+//! What a request does about an attempt that failed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Request;
+use crate::retries::{Case, Failure, Place, Then};
+use crate::routing::Service;
+use crate::selection::Reason;
+
+/// What may be done with the request once more, as its client's connection says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Repeatable {
+    /// The method means the same however often it is sent.
+    pub(crate) idempotent: bool,
+    /// What came of the body is all there to be sent again, and the client has seen nothing of a response.
+    pub(crate) whole: bool,
+}
+
+impl Request {
+    /// The present attempt has failed: whether there will be another one, which is decided by that. `service` is as it is
+    /// now. To be asked once a failure, before the attempt is ended.
+    pub(crate) fn goes_again(
+        &mut self,
+        failure: Failure,
+        repeatable: Repeatable,
+        service: &Service,
+        now: Instant,
+    ) -> bool {
+        let Some(then) = self.after(failure, repeatable, service, now) else { return false };
+        let (Some(matched), Some(attempt)) = (&self.matched, &self.attempt) else { return false };
+        let (written, budget) = (&matched.service.written.retries, &matched.service.retry_budget);
+        match then {
+            Then::PassOn => return false,
+            Then::Retry if !budget.retry(written, now) => {
+                matched.service.meter.refuse_retry(self.core);
+                return false;
+            }
+            Then::Shield => budget.shield(now),
+            Then::Retry | Then::Elsewhere(_) => {}
+        }
+        self.avoided = Some(attempt.at.shared());
+        self.tries.go_on(then);
+        true
+    }
+
+    fn after(&self, failure: Failure, repeatable: Repeatable, service: &Service, now: Instant) -> Option<Then> {
+        let (matched, attempt) = (self.matched.as_ref()?, self.attempt.as_ref()?);
+        let written = &matched.service.written;
+        // Who asks for a version by name wants to see what it does.
+        let is_forced = matches!(matched.reason, Reason::Forced(_));
+        let case = Case {
+            rules: &written.retries,
+            on_stable: attempt.version.name == service.stable().name,
+            shield: written.shield && !is_forced,
+            idempotent: repeatable.idempotent,
+            repeatable: repeatable.whole && !self.is_late(now),
+        };
+        Some(self.tries.after(failure, &case))
+    }
+
+    /// Whether the time for all attempts together is over.
+    fn is_late(&self, now: Instant) -> bool {
+        let due = self.patience().and_then(|patience| self.exchange.whole_due(self.began, self.said_all, patience));
+        due.is_some_and(|due| due <= now)
+    }
+
+    /// Whether the present attempt was ended though its endpoint went on: what it says is of no use any more.
+    pub(crate) const fn has_left(&self) -> bool {
+        self.attempt.is_none()
+    }
+
+    /// Whether the next attempt may be made on the version drawn, as the service is now.
+    pub(crate) fn may_stay(&self, service: &Service) -> bool {
+        match self.tries.next {
+            Place::Stable => false,
+            Place::Version => self.matched.as_ref().is_some_and(|matched| matched.may_stay(service)),
+        }
+    }
+
+    /// Counts the request, as the budget for retries goes by them.
+    pub(super) fn count_for_retries(&self, service: &Arc<Service>) {
+        service.retry_budget.request(self.core, self.began);
+    }
+}
