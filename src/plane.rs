@@ -1,10 +1,13 @@
 //! The live data plane as the control plane sees it. The two meet here and nowhere else.
 
 use std::collections::HashMap;
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use config::Name;
-use control::plane::{Care, CheckCounts, EndpointHealth, Certificate, ClientTls, DataPlane, EndpointState, FailedHandshakes, Resolved, Split};
+use control::plane::{
+    Care, Certificate, CheckCounts, ClientTls, DataPlane, EndpointHealth, EndpointState, FailedHandshakes, Resolved,
+    Split,
+};
 use meter::{Class, Tally, VersionMeter, Window};
 use proxy::Publisher;
 use proxy::endpoint::{CareCounts, Standing, State, is_panicking};

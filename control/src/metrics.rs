@@ -197,7 +197,11 @@ fn splits(page: &mut Page, snapshot: &Snapshot) {
     for (service, it) in services(snapshot) {
         page.sample("", &[("service", service)], it.view.generation);
     }
-    page.family("tidegate_endpoint_healthy", Kind::Gauge, "Whether an endpoint is well: 0 while it is down, unhealthy or ejected.");
+    page.family(
+        "tidegate_endpoint_healthy",
+        Kind::Gauge,
+        "Whether an endpoint is well: 0 while it is down, unhealthy or ejected.",
+    );
     for (service, it) in services(snapshot) {
         for version in &it.view.versions {
             for endpoint in &version.endpoints {

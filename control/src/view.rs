@@ -9,8 +9,8 @@ use meter::Class;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::VersionCounts;
-use crate::plane::{CheckCounts, EndpointHealth};
 use crate::plane::ClientTls;
+use crate::plane::{CheckCounts, EndpointHealth};
 
 /// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]

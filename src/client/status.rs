@@ -85,7 +85,8 @@ fn endpoints(version: &VersionView, screen: &mut Screen<'_>) -> io::Result<()> {
             EndpointHealth::Unhealthy | EndpointHealth::Ejected | EndpointHealth::Down => {
                 let state = screen.toned(Tone::Bad, endpoint.state.word());
                 let reason = endpoint.reason.as_ref().map_or_else(String::new, |why| format!(": {}", plain(why)));
-                let next = endpoint.next_try.as_ref().map_or_else(String::new, |at| format!(", next try {}", plain(at)));
+                let next =
+                    endpoint.next_try.as_ref().map_or_else(String::new, |at| format!(", next try {}", plain(at)));
                 format!("{state}{reason}{since}{next}")
             }
         };

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use self::checked::Checked;
-use self::conduct::Conduct;
 pub(super) use self::conduct::Cause;
+use self::conduct::Conduct;
+pub(super) use self::reach::FIRST_BACK_OFF;
 use self::reach::Reach;
 #[cfg(test)]
 pub(super) use self::reach::{FAILURES_TO_DOWN, LONGEST_BACK_OFF};
-pub(super) use self::reach::FIRST_BACK_OFF;
 
 /// The share that an endpoint has when it comes back, of its full one.
 const FIRST_SHARE: f64 = 0.1;

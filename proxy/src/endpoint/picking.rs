@@ -38,9 +38,11 @@ pub fn is_panicking(endpoints: &[Arc<Endpoint>], now: Instant) -> bool {
 }
 
 fn least_busy<'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) -> Option<&'a Arc<Endpoint>> {
-    two_of(endpoints).into_iter().flatten().reduce(|one, other| {
-        if other.in_flight() < one.in_flight() { other } else { one }
-    })
+    two_of(endpoints).into_iter().flatten().reduce(
+        |one, other| {
+            if other.in_flight() < one.in_flight() { other } else { one }
+        },
+    )
 }
 
 /// Two of them at random, in random order; fewer where there are fewer. One pass, so that an endpoint which goes down
