@@ -214,7 +214,7 @@ mod tests {
         let text = "services: { shop: { stable: v1, versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] } } } }";
         let configuration = Arc::new(config::parse(text, "test.yaml").unwrap().configuration);
         let mut plane = LivePlane::new(Publisher::new(1), SecureListeners::default());
-        plane.install(&Resolved { configuration, addresses: HashMap::new() }, &HashMap::new());
+        plane.install(&Resolved { configuration, addresses: HashMap::new(), notes: Vec::new() }, &HashMap::new());
         plane
     }
 

@@ -38,6 +38,8 @@ pub struct Resolved {
     pub configuration: Arc<Configuration>,
     /// An address for every endpoint in it.
     pub addresses: HashMap<Endpoint, SocketAddr>,
+    /// What whoever reloads should know of it, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// How one endpoint does.

@@ -322,7 +322,7 @@ impl ProxyHttp for Edge {
             return stopped_in_its_body();
         }
         match ctx.overdue() {
-            Some(Overdue::Whole) if is_uploading(session) => {
+            Some(Overdue::Head | Overdue::Whole) if is_uploading(session) => {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
             }
@@ -361,6 +361,9 @@ impl ProxyHttp for Edge {
             // An endpoint that cannot get rid of its response gives up in the end.
             ctx.end_attempt(Class::ClientAbort, now);
             e.as_down();
+        } else if class_of(&e) == Class::Reset && is_dripping(session, ctx, now) {
+            ctx.end_attempt(Class::ClientAbort, now);
+            return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
         } else {
             ctx.end_attempt(class_of(&e), now);
         }
@@ -469,6 +472,11 @@ fn is_client_stalling(session: &mut Session, error: &Error) -> bool {
     *error.esource() == ErrorSource::Upstream
         && matches!(error.etype(), ErrorType::ReadTimedout)
         && is_uploading(session)
+}
+
+/// Whether a version has ended the connection of a client that sends its body so slowly that it may have had enough.
+fn is_dripping(session: &mut Session, ctx: &Request, now: Instant) -> bool {
+    is_uploading(session) && ctx.drips(session.as_downstream().body_bytes_read(), now)
 }
 
 /// Whether a part of the request is still the client's to send. One that has not been told to go on

@@ -105,6 +105,8 @@ struct Underway {
     at: InFlight,
     /// When its connection was ready; none before.
     ready: Option<Instant>,
+    /// When the last piece of the request was sent before the head came: what the version answers.
+    asked: Option<Instant>,
     /// Status and latency in microseconds, once the response head came.
     head: Option<(u16, u64)>,
     /// Latency in microseconds of the response's last byte, once that came.
@@ -207,13 +209,15 @@ impl Request {
         };
         self.attempts = self.attempts.saturating_add(1);
         let version = Arc::clone(version);
-        let (ready, head, total_us, fd, deadline, grpc, waiting) = (None, None, None, None, None, None, None);
+        let (ready, asked, head, total_us, fd) = (None, None, None, None, None);
+        let (deadline, grpc, waiting) = (None, None, None);
         let (heads, silence, is_grpc) = (ResponseCheck::default(), Duration::ZERO, false);
         self.attempt = Some(Underway {
             kind,
             version,
             at,
             ready,
+            asked,
             head,
             total_us,
             heads,
@@ -278,7 +282,7 @@ impl Request {
     pub(crate) fn head(&mut self, status: u16, now: Instant) {
         self.is_tunnel = status == 101;
         if let Some(attempt) = &mut self.attempt {
-            attempt.head = Some((status, micros(attempt.ready.unwrap_or(now), now)));
+            attempt.head = Some((status, micros(attempt.waits_since().unwrap_or(now), now)));
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
             }
@@ -331,11 +335,14 @@ impl Request {
         };
         attempt.at.ended(class, now);
         let Some(matched) = &mut self.matched else { return class };
-        let age_us = attempt.ready.filter(|_| class != Class::Upgrade).map(|ready| micros(ready, now));
+        // Nobody waited for a version whose client left before it had asked.
+        let was_asked = attempt.head.is_some() || self.said_all.is_some() || class != Class::ClientAbort;
+        let is_timed = was_asked && class != Class::Upgrade;
+        let age_us = |since: Option<Instant>| since.filter(|_| is_timed).map(|since| micros(since, now));
         let outcome = Outcome {
             endpoint: Some(attempt.at.endpoint().place),
-            latency_us: age_us.map(|age_us| attempt.head.map_or(age_us, |(_, latency_us)| latency_us)),
-            total_us: age_us.map(|age_us| attempt.total_us.unwrap_or(age_us)),
+            latency_us: age_us(attempt.waits_since()).map(|us| attempt.head.map_or(us, |(_, head_us)| head_us)),
+            total_us: age_us(attempt.ready).map(|us| attempt.total_us.unwrap_or(us)),
             ..matched.outcome(attempt.kind, class)
         };
         match attempt.kind {
@@ -388,6 +395,13 @@ impl Request {
             let outcome = Outcome { judged: false, ..matched.outcome(Attempt::First, class) };
             matched.account.record_first(&outcome);
         }
+    }
+}
+
+impl Underway {
+    /// Since when the version could answer.
+    fn waits_since(&self) -> Option<Instant> {
+        self.ready.map(|ready| self.asked.map_or(ready, |asked| asked.max(ready)))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What must be found in the bytes, before they are parsed, is found in [`client_stream`](crate::client_stream).
 
-mod path;
+pub(crate) mod path;
 
 use config::{Handling, Rules};
 use http::{HeaderValue, Method, Uri, Version, header, uri};

@@ -187,6 +187,11 @@ fn certificates_change_under_load_without_a_failed_handshake_and_a_bad_pair_chan
         fs::write(ca.path("shop.pem"), lonely).unwrap();
         edge.server.process.has_said("does not belong to the first certificate");
         assert_eq!(fresh(address, &client).unwrap(), before);
+        // Who reloads meanwhile is told.
+        let reloaded = edge.server.tidegate(&["reload"]);
+        assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+        let note = "note: listeners[1].tls.certificates[0]: ";
+        assert!(reloaded.out.contains(note) && reloaded.out.contains("a start would be refused"), "{reloaded:?}");
         fs::write(ca.path("shop.key"), key).unwrap();
         another(&before);
         over.store(true, Ordering::Relaxed);
@@ -196,7 +201,8 @@ fn certificates_change_under_load_without_a_failed_handshake_and_a_bad_pair_chan
     for Seen { handshakes, failed, shown } in seen {
         assert_eq!(failed.len(), 0, "{failed:?}");
         assert!(handshakes > 100, "there was no load: {handshakes}");
-        assert_eq!(shown.len(), SWAPS + 2, "each pair was shown to whoever connects");
+        // The first, and each that came after it. The last may have come too late for some.
+        assert!(shown.len() > SWAPS, "only {} of the pairs were shown", shown.len());
     }
     edge.server.stop();
 }

@@ -432,7 +432,7 @@ pub(crate) fn answered<T>(answer: &mut oneshot::Receiver<T>) -> Option<T> {
 
 fn resolved(configuration: &str) -> Resolved {
     let configuration = config::parse(configuration, "simulation.yaml").unwrap().configuration;
-    Resolved { configuration: Arc::new(configuration), addresses: HashMap::new() }
+    Resolved { configuration: Arc::new(configuration), addresses: HashMap::new(), notes: Vec::new() }
 }
 
 fn boot(configuration: &str, disk: &Disk, traffic: &Traffic, seed: u64, now: Now) -> (ControlCore, Journal<Disk>) {

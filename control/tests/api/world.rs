@@ -330,7 +330,7 @@ pub(crate) fn resolved() -> Resolved {
         services: Vec::new(),
         plans: Vec::new(),
     };
-    Resolved { configuration: Arc::new(configuration), addresses: HashMap::new() }
+    Resolved { configuration: Arc::new(configuration), addresses: HashMap::new(), notes: Vec::new() }
 }
 
 pub(crate) fn snapshot(ready: bool) -> Snapshot {

@@ -122,6 +122,41 @@ fn the_total_latency_ends_with_the_last_byte_from_upstream_whatever_the_client_d
 }
 
 #[test]
+fn what_a_client_takes_to_send_its_request_is_no_latency_of_the_version() {
+    let service = service();
+    let (mut request, now) = request(&service);
+    attempt(&mut request, &service, now);
+    request.sends(false, now + millis(500));
+    request.sends(true, now + millis(1_000));
+    request.head(200, now + millis(1_010));
+    // Nor what it says after it has its answer.
+    request.sends(true, now + millis(1_500));
+    request.last_byte(now + millis(2_000));
+    request.end(Some(200), None, now + millis(2_000));
+    drop(request);
+    let window = taken(&service);
+    let bucket = |us| Some(meter::latency_bucket_of(us));
+    assert_eq!(window.latency_good.quantile_us(0.5).map(meter::latency_bucket_of), bucket(10_000));
+    // To the last byte all of it counts.
+    assert_eq!(window.total_good.quantile_us(0.5).map(meter::latency_bucket_of), bucket(2_000_000));
+}
+
+#[test]
+fn a_client_that_leaves_before_it_has_asked_has_waited_for_nobody() {
+    for (said_all, timed) in [(false, 0), (true, 1)] {
+        let service = service();
+        let (mut request, now) = request(&service);
+        attempt(&mut request, &service, now);
+        request.sends(said_all, now + millis(10));
+        request.end(None, Some(Class::ClientAbort), now + millis(900));
+        drop(request);
+        let window = taken(&service);
+        assert_eq!(window.judged[Class::ClientAbort as usize], 1);
+        assert_eq!((window.latency_good.total(), window.total_good.total()), (timed, timed), "{said_all}");
+    }
+}
+
+#[test]
 fn a_response_that_breaks_off_has_the_total_latency_of_where_it_did() {
     let service = service();
     let (mut request, now) = request(&service);

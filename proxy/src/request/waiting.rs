@@ -11,6 +11,9 @@ use crate::exchange::{Exchange, Patience};
 use crate::request_body::silence::Waiting;
 use crate::routing::Version;
 
+/// A client that sends fewer bytes a second than this is slower than what an endpoint may be asked to wait for.
+const SLOW: usize = 64 * 1024;
+
 impl Request {
     /// Ends the attempt where it takes longer than the service allows. Its connection must carry nothing else.
     /// `waits_now`: the endpoint has all that it needs to answer.
@@ -54,6 +57,15 @@ impl Request {
         }
     }
 
+    /// Whether the client, of whose body so many bytes have come, sends it so slowly that an endpoint may lose patience
+    /// before it can answer.
+    pub(crate) fn drips(&self, bytes: usize, now: Instant) -> bool {
+        let Some(attempt) = self.attempt.as_ref().filter(|attempt| attempt.head.is_none()) else { return false };
+        let age = attempt.ready.map_or(Duration::ZERO, |ready| now.saturating_duration_since(ready));
+        let seconds = usize::try_from(age.as_secs()).unwrap_or(usize::MAX);
+        seconds > 0 && bytes < seconds.saturating_mul(SLOW)
+    }
+
     /// Whether the client kept the version from saying more for so long that the end of the connection may be its doing.
     pub(crate) fn is_stalled(&self, now: Instant) -> bool {
         let deadline = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref());
@@ -71,7 +83,10 @@ impl Request {
             silence.heard(whole, now);
         }
         let Some(patience) = self.patience() else { return };
-        let Some(attempt) = &self.attempt else { return };
+        let Some(attempt) = &mut self.attempt else { return };
+        if attempt.head.is_none() {
+            attempt.asked = Some(now);
+        }
         let Some(deadline) = &attempt.deadline else { return };
         match self.exchange {
             Exchange::Call(_) => deadline.hear(now),

@@ -4,7 +4,7 @@ use super::{Refusal, bad};
 
 /// The path without dot segments, however they are written; none where it is plain already. `slashes` says whether
 /// encoded slashes and backslashes are passed.
-pub(super) fn plain(path: &str, slashes: bool) -> Result<Option<String>, Refusal> {
+pub(crate) fn plain(path: &str, slashes: bool) -> Result<Option<String>, Refusal> {
     if !path.starts_with('/') {
         return Err(bad("the target of this request is not a path"));
     }
