@@ -17,8 +17,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::Name;
 use config::HealthCheck;
+use config::Name;
 use pingora_core::connectors::TransportConnector;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
@@ -78,7 +78,9 @@ fn tell(service: &Name, version: &Version, now: Instant) {
     }
     let panics = is_panicking(&version.endpoints, now);
     match (version.care.was_panicking(panics), panics) {
-        (false, true) => warn!(%service, version = %name, "too few endpoints are well: the unhealthy and ejected are used"),
+        (false, true) => {
+            warn!(%service, version = %name, "too few endpoints are well: the unhealthy and ejected are used")
+        }
         (true, false) => info!(%service, version = %name, "enough endpoints are well again"),
         (true, true) | (false, false) => {}
     }

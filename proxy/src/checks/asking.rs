@@ -1,7 +1,7 @@
 //! One check of one endpoint. Whatever it answers, it is read no further than its head, and at most 64 KiB of that.
 
-use config::Protocol;
 use config::HealthQuestion;
+use config::Protocol;
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_error::{Error, ErrorType};
@@ -84,7 +84,10 @@ fn agreed(stream: Stream, at: &Endpoint) -> Result<Bounded<Stream>, String> {
     Ok(Bounded::new(stream))
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "pingora's error types are open: what is not known has its own words")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "pingora's error types are open: what is not known has its own words"
+)]
 fn no_connection(error: &Error) -> String {
     let cause = match error.etype() {
         ErrorType::ConnectRefused => "refused".to_owned(),

@@ -107,7 +107,11 @@ mod tests {
     async fn the_status_is_that_of_the_first_head_that_is_not_interim() {
         assert_eq!(answered(&[b"HTTP/1.1 200 OK\r\n\r\nbody"]).await, Ok(200));
         assert_eq!(answered(&[b"HTTP/1.0 503 No\r\nA: b\r\n\r\n"]).await, Ok(503));
-        assert_eq!(answered(&[b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r", b"\nHTTP/1.1 204\r\n\r\n"]).await, Ok(204));
+        assert_eq!(
+            answered(&[b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r", b"\nHTTP/1.1 204\r\n\r\n"])
+                .await,
+            Ok(204)
+        );
         assert_eq!(answered(&[b"HTTP/1.1 200 OK\nA: b\n\n"]).await, Ok(200));
     }
 

@@ -72,6 +72,12 @@ impl Care {
         }
     }
 
+    /// Whether its endpoints have health checks.
+    #[must_use]
+    pub const fn asks(&self) -> bool {
+        self.health.is_some()
+    }
+
     /// Whether outliers among the endpoints are ejected.
     pub(crate) fn ejects_outliers(&self) -> bool {
         self.ejection.is_some_and(|rule| rule.by_success_rate)

@@ -1,6 +1,7 @@
 //! How an endpoint does, by all that tells: connections to it, health checks, and what became of its requests.
 //!
-//! The data path reads atomics alone. Moments are milliseconds after the endpoint came to be, and 0 means never.
+//! The data path reads atomics alone. Moments are milliseconds after the endpoint came to be, and one more, so that 0
+//! means never.
 
 mod checked;
 mod conduct;
@@ -11,12 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use self::checked::Checked;
-use self::conduct::Conduct;
 pub(super) use self::conduct::Cause;
+use self::conduct::Conduct;
+pub(super) use self::reach::FIRST_BACK_OFF;
 use self::reach::Reach;
 #[cfg(test)]
 pub(super) use self::reach::{FAILURES_TO_DOWN, LONGEST_BACK_OFF};
-pub(super) use self::reach::FIRST_BACK_OFF;
 
 /// The share that an endpoint has when it comes back, of its full one.
 const FIRST_SHARE: f64 = 0.1;
@@ -189,7 +190,7 @@ impl Health {
 
     pub(super) fn standing(&self, now: Instant, slow_start: Duration) -> Standing {
         let now_ms = self.millis(now);
-        let at = |ms: u64| (ms > 0).then(|| self.began + Duration::from_millis(ms));
+        let at = |ms: u64| Some(self.began + Duration::from_millis(ms.checked_sub(1)?));
         let (state, reason, since_ms, next_ms) = if !self.reach.is_up() {
             let reason = "connections to it fail".to_owned();
             (State::Down, Some(reason), self.reach.since(), self.reach.due())
@@ -213,9 +214,9 @@ impl Health {
         self.back_ms.store(self.millis(now), Ordering::Relaxed);
     }
 
-    /// At least 1, since 0 means never.
+    /// One more than it is, since 0 means never.
     pub(super) fn millis(&self, now: Instant) -> u64 {
-        in_millis(now.saturating_duration_since(self.began)).max(1)
+        in_millis(now.saturating_duration_since(self.began)) + 1
     }
 }
 

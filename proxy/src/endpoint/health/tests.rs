@@ -133,7 +133,8 @@ fn requests_that_began_before_an_ejection_was_over_do_not_bring_on_the_next() {
 
 #[test]
 fn no_more_are_ejected_than_the_rule_lets_be_and_never_the_only_one() {
-    for (count, most, wanted) in [(1, 100, 0), (2, 50, 1), (3, 50, 1), (4, 50, 2), (10, 10, 1), (10, 9, 0), (3, 100, 3)] {
+    for (count, most, wanted) in [(1, 100, 0), (2, 50, 1), (3, 50, 1), (4, 50, 2), (10, 10, 1), (10, 9, 0), (3, 100, 3)]
+    {
         let most = Fraction::new(f64::from(most) / 100.0).unwrap();
         let world = World::with(count, Some(Ejection { most, ..Ejection::default() }));
         (0..usize::from(count)).for_each(|place| world.answer(place, Class::ServerError, 50));
