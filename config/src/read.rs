@@ -3,6 +3,7 @@
 mod affinity;
 mod alone;
 mod gate;
+mod headers;
 mod listener;
 mod place;
 mod plan;

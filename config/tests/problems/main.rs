@@ -4,6 +4,7 @@
 
 mod gates;
 mod ingress;
+mod matching;
 mod plans;
 mod requests;
 mod services;
@@ -138,7 +139,6 @@ services:
       drain: 10s
       steps:
         - { weight: 1%, mirror: 10% }
-        - { weight: 1%, match: { x-beta: "1" } }
       gates:
         - query: { prometheus: up }
 "#,
@@ -151,8 +151,7 @@ services:
             t.yaml:9:61: services.shop.versions.v1.balance: `balance` is known and not built yet; leave it out for now
             t.yaml:11:7: services.shop.plan.drain: `drain` is known and not built yet; leave it out for now
             t.yaml:13:25: services.shop.plan.steps[0].mirror: `mirror` is known and not built yet; leave it out for now
-            t.yaml:14:25: services.shop.plan.steps[1].match: `match` is known and not built yet; leave it out for now
-            t.yaml:16:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
+            t.yaml:15:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
     );
 }
 
