@@ -181,7 +181,7 @@ impl DataPlane for LivePlane {
         let panic = is_panicking(&version.endpoints, Instant::now());
         let CareCounts { ejections, checks_passed: passed, checks_failed: failed } = version.care.counts();
         let checks = version.care.asks().then_some(CheckCounts { passed, failed });
-        Care { ejections, checks, panic }
+        Care { ejections, checks, panic, overflows: version.balancer.overflows() }
     }
 }
 

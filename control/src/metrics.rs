@@ -227,6 +227,14 @@ fn care(page: &mut Page, snapshot: &Snapshot) {
     for (service, version) in versions() {
         page.sample("", &[("service", service), ("version", &version.name)], version.ejections);
     }
+    page.family(
+        "tidegate_overflows_total",
+        Kind::Counter,
+        "Requests that found no room: as many were under way as the version's limits allow.",
+    );
+    for (service, version) in versions() {
+        page.sample("", &[("service", service), ("version", &version.name)], version.overflows);
+    }
     page.family("tidegate_health_checks_total", Kind::Counter, "Health checks of endpoints, by result.");
     for (service, version) in versions() {
         let Some(checks) = version.health_checks else { continue };

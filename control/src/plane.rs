@@ -107,6 +107,8 @@ pub struct Care {
     pub checks: Option<CheckCounts>,
     /// Whether fewer than half of its endpoints are well, so that health checks and ejections are ignored.
     pub panic: bool,
+    /// Requests that found no room, since as many were under way as its limits allow.
+    pub overflows: u64,
 }
 
 /// A certificate that is shown to clients.

@@ -101,6 +101,9 @@ pub struct VersionView {
     /// Endpoints that were ejected since the process began.
     #[serde(default)]
     pub ejections: u64,
+    /// Requests that found no room since the process began: as many were under way as the version's limits allow.
+    #[serde(default)]
+    pub overflows: u64,
     /// Health checks since the process began; none where the version has no check.
     #[serde(default)]
     pub health_checks: Option<CheckCounts>,

@@ -173,6 +173,7 @@ fn service(rollout: RolloutView) -> ServiceView {
         latency_p99_ms: latency.map(|it| it * 90_000.0),
         panic: name == "v2",
         ejections: 0,
+        overflows: 0,
         health_checks: None,
     };
     ServiceView {

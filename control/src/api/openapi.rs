@@ -146,6 +146,7 @@ mod tests {
             latency_p99_ms: None,
             panic: false,
             ejections: 0,
+            overflows: 0,
             health_checks: None,
         };
         let service = ServiceView {

@@ -152,6 +152,7 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
         latency_p99_ms: shown.p99_ms,
         panic: care.panic,
         ejections: care.ejections,
+        overflows: care.overflows,
         health_checks: care.checks,
     }
 }

@@ -117,6 +117,7 @@ fn version(name: &str, weight: u16) -> VersionView {
         latency_p99_ms: None,
         panic: name == "v2",
         ejections: u64::from(weight),
+        overflows: u64::from(weight) + 1,
         health_checks: (name == "v1").then_some(CheckCounts { passed: 7, failed: 2 }),
     }
 }
@@ -233,6 +234,7 @@ fn every_family_of_a_service_is_there_with_its_figures() {
         (page.value("tidegate_panic", &v1), Some(0.0)),
         (page.value("tidegate_panic", &[v1[0], ("version", "v2")]), Some(1.0)),
         (page.value("tidegate_ejections_total", &v1), Some(9_500.0)),
+        (page.value("tidegate_overflows_total", &v1), Some(9_501.0)),
         (page.value("tidegate_health_checks_total", &[v1[0], v1[1], ("result", "passed")]), Some(7.0)),
         (page.value("tidegate_health_checks_total", &[v1[0], v1[1], ("result", "failed")]), Some(2.0)),
         (page.value("tidegate_health_checks_total", &[v1[0], ("version", "v2"), ("result", "failed")]), None),

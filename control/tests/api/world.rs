@@ -369,6 +369,7 @@ fn view(name: &str) -> ServiceView {
         latency_p99_ms: None,
         panic: false,
         ejections: 0,
+        overflows: 0,
         health_checks: None,
     };
     ServiceView {

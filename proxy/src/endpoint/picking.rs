@@ -18,7 +18,10 @@ use self::load::{Census, Load, enter_below};
 use super::{Endpoint, InFlight};
 
 /// Of so few endpoints each is looked at for every request. Of more, some at random.
-const FEW: usize = 8;
+const FEW: usize = 2;
+/// So many are counted whenever that is needed. More are not: a version of which many are down would pay for a count with
+/// every request.
+const COUNTED: usize = 16;
 /// How many of many endpoints are looked at before all are.
 const DRAWS: usize = 8;
 /// How often a choice is made again where others took what was left of an endpoint's limit in between.
@@ -188,11 +191,10 @@ impl<'a> Choice<'a> {
         })
     }
 
-    /// Exact for few endpoints; for more of a moment ago, or a version with many that are down would pay for a count with
-    /// every request.
+    /// Exact for some endpoints; for more, of a moment ago.
     fn census(&self) -> Census {
         let count = || census(self.endpoints, self.ask.now);
-        if self.endpoints.len() <= FEW { count() } else { self.balancer.load.census(self.ask.now, count) }
+        if self.endpoints.len() <= COUNTED { count() } else { self.balancer.load.census(self.ask.now, count) }
     }
 
     fn least_of_two(&self) -> Option<&'a Arc<Endpoint>> {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod accounting;
+mod balancing;
 mod certificates;
 mod choosing;
 mod comparing;
