@@ -97,7 +97,9 @@ enum Then {
 
 async fn speak(mut stream: TcpStream, sent: &[u8], then: Then) -> std::io::Result<()> {
     let mut head = [0; 4096];
-    stream.read(&mut head).await?;
+    if stream.read(&mut head).await? == 0 {
+        return Ok(());
+    }
     match then {
         Then::Close => stream.write_all(sent).await,
         Then::Wait => {
