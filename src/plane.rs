@@ -1,25 +1,27 @@
 //! The live data plane as the control plane sees it. The two meet here and nowhere else.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use config::Name;
-use control::plane::{DataPlane, EndpointState, Resolved, Split};
+use control::plane::{Certificate, ClientTls, DataPlane, EndpointState, FailedHandshakes, Resolved, Split};
 use meter::{Class, Tally, VersionMeter, Window};
 use proxy::Publisher;
 use proxy::routing::{Baseline, Wanted};
+use proxy::tls::{CertificateState, HandshakeFailure, SecureListeners};
 
 /// The proxy's publisher and meters, behind the trait that control asks for.
 #[derive(Debug)]
 pub struct LivePlane {
     publisher: Publisher,
+    secure: SecureListeners,
 }
 
 impl LivePlane {
-    /// Steers what `publisher` publishes.
+    /// Steers what `publisher` publishes, and sees how the listeners that speak TLS do.
     #[must_use]
-    pub const fn new(publisher: Publisher) -> Self {
-        Self { publisher }
+    pub const fn new(publisher: Publisher, secure: SecureListeners) -> Self {
+        Self { publisher, secure }
     }
 
     fn meter<T>(&self, service: &Name, version: &Name, read: impl FnOnce(&VersionMeter) -> T) -> Option<T> {
@@ -34,6 +36,7 @@ fn wanted(split: &Split) -> Wanted<'_> {
         stable: &split.stable,
         canary: split.canary.as_ref().map(|(canary, weight)| (canary, *weight)),
         baseline: split.baseline.as_ref().map(|(baseline, weight)| (baseline, *weight)),
+        matched: split.matched.as_ref(),
         paths: &split.paths,
         generation: split.generation,
     }
@@ -73,6 +76,14 @@ impl DataPlane for LivePlane {
         }
     }
 
+    fn take_matched(&mut self, service: &Name, window: &mut Window) {
+        window.clear();
+        let routing = self.publisher.shared().load_full();
+        if let Some(apart) = routing.service(service).and_then(|service| service.apart.as_ref()) {
+            apart.meter.take(window);
+        }
+    }
+
     fn watch_latencies(&mut self, service: &Name, version: &Name, us: [u64; 2]) {
         self.meter(service, version, |meter| meter.watch(us));
     }
@@ -93,6 +104,27 @@ impl DataPlane for LivePlane {
 
     fn log_lines_dropped(&self) -> u64 {
         self.publisher.access_log().dropped()
+    }
+
+    fn client_tls(&self) -> ClientTls {
+        let certificates = self.secure.certificates();
+        let warnings = certificates.iter().flat_map(CertificateState::warnings).collect();
+        let certificate = |state: &CertificateState| Certificate {
+            listener: state.listener.clone(),
+            file: state.files.cert.display().to_string(),
+            // None before 1970.
+            expires: state.expires.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed()),
+        };
+        let failed = |(listener, why, count): (String, HandshakeFailure, u64)| FailedHandshakes {
+            listener,
+            reason: why.label(),
+            count,
+        };
+        ClientTls {
+            certificates: certificates.iter().map(certificate).collect(),
+            failed: self.secure.failures().into_iter().map(failed).collect(),
+            warnings,
+        }
     }
 
     fn endpoints(&self, service: &Name, version: &Name) -> Vec<EndpointState> {
@@ -128,6 +160,7 @@ mod tests {
             stable: name("v1"),
             canary: Some((name("v2"), weight)),
             baseline: with_slice.then(|| (name("v1"), weight)),
+            matched: None,
             paths: Arc::new([PathPrefix::new("/a").unwrap()]),
             generation: 1,
         }
@@ -136,8 +169,8 @@ mod tests {
     fn plane() -> LivePlane {
         let text = "services: { shop: { stable: v1, versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] } } } }";
         let configuration = Arc::new(config::parse(text, "test.yaml").unwrap().configuration);
-        let mut plane = LivePlane::new(Publisher::new(1));
-        plane.install(&Resolved { configuration, addresses: HashMap::new() }, &HashMap::new());
+        let mut plane = LivePlane::new(Publisher::new(1), SecureListeners::default());
+        plane.install(&Resolved { configuration, addresses: HashMap::new(), notes: Vec::new() }, &HashMap::new());
         plane
     }
 

@@ -268,9 +268,12 @@ pub(crate) const PLAN: Keys = Keys {
 
 pub(crate) const STEP: Keys = Keys {
     of: "a step",
-    known: &["weight", "hold", "early", "deadline", "on_deadline", "approval"],
-    later: &["match", "mirror"],
-    elsewhere: &[("advance", "write it into the plan, for all its steps")],
+    known: &["weight", "hold", "early", "deadline", "on_deadline", "match", "judged", "approval"],
+    later: &["mirror"],
+    elsewhere: &[
+        ("advance", "write it into the plan, for all its steps"),
+        ("headers", "write who goes to the canary as match: { x-beta: \"1\" }"),
+    ],
     ..NONE
 };
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 mod care;
 mod gate;
 mod listener;
+mod matching;
 mod plan;
 mod rules;
 mod service;
@@ -15,6 +16,7 @@ mod service;
 pub use care::{Balance, Ejection, HashKey, HealthCheck, HealthQuestion, InFlightLimits, Retries};
 pub use gate::{Gate, GateRole, GateRule, LatencyMargin, LatencyOf, Tolerance};
 pub use listener::{CertificateFiles, ClientCertificates, Hsts, ListenAddress, Listener, ListenerTls, TlsVersion};
+pub use matching::{CookieMatch, Match};
 pub use plan::{Advance, Baseline, Deadline, OnDeadline, Plan, Step};
 pub use rules::{AccessLog, AddressRange, Handling, Limits, LogTarget, Rules, Strictness, Timeouts};
 pub use service::{

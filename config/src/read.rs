@@ -4,6 +4,7 @@ mod affinity;
 mod alone;
 mod care;
 mod gate;
+mod headers;
 mod listener;
 mod place;
 mod plan;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use config::{Configuration, Endpoint, Name, PathPrefix, Weight};
+use config::{Configuration, Endpoint, Match, Name, PathPrefix, Weight};
 use meter::{Class, Tally, Window};
 
 /// How a service's traffic is divided. The stable version has what the canary has not.
@@ -21,6 +21,8 @@ pub struct Split {
     /// a slice of its traffic; another version gets this traffic instead of the stable. The slice has the highest
     /// tickets, the canary the lowest, so that a growing weight takes from neither.
     pub baseline: Option<(Name, Weight)>,
+    /// Who goes to the canary whatever its weight. Where limits alone judge them they are counted apart.
+    pub matched: Option<Arc<Match>>,
     /// Paths whose traffic is also counted by itself, by place in this list; at most 16.
     pub paths: Arc<[PathPrefix]>,
     /// Grows by one with every change of the service's split or configuration.
@@ -34,6 +36,8 @@ pub struct Resolved {
     pub configuration: Arc<Configuration>,
     /// An address for every endpoint in it.
     pub addresses: HashMap<Endpoint, SocketAddr>,
+    /// What whoever reloads should know of it, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// How one endpoint does.
@@ -47,6 +51,39 @@ pub struct EndpointState {
     pub in_flight: u64,
 }
 
+/// A certificate that is shown to clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Where its listener listens, as the operator wrote it.
+    pub listener: String,
+    /// Its file, as the operator wrote it.
+    pub file: String,
+    /// When it expires, in seconds since 1970.
+    pub expires: i64,
+}
+
+/// TLS handshakes of a listener that failed for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedHandshakes {
+    /// Where the listener listens, as the operator wrote it.
+    pub listener: String,
+    /// Why, in a fixed word.
+    pub reason: &'static str,
+    /// How many, since the start.
+    pub count: u64,
+}
+
+/// How TLS towards clients does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientTls {
+    /// What is shown, listener by listener.
+    pub certificates: Vec<Certificate>,
+    /// What failed; a pair of listener and reason is there but once.
+    pub failed: Vec<FailedHandshakes>,
+    /// What an operator should know of the certificates, in sentences.
+    pub warnings: Vec<String>,
+}
+
 /// The traffic's carrier. One owner (the control loop) calls it, so splits and configurations are published by one
 /// writer. No method blocks.
 pub trait DataPlane: Send {
@@ -58,7 +95,7 @@ pub trait DataPlane: Send {
     fn steer(&mut self, service: &Name, split: &Split);
 
     /// A comparison of this version begins: requests drawn before now are counted, and not judged when they end. Of a
-    /// baseline slice too, where the version has one.
+    /// baseline slice and of those who are counted apart too, where the version has any.
     fn begin_exposure(&mut self, service: &Name, version: &Name);
 
     /// Overwrites `window` with what this version did since the last call, and adds it to the version's tally.
@@ -67,6 +104,13 @@ pub trait DataPlane: Send {
     /// Overwrites `window` with what the baseline slice of the stable version did since the last call: judged outcomes
     /// alone, which are also among the stable's own. Empty where the split has no such slice.
     fn take_slice(&mut self, service: &Name, window: &mut Window);
+
+    /// Overwrites `window` with what those did since the last call who went to the canary whatever its weight and are
+    /// counted apart: judged outcomes, which are attempts of the canary and not among its judged ones. Empty where there
+    /// are none.
+    fn take_matched(&mut self, _service: &Name, window: &mut Window) {
+        window.clear();
+    }
 
     /// From now on the version's groups count latencies longer than these, in microseconds
     /// ([`GroupCounts::over`](meter::GroupCounts::over)).
@@ -85,6 +129,11 @@ pub trait DataPlane: Send {
     /// Lines of the access log that were dropped since the start; 0 where none is kept.
     fn log_lines_dropped(&self) -> u64 {
         0
+    }
+
+    /// How TLS towards clients does; nothing where none is spoken.
+    fn client_tls(&self) -> ClientTls {
+        ClientTls::default()
     }
 
     /// How the endpoints of a version do, in the order of the file.

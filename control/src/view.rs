@@ -9,6 +9,7 @@ use meter::Class;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::VersionCounts;
+use crate::plane::ClientTls;
 
 /// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub journal_problem: Option<String>,
     /// Lines of the access log that were dropped since the start.
     pub log_lines_dropped: u64,
+    /// How TLS towards clients does.
+    pub client_tls: Arc<ClientTls>,
     /// Whether the journal is replayed and the first configuration installed.
     pub ready: bool,
 }
@@ -141,6 +144,12 @@ pub struct RolloutView {
     pub requests: Arms<u64>,
     /// How many of them failed.
     pub failed: Arms<u64>,
+    /// Who goes to the canary whatever its weight; none while nobody does.
+    #[serde(default, rename = "match")]
+    pub matching: Option<MatchView>,
+    /// Those who went to the canary so, and are not among `requests`: requests and failures since the rollout began.
+    #[serde(default)]
+    pub matched: Matched,
     /// The gates.
     pub gates: Vec<GateView>,
     /// What the canary is compared with, where that is not all of stable: `equal` or a version's name.
@@ -158,6 +167,25 @@ pub struct RolloutView {
     /// How long verdicts take at the present traffic, for the present step and those ahead.
     #[serde(default)]
     pub estimates: Vec<StepEstimate>,
+}
+
+/// Whom a plan gives to the canary whatever its weight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchView {
+    /// What a request must have, all of it: each header with its value, `*` for any; a cookie as `NAME=VALUE` under
+    /// `cookie`.
+    pub headers: BTreeMap<String, String>,
+    /// Whether every gate judges them; else limits and the circuit breaker.
+    pub judged: bool,
+}
+
+/// What those did who went to the canary whatever its weight, where they are counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Matched {
+    /// First attempts.
+    pub requests: u64,
+    /// How many of them failed.
+    pub failed: u64,
 }
 
 /// How much more events vary between groups of stable traffic than if requests were independent: 1 is independence,

@@ -64,13 +64,13 @@ impl ProxyHttp for Edge {
         // The default brings a compression module that we do not use.
     }
 
-    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Request) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<()> {
         if let Some(stream) = client_stream(session) {
             stream.begin_request();
             // The stream has deadlines of its own, which tell a silent client from one that is not read.
             session.set_read_timeout(None);
         } else {
-            Connection::begin_request(session);
+            ctx.under_way = Connection::begin_request(session);
             // Of the streams of a connection, one may stand still while others flow.
             session.set_write_timeout(Some(self.routing.load().rules.timeouts.write));
         }
@@ -92,7 +92,7 @@ impl ProxyHttp for Edge {
         let socket = client_address(session);
         ctx.client = forwarded::client_of(Connection::of(session), socket, session.req_header(), rules);
         if let Err(Refusal { status, why }) = request_check::check(session.req_header_mut(), rules) {
-            return answer(session, status, why).await;
+            return answer(session, status, why, ctx).await;
         }
         forwarded::from_client(session.req_header_mut());
         let connection = Connection::of(session);
@@ -100,11 +100,11 @@ impl ProxyHttp for Edge {
         ctx.trace = Some(Trace::of(request));
         match secure::redirect(connection, request) {
             Some(Instead::Redirect(place)) => return redirect(session, &place).await,
-            Some(Instead::Refuse(Refusal { status, why })) => return answer(session, status, why).await,
+            Some(Instead::Refuse(Refusal { status, why })) => return answer(session, status, why, ctx).await,
             None => {}
         }
         let Some(service) = routing.find(request) else {
-            return answer(session, 404, "no service here").await;
+            return answer(session, 404, "no service here", ctx).await;
         };
         let trusts = connection
             .and_then(Connection::client)
@@ -113,11 +113,11 @@ impl ProxyHttp for Edge {
         ctx.exchange = Exchange::of(request, session.is_upgrade_req(), service, selection.draw.version);
         ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));
         if let Some(why) = upgrade::refusal(ctx) {
-            return answer(session, 501, why).await;
+            return answer(session, 501, why, ctx).await;
         }
         match BodyLimit::of(session.req_header(), service.written.body.or(rules.limits.body)) {
             Ok(limit) => ctx.body = limit,
-            Err(Refusal { status, why }) => return answer(session, status, why).await,
+            Err(Refusal { status, why }) => return answer(session, status, why, ctx).await,
         }
         Ok(false)
     }
@@ -187,7 +187,11 @@ impl ProxyHttp for Edge {
     ) -> Result<()> {
         let now = Instant::now();
         ctx.connected(fd, now);
-        if endpoint::is_for_one_request(peer) {
+        let is_own = endpoint::is_for_one_request(peer);
+        if !session.as_downstream_mut().is_body_done() {
+            ctx.listen(is_own, now);
+        }
+        if is_own {
             let waits_now = session.as_downstream_mut().is_body_done() || ctx.exchange.is_tunnel();
             ctx.watch(&self.deadlines, waits_now, now);
             if let Some(stream) = client_stream(session) {
@@ -272,7 +276,7 @@ impl ProxyHttp for Edge {
             *body = body.take().map(|piece| holder.piece(piece));
         }
         if end_of_stream {
-            if ctx.overdue().is_some() {
+            if ctx.overdue().is_some() || ctx.fell_silent() {
                 // Of a body that ends with its connection, this would pass for the end.
                 return Err(Error::explain(ErrorType::ReadTimedout, "no whole response in time").into_up());
             }
@@ -313,8 +317,12 @@ impl ProxyHttp for Edge {
     ) -> Box<Error> {
         debug!(%peer, error = %e, "attempt failed");
         let now = Instant::now();
+        if ctx.fell_silent() {
+            ctx.end_attempt(Class::ClientAbort, now);
+            return stopped_in_its_body();
+        }
         match ctx.overdue() {
-            Some(Overdue::Whole) if is_uploading(session) => {
+            Some(Overdue::Head | Overdue::Whole) if is_uploading(session) => {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
             }
@@ -336,7 +344,7 @@ impl ProxyHttp for Edge {
         }
         if is_client_stalling(session, &e) {
             ctx.end_attempt(Class::ClientAbort, now);
-            return Error::explain(ErrorType::HTTPStatus(408), "the client stopped in its body").into_down();
+            return stopped_in_its_body();
         }
         let unprocessed = unprocessed(&e);
         let may_repeat = unprocessed.is_some() || session.req_header().method.is_idempotent();
@@ -353,13 +361,16 @@ impl ProxyHttp for Edge {
             // An endpoint that cannot get rid of its response gives up in the end.
             ctx.end_attempt(Class::ClientAbort, now);
             e.as_down();
+        } else if class_of(&e) == Class::Reset && is_dripping(session, ctx, now) {
+            ctx.end_attempt(Class::ClientAbort, now);
+            return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
         } else {
             ctx.end_attempt(class_of(&e), now);
         }
         e
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, _ctx: &mut Request) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Request) -> FailToProxy {
         let status = status_for(e);
         // What the client's stream refused looks to pingora like a stream that broke.
         let refused = client_stream(session).and_then(ClientStream::refused);
@@ -368,7 +379,7 @@ impl ProxyHttp for Edge {
         // Interim heads leave room for an answer.
         if status > 0 && session.response_written().is_none_or(|head| head.status.is_informational()) {
             // The client may be gone by now; there is nobody else to tell.
-            let _ = answer(session, status, why).await;
+            let _ = answer(session, status, why, ctx).await;
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
@@ -452,11 +463,20 @@ fn client_address(session: &Session) -> Option<IpAddr> {
     session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
 }
 
+fn stopped_in_its_body() -> Box<Error> {
+    Error::explain(ErrorType::HTTPStatus(408), "the client stopped in its body").into_down()
+}
+
 /// Whether a version is silent because it waits for a client that stopped in its body.
 fn is_client_stalling(session: &mut Session, error: &Error) -> bool {
     *error.esource() == ErrorSource::Upstream
         && matches!(error.etype(), ErrorType::ReadTimedout)
         && is_uploading(session)
+}
+
+/// Whether a version has ended the connection of a client that sends its body so slowly that it may have had enough.
+fn is_dripping(session: &mut Session, ctx: &Request, now: Instant) -> bool {
+    is_uploading(session) && ctx.drips(session.as_downstream().body_bytes_read(), now)
 }
 
 /// Whether a part of the request is still the client's to send. One that has not been told to go on

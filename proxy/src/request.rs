@@ -19,13 +19,15 @@ use pingora_http::ResponseHeader;
 use self::account::Account;
 pub(crate) use self::seen::Seen;
 use self::seen::Served;
+use crate::connection::UnderWay;
 use crate::deadlines::{self, Deadline};
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::Exchange;
 use crate::request_body::BodyLimit;
+use crate::request_body::silence::{Silence, Waiting};
 use crate::response_check::ResponseCheck;
 use crate::routing::{Service, Version};
-use crate::selection::{Decision, Issued, Reason, Selection, Target};
+use crate::selection::{Decision, Issued, Judged, Reason, Selection, Target};
 use crate::trace::Trace;
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
@@ -47,12 +49,16 @@ pub(crate) struct Request {
     pub(crate) client: Option<IpAddr>,
     /// The trace that it is part of; none until it is routed.
     pub(crate) trace: Option<Trace>,
+    /// Its place among what is under way on its connection, where that carries several.
+    pub(crate) under_way: Option<UnderWay>,
     /// How many attempts began.
     pub(crate) attempts: u8,
     /// The endpoint that could not be reached last: not the next choice.
     pub(crate) unreachable: Option<Arc<Endpoint>>,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
+    /// How long its client has been silent, where that is for us to limit.
+    silence: Option<Arc<Silence>>,
     /// When its body came to its end.
     said_all: Option<Instant>,
     /// It became a tunnel, whose length is no latency and whose end is no failure.
@@ -83,8 +89,8 @@ pub(crate) struct Matched {
     paths: u16,
     /// Why it was given this version.
     pub(crate) reason: Reason,
-    /// Whether the gates may judge it.
-    judged: bool,
+    /// Who may judge it.
+    judged: Judged,
     /// The affinity cookie that the client gets, where it has none.
     pub(crate) issued: Option<Issued>,
     /// Where the version drawn is charged for it.
@@ -99,6 +105,8 @@ struct Underway {
     at: InFlight,
     /// When its connection was ready; none before.
     ready: Option<Instant>,
+    /// When the last piece of the request was sent before the head came: what the version answers.
+    asked: Option<Instant>,
     /// Status and latency in microseconds, once the response head came.
     head: Option<(u16, u64)>,
     /// Latency in microseconds of the response's last byte, once that came.
@@ -115,6 +123,8 @@ struct Underway {
     is_grpc: bool,
     /// What it came to as a gRPC call, once it says.
     grpc: Option<u32>,
+    /// What it waits for its client with.
+    waiting: Option<Waiting>,
 }
 
 impl Request {
@@ -129,9 +139,11 @@ impl Request {
             body: BodyLimit::default(),
             client: None,
             trace: None,
+            under_way: None,
             attempts: 0,
             unreachable: None,
             forgiven: false,
+            silence: Silence::present(),
             said_all: None,
             is_tunnel: false,
             instead: None,
@@ -145,7 +157,7 @@ impl Request {
     /// The request is for `service`, was given this version, and is on these of the split's paths.
     pub(crate) fn matched(&mut self, service: &Arc<Service>, selection: Selection<'_>, paths: u16) {
         let Selection { draw, group, reason, judged, issued } = selection;
-        let (account, keyed) = (Account::open(self.core, draw), !draw.at_random);
+        let (account, keyed) = (Account::open(self.core, draw, judged), !draw.at_random);
         let (service, drawn) = (Arc::clone(service), Arc::clone(draw.version));
         self.matched = Some(Matched { service, drawn, group, keyed, paths, reason, judged, issued, account });
     }
@@ -197,10 +209,25 @@ impl Request {
         };
         self.attempts = self.attempts.saturating_add(1);
         let version = Arc::clone(version);
-        let (ready, head, total_us, fd, deadline, grpc) = (None, None, None, None, None, None);
+        let (ready, asked, head, total_us, fd) = (None, None, None, None, None);
+        let (deadline, grpc, waiting) = (None, None, None);
         let (heads, silence, is_grpc) = (ResponseCheck::default(), Duration::ZERO, false);
-        let kept = Underway { kind, version, at, ready, head, total_us, heads, fd, deadline, silence, is_grpc, grpc };
-        self.attempt = Some(kept);
+        self.attempt = Some(Underway {
+            kind,
+            version,
+            at,
+            ready,
+            asked,
+            head,
+            total_us,
+            heads,
+            fd,
+            deadline,
+            silence,
+            is_grpc,
+            grpc,
+            waiting,
+        });
         self.body.begin_again();
     }
 
@@ -255,7 +282,7 @@ impl Request {
     pub(crate) fn head(&mut self, status: u16, now: Instant) {
         self.is_tunnel = status == 101;
         if let Some(attempt) = &mut self.attempt {
-            attempt.head = Some((status, micros(attempt.ready.unwrap_or(now), now)));
+            attempt.head = Some((status, micros(attempt.waits_since().unwrap_or(now), now)));
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
             }
@@ -307,11 +334,14 @@ impl Request {
             _ => class,
         };
         let Some(matched) = &mut self.matched else { return class };
-        let age_us = attempt.ready.filter(|_| class != Class::Upgrade).map(|ready| micros(ready, now));
+        // Nobody waited for a version whose client left before it had asked.
+        let was_asked = attempt.head.is_some() || self.said_all.is_some() || class != Class::ClientAbort;
+        let is_timed = was_asked && class != Class::Upgrade;
+        let age_us = |since: Option<Instant>| since.filter(|_| is_timed).map(|since| micros(since, now));
         let outcome = Outcome {
             endpoint: Some(attempt.at.endpoint().place),
-            latency_us: age_us.map(|age_us| attempt.head.map_or(age_us, |(_, latency_us)| latency_us)),
-            total_us: age_us.map(|age_us| attempt.total_us.unwrap_or(age_us)),
+            latency_us: age_us(attempt.waits_since()).map(|us| attempt.head.map_or(us, |(_, head_us)| head_us)),
+            total_us: age_us(attempt.ready).map(|us| attempt.total_us.unwrap_or(us)),
             ..matched.outcome(attempt.kind, class)
         };
         match attempt.kind {
@@ -367,11 +397,24 @@ impl Request {
     }
 }
 
+impl Underway {
+    /// Since when the version could answer.
+    fn waits_since(&self) -> Option<Instant> {
+        self.ready.map(|ready| self.asked.map_or(ready, |asked| asked.max(ready)))
+    }
+}
+
 impl Drop for Request {
     /// A request that is let go before its end was cut by the end of the process, which is nobody's failure. After a
     /// panic it is left as it is: where its first attempt is missing, it is lost, and that is to be seen.
     fn drop(&mut self) {
-        if !self.is_over && !std::thread::panicking() {
+        if self.is_over || std::thread::panicking() {
+            return;
+        }
+        if self.fell_silent() {
+            // Reset without an answer: nobody else says so.
+            self.end(None, Some(Class::ClientAbort), Instant::now());
+        } else {
             self.end_attempt(Class::Local, self.began);
             self.end_unserved(Class::Local);
         }
@@ -385,6 +428,10 @@ impl Matched {
             Reason::Weight | Reason::Affinity | Reason::Forced(Target::Stable) => service.is_in_use(&self.drawn.name),
             // Whatever its weight, until it is the canary no more.
             Reason::Forced(Target::Canary) => service.target(Target::Canary).name == self.drawn.name,
+            // Until its rollout ends, or its plan gives it nobody.
+            Reason::Matched => {
+                service.split.matched.is_some() && service.target(Target::Canary).name == self.drawn.name
+            }
             Reason::Forced(Target::Named(_)) => true,
         }
     }
@@ -395,7 +442,7 @@ impl Matched {
         Outcome {
             attempt,
             class,
-            judged: self.judged && class != Class::Local,
+            judged: self.judged != Judged::Not && class != Class::Local,
             endpoint: None,
             group: self.group,
             keyed: self.keyed,

@@ -6,7 +6,7 @@ mod publisher;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use config::{Name, Rules, Weight};
+use config::{Match, Name, Rules, Weight};
 use http::HeaderValue;
 use meter::{Exposure, ServiceMeter, VersionMeter};
 use pingora_http::RequestHeader;
@@ -64,6 +64,9 @@ pub struct Service {
     pub split: Split,
     /// The slice of the stable version that a canary is, or was last, compared with. Kept while that version is stable.
     pub slice: Option<Arc<Slice>>,
+    /// Those who go, or went, to the canary whatever its weight, where limits alone judge them. Kept while that version
+    /// is the canary.
+    pub apart: Option<Arc<Slice>>,
     /// What its clients get.
     pub meter: Arc<ServiceMeter>,
     /// Whoever sends it may choose the version.
@@ -80,6 +83,8 @@ pub struct Split {
     /// Whom the canary is compared with where that is not all of stable, and its weight; canary and baseline have at
     /// most all of the traffic together.
     pub baseline: Option<(Baseline, Weight)>,
+    /// Who goes to the canary whatever its weight.
+    pub matched: Option<Arc<Match>>,
     /// Paths whose traffic is counted by itself.
     pub paths: Arc<PathList>,
     /// Grows with every change of the service.
@@ -113,10 +118,10 @@ pub struct Version {
     pub exposure: Exposure,
 }
 
-/// A slice of the stable version's traffic that is counted by itself.
+/// A slice of one version's traffic that is counted by itself.
 #[derive(Debug, Clone)]
 pub struct Slice {
-    /// The stable version.
+    /// The version.
     pub of: Name,
     /// What it does in this slice: requests drawn, and first attempts.
     pub meter: Arc<VersionMeter>,

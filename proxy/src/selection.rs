@@ -1,7 +1,9 @@
-//! Which version a request is for, and why: forced, by affinity, or by a ticket at random. And who is told.
+//! Which version a request is for, and why: forced, matched by a plan's step, by affinity, or by a ticket at random. And
+//! who is told.
 
 mod forced;
 mod issued;
+mod matched;
 mod secret;
 
 use std::net::IpAddr;
@@ -33,10 +35,21 @@ pub(crate) struct Selection<'a> {
     pub(crate) group: u8,
     /// Why this version.
     pub(crate) reason: Reason,
-    /// Whether the gates may judge it.
-    pub(crate) judged: bool,
+    /// Who may judge it.
+    pub(crate) judged: Judged,
     /// What the client is to keep, where it has none yet.
     pub(crate) issued: Option<Issued>,
+}
+
+/// Who may judge a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// Every gate.
+    Fully,
+    /// Limits and the circuit breaker: it is counted apart, in the slice that it drew.
+    Apart,
+    /// Nobody.
+    Not,
 }
 
 /// Why a request was given its version.
@@ -48,6 +61,8 @@ pub enum Reason {
     Affinity,
     /// It asked for it, and may.
     Forced(Target),
+    /// It is of those whom the rollout's plan gives to the canary whatever its weight.
+    Matched,
 }
 
 /// Why a request was served by the version that served it.
@@ -59,6 +74,8 @@ pub enum Decision {
     Affinity,
     /// It asked for it, and may.
     Forced,
+    /// It is of those whom the rollout's plan gives to the canary.
+    Match,
     /// No endpoint of the version drawn was live.
     FallThrough,
     /// An attempt on the version drawn failed, and another version served it.
@@ -73,6 +90,7 @@ impl Decision {
             Self::Weight => "weight",
             Self::Affinity => "affinity",
             Self::Forced => "forced",
+            Self::Match => "match",
             Self::FallThrough => "fall-through",
             Self::Shield => "shield",
         }
@@ -85,11 +103,13 @@ impl From<Reason> for Decision {
             Reason::Weight => Self::Weight,
             Reason::Affinity => Self::Affinity,
             Reason::Forced(_) => Self::Forced,
+            Reason::Matched => Self::Match,
         }
     }
 }
 
-/// Selects a version: the one that the request asks for, where it may; else by its ticket. `trusted` tells whether the
+/// Selects a version: the one that the request asks for, where it may; else the canary, where the plan of its rollout
+/// gives it such requests; else by its ticket. `trusted` tells whether the
 /// peer is a hop whose word on the user is believed.
 pub(crate) fn select<'a>(
     service: &'a Service,
@@ -104,9 +124,13 @@ pub(crate) fn select<'a>(
         && let Some(target) = forced::target(rule, service, request, client)
     {
         let draw = Draw { version: service.target(target), slice: None, at_random: false };
-        return Selection { draw, group, reason: Reason::Forced(target), judged: rule.judged, issued: None };
+        let judged = if rule.judged { Judged::Fully } else { Judged::Not };
+        return Selection { draw, group, reason: Reason::Forced(target), judged, issued: None };
     }
-    let selected = |draw, reason, issued| Selection { draw, group, reason, judged: true, issued };
+    if let Some((draw, judged)) = matched::draw(service, request) {
+        return Selection { draw, group, reason: Reason::Matched, judged, issued: None };
+    }
+    let selected = |draw, reason, issued| Selection { draw, group, reason, judged: Judged::Fully, issued };
     match key {
         Some(key) => selected(service.draw(Some(&key)), Reason::Affinity, None),
         None => match Issued::to(&written.affinity, request, trusted) {

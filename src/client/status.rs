@@ -3,7 +3,7 @@
 use std::io;
 
 use config::Weight;
-use control::view::{Phase, RolloutView, ServiceView, VersionView};
+use control::view::{MatchView, Matched, Phase, RolloutView, ServiceView, VersionView};
 
 use super::gates;
 use super::screen::{Screen, Tone, plain};
@@ -127,6 +127,9 @@ pub(super) fn rollout(rollout: &RolloutView, indent: &str, detail: Detail, scree
         "{indent}  judged: {} requests on {stable} ({} failed), {} on {canary} ({} failed)",
         requests.stable, failed.stable, requests.canary, failed.canary
     ))?;
+    if let Some(line) = matched(rollout) {
+        screen.line(&format!("{indent}  {line}"))?;
+    }
     for line in gates::lines(&rollout.gates, screen) {
         screen.line(&format!("{indent}  {line}"))?;
     }
@@ -141,6 +144,19 @@ pub(super) fn rollout(rollout: &RolloutView, indent: &str, detail: Detail, scree
         screen.line(&format!("{indent}  at this traffic, {}", gates::estimate(estimate)))?;
     }
     Ok(())
+}
+
+/// Who goes to the canary whatever its weight, and what they got there; none where nobody did.
+fn matched(rollout: &RolloutView) -> Option<String> {
+    let Matched { requests, failed } = rollout.matched;
+    let canary = plain(&rollout.canary);
+    let got = format!("{requests} requests ({failed} failed), judged by limits and the breaker alone");
+    let Some(MatchView { headers, judged }) = &rollout.matching else {
+        return (requests > 0).then(|| format!("matched: {got}"));
+    };
+    let who: Vec<_> = headers.iter().map(|(name, value)| format!("{}: {}", plain(name), plain(value))).collect();
+    let got = if *judged { "judged as all others are" } else { got.as_str() };
+    Some(format!("match: whoever has {} goes to {canary}: {got}", who.join(", ")))
 }
 
 /// The tone that a phase is told in.

@@ -17,8 +17,8 @@ use control::control_loop::SystemClock;
 use control::events::EventLog;
 use control::handle::{Handle, Pulse};
 use control::view::{
-    Arms, Dispersion, EndpointView, GateView, Phase, Role, ServiceSnapshot, Snapshot, StepEstimate, Verdict,
-    VersionView,
+    Arms, Dispersion, EndpointView, GateView, MatchView, Matched, Phase, Role, ServiceSnapshot, Snapshot, StepEstimate,
+    Verdict, VersionView,
 };
 
 use super::*;
@@ -207,6 +207,8 @@ fn rollout(phase: Phase) -> RolloutView {
         step_hold_s: Some(120.0),
         requests: Arms { stable: 28_411, canary: 1_502 },
         failed: Arms { stable: 31, canary: 2 },
+        matching: None,
+        matched: Matched::default(),
         gates: vec![
             gate("errors", Verdict::Inconclusive, 0.069, "v2 fails 0.13 % of requests, v1 0.11 %: no harm seen yet"),
             gate("latency", Verdict::NoData, 0.0, "no requests in the last 30 s"),

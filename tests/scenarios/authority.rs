@@ -48,6 +48,18 @@ impl Authority {
         }
     }
 
+    /// Writes `NAME.pem` and `NAME.key` of a certificate that ended with the year 2019.
+    pub(crate) fn write_old(&self, name: &str, names: &[&str]) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
     /// A certificate of a listener, in YAML.
     pub(crate) fn certificate(&self, name: &str) -> String {
         let (cert, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::authority::Authority;
 use crate::edge::{address, head, listener};
 use crate::page::PageOrigin;
-use crate::patience::until;
+use crate::patience::{LONG, found_within, until};
 use crate::process::Process;
 use crate::shop::Place;
 
@@ -62,7 +62,8 @@ fn chromium_is_sent_to_https_and_loads_a_page_with_all_that_belongs_to_it_over_h
     let profile = place.file().with_file_name("profile");
     let chromium = browser(&profile, &ca.pin("shop"), address(&server, 1), address(&server, 2), "http://shop.test/");
 
-    let report = until("the page's report", || v1.report().or_else(|| v2.report()));
+    // A browser takes its time to begin, the more so beside other tests.
+    let report = found_within(3 * LONG, || v1.report().or_else(|| v2.report())).expect("the page reports");
     // The tunnel's line is written when it ends.
     let lines = until("a line for everything that the page asked for", || {
         let lines = lines(&log);

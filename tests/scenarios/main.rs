@@ -19,6 +19,7 @@ mod grpc;
 mod h2load;
 mod hardening;
 mod judgements;
+mod matching;
 mod page;
 mod patience;
 mod process;

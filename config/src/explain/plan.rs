@@ -1,10 +1,13 @@
 //! Plans.
 
+use std::time::Duration;
+
 use super::at::At;
 use super::{Telling, written};
 use crate::literal::spelt;
 use crate::model::{
-    Advance, Baseline, Deadline, Gate, GateRole, GateRule, LatencyMargin, LatencyOf, OnDeadline, Plan, Step, Tolerance,
+    Advance, Baseline, Deadline, Gate, GateRole, GateRule, LatencyMargin, LatencyOf, Match, OnDeadline, Plan, Step,
+    Tolerance,
 };
 
 pub(super) fn tell(plan: &Plan, at: &At<'_>, telling: &mut Telling<'_>) {
@@ -39,6 +42,7 @@ pub(super) fn tell(plan: &Plan, at: &At<'_>, telling: &mut Telling<'_>) {
 fn tell_step(step: &Step, at: &At<'_>, plan: &At<'_>, telling: &mut Telling<'_>) {
     let (weight, hold, early, deadline) = match step {
         Step::Approval => return telling.value(&at.key("approval"), true),
+        Step::Match { who, hold } => return tell_match(who.as_ref(), *hold, at, telling),
         Step::Weight { weight, hold, early, deadline } => (weight, hold, early, deadline),
     };
     telling.value(&at.key("weight"), weight);
@@ -55,6 +59,18 @@ fn tell_step(step: &Step, at: &At<'_>, plan: &At<'_>, telling: &mut Telling<'_>)
         };
         telling.own_or_written(&at.key("on_deadline"), Some(then), &plan.key("on_deadline"));
     }
+}
+
+fn tell_match(who: Option<&Match>, hold: Duration, at: &At<'_>, telling: &mut Telling<'_>) {
+    match who {
+        Some(who) => {
+            let wanted = who.wanted().map(|(name, value)| (name, written::text(&value)));
+            telling.value(&at.key("match"), written::mapping(wanted));
+            telling.value(&at.key("judged"), who.judged);
+        }
+        None => telling.value(&at.key("match"), "nobody"),
+    }
+    telling.time(&at.key("hold"), hold);
 }
 
 fn tell_gate(gate: &Gate, at: &At<'_>, telling: &mut Telling<'_>) {

@@ -5,6 +5,7 @@
 mod care;
 mod gates;
 mod ingress;
+mod matching;
 mod plans;
 mod requests;
 mod services;
@@ -141,7 +142,6 @@ services:
       drain: 10s
       steps:
         - { weight: 1%, mirror: 10% }
-        - { weight: 1%, match: { x-beta: "1" } }
       gates:
         - query: { prometheus: up }
 "#,
@@ -156,8 +156,7 @@ services:
             t.yaml:11:58: services.shop.versions.v1.warm_start: `warm_start` is known and not built yet; leave it out for now
             t.yaml:13:7: services.shop.plan.drain: `drain` is known and not built yet; leave it out for now
             t.yaml:15:25: services.shop.plan.steps[0].mirror: `mirror` is known and not built yet; leave it out for now
-            t.yaml:16:25: services.shop.plan.steps[1].match: `match` is known and not built yet; leave it out for now
-            t.yaml:18:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
+            t.yaml:17:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
     );
 }
 

@@ -1,10 +1,10 @@
 //! An explanation is the whole configuration: put together, its values are the same configuration again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Explained, Setting, Source, explain};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::ingress::{any_listeners, any_rules, any_service};
 use crate::plans::any_plan;
@@ -76,6 +76,32 @@ fn holds(text: &str) {
 #[test]
 fn a_full_configuration_is_explained_whole() {
     holds(FULL);
+}
+
+/// Every key of the mappings that a schema describes.
+fn keys_of(schema: &Value, keys: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(Value::Object(properties)) = members.get("properties") {
+                keys.extend(properties.keys().cloned());
+            }
+            members.values().for_each(|member| keys_of(member, keys));
+        }
+        Value::Array(items) => items.iter().for_each(|item| keys_of(item, keys)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn no_key_is_left_out_of_an_explanation() {
+    let mut keys = BTreeSet::new();
+    keys_of(&config::json_schema(), &mut keys);
+    assert!(keys.len() >= 80, "found only {keys:?}");
+    let told: String =
+        explained(FULL).settings().iter().map(|Setting { path, value, .. }| format!("{path} {value}\n")).collect();
+    let words: BTreeSet<&str> = told.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let missing: Vec<_> = keys.iter().filter(|key| !words.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "nothing is told of {missing:?}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ trusted: [10.0.0.0/8, "fd00::/8"]
 access_log: { to: /var/log/access.log, sample: 12.5% }
 admin: { address: "127.0.0.1:9901", tokens: tokens.txt }
 state: /var/lib/tidegate
-plans: { careful: { alpha: 0.5%, advance: time, steps: [{ weight: 0.25%, hold: 1h30m }, { approval: true }], gates: [] } }
+plans: { careful: { alpha: 0.5%, advance: time, steps: [{ weight: 0.25%, hold: 1h30m }, { match: { x-beta: '1' } }, { approval: true }], gates: [] } }
 services:
   checkout:
     hosts: [Shop.example.com, 10.0.0.9]

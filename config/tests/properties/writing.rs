@@ -288,6 +288,13 @@ fn written_step(step: &Step) -> Value {
             }
             written
         }
+        Step::Match { who, hold } => match who {
+            Some(who) => {
+                let wanted: Map<_, _> = who.wanted().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+                json!({ "match": wanted, "hold": milliseconds(*hold), "judged": who.judged })
+            }
+            None => json!({ "match": "nobody", "hold": milliseconds(*hold) }),
+        },
         Step::Approval => json!({ "approval": true }),
     }
 }

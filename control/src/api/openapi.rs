@@ -30,8 +30,8 @@ mod tests {
     use crate::events::EventLog;
     use crate::handle::{Handle, Pulse};
     use crate::view::{
-        Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, Phase, Role, RolloutView,
-        ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
+        Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, MatchView, Matched, Phase, Role,
+        RolloutView, ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
     };
 
     fn read() -> Value {
@@ -127,6 +127,8 @@ mod tests {
             step_hold_s: None,
             requests: Arms::default(),
             failed: Arms::default(),
+            matching: None,
+            matched: Matched::default(),
             gates: vec![gate.clone()],
         };
         let endpoint = EndpointView { address: String::new(), healthy: true, in_flight: 0 };
@@ -163,6 +165,8 @@ mod tests {
             ("Dispersion", json!(Dispersion { errors: 1.0, latency: 1.0 })),
             ("StepEstimate", json!(StepEstimate { step: 1, weight: 1, fail_s: None, pass_s: None })),
             ("RolloutView", json!(rollout)),
+            ("MatchView", json!(MatchView { headers: BTreeMap::new(), judged: false })),
+            ("Matched", json!(Matched::default())),
             ("EndpointView", json!(endpoint)),
             ("VersionView", json!(version)),
             ("ServiceView", json!(service)),

@@ -14,6 +14,9 @@ use crate::view::{EndpointView, ServiceSnapshot, ServiceView, Snapshot, VersionV
 impl ControlCore {
     /// Publishes what changed; everything, where a second is over.
     pub(super) fn publish(&mut self, now: Now, all: bool) {
+        if all {
+            self.client_tls = Arc::new(self.plane.client_tls());
+        }
         let due: Vec<Name> =
             self.services.iter().filter(|(_, served)| all || served.changed).map(|(name, _)| name.clone()).collect();
         if due.is_empty() && self.cached.len() == self.services.len() && self.snapshot_is_current() {
@@ -47,6 +50,7 @@ impl ControlCore {
             last_reload_success: self.last_reload_success,
             journal_problem: self.link.problem().map(ToString::to_string),
             log_lines_dropped: self.plane.log_lines_dropped(),
+            client_tls: Arc::clone(&self.client_tls),
             ready: true,
         }));
     }
@@ -83,6 +87,7 @@ pub(super) fn view_of(core: &ControlCore, now: Now, name: &Name) -> Option<Servi
     let plane = core.plane.as_ref();
     let version = |version: &config::Version| version_view(plane, served, &version.name, state.share_of(&version.name));
     let mut warnings = core.warnings.clone();
+    warnings.extend(core.client_tls.warnings.iter().cloned());
     warnings.extend(release.warnings().iter().cloned());
     warnings.extend(warnings_now(core, served, release.service()));
     Some(ServiceView {

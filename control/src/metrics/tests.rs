@@ -6,7 +6,7 @@ use std::sync::Arc;
 use meter::Tally;
 
 use super::*;
-use crate::view::{Arms, EndpointView, GateView, Role, RolloutView, ServiceView, Verdict, VersionView};
+use crate::view::{Arms, EndpointView, GateView, Matched, Role, RolloutView, ServiceView, Verdict, VersionView};
 
 /// A sample's labels and value.
 type Sample = (BTreeMap<String, String>, f64);
@@ -154,7 +154,20 @@ fn rollout() -> RolloutView {
         step_hold_s: None,
         requests: Arms::default(),
         failed: Arms::default(),
+        matching: None,
+        matched: Matched::default(),
         gates: vec![gate("errors", Some(-0.25)), gate("latency", None)],
+    }
+}
+
+/// Two listeners that were written alike, with the same certificate, of which one has not seen its renewal yet.
+fn client_tls() -> ClientTls {
+    let certificate = |expires| Certificate { listener: "0.0.0.0:443".into(), file: "shop.pem".into(), expires };
+    let failed = |reason, count| FailedHandshakes { listener: "0.0.0.0:443".into(), reason, count };
+    ClientTls {
+        certificates: vec![certificate(1_800_000_000), certificate(1_790_000_000)],
+        failed: vec![failed("version", 2), failed("timeout", 5), failed("version", 1)],
+        warnings: Vec::new(),
     }
 }
 
@@ -184,6 +197,7 @@ fn snapshot() -> Snapshot {
         services: [("shop".to_owned(), Arc::new(service))].into(),
         last_reload_success: true,
         log_lines_dropped: 17,
+        client_tls: Arc::new(client_tls()),
         ..Snapshot::default()
     }
 }
@@ -213,6 +227,17 @@ fn every_family_of_a_service_is_there_with_its_figures() {
         (page.value("tidegate_rollouts_total", &[v1[0], ("outcome", "promoted")]), Some(0.0)),
         (page.value("tidegate_endpoint_healthy", &[v1[0], v1[1], ("endpoint", "127.0.0.1:9001")]), Some(1.0)),
         (page.value("tidegate_config_last_reload_success", &[]), Some(1.0)),
+        (
+            page.value(
+                "tidegate_certificate_expiry_timestamp_seconds",
+                &[("listener", "0.0.0.0:443"), ("certificate", "shop.pem")],
+            ),
+            Some(1_790_000_000.0),
+        ),
+        (
+            page.value("tidegate_tls_handshakes_failed_total", &[("listener", "0.0.0.0:443"), ("reason", "version")]),
+            Some(3.0),
+        ),
         (page.value("tidegate_access_log_dropped_total", &[]), Some(17.0)),
     ];
     for (place, (found, wanted)) in values.iter().enumerate() {

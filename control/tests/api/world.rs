@@ -20,7 +20,7 @@ use control::events::EventLog;
 use control::handle::{Handle, Pulse};
 use control::plane::Resolved;
 use control::view::{
-    Arms, EndpointView, Event, Phase, RolloutView, ServiceSnapshot, ServiceView, Snapshot, VersionView,
+    Arms, EndpointView, Event, Matched, Phase, RolloutView, ServiceSnapshot, ServiceView, Snapshot, VersionView,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -330,7 +330,7 @@ pub(crate) fn resolved() -> Resolved {
         services: Vec::new(),
         plans: Vec::new(),
     };
-    Resolved { configuration: Arc::new(configuration), addresses: HashMap::new() }
+    Resolved { configuration: Arc::new(configuration), addresses: HashMap::new(), notes: Vec::new() }
 }
 
 pub(crate) fn snapshot(ready: bool) -> Snapshot {
@@ -406,6 +406,8 @@ pub(crate) fn rollout(phase: Phase) -> RolloutView {
         step_hold_s: Some(120.0),
         requests: Arms { stable: 28_411, canary: 1_502 },
         failed: Arms::default(),
+        matching: None,
+        matched: Matched::default(),
         gates: Vec::new(),
     }
 }

@@ -111,7 +111,10 @@ impl<S: Carrier> ClientStream<S> {
             Awaited::Head => (self.timeouts.head, LATE_HEAD),
             Awaited::Body => (self.timeouts.body, LATE_BODY),
             Awaited::Request => {
-                ready!(self.read_by.poll(cx, self.timeouts.idle));
+                // Whoever serves the connection polls it once its life is over.
+                if !self.is_over() {
+                    ready!(self.read_by.poll(cx, self.timeouts.idle));
+                }
                 // The end of the connection, as pingora sees it.
                 self.farewell = Some(Farewell::default());
                 return Poll::Ready(Ok(()));
@@ -164,7 +167,10 @@ impl<S: Carrier> ClientStream<S> {
     fn poll_read_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.peeked.is_empty() {
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+            match Pin::new(&mut self.inner).poll_read(cx, buf) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => return self.poll_patience_with_frames(cx),
+            }
         } else {
             let count = self.peeked.len().min(buf.remaining());
             buf.put_slice(&self.peeked[..count]);
@@ -176,7 +182,28 @@ impl<S: Carrier> ClientStream<S> {
                 buf.set_filled(before);
                 Poll::Ready(Err(self.end_flood(cx, flood)))
             }
-            Some(Ok(())) | None => Poll::Ready(Ok(())),
+            Some(Ok(())) | None => {
+                if !self.awaits_head_in_frames() {
+                    self.read_by.clear();
+                }
+                Poll::Ready(Ok(()))
+            }
         }
+    }
+
+    fn awaits_head_in_frames(&self) -> bool {
+        self.frames.as_ref().is_some_and(|frames| frames.awaits_head())
+    }
+
+    /// Nothing has come: a head that was begun is waited for as long as any. It ends the connection where it is late,
+    /// since nothing can be read beyond it.
+    fn poll_patience_with_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.awaits_head_in_frames() {
+            return Poll::Pending;
+        }
+        ready!(self.read_by.poll(cx, self.timeouts.head));
+        // Counted with the streams that never became a request.
+        self.say_goodbye(cx);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, LATE_HEAD.why)))
     }
 }

@@ -8,7 +8,11 @@ use config::Protocol;
 use super::Request;
 use crate::deadlines::{Deadlines, Holder, Overdue};
 use crate::exchange::{Exchange, Patience};
+use crate::request_body::silence::Waiting;
 use crate::routing::Version;
+
+/// A client that sends fewer bytes a second than this is slower than what an endpoint may be asked to wait for.
+const SLOW: usize = 64 * 1024;
 
 impl Request {
     /// Ends the attempt where it takes longer than the service allows. Its connection must carry nothing else.
@@ -25,6 +29,20 @@ impl Request {
         }
     }
 
+    /// The rest of the body is waited for from now on, where it is for us to limit how long: not in a call, which may be
+    /// silent. `is_own`: the connection carries nothing else.
+    pub(crate) fn listen(&mut self, is_own: bool, now: Instant) {
+        let may_be_silent = matches!(self.exchange, Exchange::Call(_));
+        if let (Some(silence), Some(attempt), false) = (&self.silence, &mut self.attempt, may_be_silent) {
+            attempt.waiting = Some(Waiting::begin(silence, attempt.fd.filter(|_| is_own), now));
+        }
+    }
+
+    /// Whether it was ended because its client was silent for too long within its body.
+    pub(crate) fn fell_silent(&self) -> bool {
+        self.silence.as_ref().is_some_and(|silence| silence.is_over())
+    }
+
     /// Who tells when the client takes its time.
     pub(crate) fn holder(&self) -> Option<Holder> {
         Some(self.attempt.as_ref()?.deadline.as_ref()?.holder())
@@ -37,6 +55,15 @@ impl Request {
         {
             deadline.hear(Instant::now());
         }
+    }
+
+    /// Whether the client, of whose body so many bytes have come, sends it so slowly that an endpoint may lose patience
+    /// before it can answer.
+    pub(crate) fn drips(&self, bytes: usize, now: Instant) -> bool {
+        let Some(attempt) = self.attempt.as_ref().filter(|attempt| attempt.head.is_none()) else { return false };
+        let age = attempt.ready.map_or(Duration::ZERO, |ready| now.saturating_duration_since(ready));
+        let seconds = usize::try_from(age.as_secs()).unwrap_or(usize::MAX);
+        seconds > 0 && bytes < seconds.saturating_mul(SLOW)
     }
 
     /// Whether the client kept the version from saying more for so long that the end of the connection may be its doing.
@@ -52,8 +79,14 @@ impl Request {
         if is_news {
             self.said_all = Some(now);
         }
+        if let Some(silence) = &self.silence {
+            silence.heard(whole, now);
+        }
         let Some(patience) = self.patience() else { return };
-        let Some(attempt) = &self.attempt else { return };
+        let Some(attempt) = &mut self.attempt else { return };
+        if attempt.head.is_none() {
+            attempt.asked = Some(now);
+        }
         let Some(deadline) = &attempt.deadline else { return };
         match self.exchange {
             Exchange::Call(_) => deadline.hear(now),

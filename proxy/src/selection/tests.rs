@@ -1,3 +1,5 @@
+mod matching;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
@@ -106,7 +108,7 @@ fn the_words_win_over_versions_of_those_names() {
 fn after_a_rollback_always_is_stable_and_the_name_still_reaches_the_version() {
     let mut publisher = publisher(&format!("{BOTH}, weight: 10%"));
     let stable = Name::new("v1").unwrap();
-    let wanted = Wanted { stable: &stable, canary: None, baseline: None, paths: &[], generation: 2 };
+    let wanted = Wanted { stable: &stable, canary: None, baseline: None, matched: None, paths: &[], generation: 2 };
     publisher.steer(&Name::new("shop").unwrap(), &wanted);
     let ask = |value| given(&shop(&publisher), HERE, &[("x-version", value)]);
     assert_eq!((ask("always"), ask("v2")), (forced("v1"), forced("v2")));
@@ -171,11 +173,12 @@ fn a_forced_request_is_no_draw_and_is_judged_only_where_that_is_asked_for() {
         ));
         for value in ["always", "never", "v3"] {
             let selection = select(&service, &request(&[("x-version", value)]), Some(HERE), false);
-            assert_eq!((selection.draw.at_random, selection.judged), (false, judged), "{value}");
+            let by = if judged { Judged::Fully } else { Judged::Not };
+            assert_eq!((selection.draw.at_random, selection.judged), (false, by), "{value}");
             assert!(selection.draw.slice.is_none() && selection.issued.is_none());
         }
         let other = select(&service, &request(&[]), Some(HERE), false);
-        assert!(other.judged && other.draw.at_random);
+        assert!(other.judged == Judged::Fully && other.draw.at_random);
     }
 }
 
@@ -329,8 +332,14 @@ fn the_share_of_users_on_the_canary_is_its_weight_whatever_they_send() {
         (0..USERS).map(|_| (format!("tidegate={:032x}", random.u128(..)), requests_of(&mut random))).collect();
     for percent in [1, 5, 10, 25, 50] {
         let weight = Weight::from_basis_points(percent * 100).unwrap();
-        let wanted =
-            Wanted { stable: &stable, canary: Some((&canary, weight)), baseline: None, paths: &[], generation: 2 };
+        let wanted = Wanted {
+            stable: &stable,
+            canary: Some((&canary, weight)),
+            baseline: None,
+            matched: None,
+            paths: &[],
+            generation: 2,
+        };
         publisher.steer(&Name::new("shop").unwrap(), &wanted);
         let service = shop(&publisher);
         let is_on_canary = |(cookie, _): &&(String, u64)| {

@@ -352,6 +352,39 @@ async fn an_endpoint_that_loses_patience_with_a_slow_client_has_not_failed() {
     assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (2, 0), "{:?}", tally.judged);
 }
 
+/// An endpoint that closes each connection after so long without an answer.
+async fn closing_after(patience: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            drop(tokio::spawn(tokio::time::timeout(patience, async move {
+                while stream.read(&mut [0; 64 * 1024]).await.is_ok_and(|count| count > 0) {}
+            })));
+        }
+    }));
+    address
+}
+
+#[tokio::test]
+async fn an_endpoint_that_loses_patience_with_a_client_that_sends_slowly_has_not_failed() {
+    let head = "POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: ";
+    // A byte and no more; all of it; and more than a slow client sends. And one that closes sooner than anybody waits.
+    for (patience, length, sent, class) in [
+        (1_300, 10, 1, Class::ClientAbort),
+        (1_300, 10, 10, Class::Reset),
+        (1_300, 1_000_000, 300_000, Class::Reset),
+        (300, 10, 1, Class::Reset),
+    ] {
+        let shop = Shop::open(&[closing_after(Duration::from_millis(patience)).await], &[nobody()], 0);
+        let request = format!("{head}{length}\r\n\r\n{}", "x".repeat(sent));
+        let answer = exchange(shop.address(), request.as_bytes()).await;
+        assert_eq!(status(&answer), if class == Class::Reset { 502 } else { 408 }, "{patience} {sent}: {answer}");
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!(judged(&tally, class), 1, "{patience} {sent}: {:?}", tally.judged);
+    }
+}
+
 #[tokio::test]
 async fn a_tunnel_that_nobody_asked_for_is_a_broken_answer() {
     let unasked = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";

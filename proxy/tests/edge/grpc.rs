@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use config::{Protocol, Timeouts};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use loadtest::{Latency, Origin, OriginOptions};
 use meter::{Attempt, Class};
 use proxy::client_stream::ClientTimeouts;
@@ -191,6 +193,28 @@ async fn an_absurd_deadline_harms_no_version_that_hangs_or_says_that_it_has_pass
         assert_eq!(call(&shop, deadline).await, (200, Some("4".to_owned())));
         shop.tally_until("v1", |tally| judged(tally, class) == 1).await;
     }
+}
+
+#[tokio::test]
+async fn a_version_that_waits_for_the_rest_of_a_call_is_not_late() {
+    let mut configuration = configuration(&[http2_origin(true).await], &[nobody()], "");
+    configuration.services[0].versions[0].protocol = Protocol::H2c;
+    configuration.services[0].timeouts.first_byte = Some(Duration::from_millis(200));
+    let shop = Shop::serve(1, 0, &configuration, ClientTimeouts::default());
+    let (mut client, connection) = {
+        let stream = tokio::net::TcpStream::connect(shop.address()).await.unwrap();
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap()
+    };
+    drop(tokio::spawn(connection));
+    // One message, and never the next.
+    let first = futures::stream::iter([Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from_static(b"ask")))]);
+    let body = StreamBody::new(futures::StreamExt::chain(first, futures::stream::pending()));
+    let request = hyper::Request::post("http://shop/x").header("content-type", "application/grpc");
+    let response = client.send_request(request.body(body).unwrap()).await.unwrap();
+    assert_eq!(response.headers().get("grpc-status").unwrap(), "4");
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{:?}", tally.judged);
+    assert!(tally.latency_good.is_empty(), "nobody waited for it");
 }
 
 #[tokio::test]

@@ -104,16 +104,16 @@ async fn the_whole_has_a_limit_where_one_is_written_before_and_after_the_head() 
 
 #[tokio::test]
 async fn what_a_client_takes_to_read_is_not_the_versions_time() {
-    let total = 2 * SHORT;
+    let total = 6 * SHORT;
     let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
     // One that the endpoint cannot be rid of before the client reads, and one that we hold all of by then.
-    for bytes in [40_000_000, 200_000] {
+    for bytes in [30_000_000, 200_000] {
         origin.dial().set_body_bytes(Some(u32::try_from(bytes).unwrap()));
         let shop = serve(origin.address(), Timeouts::default(), |c| c.services[0].timeouts.total = Some(total));
         let mut stream = TcpStream::connect(shop.address()).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n").await.unwrap();
         stream.readable().await.unwrap();
-        tokio::time::sleep(3 * total).await;
+        tokio::time::sleep(total + 2 * SHORT).await;
         let mut answer = Vec::new();
         tokio::time::timeout(LONG, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
         assert!(answer.len() > bytes, "{} of {bytes}", answer.len());
@@ -121,7 +121,7 @@ async fn what_a_client_takes_to_read_is_not_the_versions_time() {
         let mut client = fixture::http2(shop.address()).await;
         let request = hyper::Request::get("http://shop/").body(Full::<Bytes>::default()).unwrap();
         let response = client.send_request(request).await.unwrap();
-        tokio::time::sleep(3 * total).await;
+        tokio::time::sleep(total + 2 * SHORT).await;
         let body = tokio::time::timeout(LONG, response.into_body().collect()).await.unwrap().unwrap().to_bytes();
         assert_eq!(body.len(), bytes);
         let tally = shop.tally_until("v1", |tally| tally.requests() == 2).await;

@@ -45,7 +45,7 @@ fn serve(v1: SocketAddr, timeouts: Timeouts, change: impl FnOnce(&mut config::Co
 async fn a_websocket_carries_messages_both_ways_and_may_be_silent_for_longer_than_a_response() {
     let short = Duration::from_millis(100);
     let timeouts =
-        Timeouts { first_byte: short, response: short, total: Some(short), body: short, ..Timeouts::default() };
+        Timeouts { first_byte: 10 * short, response: short, total: Some(short), body: short, ..Timeouts::default() };
     let shop = serve(echo().await, timeouts, |_| {});
     let stream = TcpStream::connect(shop.address()).await.unwrap();
     let (mut socket, response) = client_async("ws://shop/chat", stream).await.unwrap();

@@ -74,6 +74,27 @@ fn status_of_one_service_says_what_is_judged_how_and_how_long_it_will_take() {
 }
 
 #[test]
+fn status_says_who_goes_to_the_canary_whatever_its_weight_and_how_they_fare() {
+    let world = World::new();
+    let mut rollout = rollout(Phase::Progressing);
+    let line = |rollout: &RolloutView| {
+        world.show(rollout.clone(), Vec::new());
+        let (_, out) = world.run("status");
+        out.lines().filter(|line| line.contains("match")).map(|line| line.trim().to_owned()).collect::<String>()
+    };
+    assert_eq!(line(&rollout), "");
+    let headers = [("x-beta", "1"), ("cookie", "team=\x1b*")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    rollout.matching = Some(MatchView { headers: headers.into(), judged: false });
+    rollout.matched = Matched { requests: 132, failed: 2 };
+    expect!["match: whoever has cookie: team= *, x-beta: 1 goes to v2: 132 requests (2 failed), judged by limits and the breaker alone"].assert_eq(&line(&rollout));
+    rollout.matching.iter_mut().for_each(|matching| matching.judged = true);
+    expect!["match: whoever has cookie: team= *, x-beta: 1 goes to v2: judged as all others are"]
+        .assert_eq(&line(&rollout));
+    rollout.matching = None;
+    expect!["matched: 132 requests (2 failed), judged by limits and the breaker alone"].assert_eq(&line(&rollout));
+}
+
+#[test]
 fn status_of_one_service_says_what_a_rollout_would_take() {
     let world = World::new();
     let mut ended = rollout(Phase::RolledBack);
