@@ -79,7 +79,7 @@ fn tell(service: &Name, version: &Version, now: Instant) {
     let panics = is_panicking(&version.endpoints, now);
     match (version.care.was_panicking(panics), panics) {
         (false, true) => {
-            warn!(%service, version = %name, "too few endpoints are well: the unhealthy and ejected are used")
+            warn!(%service, version = %name, "too few endpoints are well: the unhealthy and ejected are used");
         }
         (true, false) => info!(%service, version = %name, "enough endpoints are well again"),
         (true, true) | (false, false) => {}
