@@ -4,6 +4,7 @@
 //! operator would write it: put together, the explanation is a configuration again, and the same one.
 
 mod at;
+mod care;
 mod listener;
 mod places;
 mod plan;

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod alone;
+mod care;
 mod gate;
 mod headers;
 mod listener;

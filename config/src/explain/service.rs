@@ -1,7 +1,7 @@
 //! Services and versions.
 
 use super::at::At;
-use super::{Telling, plan, written};
+use super::{Telling, care, plan, written};
 use crate::literal::spelt;
 use crate::model::{
     Affinity, EndpointTls, Forced, GrpcCodes, HeaderMatch, Protocol, Rules, Service, ServiceTimeouts, Version,
@@ -21,6 +21,8 @@ pub(super) fn tell(service: &Service, rules: &Rules, at: &At<'_>, root: &At<'_>,
     telling.value(&at.key("grpc_errors"), grpc_errors(service.grpc_errors));
     telling.own_or(&at.key("body"), service.body.or(rules.limits.body), &root.key("limits").key("body"));
     tell_timeouts(&service.timeouts, rules, &at.key("timeouts"), &root.key("timeouts"), telling);
+    care::tell_retries(service.retries, &at.key("retries"), telling);
+    telling.value(&at.key("shield"), service.shield);
     telling.value(&at.key("stable"), written::text(service.stable.as_str()));
     let canary = service.canary.as_ref();
     telling.if_some(&at.key("canary"), canary.map(|canary| written::text(canary.version.as_str())), "none");
@@ -97,11 +99,14 @@ fn tell_version(version: &Version, at: &At<'_>, telling: &mut Telling<'_>) {
         Protocol::H2c => "h2c",
     };
     telling.value(&at.key("protocol"), protocol);
-    let at = at.key("tls");
-    let Some(EndpointTls { server_name, ca, certificate }) = &version.tls else {
-        telling.value(&at, "(none)");
-        return;
-    };
+    match &version.tls {
+        Some(tls) => tell_tls(tls, &at.key("tls"), telling),
+        None => telling.value(&at.key("tls"), "(none)"),
+    }
+    care::tell(version, at, telling);
+}
+
+fn tell_tls(EndpointTls { server_name, ca, certificate }: &EndpointTls, at: &At<'_>, telling: &mut Telling<'_>) {
     let own_host = "each endpoint's own host";
     telling.if_some(&at.key("server_name"), server_name.as_deref().map(written::text), own_host);
     telling.if_some(&at.key("ca"), ca.as_deref().map(written::path), "the system's");

@@ -74,6 +74,26 @@ pub struct Ejection {
     pub by_success_rate: bool,
 }
 
+impl Ejection {
+    /// Whether any of so many endpoints can be ejected at all: never the only one, and [`most`](Self::most) is a part of
+    /// them that is at least one.
+    #[must_use]
+    pub fn ejects_some_of(&self, endpoints: usize) -> bool {
+        self.most_of(endpoints) > 0
+    }
+
+    /// How many of so many endpoints may be ejected at once: never more than [`most`](Self::most) says.
+    #[must_use]
+    pub fn most_of(&self, endpoints: usize) -> usize {
+        if endpoints < 2 {
+            return 0;
+        }
+        // In binary 0.29 times 100 is a little less than 29.
+        let most = self.most.get() * endpoints as f64 + 1e-6;
+        most as usize
+    }
+}
+
 impl Default for Ejection {
     fn default() -> Self {
         Self { failures: 5, first: Duration::from_secs(10), most: Fraction::percent(50), by_success_rate: true }
@@ -131,6 +151,14 @@ pub struct Retries {
     pub unavailable: bool,
     /// Whether a connection that broke before the response began is; on.
     pub broken: bool,
+}
+
+impl Retries {
+    /// None at all.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { most: 0, ..Self::default() }
+    }
 }
 
 impl Default for Retries {

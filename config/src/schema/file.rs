@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "only the schema of these types is used")]
 
+mod care;
 mod listener;
 mod plan;
 mod rules;

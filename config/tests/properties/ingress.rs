@@ -14,6 +14,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
+use crate::care::{any_retries, cared_for};
 use crate::writing::written;
 use crate::{FULL, read};
 
@@ -404,11 +405,12 @@ fn any_version() -> impl Strategy<Value = Version> {
         (hosts(), any::<bool>(), select(vec![Protocol::H1, Protocol::H2c])).prop_map(plain),
         (hosts(), select(vec![Protocol::H1, Protocol::H2]), tls).prop_map(with_tls),
     ];
-    spoken.prop_map(|(endpoints, protocol, tls)| Version {
+    let spoken = spoken.prop_map(|(endpoints, protocol, tls)| Version {
         protocol,
         tls,
         ..Version::plain(config::Name::new("v1").unwrap(), endpoints)
-    })
+    });
+    spoken.prop_flat_map(cared_for)
 }
 
 fn any_route() -> impl Strategy<Value = (Vec<HostName>, Vec<String>, Vec<HeaderMatch>)> {
@@ -431,8 +433,9 @@ pub(crate) fn any_service() -> impl Strategy<Value = Service> {
     let times = prop::array::uniform4(option::of(time()));
     let upgrades = prop::collection::btree_set("[a-g][a-z]{0,9}", 0..3);
     let decided = (any_affinity(), option::of(any_forced()), any::<bool>());
-    let taken = (upgrades, option::of(size(1, 1 << 50)), times);
-    (any_route(), decided, taken, any_version()).prop_map(|(route, decided, (upgrades, body, times), version)| {
+    let taken = (upgrades, option::of(size(1, 1 << 50)), times, any_retries(), any::<bool>());
+    (any_route(), decided, taken, any_version()).prop_map(|(route, decided, taken, version)| {
+        let (upgrades, body, times, retries, shield) = taken;
         let [first_byte, response, tunnel, total] = times;
         let (hosts, methods, headers) = route;
         let (affinity, forced, version_header) = decided;
@@ -446,6 +449,8 @@ pub(crate) fn any_service() -> impl Strategy<Value = Service> {
             upgrades: upgrades.into_iter().collect(),
             body,
             timeouts: ServiceTimeouts { first_byte, response, tunnel, total },
+            retries,
+            shield,
             versions: vec![version],
             ..service("")
         }
