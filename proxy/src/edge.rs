@@ -240,7 +240,7 @@ impl ProxyHttp for Edge {
         }
         let now = Instant::now();
         ctx.head(status, now);
-        if self.goes_again(Failure::Answered(status), session, ctx, now) {
+        if status >= 500 && self.goes_again(Failure::Answered(status), session, ctx, now) {
             ctx.end_attempt(Class::of_status(status), now);
             let mut passed_over = Error::explain(ErrorType::HTTPStatus(status), "tried again").into_up();
             passed_over.set_retry(true);

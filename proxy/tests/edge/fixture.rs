@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use config::{Configuration, Listener, Name, PathPrefix, Rules, Timeouts, Weight};
+use config::{Configuration, Listener, Name, PathPrefix, Retries, Rules, Timeouts, Weight};
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -199,6 +199,12 @@ impl Shop {
         routing.service(&name("shop")).unwrap().meter.responses()[class as usize]
     }
 
+    /// Retries that there was no budget for.
+    pub(crate) fn refused_retries(&self) -> u64 {
+        let routing = self.publisher.shared().load_full();
+        routing.service(&name("shop")).unwrap().meter.refused_retries()
+    }
+
     /// What was answered in the name of no service.
     pub(crate) fn unmatched(&self) -> u64 {
         self.publisher.unmatched().responses()[Class::Local as usize]
@@ -225,7 +231,8 @@ impl Shop {
     }
 }
 
-/// A service `shop` with these endpoints and further lines.
+/// A service `shop` with these endpoints and further lines. Failures are passed on, so that a test sees what a version
+/// does; what users are spared is the subject of `sparing.rs`.
 pub(crate) fn configuration(v1: &[SocketAddr], v2: &[SocketAddr], more: &str) -> Configuration {
     let list = |addresses: &[SocketAddr]| addresses.iter().map(|a| format!("'{a}'")).collect::<Vec<_>>().join(", ");
     let text = format!(
@@ -233,7 +240,12 @@ pub(crate) fn configuration(v1: &[SocketAddr], v2: &[SocketAddr], more: &str) ->
         list(v1),
         list(v2),
     );
-    config::parse(&text, "shop.yaml").unwrap().configuration
+    let mut configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
+    for service in &mut configuration.services {
+        service.shield = false;
+        service.retries = Retries { unavailable: false, broken: false, ..Retries::default() };
+    }
+    configuration
 }
 
 /// What its endpoints resolve to: every name is this machine.

@@ -25,6 +25,7 @@ mod http2;
 mod listening;
 mod raw_http2;
 mod secure;
+mod sparing;
 mod splitting;
 mod timeouts;
 mod tunnels;
