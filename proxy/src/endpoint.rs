@@ -148,7 +148,12 @@ impl Endpoint {
         now: Instant,
     ) -> Self {
         let told = AtomicU8::new(State::Well as u8);
-        let known = Arc::new(Known { in_flight: AtomicU64::new(0), health: Health::new(now), latency: Latency::default(), told });
+        let known = Arc::new(Known {
+            in_flight: AtomicU64::new(0),
+            health: Health::new(now),
+            latency: Latency::default(),
+            told,
+        });
         Self::with(written, address, place, contact, care, known)
     }
 

@@ -121,7 +121,11 @@ impl Balancer {
                 Err(back) => room = back,
             }
         }
-        if endpoints.iter().any(|endpoint| choice.may_be_tried(endpoint)) { Err(Unavailable::Full) } else { Err(Unavailable::Down) }
+        if endpoints.iter().any(|endpoint| choice.may_be_tried(endpoint)) {
+            Err(Unavailable::Full)
+        } else {
+            Err(Unavailable::Down)
+        }
     }
 
     /// Any endpoint, for a version that must be tried although there is none to pick: a well one before others, and then
@@ -153,7 +157,6 @@ impl Balancer {
     fn has_room(&self, endpoint: &Endpoint) -> bool {
         self.limits.per_endpoint.is_none_or(|most| endpoint.in_flight() < u64::from(most))
     }
-
 }
 
 /// One choice of an endpoint.

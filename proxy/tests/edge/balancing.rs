@@ -160,7 +160,8 @@ async fn requests_with_the_same_key_come_to_the_same_endpoint() {
         for user in 0..12 {
             let before: Vec<u64> = origins.iter().map(|origin| origin.arrivals().requests).collect();
             for _ in 0..3 {
-                let request = format!("{}\r\nhost: shop\r\nconnection: close\r\n\r\n", line.replace('N', &user.to_string()));
+                let request =
+                    format!("{}\r\nhost: shop\r\nconnection: close\r\n\r\n", line.replace('N', &user.to_string()));
                 assert_eq!(status(&exchange(shop.address(), request.as_bytes()).await), 200);
                 // One under way elsewhere would count against the bound.
                 shop.idle("v1").await;

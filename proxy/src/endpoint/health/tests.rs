@@ -4,8 +4,8 @@ use config::{Ejection, Fraction, HealthCheck, HealthQuestion};
 use meter::Class;
 
 use super::State;
-use crate::endpoint::{self, Address, Care, Contact, Endpoint, InFlight, is_panicking};
 use crate::endpoint::picking::pick;
+use crate::endpoint::{self, Address, Care, Contact, Endpoint, InFlight, is_panicking};
 use std::sync::Arc;
 
 /// The endpoints of a version, and a clock that stands still.

@@ -169,7 +169,8 @@ fn no_limit_is_passed_however_many_ask_at_once() {
 fn the_same_key_goes_to_the_same_endpoint_and_comes_back_to_it_when_it_is_well_again() {
     let (endpoints, now) = endpoints(12);
     let balancer = balancer(Balance::Hash(HashKey::Path), limits(None, None), &endpoints, now);
-    let homes = |now| (0..600).map(|key| place(&balancer.pick(&endpoints, &by_key(key, now)).unwrap())).collect::<Vec<_>>();
+    let homes =
+        |now| (0..600).map(|key| place(&balancer.pick(&endpoints, &by_key(key, now)).unwrap())).collect::<Vec<_>>();
     let before = homes(now);
     assert_eq!(homes(now), before);
     take_down(&endpoints[5], now);
