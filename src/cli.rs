@@ -4,10 +4,13 @@ mod replay;
 mod rollout;
 mod words;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use config::Name;
 
@@ -35,6 +38,25 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that it asks for; both are for people, and say how to end.
+    pub fn read_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        // Of the environment it is for others. Written here, it is mistaken for the address to listen on.
+        if matches.value_source("url") == Some(ValueSource::CommandLine) && !matches!(cli.command, Command::Client(_)) {
+            let message = "--admin is for commands that ask a running server, and this is none; where `run` listens for \
+                           operators is said by admin.address in the file, or without a file by --admin-address";
+            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(cli)
+    }
+}
+
 /// Where a running server's control API is.
 #[derive(Debug, Clone, Args)]
 pub struct ServerArgument {
@@ -57,7 +79,7 @@ pub enum Command {
     Run(Run),
     /// Read the configuration and tell every problem; opens no socket
     #[command(
-        after_help = "Example:\n  tidegate check -c tidegate.yaml --strict\n\nExits 0 when it is good, 1 when not."
+        after_help = CHECK_HELP
     )]
     Check(Check),
     /// Show the whole story in one process: a bad canary that is taken back, a good one that is promoted
@@ -103,8 +125,16 @@ Examples:
   tidegate run --stable 127.0.0.1:9001 --canary 127.0.0.1:9002 --weight 10%
 
 Without a file the service is `default`, its versions `stable` and `canary`.
-Signals: TERM and QUIT drain, INT ends at once, HUP reads the configuration again.
+Signals: TERM and QUIT drain, INT ends at once, HUP reads the configuration again, USR1 opens
+the access log anew.
 Exits 0 when drained, 1 when it cannot start, 3 when the drain's deadline came first.";
+
+const CHECK_HELP: &str = "\
+Examples:
+  tidegate check -c tidegate.yaml --strict
+  tidegate check -c tidegate.yaml --explain | grep timeouts
+
+Exits 0 when it is good, 1 when not.";
 
 const WEIGHT_HELP: &str = "\
 Examples:
@@ -148,6 +178,10 @@ pub struct Check {
     /// Fail on warnings too
     #[arg(long)]
     pub strict: bool,
+    /// Print every value in force, a line each: its unit, where it is from (a line of the file, or the default), what it
+    /// means
+    #[arg(long)]
+    pub explain: bool,
 }
 
 /// `tidegate demo`.

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use tidegate::cli::{self, Cli, Command};
 use tidegate::exit::{self, Exit};
 use tidegate::{check, client, demo, replay, run};
@@ -13,7 +12,7 @@ use tidegate::{check, client, demo, replay, run};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read_from(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let out = &mut std::io::stdout();
     match dispatch(&cli, out) {
         Ok(exit) => exit.into(),

@@ -1,25 +1,41 @@
 //! The live data plane as the control plane sees it. The two meet here and nowhere else.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use config::Name;
-use control::plane::{DataPlane, EndpointState, Resolved, Split};
+use control::plane::{
+    Care, Certificate, CheckCounts, ClientTls, DataPlane, EndpointHealth, EndpointState, FailedHandshakes, Resolved,
+    Split,
+};
 use meter::{Class, Tally, VersionMeter, Window};
 use proxy::Publisher;
+use proxy::endpoint::{CareCounts, Standing, State, is_panicking};
 use proxy::routing::{Baseline, Wanted};
+use proxy::tls::{CertificateState, HandshakeFailure, SecureListeners};
 
 /// The proxy's publisher and meters, behind the trait that control asks for.
 #[derive(Debug)]
 pub struct LivePlane {
     publisher: Publisher,
+    secure: SecureListeners,
+    /// One moment by both clocks.
+    began: (Instant, SystemTime),
 }
 
 impl LivePlane {
-    /// Steers what `publisher` publishes.
+    /// Steers what `publisher` publishes, and sees how the listeners that speak TLS do.
     #[must_use]
-    pub const fn new(publisher: Publisher) -> Self {
-        Self { publisher }
+    pub fn new(publisher: Publisher, secure: SecureListeners) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the executable is a shell: moments are told by the wall clock")]
+        let began = (Instant::now(), SystemTime::now());
+        Self { publisher, secure, began }
+    }
+
+    /// A moment by the wall clock. The same each time, whatever becomes of that clock meanwhile.
+    fn wall(&self, at: Instant) -> SystemTime {
+        let (began, wall) = self.began;
+        wall + at.saturating_duration_since(began)
     }
 
     fn meter<T>(&self, service: &Name, version: &Name, read: impl FnOnce(&VersionMeter) -> T) -> Option<T> {
@@ -34,8 +50,18 @@ fn wanted(split: &Split) -> Wanted<'_> {
         stable: &split.stable,
         canary: split.canary.as_ref().map(|(canary, weight)| (canary, *weight)),
         baseline: split.baseline.as_ref().map(|(baseline, weight)| (baseline, *weight)),
+        matched: split.matched.as_ref(),
         paths: &split.paths,
         generation: split.generation,
+    }
+}
+
+const fn health(state: State) -> EndpointHealth {
+    match state {
+        State::Well => EndpointHealth::Well,
+        State::Unhealthy => EndpointHealth::Unhealthy,
+        State::Ejected => EndpointHealth::Ejected,
+        State::Down => EndpointHealth::Down,
     }
 }
 
@@ -73,6 +99,14 @@ impl DataPlane for LivePlane {
         }
     }
 
+    fn take_matched(&mut self, service: &Name, window: &mut Window) {
+        window.clear();
+        let routing = self.publisher.shared().load_full();
+        if let Some(apart) = routing.service(service).and_then(|service| service.apart.as_ref()) {
+            apart.meter.take(window);
+        }
+    }
+
     fn watch_latencies(&mut self, service: &Name, version: &Name, us: [u64; 2]) {
         self.meter(service, version, |meter| meter.watch(us));
     }
@@ -95,17 +129,59 @@ impl DataPlane for LivePlane {
         self.publisher.access_log().dropped()
     }
 
+    fn client_tls(&self) -> ClientTls {
+        let certificates = self.secure.certificates();
+        let warnings = certificates.iter().flat_map(CertificateState::warnings).collect();
+        let certificate = |state: &CertificateState| Certificate {
+            listener: state.listener.clone(),
+            file: state.files.cert.display().to_string(),
+            // None before 1970.
+            expires: state.expires.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed()),
+        };
+        let failed = |(listener, why, count): (String, HandshakeFailure, u64)| FailedHandshakes {
+            listener,
+            reason: why.label(),
+            count,
+        };
+        ClientTls {
+            certificates: certificates.iter().map(certificate).collect(),
+            failed: self.secure.failures().into_iter().map(failed).collect(),
+            warnings,
+        }
+    }
+
     fn endpoints(&self, service: &Name, version: &Name) -> Vec<EndpointState> {
         let routing = self.publisher.shared().load_full();
         let Some(version) = routing.service(service).and_then(|service| service.version(version)) else {
             return Vec::new();
         };
-        let state = |endpoint: &std::sync::Arc<proxy::endpoint::Endpoint>| EndpointState {
-            endpoint: endpoint.written.clone(),
-            healthy: endpoint.is_up(),
-            in_flight: endpoint.in_flight(),
+        #[expect(clippy::disallowed_methods, reason = "the executable is a shell: this is how they do now")]
+        let now = Instant::now();
+        let state = |endpoint: &std::sync::Arc<proxy::endpoint::Endpoint>| {
+            let Standing { state, reason, since, next_try, share } = endpoint.standing(now);
+            EndpointState {
+                endpoint: endpoint.written.clone(),
+                health: health(state),
+                reason,
+                since: since.map(|at| self.wall(at)),
+                next_try: next_try.map(|at| self.wall(at)),
+                share,
+                in_flight: endpoint.in_flight(),
+            }
         };
         version.endpoints.iter().map(state).collect()
+    }
+
+    fn care(&self, service: &Name, version: &Name) -> Care {
+        let routing = self.publisher.shared().load_full();
+        let Some(version) = routing.service(service).and_then(|service| service.version(version)) else {
+            return Care::default();
+        };
+        #[expect(clippy::disallowed_methods, reason = "the executable is a shell: this is how they do now")]
+        let panic = is_panicking(&version.endpoints, Instant::now());
+        let CareCounts { ejections, checks_passed: passed, checks_failed: failed } = version.care.counts();
+        let checks = version.care.asks().then_some(CheckCounts { passed, failed });
+        Care { ejections, checks, panic }
     }
 }
 
@@ -128,6 +204,7 @@ mod tests {
             stable: name("v1"),
             canary: Some((name("v2"), weight)),
             baseline: with_slice.then(|| (name("v1"), weight)),
+            matched: None,
             paths: Arc::new([PathPrefix::new("/a").unwrap()]),
             generation: 1,
         }
@@ -136,8 +213,8 @@ mod tests {
     fn plane() -> LivePlane {
         let text = "services: { shop: { stable: v1, versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] } } } }";
         let configuration = Arc::new(config::parse(text, "test.yaml").unwrap().configuration);
-        let mut plane = LivePlane::new(Publisher::new(1));
-        plane.install(&Resolved { configuration, addresses: HashMap::new() }, &HashMap::new());
+        let mut plane = LivePlane::new(Publisher::new(1), SecureListeners::default());
+        plane.install(&Resolved { configuration, addresses: HashMap::new(), notes: Vec::new() }, &HashMap::new());
         plane
     }
 

@@ -44,7 +44,7 @@ pub fn resolve(configuration: Configuration) -> Result<Resolved, Vec<String>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Resolved { configuration: Arc::new(configuration), addresses })
+    Ok(Resolved { configuration: Arc::new(configuration), addresses, notes: Vec::new() })
 }
 
 fn address_of(endpoint: &Endpoint) -> io::Result<SocketAddr> {

@@ -26,7 +26,7 @@ pub fn run(arguments: &Run) -> anyhow::Result<Exit> {
     let tidegate = Tidegate::start(Settings {
         configuration: read.configuration,
         source,
-        token: std::env::var("TIDEGATE_TOKEN").ok().filter(|token| !token.is_empty()),
+        token: token(),
         limits: limits(),
         drain: Drain::default(),
     })?;
@@ -40,6 +40,11 @@ pub fn run(arguments: &Run) -> anyhow::Result<Exit> {
     };
     info!("ended");
     Ok(exit)
+}
+
+/// The token of the environment.
+pub(crate) fn token() -> Option<String> {
+    std::env::var("TIDEGATE_TOKEN").ok().filter(|token| !token.is_empty())
 }
 
 /// As many descriptors as the system gives, and no more clients than they suffice for: one that could be accepted and

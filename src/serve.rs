@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
 use config::Configuration;
@@ -16,6 +16,7 @@ use control::control_loop::{self, Options};
 use control::handle::Handle;
 use proxy::access_log::AccessLog;
 use proxy::server::why_not_bound;
+use proxy::tls::Finding;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::sync::oneshot;
 use tracing::info;
@@ -93,14 +94,15 @@ impl Tidegate {
         log.prepare(&resolved.configuration.rules)?;
         let reader = publisher.reader();
         let options = Options::new(state_directory);
-        let (handle, control) = control_loop::start(options, LivePlane::new(publisher), resolved)?;
+        let (handle, control) = control_loop::start(options, LivePlane::new(publisher, listeners.secured()), resolved)?;
 
         // Last: the journal is replayed and the split in force is published before the first connection is accepted.
         let data = DataPlane::start(listeners, &limits, &reader)?;
         let draining = Arc::new(AtomicBool::new(false));
         let prepared = log.clone();
         let read: api::Reload = Arc::new(move || {
-            let resolved = source().and_then(resolve)?;
+            let mut resolved = source().and_then(resolve)?;
+            resolved.notes = of_certificates(&resolved.configuration);
             prepared.prepare(&resolved.configuration.rules).map_err(|refused| vec![refused.to_string()])?;
             Ok(resolved)
         });
@@ -182,6 +184,18 @@ impl Drop for Tidegate {
     }
 }
 
+/// What there is to say of the certificates that listeners show. A reload leaves those in use alone, which look after
+/// themselves; but who reloads should know what the next start will be told.
+fn of_certificates(configuration: &Configuration) -> Vec<String> {
+    #[expect(clippy::disallowed_methods, reason = "certificates expire: the executable is a shell and knows the time")]
+    let now = SystemTime::now();
+    let told = |finding: Finding| match finding.fatal {
+        true => format!("{finding}. The last good files stay in use; a start would be refused"),
+        false => finding.to_string(),
+    };
+    proxy::tls::check(&configuration.listeners, now).into_iter().map(told).collect()
+}
+
 /// The token that the control API wants. An address that others can reach must have one.
 fn admin_token(configuration: &Configuration, environment: Option<String>) -> anyhow::Result<Option<String>> {
     let token = match (environment, &configuration.admin.tokens) {
@@ -199,7 +213,8 @@ fn admin_token(configuration: &Configuration, environment: Option<String>) -> an
     Ok(token)
 }
 
-fn token_in(file: &PathBuf) -> anyhow::Result<String> {
+/// The token in a file: its first line that is neither empty nor begins with `#`.
+pub(crate) fn token_in(file: &Path) -> anyhow::Result<String> {
     let text = fs::read_to_string(file).with_context(|| format!("admin.tokens: cannot read {}", file.display()))?;
     let token = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
     token.map(str::to_owned).ok_or_else(|| anyhow!("admin.tokens: {} holds no token", file.display()))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::literal::{Illegal, address, is_ip};
-use crate::model::{Admin, Canary, Configuration, Endpoint, EndpointTls, Listener, Name, Protocol, Service, Version};
+use crate::model::{Admin, Canary, Configuration, Endpoint, EndpointTls, Listener, Name, Service, Version};
 use crate::problem::{Problem, Problems, quoted};
 use crate::read::{Read, clash, without_token};
 use crate::units::Weight;
@@ -63,10 +63,8 @@ pub fn without_file(
 
 fn only_service(stable: Endpoint, canary: Option<Endpoint>, weight: Option<Weight>) -> Service {
     let version = |name: &str, endpoint: Endpoint| Version {
-        name: Name::given(name),
         tls: endpoint.speaks_tls().then(EndpointTls::default),
-        endpoints: vec![endpoint],
-        protocol: Protocol::default(),
+        ..Version::plain(Name::given(name), vec![endpoint])
     };
     let versions = std::iter::once(version("stable", stable)).chain(canary.map(|canary| version("canary", canary)));
     Service {

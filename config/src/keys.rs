@@ -23,6 +23,8 @@ const BESIDE: &str = "write it beside, in the mapping around this one";
 
 const FOR_ALL: &str = "write it at the top of the file, for all listeners";
 
+const INTO_VERSION: &str = "write it into a version, beside `endpoints`";
+
 pub(crate) const TOP: Keys = Keys {
     of: "a configuration",
     known: &[
@@ -39,8 +41,12 @@ pub(crate) const TOP: Keys = Keys {
     ],
     later: &["drain", "health", "retries"],
     elsewhere: &[
+        ("balance", INTO_VERSION),
         ("connections", "write it into the limits, like limits: { connections: 10000 }"),
+        ("ejection", INTO_VERSION),
         ("forced", "write it into a service"),
+        ("shield", "write it into a service"),
+        ("slow_start", INTO_VERSION),
         ("tls", "write it into a listener, or for what is spoken to endpoints into a version"),
     ],
     ..NONE
@@ -104,6 +110,10 @@ pub(crate) const LIMITS: Keys = Keys {
         "http2_resets",
         "http2_glitches",
     ],
+    elsewhere: &[
+        ("requests", "write it into a version, like limits: { requests: 1000 }"),
+        ("requests_per_endpoint", "write it into a version, like limits: { requests_per_endpoint: 100 }"),
+    ],
     ..NONE
 };
 
@@ -128,23 +138,29 @@ pub(crate) const SERVICE: Keys = Keys {
         "grpc_errors",
         "body",
         "timeouts",
+        "retries",
+        "shield",
         "stable",
         "canary",
         "weight",
         "versions",
         "plan",
     ],
-    later: &["health", "mirror", "retries", "shield"],
+    later: &["health", "mirror"],
     elsewhere: &[
+        ("balance", INTO_VERSION),
         ("baseline", "write it into the plan, like plan: { baseline: equal }"),
+        ("ejection", INTO_VERSION),
         ("gates", "write it into the plan, like plan: { gates: [{ errors: {} }] }"),
         (
             "limits",
-            "of the limits a service may set that of bodies, like body: 10MiB; the others stand at the top of the file",
+            "of the limits a service may set that of bodies, like body: 10MiB; those of requests under way stand in a version, \
+             the others at the top of the file",
         ),
         ("match", "write `methods` and `headers` here, beside `hosts` and `path`"),
         ("protocol", "write it into a version"),
         ("routes", "write a service for each host and path"),
+        ("slow_start", INTO_VERSION),
         ("steps", "write it into the plan, like plan: { steps: [{ weight: 5%, hold: 10m }] }"),
         ("tls", "write it into a version, or for what clients speak into a listener"),
     ],
@@ -173,8 +189,49 @@ pub(crate) const FORCED: Keys =
 
 pub(crate) const VERSION: Keys = Keys {
     of: "a version",
-    known: &["endpoints", "protocol", "tls"],
-    later: &["balance", "health", "limits", "slow_start", "timeouts", "warm_start"],
+    known: &["endpoints", "protocol", "tls", "health", "ejection", "balance", "slow_start", "limits"],
+    later: &["timeouts", "warm_start"],
+    elsewhere: &[("retries", "write it into the service"), ("shield", "write it into the service")],
+    ..NONE
+};
+
+pub(crate) const HEALTH: Keys = Keys {
+    of: "a health check",
+    known: &["path", "host", "status", "grpc", "connect", "interval", "timeout", "jitter", "healthy", "unhealthy"],
+    elsewhere: &[
+        ("http", "write `path`, like path: /healthz"),
+        ("method", "it is always GET; leave it out"),
+        ("port", "it is each endpoint's own; leave it out"),
+        ("tcp", "write connect: true"),
+        ("tls", "it is that of the version; leave it out"),
+    ],
+    ..NONE
+};
+
+pub(crate) const EJECTION: Keys =
+    Keys { of: "an ejection", known: &["failures", "first", "most", "success_rate"], ..NONE };
+
+pub(crate) const BALANCE: Keys = Keys { of: "a balance", known: &["hash"], ..NONE };
+
+pub(crate) const HASH: Keys = Keys { of: "what is hashed by", known: &["header", "cookie"], ..NONE };
+
+pub(crate) const VERSION_LIMITS: Keys = Keys {
+    of: "a version's limits",
+    known: &["requests", "requests_per_endpoint"],
+    elsewhere: &[
+        ("body", "write it into the service, or into `limits` at the top of the file"),
+        ("connections", "connections to endpoints follow from the requests under way; write `requests_per_endpoint`"),
+    ],
+    ..NONE
+};
+
+pub(crate) const RETRIES: Keys = Keys {
+    of: "the retries",
+    known: &["most", "budget", "floor", "on"],
+    elsewhere: &[
+        ("attempts", "write `most`, which counts the retries beyond the first attempt"),
+        ("timeout", "all attempts together have the time of `timeouts: { total: ... }` of the service"),
+    ],
     ..NONE
 };
 
@@ -211,9 +268,12 @@ pub(crate) const PLAN: Keys = Keys {
 
 pub(crate) const STEP: Keys = Keys {
     of: "a step",
-    known: &["weight", "hold", "early", "deadline", "on_deadline", "approval"],
-    later: &["match", "mirror"],
-    elsewhere: &[("advance", "write it into the plan, for all its steps")],
+    known: &["weight", "hold", "early", "deadline", "on_deadline", "match", "judged", "approval"],
+    later: &["mirror"],
+    elsewhere: &[
+        ("advance", "write it into the plan, for all its steps"),
+        ("headers", "write who goes to the canary as match: { x-beta: \"1\" }"),
+    ],
     ..NONE
 };
 

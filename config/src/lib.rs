@@ -8,6 +8,7 @@
 //! Absent here: clocks, sockets, name resolution, tokio, pingora.
 
 mod cursor;
+mod explain;
 mod flags;
 mod keys;
 pub mod literal;
@@ -19,13 +20,14 @@ mod schema;
 mod tree;
 pub mod units;
 
+pub use explain::{Explained, Setting, Source, explain, explain_file};
 pub use flags::without_file;
 pub use model::{
-    AccessLog, AddressRange, Admin, Advance, Affinity, Baseline, Canary, CertificateFiles, ClientCertificates,
-    Configuration, Deadline, Endpoint, EndpointTls, Forced, Gate, GateRole, GateRule, GrpcCodes, Handling, HeaderMatch,
-    HostName, Hsts, LatencyMargin, LatencyOf, Limits, ListenAddress, Listener, ListenerTls, LogTarget, Name,
-    OnDeadline, PathPrefix, Plan, Protocol, Rules, Service, ServiceTimeouts, Step, Strictness, Timeouts, TlsVersion,
-    Tolerance, Version,
+    AccessLog, AddressRange, Admin, Advance, Affinity, Balance, Baseline, Canary, CertificateFiles, ClientCertificates,
+    Configuration, CookieMatch, Deadline, Ejection, Endpoint, EndpointTls, Forced, Gate, GateRole, GateRule, GrpcCodes,
+    Handling, HashKey, HeaderMatch, HealthCheck, HealthQuestion, HostName, Hsts, InFlightLimits, LatencyMargin,
+    LatencyOf, Limits, ListenAddress, Listener, ListenerTls, LogTarget, Match, Name, OnDeadline, PathPrefix, Plan,
+    Protocol, Retries, Rules, Service, ServiceTimeouts, Step, Strictness, Timeouts, TlsVersion, Tolerance, Version,
 };
 pub use problem::{Problem, Problems};
 pub use read::{Read, ReadPlan, parse, parse_plan, read_file, read_plan_file};

@@ -12,7 +12,7 @@ use crate::units::{Alpha, Beta, Bytes, Fraction, OutOfRange, Quantile, Stretch, 
 mod place;
 
 pub use place::address;
-pub(crate) use place::is_ip;
+pub(crate) use place::{authority, is_ip};
 
 /// A text that is not what it should be: what is wrong; what is legal; perhaps what was meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -225,6 +225,16 @@ pub(crate) fn whole_number(text: &str, legal: RangeInclusive<u64>) -> Result<u64
         let (what, least, most) = (if digits { "out of range" } else { "no whole number" }, legal.start(), legal.end());
         Illegal::new(format!("{} is {what}; legal is {least} to {most}", quoted(text)))
     })
+}
+
+/// A time within what is legal for it.
+pub(crate) fn time_within(text: &str, legal: RangeInclusive<Duration>) -> Result<Duration, Illegal> {
+    let time = duration(text)?;
+    if legal.contains(&time) {
+        return Ok(time);
+    }
+    let (least, most) = (spelt(*legal.start()), spelt(*legal.end()));
+    Err(Illegal::new(format!("{} is out of range; legal is {least} to {most}", quoted(text))))
 }
 
 /// A time that is not zero.

@@ -5,14 +5,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod care;
 mod gate;
 mod listener;
+mod matching;
 mod plan;
 mod rules;
 mod service;
 
+pub use care::{Balance, Ejection, HashKey, HealthCheck, HealthQuestion, InFlightLimits, Retries};
 pub use gate::{Gate, GateRole, GateRule, LatencyMargin, LatencyOf, Tolerance};
 pub use listener::{CertificateFiles, ClientCertificates, Hsts, ListenAddress, Listener, ListenerTls, TlsVersion};
+pub use matching::{CookieMatch, Match};
 pub use plan::{Advance, Baseline, Deadline, OnDeadline, Plan, Step};
 pub use rules::{AccessLog, AddressRange, Handling, Limits, LogTarget, Rules, Strictness, Timeouts};
 pub use service::{

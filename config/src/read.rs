@@ -2,7 +2,9 @@
 
 mod affinity;
 mod alone;
+mod care;
 mod gate;
+mod headers;
 mod listener;
 mod place;
 mod plan;
@@ -92,7 +94,7 @@ pub fn read_file(path: &Path) -> Result<Read, Problems> {
 }
 
 /// The text of a file; a problem in words where there is none.
-fn text_of(path: &Path) -> Result<String, Problems> {
+pub(crate) fn text_of(path: &Path) -> Result<String, Problems> {
     let file = path.display().to_string();
     let wrong = |message: String| Problems::from(Problem::without_place(&file, message));
     // A directory opens like a file and fails at the first read, with words that do not help.

@@ -116,6 +116,11 @@ impl Fraction {
     /// 0.1 %: what the error gate rules out in points to pass, where nothing is written.
     pub(crate) const MARGIN: Self = Self(0.001);
 
+    /// So many hundredths; everything from 100 on.
+    pub(crate) const fn percent(hundredths: u8) -> Self {
+        if hundredths < 100 { Self(hundredths as f64 / 100.0) } else { Self::ONE }
+    }
+
     /// A fraction; an error outside 0 to 1 and for NaN.
     pub fn new(value: f64) -> Result<Self, OutOfRange> {
         if (0.0..=1.0).contains(&value) {
@@ -166,6 +171,13 @@ impl Alpha {
     }
 }
 
+impl fmt::Display for Alpha {
+    /// As the operator writes it: `1%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", percents(self.0))
+    }
+}
+
 /// The chance that harm of a gate's margin passes the gate in one step: above 0, below 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Beta(f64);
@@ -186,6 +198,13 @@ impl Beta {
     #[must_use]
     pub const fn get(self) -> f64 {
         self.0
+    }
+}
+
+impl fmt::Display for Beta {
+    /// As the operator writes it: `5%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", percents(self.0))
     }
 }
 

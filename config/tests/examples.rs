@@ -13,7 +13,7 @@ fn examples() -> Vec<PathBuf> {
 #[test]
 fn every_example_is_read_without_a_problem_or_a_warning() {
     let examples = examples();
-    assert!(examples.len() >= 4, "found only {examples:?}");
+    assert!(examples.len() >= 6, "found only {examples:?}");
     for example in examples {
         let read = config::read_file(&example).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(read.warnings, [], "{}", example.display());

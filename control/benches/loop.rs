@@ -131,7 +131,8 @@ impl World {
             .collect();
         let configuration = config::parse(&format!("services:\n{services}"), "bench.yaml").expect("it is legal");
         let configuration = Arc::new(configuration.configuration);
-        let resolved = Resolved { configuration: Arc::clone(&configuration), addresses: HashMap::new() };
+        let resolved =
+            Resolved { configuration: Arc::clone(&configuration), addresses: HashMap::new(), notes: Vec::new() };
         let now = Now { elapsed: Duration::ZERO, wall: Timestamp::UNIX_EPOCH };
         let plane = Box::new(Steady::new(requests_a_tick));
         let (replayed, evidence) = (Replayed::default(), Evidence::default());

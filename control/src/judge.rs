@@ -33,14 +33,14 @@ pub use self::estimate::forecast;
 use self::estimate::{Outlook, USUAL_SPREAD};
 pub use self::evidence::TestEvidence;
 use self::family::Family;
-use self::measure::{Lens, Measure, Now, SERVICE, population_of};
+use self::measure::{Lens, Measure, Now, SERVICE, has_everybody, population_of};
 use self::record::Record;
 use self::saved::Saved;
-use self::settings::{Baseline, Rule, Settings};
+use self::settings::{Rule, Settings};
 use self::sightings::Sighting;
 use self::traffic::TrafficCheck;
 use crate::statistics::{Batch, Batcher};
-use crate::view::{Arms, Dispersion, Role};
+use crate::view::{Arms, Dispersion, Matched, Role};
 
 /// The name under which the breaker is shown.
 const BREAKER: &str = "breaker";
@@ -68,7 +68,7 @@ pub struct Judge {
     traffic: TrafficCheck,
     /// Where the baseline is another version.
     baseline: Option<BaselineCheck>,
-    /// The breaker compares with all of stable. What it gathers where the gates compare with somebody else.
+    /// The breaker compares everybody on the canary with all of stable. What it gathers where the gates do not.
     beside: Option<Batcher>,
     record: Record,
     background: Background,
@@ -100,6 +100,8 @@ pub struct Tick<'a> {
     pub baseline: &'a Window,
     /// The version under test.
     pub canary: &'a Window,
+    /// Those on the canary whom the gates that compare leave out, where there are any: not in `canary`.
+    pub matched: Option<&'a Window>,
     /// How the split drew, where it was one and the same since the last tick.
     pub draws: Option<Draws>,
     /// How many endpoints each version has.
@@ -118,7 +120,15 @@ impl<'a> Tick<'a> {
     /// A tick in which the canary is compared with all of stable, of one endpoint each and draws unknown.
     #[must_use]
     pub const fn of(second: i64, stable: &'a Window, canary: &'a Window) -> Self {
-        Self { second, stable, baseline: stable, canary, draws: None, endpoints: Arms { stable: 1, canary: 1 } }
+        Self {
+            second,
+            stable,
+            baseline: stable,
+            canary,
+            matched: None,
+            draws: None,
+            endpoints: Arms { stable: 1, canary: 1 },
+        }
     }
 }
 
@@ -166,6 +176,10 @@ pub struct Judgement {
     pub failed: Arms<u64>,
     /// Judged first attempts since the present step began.
     pub step_requests: Arms<u64>,
+    /// Those who went to the canary whatever its weight and are left out by the gates that compare.
+    pub matched: Matched,
+    /// How many requests of theirs there were since the present step began.
+    pub matched_in_step: u64,
     /// Whether a batch closed in the last 30 s, of the service and of every path that a guardrail judges.
     pub has_data: bool,
 }
@@ -190,7 +204,7 @@ impl Judge {
             measure: Measure::new(&settings),
             traffic: TrafficCheck::default(),
             baseline: BaselineCheck::new(&settings, 0),
-            beside: (settings.baseline != Baseline::Stable).then(Batcher::default),
+            beside: settings.has_breaker_beside().then(Batcher::default),
             record: Record::new(&settings),
             bursts: background.bursts(),
             background,
@@ -213,12 +227,16 @@ impl Judge {
                 self.estimate();
             }
         }
-        self.record.count(tick);
+        let with_matched = self.with_matched(tick);
+        let everybody = with_matched.as_ref().unwrap_or(tick.canary);
+        self.record.count(tick, everybody.clients);
         let proves = self.record.unproven_for(self.settings.warmup_seconds) == Some(0);
         let now = Now { seconds: self.record.seconds, warm: self.is_warm(), proves };
-        self.look_at_stable(tick);
+        self.look_at_stable(tick, everybody);
+        let of_everybody = Tick { baseline: tick.stable, canary: everybody, ..*tick };
         for population in 0..self.measure.populations() {
             let Self { measure, settings, background, .. } = self;
+            let tick = if has_everybody(settings, population) { &of_everybody } else { tick };
             if let Some(batch) = measure.gather(settings, population, tick, background, now) {
                 self.judge(population, &batch);
             }
@@ -229,14 +247,23 @@ impl Judge {
         self.background.add(tick.stable);
     }
 
-    /// Where the gates compare the canary with somebody else: is it worse than all of stable, is that one?
-    fn look_at_stable(&mut self, tick: &Tick<'_>) {
+    /// What the canary did with those who are left out by the gates that compare, where there were any.
+    fn with_matched(&self, tick: &Tick<'_>) -> Option<Window> {
+        let matched = tick.matched.filter(|matched| self.settings.leaves_out && matched.requests() > 0)?;
+        let mut everybody = tick.canary.clone();
+        everybody.merge(matched);
+        Some(everybody)
+    }
+
+    /// Where the gates compare somebody else, or with somebody else: is the canary worse than all of stable, is that one?
+    /// `everybody` is what the canary did with those whom they leave out.
+    fn look_at_stable(&mut self, tick: &Tick<'_>, everybody: &Window) {
         let temper = self.bursts.temper(self.record.size());
         if let Some(check) = &mut self.baseline {
             check.add(&self.settings, tick, temper, self.record.seconds);
         }
-        let requests = Arms { stable: tick.stable.requests(), canary: tick.canary.requests() };
-        let bad = Arms { stable: tick.stable.bad(), canary: tick.canary.bad() };
+        let requests = Arms { stable: tick.stable.requests(), canary: everybody.requests() };
+        let bad = Arms { stable: tick.stable.bad(), canary: everybody.bad() };
         let batch = self.beside.as_mut().and_then(|batcher| batcher.push(Batch { requests, bad }));
         if let Some(batch) = batch {
             self.judge_breaker(&batch);
@@ -338,7 +365,8 @@ impl Judge {
     fn judge(&mut self, population: usize, batch: &Batch) {
         let temper = self.bursts.temper(self.record.size());
         let Self { settings, family, measure, record, .. } = self;
-        let gates = || settings.gates.iter().enumerate().filter(|(_, gate)| population_of(gate) == population);
+        let gates =
+            || settings.gates.iter().enumerate().filter(|(_, gate)| population_of(settings, gate) == population);
         let proves = measure.population(population).proves;
         for (place, _) in gates() {
             family.add(place, batch, measure.counted(place), temper, proves);
@@ -379,7 +407,7 @@ impl Judge {
                 Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => requests.stable > 0,
                 Rule::Shape { .. } | Rule::Quantile { .. } => false,
             };
-            let in_step = self.measure.population(population_of(gate)).in_step();
+            let in_step = self.measure.population(population_of(&self.settings, gate)).in_step();
             let lens = self.measure.lens(gate).and_then(|lens| lens.recent(&self.background).spread());
             let outlook = Outlook {
                 requests: Arms { stable: in_step.stable as f64 / seconds, canary: in_step.canary as f64 / seconds },

@@ -6,11 +6,14 @@
 mod counts;
 mod text;
 
+use std::collections::BTreeMap;
+
 use meter::{Attempt, Class};
 
 use self::counts::BOUNDS_US;
 pub use self::counts::{Histogram, VersionCounts};
 use self::text::{Kind, Page};
+use crate::plane::{Certificate, ClientTls, FailedHandshakes};
 use crate::view::{Phase, ServiceSnapshot, Snapshot};
 
 /// The content type of [`render`]'s text.
@@ -30,6 +33,7 @@ pub fn render(snapshot: &Snapshot) -> String {
     counters(&mut page, snapshot);
     histograms(&mut page, snapshot);
     splits(&mut page, snapshot);
+    care(&mut page, snapshot);
     rollouts(&mut page, snapshot);
     page.family(
         "tidegate_config_last_reload_success",
@@ -49,7 +53,36 @@ pub fn render(snapshot: &Snapshot) -> String {
         "Lines of the access log that were dropped: their target was too slow, or could not be written to.",
     );
     page.sample("", &[], snapshot.log_lines_dropped);
+    client_tls(&mut page, &snapshot.client_tls);
     page.finish()
+}
+
+fn client_tls(page: &mut Page, tls: &ClientTls) {
+    page.family(
+        "tidegate_certificate_expiry_timestamp_seconds",
+        Kind::Gauge,
+        "When a certificate that is shown to clients expires, in seconds since 1970.",
+    );
+    // Two listeners that were written alike, as with port 0, are one series: the earlier end counts.
+    let mut ends = BTreeMap::new();
+    for Certificate { listener, file, expires } in &tls.certificates {
+        ends.entry((listener, file)).and_modify(|end: &mut i64| *end = (*end).min(*expires)).or_insert(*expires);
+    }
+    for ((listener, file), end) in ends {
+        page.sample("", &[("listener", listener), ("certificate", file)], end);
+    }
+    page.family(
+        "tidegate_tls_handshakes_failed_total",
+        Kind::Counter,
+        "TLS handshakes of clients that failed, by listener and reason.",
+    );
+    let mut failed = BTreeMap::new();
+    for FailedHandshakes { listener, reason, count } in &tls.failed {
+        *failed.entry((listener, *reason)).or_insert(0) += count;
+    }
+    for ((listener, reason), count) in failed {
+        page.sample("", &[("listener", listener), ("reason", reason)], count);
+    }
 }
 
 fn services(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &ServiceSnapshot)> {
@@ -151,17 +184,54 @@ fn splits(page: &mut Page, snapshot: &Snapshot) {
             page.sample("", &[("service", service), ("version", &version.name)], version.weight);
         }
     }
+    page.family(
+        "tidegate_match_in_force",
+        Kind::Gauge,
+        "Whether a plan gives people to the canary whatever its weight (1), or its weight alone decides (0).",
+    );
+    for (service, it) in services(snapshot) {
+        let matches = it.view.rollout.as_ref().is_some_and(|rollout| rollout.matching.is_some());
+        page.sample("", &[("service", service)], u8::from(matches));
+    }
     page.family("tidegate_generation", Kind::Gauge, "Counts changes of a service's split or configuration.");
     for (service, it) in services(snapshot) {
         page.sample("", &[("service", service)], it.view.generation);
     }
-    page.family("tidegate_endpoint_healthy", Kind::Gauge, "Whether new requests may go to an endpoint.");
+    page.family(
+        "tidegate_endpoint_healthy",
+        Kind::Gauge,
+        "Whether an endpoint is well: 0 while it is down, unhealthy or ejected.",
+    );
     for (service, it) in services(snapshot) {
         for version in &it.view.versions {
             for endpoint in &version.endpoints {
                 let labels = [("service", service), ("version", &version.name), ("endpoint", &endpoint.address)];
                 page.sample("", &labels, u8::from(endpoint.healthy));
             }
+        }
+    }
+}
+
+fn care(page: &mut Page, snapshot: &Snapshot) {
+    let versions =
+        || services(snapshot).flat_map(|(service, it)| it.view.versions.iter().map(move |version| (service, version)));
+    page.family(
+        "tidegate_panic",
+        Kind::Gauge,
+        "1 while fewer than half of a version's endpoints are well, so that health checks and ejections are ignored.",
+    );
+    for (service, version) in versions() {
+        page.sample("", &[("service", service), ("version", &version.name)], u8::from(version.panic));
+    }
+    page.family("tidegate_ejections_total", Kind::Counter, "Endpoints that were ejected for what became of requests.");
+    for (service, version) in versions() {
+        page.sample("", &[("service", service), ("version", &version.name)], version.ejections);
+    }
+    page.family("tidegate_health_checks_total", Kind::Counter, "Health checks of endpoints, by result.");
+    for (service, version) in versions() {
+        let Some(checks) = version.health_checks else { continue };
+        for (result, count) in [("passed", checks.passed), ("failed", checks.failed)] {
+            page.sample("", &[("service", service), ("version", &version.name), ("result", result)], count);
         }
     }
 }

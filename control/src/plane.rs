@@ -6,9 +6,11 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use config::{Configuration, Endpoint, Name, PathPrefix, Weight};
+use config::{Configuration, Endpoint, Match, Name, PathPrefix, Weight};
 use meter::{Class, Tally, Window};
+use serde::{Deserialize, Serialize};
 
 /// How a service's traffic is divided. The stable version has what the canary has not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Split {
     /// a slice of its traffic; another version gets this traffic instead of the stable. The slice has the highest
     /// tickets, the canary the lowest, so that a growing weight takes from neither.
     pub baseline: Option<(Name, Weight)>,
+    /// Who goes to the canary whatever its weight. Where limits alone judge them they are counted apart.
+    pub matched: Option<Arc<Match>>,
     /// Paths whose traffic is also counted by itself, by place in this list; at most 16.
     pub paths: Arc<[PathPrefix]>,
     /// Grows by one with every change of the service's split or configuration.
@@ -34,17 +38,108 @@ pub struct Resolved {
     pub configuration: Arc<Configuration>,
     /// An address for every endpoint in it.
     pub addresses: HashMap<Endpoint, SocketAddr>,
+    /// What whoever reloads should know of it, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// How one endpoint does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EndpointState {
     /// As the operator wrote it.
     pub endpoint: Endpoint,
-    /// Whether new requests may go there.
-    pub healthy: bool,
+    /// What is known of it.
+    pub health: EndpointHealth,
+    /// Why, in words; none for one that is well.
+    pub reason: Option<String>,
+    /// Since when; none for one that was always well.
+    pub since: Option<SystemTime>,
+    /// When it is tried or asked again, or takes requests again; none for one that is well.
+    pub next_try: Option<SystemTime>,
+    /// The share of requests that it takes while it comes back, of its full one: 0.1 to 1.
+    pub share: f64,
     /// Requests that are there now.
     pub in_flight: u64,
+}
+
+/// What is known of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndpointHealth {
+    /// It takes requests.
+    #[default]
+    Well,
+    /// Its health checks fail.
+    Unhealthy,
+    /// Its requests failed, so it is left alone for a while.
+    Ejected,
+    /// It cannot be connected to.
+    Down,
+}
+
+impl EndpointHealth {
+    /// The word in JSON and status.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// How many health checks came to what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CheckCounts {
+    /// The endpoint was well.
+    pub passed: u64,
+    /// It was not.
+    pub failed: u64,
+}
+
+/// What care for a version's endpoints came to since the process began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Care {
+    /// Endpoints that were ejected.
+    pub ejections: u64,
+    /// Its health checks; none where it has none.
+    pub checks: Option<CheckCounts>,
+    /// Whether fewer than half of its endpoints are well, so that health checks and ejections are ignored.
+    pub panic: bool,
+}
+
+/// A certificate that is shown to clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Where its listener listens, as the operator wrote it.
+    pub listener: String,
+    /// Its file, as the operator wrote it.
+    pub file: String,
+    /// When it expires, in seconds since 1970.
+    pub expires: i64,
+}
+
+/// TLS handshakes of a listener that failed for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedHandshakes {
+    /// Where the listener listens, as the operator wrote it.
+    pub listener: String,
+    /// Why, in a fixed word.
+    pub reason: &'static str,
+    /// How many, since the start.
+    pub count: u64,
+}
+
+/// How TLS towards clients does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientTls {
+    /// What is shown, listener by listener.
+    pub certificates: Vec<Certificate>,
+    /// What failed; a pair of listener and reason is there but once.
+    pub failed: Vec<FailedHandshakes>,
+    /// What an operator should know of the certificates, in sentences.
+    pub warnings: Vec<String>,
 }
 
 /// The traffic's carrier. One owner (the control loop) calls it, so splits and configurations are published by one
@@ -58,7 +153,7 @@ pub trait DataPlane: Send {
     fn steer(&mut self, service: &Name, split: &Split);
 
     /// A comparison of this version begins: requests drawn before now are counted, and not judged when they end. Of a
-    /// baseline slice too, where the version has one.
+    /// baseline slice and of those who are counted apart too, where the version has any.
     fn begin_exposure(&mut self, service: &Name, version: &Name);
 
     /// Overwrites `window` with what this version did since the last call, and adds it to the version's tally.
@@ -67,6 +162,13 @@ pub trait DataPlane: Send {
     /// Overwrites `window` with what the baseline slice of the stable version did since the last call: judged outcomes
     /// alone, which are also among the stable's own. Empty where the split has no such slice.
     fn take_slice(&mut self, service: &Name, window: &mut Window);
+
+    /// Overwrites `window` with what those did since the last call who went to the canary whatever its weight and are
+    /// counted apart: judged outcomes, which are attempts of the canary and not among its judged ones. Empty where there
+    /// are none.
+    fn take_matched(&mut self, _service: &Name, window: &mut Window) {
+        window.clear();
+    }
 
     /// From now on the version's groups count latencies longer than these, in microseconds
     /// ([`GroupCounts::over`](meter::GroupCounts::over)).
@@ -87,6 +189,16 @@ pub trait DataPlane: Send {
         0
     }
 
+    /// How TLS towards clients does; nothing where none is spoken.
+    fn client_tls(&self) -> ClientTls {
+        ClientTls::default()
+    }
+
     /// How the endpoints of a version do, in the order of the file.
     fn endpoints(&self, service: &Name, version: &Name) -> Vec<EndpointState>;
+
+    /// What care for the endpoints of a version came to.
+    fn care(&self, _service: &Name, _version: &Name) -> Care {
+        Care::default()
+    }
 }

@@ -28,7 +28,7 @@ mod write;
 pub use self::header::{Compared, Header, LatencyBounds};
 pub use self::lines::{Checkpoint, Counted, Line, Mark, Why};
 pub use self::moment::Moment;
-pub use self::read::{Reader, Unreadable};
+pub use self::read::{Filled, Reader, Unreadable};
 pub use self::recorder::Recorder;
 pub use self::recording::Recording;
 pub use self::replay::{Impossible, Replay, Tallied};

@@ -43,6 +43,7 @@ pub struct Moment {
 
 /// What happens to a release.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "what is judged comes at each tick, and is moved once: no allocation")]
 pub enum Event {
     /// A person begins a rollout.
     Start(Box<Start>),

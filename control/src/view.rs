@@ -9,6 +9,8 @@ use meter::Class;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::VersionCounts;
+use crate::plane::ClientTls;
+use crate::plane::{CheckCounts, EndpointHealth};
 
 /// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub struct Snapshot {
     pub journal_problem: Option<String>,
     /// Lines of the access log that were dropped since the start.
     pub log_lines_dropped: u64,
+    /// How TLS towards clients does.
+    pub client_tls: Arc<ClientTls>,
     /// Whether the journal is replayed and the first configuration installed.
     pub ready: bool,
 }
@@ -91,6 +95,20 @@ pub struct VersionView {
     pub latency_p50_ms: Option<f64>,
     /// See `latency_p50_ms`.
     pub latency_p99_ms: Option<f64>,
+    /// Whether fewer than half of its endpoints are well, so that health checks and ejections are ignored.
+    #[serde(default)]
+    pub panic: bool,
+    /// Endpoints that were ejected since the process began.
+    #[serde(default)]
+    pub ejections: u64,
+    /// Health checks since the process began; none where the version has no check.
+    #[serde(default)]
+    pub health_checks: Option<CheckCounts>,
+}
+
+/// The share of an endpoint of which nothing else is known.
+const fn whole() -> f64 {
+    1.0
 }
 
 /// One endpoint.
@@ -98,10 +116,34 @@ pub struct VersionView {
 pub struct EndpointView {
     /// As written in the configuration.
     pub address: String,
-    /// Whether new requests may go there.
+    /// Whether it is well.
     pub healthy: bool,
+    /// How it does.
+    #[serde(default)]
+    pub state: EndpointHealth,
+    /// Why, in words; none for one that is well.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Since when, in RFC 3339; none for one that was always well.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// When it is tried or asked again, or takes requests again, in RFC 3339; none for one that is well.
+    #[serde(default)]
+    pub next_try: Option<String>,
+    /// The share of requests that it takes while it comes back, of its full one: 0.1 to 1.
+    #[serde(default = "whole")]
+    pub share: f64,
     /// Requests that are there now.
     pub in_flight: u64,
+}
+
+impl EndpointView {
+    /// An endpoint that was always well, and idle.
+    #[must_use]
+    pub const fn well(address: String) -> Self {
+        let (state, share) = (EndpointHealth::Well, whole());
+        Self { address, healthy: true, state, reason: None, since: None, next_try: None, share, in_flight: 0 }
+    }
 }
 
 /// A rollout, running or ended.
@@ -141,6 +183,12 @@ pub struct RolloutView {
     pub requests: Arms<u64>,
     /// How many of them failed.
     pub failed: Arms<u64>,
+    /// Who goes to the canary whatever its weight; none while nobody does.
+    #[serde(default, rename = "match")]
+    pub matching: Option<MatchView>,
+    /// Those who went to the canary so, and are not among `requests`: requests and failures since the rollout began.
+    #[serde(default)]
+    pub matched: Matched,
     /// The gates.
     pub gates: Vec<GateView>,
     /// What the canary is compared with, where that is not all of stable: `equal` or a version's name.
@@ -158,6 +206,25 @@ pub struct RolloutView {
     /// How long verdicts take at the present traffic, for the present step and those ahead.
     #[serde(default)]
     pub estimates: Vec<StepEstimate>,
+}
+
+/// Whom a plan gives to the canary whatever its weight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchView {
+    /// What a request must have, all of it: each header with its value, `*` for any; a cookie as `NAME=VALUE` under
+    /// `cookie`.
+    pub headers: BTreeMap<String, String>,
+    /// Whether every gate judges them; else limits and the circuit breaker.
+    pub judged: bool,
+}
+
+/// What those did who went to the canary whatever its weight, where they are counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Matched {
+    /// First attempts.
+    pub requests: u64,
+    /// How many of them failed.
+    pub failed: u64,
 }
 
 /// How much more events vary between groups of stable traffic than if requests were independent: 1 is independence,

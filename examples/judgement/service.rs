@@ -159,6 +159,7 @@ impl Traffic {
             stable: &self.stable,
             baseline: &self.stable,
             canary: &self.canary,
+            matched: None,
             draws: weight.and_then(|weight| Draws::under(weight, canary, stable + canary)),
             endpoints: Arms { stable: service.stable_pods as u32, canary: service.canary_pods as u32 },
         }

@@ -13,4 +13,5 @@ pub(super) fn holds(data: &[u8]) {
     assert_eq!(cut().try_for_each(|piece| pieces.read(piece, now)), whole.read(bytes, now), "however it is cut");
     assert_eq!(cut().try_for_each(|piece| pieces.wrote(piece, now)), whole.wrote(bytes, now), "however it is cut");
     assert_eq!(pieces.farewell(), whole.farewell());
+    assert_eq!(pieces.awaits_head(), whole.awaits_head());
 }

@@ -144,9 +144,10 @@ pub struct Outcome {
     pub keyed: bool,
     /// Which of the paths that gates judge by themselves the request is on: bit `n` stands for the `n`-th.
     pub paths: u16,
-    /// Microseconds from a ready upstream connection to the response head, or to the failure or the client's leaving
-    /// where there was no head. `None` for upgrades and where no connection was ready.
+    /// Microseconds from a ready upstream connection, or from the request's last byte where that was sent later, to the
+    /// response head, or to the failure or the client's leaving where there was no head. `None` for upgrades, where no
+    /// connection was ready, and where the client left before it had sent all of its request.
     pub latency_us: Option<u64>,
-    /// As `latency_us`, but to the last byte of the response, or to where it broke off.
+    /// As `latency_us`, but from the ready connection, and to the last byte of the response, or to where it broke off.
     pub total_us: Option<u64>,
 }

@@ -90,6 +90,14 @@ enum Turn {
     Reopen,
 }
 
+/// Whether these rules' log could be begun, as far as that can be said without writing anything.
+///
+/// # Errors
+/// Where it certainly cannot: there is no such folder, or a folder in place of the file.
+pub fn check(rules: &Rules) -> Result<(), CannotLog> {
+    rules.access_log.as_ref().map_or(Ok(()), |log| target::look(&log.to))
+}
+
 impl AccessLog {
     /// Opens what these rules want, so that [`follow`](Self::follow) cannot fail. To be called on a thread that may
     /// wait for a disk.

@@ -7,8 +7,8 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use crate::connection::Connection;
-use crate::grpc;
-use crate::secure;
+use crate::request::Request;
+use crate::{grpc, secure, selection};
 
 /// What a status of the proxy's own means, for a person.
 pub(crate) fn reason_for(status: u16) -> &'static str {
@@ -23,10 +23,16 @@ pub(crate) fn reason_for(status: u16) -> &'static str {
     }
 }
 
-/// Answers in the proxy's own name.
-pub(crate) async fn answer(session: &mut Session, status: u16, why: &str) -> Result<bool> {
+/// Answers in the proxy's own name. A client that drew its version by a cookie of ours gets that cookie all the same: it
+/// comes back to the version that it was charged to.
+pub(crate) async fn answer(session: &mut Session, status: u16, why: &str, request: &Request) -> Result<bool> {
+    let is_secure = Connection::of(session).is_some_and(|connection| connection.secure);
+    let cookie = |response: &mut ResponseHeader| match request.found() {
+        Some(matched) => selection::to_client(response, &matched.service, None, matched.issued.as_ref(), is_secure),
+        None => Ok(()),
+    };
     if grpc::is_call(session.req_header()) {
-        grpc::answer(session, status, why).await.map_err(as_downstream)?;
+        grpc::answer(session, status, why, cookie).await.map_err(as_downstream)?;
         return Ok(true);
     }
     let body = Bytes::from(format!("{status}: {why}\n"));
@@ -35,6 +41,7 @@ pub(crate) async fn answer(session: &mut Session, status: u16, why: &str) -> Res
     response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
     response.insert_header(header::CACHE_CONTROL, "no-store")?;
     secure::to_client(&mut response, Connection::of(session));
+    cookie(&mut response)?;
     session.write_error_response(response, body).await.map_err(as_downstream)?;
     Ok(true)
 }

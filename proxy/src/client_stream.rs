@@ -11,7 +11,7 @@
 //! - what is answered here, or by pingora without asking, is counted.
 
 mod as_pingora_asks;
-mod characters;
+pub(crate) mod characters;
 pub mod chunks;
 #[cfg(test)]
 mod corpus;
@@ -34,6 +34,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use meter::{Class, ServiceMeter};
+use parking_lot::Mutex;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{ALPN, SocketDigest, UniqueIDType};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -42,10 +43,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use self::deadline::Deadline;
 use self::frames::{Flood, FrameLimits, FrameWatch};
 use self::head_check::{HeadLimits, Refused};
-use self::inbound::Inbound;
+use self::inbound::{Awaited, Inbound};
 use self::refusal::{Farewell, LATE_HEAD};
 use crate::access_log::Unread;
-use crate::connection::Connection;
+use crate::connection::{Connection, UnderWay};
+use crate::deadlines::{Hold, Holder};
 use crate::transport::Carrier;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113, section 3.4).
@@ -130,6 +132,9 @@ pub struct ClientStream<S: Carrier> {
     read_by: Deadline,
     /// For it to take something.
     write_by: Deadline,
+    /// Who is to know when it takes nothing, and that it does just now.
+    holder: Mutex<Option<Holder>>,
+    hold: Option<Hold>,
     /// What the request under way was refused for after its head.
     refused: Option<Refused>,
     /// Nothing is read any more: the client is told why, and left.
@@ -172,6 +177,8 @@ impl<S: Carrier> ClientStream<S> {
             began: Instant::now(),
             read_by: Deadline::default(),
             write_by: Deadline::default(),
+            holder: Mutex::default(),
+            hold: None,
             refused: None,
             farewell: None,
         }
@@ -196,6 +203,11 @@ impl<S: Carrier> ClientStream<S> {
         self.frames.is_some()
     }
 
+    /// What is under way on it, where it carries several requests at a time.
+    pub(crate) fn under_way(&self) -> Option<UnderWay> {
+        self.connection.as_deref().filter(|_| self.is_http2()).and_then(Connection::under_way)
+    }
+
     /// pingora has taken the head of a request for one.
     pub fn begin_request(&self) {
         self.turn.fetch_or(1, Ordering::Relaxed);
@@ -211,6 +223,16 @@ impl<S: Carrier> ClientStream<S> {
     /// The request under way became a tunnel: what follows it is not HTTP.
     pub fn begin_tunnel(&self) {
         self.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells this deadline, until another one comes, when the client does not take what it is sent.
+    pub(crate) fn tell(&self, holder: Option<Holder>) {
+        *self.holder.lock() = holder;
+    }
+
+    /// Whether the client waits to be told to go on before it sends its body.
+    pub fn awaits_leave(&self) -> bool {
+        self.inbound.awaited() == Awaited::Leave
     }
 
     /// Why the request under way cannot be read to its end: its client's fault.
@@ -244,6 +266,7 @@ impl<S: Carrier> ClientStream<S> {
         }
         // What a TLS handshake agreed on holds, whatever comes then.
         if self.inner.alpn().map_or(self.peeked == PREFACE, |agreed| agreed == ALPN::H2) {
+            self.read_by.clear();
             self.frames = Some(Box::new(FrameWatch::new(self.frame_limits)));
             self.begin_request();
         }
@@ -257,6 +280,12 @@ impl<S: Carrier> ClientStream<S> {
         self.farewell = Some(Farewell::default());
     }
 
+    /// Whether the connection's life is over, so that no further request is waited for.
+    fn is_over(&self) -> bool {
+        let ends = self.connection.as_deref().and_then(Connection::ends);
+        ends.is_some_and(|ends| std::time::Instant::now() >= ends)
+    }
+
     fn age_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -264,11 +293,15 @@ impl<S: Carrier> ClientStream<S> {
     /// The connection ends: its client is told so where that is possible at once.
     fn end_flood(&mut self, cx: &mut Context<'_>, flood: Flood) -> io::Error {
         self.unmatched.count(None, self.socket.as_deref());
+        self.say_goodbye(cx);
+        io::Error::new(io::ErrorKind::InvalidData, flood.why())
+    }
+
+    fn say_goodbye(&mut self, cx: &mut Context<'_>) {
         if let Some(frame) = self.frames.as_ref().and_then(|frames| frames.farewell()) {
             let _ = Pin::new(&mut self.inner).poll_write(cx, &frame);
             let _ = Pin::new(&mut self.inner).poll_flush(cx);
         }
-        io::Error::new(io::ErrorKind::InvalidData, flood.why())
     }
 }
 

@@ -66,7 +66,7 @@ impl Connection {
     pub(crate) fn into_digest(self) -> Arc<ProxyDigest> {
         // Its head is that of a CONNECT proxy's answer, of which there is none here.
         let (unused, ()) = http::Response::new(()).into_parts();
-        let known = Known { connection: self, begun: AtomicU64::new(0) };
+        let known = Known { connection: self, begun: AtomicU64::new(0), under_way: UnderWay::default() };
         Arc::new(ProxyDigest::new(Box::new(unused.into()), Some(Box::new(known))))
     }
 
@@ -75,16 +75,38 @@ impl Connection {
         Some(&Known::of(session.digest()?.proxy_digest.as_ref()?)?.connection)
     }
 
-    /// pingora has taken a request on the session's connection for one.
-    pub(crate) fn begin_request(session: &Session) {
-        if let Some(known) = session.digest().and_then(|digest| Known::of(digest.proxy_digest.as_ref()?)) {
-            known.begun.fetch_add(1, Ordering::Relaxed);
-        }
+    /// pingora has taken a request on the session's connection for one. It is under way until what is returned is
+    /// dropped.
+    pub(crate) fn begin_request(session: &Session) -> Option<UnderWay> {
+        let known = Known::of(session.digest()?.proxy_digest.as_ref()?)?;
+        known.begun.fetch_add(1, Ordering::Relaxed);
+        Some(known.under_way.clone())
+    }
+
+    /// What is under way on a connection.
+    pub(crate) fn under_way(digest: &ProxyDigest) -> Option<UnderWay> {
+        Known::of(digest).map(|known| known.under_way.clone())
+    }
+
+    /// When a connection's life is over.
+    pub(crate) fn ends(digest: &ProxyDigest) -> Option<Instant> {
+        Known::of(digest).map(|known| known.connection.ends)
     }
 
     /// How many requests began on a connection.
     pub(crate) fn begun(digest: &ProxyDigest) -> Option<u64> {
         Known::of(digest).map(|known| known.begun.load(Ordering::Relaxed))
+    }
+}
+
+/// Stands for what is under way on a connection of HTTP/2: each request holds one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UnderWay(Arc<()>);
+
+impl UnderWay {
+    /// Whether nobody holds one but the connection, and whoever asks.
+    pub(crate) fn is_nothing(&self) -> bool {
+        Arc::strong_count(&self.0) <= 2
     }
 }
 
@@ -94,6 +116,7 @@ struct Known {
     connection: Connection,
     /// Requests that pingora told of.
     begun: AtomicU64,
+    under_way: UnderWay,
 }
 
 impl Known {

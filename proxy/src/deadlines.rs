@@ -6,14 +6,24 @@
 //! An attempt is ended by shutting its connection down, so that whoever reads from it finds its end. This is only for
 //! connections that carry one request at a time. There is one table a core and one task that sleeps until the earliest
 //! deadline in it: a request costs two short locks that nobody else wants, and no allocation.
+//!
+//! The limit of the whole is the endpoint's: while a client takes its time with what it has been given ([`Hold`]), it
+//! stands still. An endpoint that could not go on for such a client may lose patience with us; that is remembered, too.
+
+mod hold;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{Shutdown, shutdown};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+pub(crate) use self::hold::{Hold, Holder};
+
+/// A client that takes so long for one piece (64 KiB at most) has stopped its endpoint: slower than anybody's link.
+const STALL: Duration = Duration::from_secs(1);
 
 /// The deadlines of one core's attempts.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +51,17 @@ struct Slot {
     head: Option<Instant>,
     whole: Option<Instant>,
     overdue: Option<Overdue>,
+    /// What the client was given and has not taken, and from when on that is still to be reckoned with.
+    holds: u32,
+    held_since: Option<Instant>,
+    /// How long it had something, since the endpoint was last heard.
+    held: Duration,
+    /// It has stopped the endpoint.
+    stalled: bool,
+    /// When the endpoint was last heard, or the client last let go of what it was given.
+    heard: Instant,
+    /// Tells one user of this place from the next.
+    turn: u32,
 }
 
 /// What did not come in time.
@@ -61,21 +82,22 @@ pub(crate) enum Overdue {
 pub(crate) struct Deadline {
     of: Deadlines,
     place: usize,
+    /// The whole has a limit, or had one.
+    limits_whole: bool,
 }
 
 impl Deadlines {
     /// Watches an attempt on the connection `fd`, which carries nothing else.
     pub(crate) fn begin(&self, fd: RawFd, head: Option<Instant>, whole: Option<Instant>) -> Deadline {
-        let slot = Slot { fd, head, whole, overdue: None };
         let mut table = self.0.table.lock();
-        let place = table.insert(slot);
+        let (place, slot) = table.insert(fd, head, whole, Instant::now());
         if !table.has_watchman {
             table.has_watchman = true;
             drop(tokio::spawn(watch(self.clone())));
         }
         self.look_in_time(&mut table, slot);
         drop(table);
-        Deadline { of: self.clone(), place }
+        Deadline { of: self.clone(), place, limits_whole: whole.is_some() }
     }
 
     fn look_in_time(&self, table: &mut Table, slot: Slot) {
@@ -94,14 +116,42 @@ impl Deadline {
         self.change(|slot| slot.head = due);
     }
 
-    /// However long it takes in all.
-    pub(crate) fn forget_whole(&self) {
-        self.change(|slot| slot.whole = None);
+    /// The whole must be over by then, or however late; where it has a limit at all.
+    pub(crate) fn set_whole(&self, due: Option<Instant>) {
+        self.change(|slot| slot.whole = slot.whole.and(due));
+    }
+
+    /// Whether there is a limit of the whole, or was.
+    pub(crate) const fn has_whole(&self) -> bool {
+        self.limits_whole
+    }
+
+    /// The endpoint was heard.
+    pub(crate) fn hear(&self, now: Instant) {
+        self.change(|slot| slot.hear(now));
+    }
+
+    /// Whether the client has stopped the endpoint by not taking what it was given.
+    pub(crate) fn is_stalled(&self, now: Instant) -> bool {
+        let mut slot = self.slot();
+        slot.hear(now);
+        slot.stalled
+    }
+
+    /// For how long nothing has come from the endpoint that was waited for: no time while the client has something that
+    /// it has not taken.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        let slot = self.slot();
+        if slot.held_since.is_some() { Duration::ZERO } else { now.saturating_duration_since(slot.heard) }
     }
 
     /// What this attempt was ended for.
     pub(crate) fn overdue(&self) -> Option<Overdue> {
-        self.of.0.table.lock().slots[self.place].overdue
+        self.slot().overdue
+    }
+
+    fn slot(&self) -> Slot {
+        self.of.0.table.lock().slots[self.place]
     }
 
     fn change(&self, change: impl FnOnce(&mut Slot)) {
@@ -139,17 +189,32 @@ async fn watch(deadlines: Deadlines) {
 }
 
 impl Table {
-    fn insert(&mut self, slot: Slot) -> usize {
-        if let Some(place) = self.free.pop() {
-            self.slots[place] = slot;
-            return place;
+    fn insert(&mut self, fd: RawFd, head: Option<Instant>, whole: Option<Instant>, now: Instant) -> (usize, Slot) {
+        let place = self.free.pop().unwrap_or(self.slots.len());
+        let turn = self.slots.get(place).map_or(0, |slot| slot.turn);
+        let slot = Slot {
+            fd,
+            head,
+            whole,
+            overdue: None,
+            holds: 0,
+            held_since: None,
+            held: Duration::ZERO,
+            stalled: false,
+            heard: now,
+            turn,
+        };
+        match self.slots.get_mut(place) {
+            Some(free) => *free = slot,
+            None => self.slots.push(slot),
         }
-        self.slots.push(slot);
-        self.slots.len() - 1
+        (place, slot)
     }
 
     fn remove(&mut self, place: usize) {
-        self.slots[place] = Slot { fd: -1, head: None, whole: None, overdue: None };
+        let slot = &mut self.slots[place];
+        (slot.fd, slot.head, slot.whole, slot.overdue) = (-1, None, None, None);
+        slot.turn = slot.turn.wrapping_add(1);
         self.free.push(place);
     }
 
@@ -175,21 +240,54 @@ impl Table {
 }
 
 impl Slot {
-    /// The earlier of its deadlines.
+    /// The earlier of its deadlines that run.
     fn due(self) -> Option<Instant> {
-        [self.head, self.whole].into_iter().flatten().min()
+        let whole = self.whole.filter(|_| self.held_since.is_none());
+        [self.head, whole].into_iter().flatten().min()
+    }
+
+    /// The client was given something.
+    fn hold(&mut self, now: Instant) {
+        self.holds += 1;
+        self.held_since.get_or_insert(now);
+    }
+
+    /// The client took it.
+    fn release(&mut self, now: Instant) {
+        self.reckon(now);
+        self.holds = self.holds.saturating_sub(1);
+        if self.holds == 0 && self.held_since.take().is_some() {
+            self.heard = now;
+        }
+    }
+
+    /// The endpoint could go on.
+    fn hear(&mut self, now: Instant) {
+        self.reckon(now);
+        self.stalled |= self.held >= STALL;
+        self.held = Duration::ZERO;
+        self.heard = now;
+    }
+
+    /// What the client has taken until now is nobody else's time.
+    fn reckon(&mut self, now: Instant) {
+        if let Some(since) = &mut self.held_since {
+            let held = now.saturating_duration_since(*since);
+            *since = now;
+            self.held = self.held.saturating_add(held);
+            self.whole = self.whole.map(|due| due.checked_add(held).unwrap_or(due));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::time::Duration;
 
     use super::*;
 
-    const fn slot(fd: RawFd, head: Option<Instant>, whole: Option<Instant>) -> Slot {
-        Slot { fd, head, whole, overdue: None }
+    fn insert(table: &mut Table, fd: RawFd, head: Option<Instant>, whole: Option<Instant>) -> usize {
+        table.insert(fd, head, whole, Instant::now()).0
     }
 
     /// What a look at this moment ends, and when the next one is.
@@ -204,9 +302,9 @@ mod tests {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
         let mut table = Table::default();
-        let late = table.insert(slot(7, Some(at(1)), Some(at(9))));
-        let whole = table.insert(slot(8, None, Some(at(1))));
-        table.insert(slot(9, Some(at(5)), Some(at(3))));
+        let late = insert(&mut table, 7, Some(at(1)), Some(at(9)));
+        let whole = insert(&mut table, 8, None, Some(at(1)));
+        insert(&mut table, 9, Some(at(5)), Some(at(3)));
         assert_eq!(look(&mut table, now), (vec![], Some(at(1))));
         assert_eq!(look(&mut table, at(1)), (vec![7, 8], Some(at(3))));
         assert_eq!(table.slots[late].overdue, Some(Overdue::Head));
@@ -219,11 +317,76 @@ mod tests {
     fn a_place_is_used_again_and_what_was_removed_is_never_ended() {
         let now = Instant::now();
         let mut table = Table::default();
-        let first = table.insert(slot(7, Some(now), None));
+        let first = insert(&mut table, 7, Some(now), None);
         table.remove(first);
         assert_eq!(look(&mut table, now), (vec![], None));
-        assert_eq!(table.insert(slot(8, Some(now), None)), first);
+        assert_eq!(insert(&mut table, 8, Some(now), None), first);
         assert_eq!(look(&mut table, now), (vec![8], None));
+    }
+
+    #[test]
+    fn while_the_client_holds_something_the_limit_of_the_whole_stands_still_and_that_of_the_head_does_not() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut table = Table::default();
+        let place = insert(&mut table, 7, None, Some(at(2)));
+        insert(&mut table, 8, Some(at(2)), None);
+        // It has two things for four seconds, and then one more for another one.
+        table.slots[place].hold(at(1));
+        table.slots[place].hold(at(2));
+        table.slots[1].hold(at(1));
+        assert_eq!(look(&mut table, at(3)), (vec![8], None));
+        table.slots[place].release(at(4));
+        assert_eq!(look(&mut table, at(4)), (vec![], None));
+        table.slots[place].release(at(5));
+        assert_eq!(look(&mut table, at(5)), (vec![], Some(at(6))));
+        table.slots[place].hold(at(5));
+        table.slots[place].release(at(6));
+        assert_eq!(look(&mut table, at(6)), (vec![], Some(at(7))));
+        assert_eq!(table.slots[place].heard, at(6));
+        assert_eq!(look(&mut table, at(7)), (vec![7], None));
+    }
+
+    #[test]
+    fn a_client_that_keeps_a_piece_for_a_second_has_stopped_the_endpoint() {
+        let began = Instant::now();
+        let at = |millis| began + Duration::from_millis(millis);
+        let stalled = |events: &[(u64, char)]| {
+            let mut table = Table::default();
+            let slot = &mut table.insert(7, None, None, began).1;
+            for (millis, event) in events {
+                match event {
+                    '+' => slot.hold(at(*millis)),
+                    '-' => slot.release(at(*millis)),
+                    _ => slot.hear(at(*millis)),
+                }
+            }
+            slot.hear(at(5_000));
+            slot.stalled
+        };
+        assert!(stalled(&[(0, '+'), (1_000, '-')]) && stalled(&[(4_000, '+')]));
+        // Little by little, all between two pieces; or once, and never again.
+        assert!(stalled(&[(0, '+'), (600, '-'), (700, '+'), (1_100, '-'), (1_200, '.')]));
+        assert!(stalled(&[(0, '+'), (1_000, '-'), (1_100, '.'), (1_200, '+'), (1_300, '-'), (1_400, '.')]));
+        // It always has something, and the pieces flow. Or the endpoint was slow.
+        assert!(!stalled(&[(0, '+'), (900, '.'), (900, '+'), (1_000, '-'), (1_800, '.'), (1_800, '-')]));
+        assert!(!stalled(&[(0, '+'), (900, '-')]) && !stalled(&[]));
+    }
+
+    #[tokio::test]
+    async fn a_hold_that_outlives_its_request_holds_up_no_other() {
+        let deadlines = Deadlines::default();
+        let due = Instant::now() + Duration::from_secs(3600);
+        let first = deadlines.begin(-1, None, Some(due));
+        let holder = first.holder();
+        let hold = holder.hold();
+        drop(first);
+        let second = deadlines.begin(-1, None, Some(due));
+        assert_eq!(second.slot().due(), Some(due));
+        let late = holder.hold();
+        assert_eq!(second.slot().due(), Some(due));
+        drop((hold, late));
+        assert_eq!((second.slot().due(), second.slot().holds), (Some(due), 0));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Version as HttpVersion, header};
+use http::{HeaderMap, Version as HttpVersion, header};
 use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
@@ -34,7 +34,7 @@ use crate::routing::{Routing, Service, Version};
 use crate::secure::Instead;
 use crate::trace::Trace;
 use crate::transport::Transport;
-use crate::{expect, forwarded, secure, selection, upgrade};
+use crate::{expect, fields, forwarded, secure, selection, upgrade};
 
 /// How many attempts a request may have: one, another endpoint of the version, and one more that is stable's where
 /// the version is not. (pingora calls this `max_retries` and answers nothing at all where it is 0.)
@@ -64,16 +64,17 @@ impl ProxyHttp for Edge {
         // The default brings a compression module that we do not use.
     }
 
-    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Request) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<()> {
         if let Some(stream) = client_stream(session) {
             stream.begin_request();
             // The stream has deadlines of its own, which tell a silent client from one that is not read.
             session.set_read_timeout(None);
         } else {
-            Connection::begin_request(session);
+            ctx.under_way = Connection::begin_request(session);
             // Of the streams of a connection, one may stand still while others flow.
             session.set_write_timeout(Some(self.routing.load().rules.timeouts.write));
         }
+        expect::from_client(session);
         if self.is_last(session) {
             session.set_keepalive(None);
         }
@@ -85,12 +86,13 @@ impl ProxyHttp for Edge {
         let rules = &routing.rules;
         // Off already for a client that asked for it, for HTTP/1.0, and at the end.
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(rules.timeouts.keepalive.as_secs()));
+            // The client's stream has the limit.
+            session.set_keepalive(Some(0));
         }
         let socket = client_address(session);
         ctx.client = forwarded::client_of(Connection::of(session), socket, session.req_header(), rules);
         if let Err(Refusal { status, why }) = request_check::check(session.req_header_mut(), rules) {
-            return answer(session, status, why).await;
+            return answer(session, status, why, ctx).await;
         }
         forwarded::from_client(session.req_header_mut());
         let connection = Connection::of(session);
@@ -98,24 +100,24 @@ impl ProxyHttp for Edge {
         ctx.trace = Some(Trace::of(request));
         match secure::redirect(connection, request) {
             Some(Instead::Redirect(place)) => return redirect(session, &place).await,
-            Some(Instead::Refuse(Refusal { status, why })) => return answer(session, status, why).await,
+            Some(Instead::Refuse(Refusal { status, why })) => return answer(session, status, why, ctx).await,
             None => {}
         }
         let Some(service) = routing.find(request) else {
-            return answer(session, 404, "no service here").await;
+            return answer(session, 404, "no service here", ctx).await;
         };
         let trusts = connection
             .and_then(Connection::client)
             .is_some_and(|peer| rules.trusted.iter().any(|range| range.contains(peer)));
         let selection = selection::select(service, request, ctx.client, trusts);
-        ctx.exchange = Exchange::of(request, session.is_upgrade_req(), service);
+        ctx.exchange = Exchange::of(request, session.is_upgrade_req(), service, selection.draw.version);
         ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));
         if let Some(why) = upgrade::refusal(ctx) {
-            return answer(session, 501, why).await;
+            return answer(session, 501, why, ctx).await;
         }
         match BodyLimit::of(session.req_header(), service.written.body.or(rules.limits.body)) {
             Ok(limit) => ctx.body = limit,
-            Err(Refusal { status, why }) => return answer(session, status, why).await,
+            Err(Refusal { status, why }) => return answer(session, status, why, ctx).await,
         }
         Ok(false)
     }
@@ -131,12 +133,15 @@ impl ProxyHttp for Edge {
         }
         let Some(matched) = ctx.found() else { return Ok(()) };
         let connection = Connection::of(session);
-        forwarded::to_origin(request, connection, client_address(session), &matched.service.rules);
-        selection::to_origin(request, &matched.service, &matched.drawn)?;
-        if let Some(trace) = &ctx.trace {
-            trace.to_origin(request);
-        }
-        upgrade::to_origin(request, ctx)?;
+        let client = client_address(session);
+        fields::change(request, |request| {
+            forwarded::to_origin(request, connection, client, &matched.service.rules);
+            selection::to_origin(request, &matched.service, &matched.drawn);
+            if let Some(trace) = &ctx.trace {
+                trace.to_origin(request);
+            }
+            upgrade::to_origin(request, ctx);
+        });
         expect::to_origin(session, request).await
     }
 
@@ -182,10 +187,16 @@ impl ProxyHttp for Edge {
     ) -> Result<()> {
         let now = Instant::now();
         ctx.connected(fd, now);
-        if endpoint::is_for_one_request(peer) {
-            let waits_now =
-                session.as_downstream_mut().is_body_done() || awaits_leave(session) || ctx.exchange.is_tunnel();
+        let is_own = endpoint::is_for_one_request(peer);
+        if !session.as_downstream_mut().is_body_done() {
+            ctx.listen(is_own, now);
+        }
+        if is_own {
+            let waits_now = session.as_downstream_mut().is_body_done() || ctx.exchange.is_tunnel();
             ctx.watch(&self.deadlines, waits_now, now);
+            if let Some(stream) = client_stream(session) {
+                stream.tell(ctx.holder());
+            }
         }
         Ok(())
     }
@@ -220,7 +231,7 @@ impl ProxyHttp for Edge {
         let status = response.status.as_u16();
         ctx.check_head(response)?;
         if status == 101 {
-            upgrade::begin(session, ctx)?;
+            upgrade::begin(session, ctx, response)?;
             if let Some(stream) = client_stream(session) {
                 stream.begin_tunnel();
             }
@@ -229,7 +240,7 @@ impl ProxyHttp for Edge {
             return Ok(());
         }
         ctx.head(status, Instant::now());
-        ctx.grpc_status(&response.headers);
+        ctx.grpc_head(&response.headers);
         if response.headers.get(header::CONTENT_TYPE).is_some_and(|of| is_event_stream(of.as_bytes())) {
             ctx.is_endless();
         }
@@ -242,6 +253,8 @@ impl ProxyHttp for Edge {
         trailers: &mut HeaderMap,
         ctx: &mut Request,
     ) -> Result<()> {
+        ctx.check_trailers(trailers)?;
+        forwarded::trailers_to_client(trailers);
         ctx.grpc_status(trailers);
         ctx.last_byte(Instant::now());
         Ok(())
@@ -249,13 +262,21 @@ impl ProxyHttp for Edge {
 
     fn upstream_response_body_filter(
         &self,
-        _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
         end_of_stream: bool,
         ctx: &mut Request,
     ) -> Result<Option<Duration>> {
+        ctx.hears(body.as_ref());
+        if !end_of_stream
+            && client_stream(session).is_none()
+            && let Some(holder) = ctx.holder()
+        {
+            // Of a stream of HTTP/2, nobody else sees what its client takes.
+            *body = body.take().map(|piece| holder.piece(piece));
+        }
         if end_of_stream {
-            if ctx.overdue().is_some() {
+            if ctx.overdue().is_some() || ctx.fell_silent() {
                 // Of a body that ends with its connection, this would pass for the end.
                 return Err(Error::explain(ErrorType::ReadTimedout, "no whole response in time").into_up());
             }
@@ -296,10 +317,18 @@ impl ProxyHttp for Edge {
     ) -> Box<Error> {
         debug!(%peer, error = %e, "attempt failed");
         let now = Instant::now();
+        if ctx.fell_silent() {
+            ctx.end_attempt(Class::ClientAbort, now);
+            return stopped_in_its_body();
+        }
         match ctx.overdue() {
-            Some(Overdue::Whole) if is_uploading(session) => {
+            Some(Overdue::Head | Overdue::Whole) if is_uploading(session) => {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
+            }
+            Some(Overdue::Whole) if !ctx.is_too_slow(now) => {
+                ctx.end_attempt(Class::ClientAbort, now);
+                return Error::explain(ErrorType::HTTPStatus(504), "the client's own deadline has passed").into_down();
             }
             Some(Overdue::Head | Overdue::Whole) => {
                 ctx.end_attempt(Class::Timeout, now);
@@ -315,7 +344,7 @@ impl ProxyHttp for Edge {
         }
         if is_client_stalling(session, &e) {
             ctx.end_attempt(Class::ClientAbort, now);
-            return Error::explain(ErrorType::HTTPStatus(408), "the client stopped in its body").into_down();
+            return stopped_in_its_body();
         }
         let unprocessed = unprocessed(&e);
         let may_repeat = unprocessed.is_some() || session.req_header().method.is_idempotent();
@@ -328,13 +357,20 @@ impl ProxyHttp for Edge {
         let is_stale = unprocessed == Some(Unprocessed::Leaving) || ctx.may_be_stale(now);
         if e.retry() && client_reused && is_stale && !ctx.forgiven && usize::from(ctx.attempts) < ATTEMPTS {
             ctx.stale_connection();
+        } else if class_of(&e) == Class::Reset && ctx.is_stalled(now) {
+            // An endpoint that cannot get rid of its response gives up in the end.
+            ctx.end_attempt(Class::ClientAbort, now);
+            e.as_down();
+        } else if class_of(&e) == Class::Reset && is_dripping(session, ctx, now) {
+            ctx.end_attempt(Class::ClientAbort, now);
+            return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
         } else {
             ctx.end_attempt(class_of(&e), now);
         }
         e
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, _ctx: &mut Request) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Request) -> FailToProxy {
         let status = status_for(e);
         // What the client's stream refused looks to pingora like a stream that broke.
         let refused = client_stream(session).and_then(ClientStream::refused);
@@ -343,7 +379,7 @@ impl ProxyHttp for Edge {
         // Interim heads leave room for an answer.
         if status > 0 && session.response_written().is_none_or(|head| head.status.is_informational()) {
             // The client may be gone by now; there is nobody else to tell.
-            let _ = answer(session, status, why).await;
+            let _ = answer(session, status, why, ctx).await;
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
@@ -395,7 +431,7 @@ impl Edge {
         }
         // Stable is tried even where all of its endpoints are down: there is nothing better.
         let at = endpoint::pick(&stable.endpoints, ctx.unreachable.as_deref(), now)
-            .or_else(|| endpoint::pick_any(&stable.endpoints));
+            .or_else(|| endpoint::pick_any(&stable.endpoints, now));
         match at {
             Some(at) => Ok((Arc::clone(stable), at)),
             None => {
@@ -427,6 +463,10 @@ fn client_address(session: &Session) -> Option<IpAddr> {
     session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
 }
 
+fn stopped_in_its_body() -> Box<Error> {
+    Error::explain(ErrorType::HTTPStatus(408), "the client stopped in its body").into_down()
+}
+
 /// Whether a version is silent because it waits for a client that stopped in its body.
 fn is_client_stalling(session: &mut Session, error: &Error) -> bool {
     *error.esource() == ErrorSource::Upstream
@@ -434,18 +474,14 @@ fn is_client_stalling(session: &mut Session, error: &Error) -> bool {
         && is_uploading(session)
 }
 
+/// Whether a version has ended the connection of a client that sends its body so slowly that it may have had enough.
+fn is_dripping(session: &mut Session, ctx: &Request, now: Instant) -> bool {
+    is_uploading(session) && ctx.drips(session.as_downstream().body_bytes_read(), now)
+}
+
 /// Whether a part of the request is still the client's to send. One that has not been told to go on
 /// (`Expect: 100-continue`) waits for the version.
 fn is_uploading(session: &mut Session) -> bool {
-    !awaits_leave(session) && !session.as_downstream_mut().is_body_done()
-}
-
-/// Whether the client waits to be told that it may send its body. Nobody tells one of HTTP/1.0, which knows no such
-/// thing, nor one of HTTP/2, for which pingora drops what is said: they are to send it unasked.
-fn awaits_leave(session: &Session) -> bool {
-    let request = session.req_header();
-    let asks = |expect: &HeaderValue| expect.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    request.version == HttpVersion::HTTP_11
-        && request.headers.get(header::EXPECT).is_some_and(asks)
-        && session.as_downstream().body_bytes_read() == 0
+    let awaits_leave = client_stream(session).is_some_and(ClientStream::awaits_leave);
+    !awaits_leave && !session.as_downstream_mut().is_body_done()
 }

@@ -8,12 +8,12 @@ mod chain;
 mod claims;
 mod hop;
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
 use config::Rules;
-use http::{HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use self::chain::{Chain, Node};
@@ -24,6 +24,8 @@ const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// How many fields an origin is told, here and elsewhere.
+const MOST_TOLD: usize = 8;
 /// Host names are at most 255 bytes long; a port comes on top.
 const LONGEST_HOST: usize = 262;
 
@@ -57,20 +59,23 @@ pub fn from_client(request: &mut RequestHeader) {
 
 /// Tells the origin who the client is, and takes away what was meant for this hop. Without a trusted hop the headers
 /// that clients may not set are set anew; behind one they are continued. `socket` as for [`client_of`].
-pub fn to_origin(request: &mut RequestHeader, connection: Option<&Connection>, socket: Option<IpAddr>, rules: &Rules) {
-    hop::to_origin(request);
+pub fn to_origin(request: &mut Parts, connection: Option<&Connection>, socket: Option<IpAddr>, rules: &Rules) {
     let peer = peer_of(connection, socket);
     let trusted = peer.is_some_and(|peer| is_trusted(peer, rules));
-    if !trusted {
-        claims::remove(request);
-    }
+    hop::to_origin(request, |name| !trusted && claims::is_claim(name));
     let told = Told::of(request, peer, connection.is_some_and(|connection| connection.secure), trusted);
     told.tell(request);
 }
 
-/// Takes away what the origin meant for this hop.
+/// Takes away what the origin meant for this hop, what only we say (`tidegate-*`), and what would frame a body where the
+/// status says that there is none.
 pub fn to_client(response: &mut ResponseHeader) {
     hop::to_client(response);
+}
+
+/// Takes from the trailers of a response what has no place there, and what was meant for this hop.
+pub fn trailers_to_client(trailers: &mut HeaderMap) {
+    hop::trailers_to_client(trailers);
 }
 
 /// Who is at the other end as far as the connection itself tells.
@@ -98,7 +103,7 @@ struct Told {
 
 impl Told {
     /// What is told of a request that `peer` sent.
-    fn of(request: &RequestHeader, peer: Option<IpAddr>, secure: bool, trusted: bool) -> Self {
+    fn of(request: &Parts, peer: Option<IpAddr>, secure: bool, trusted: bool) -> Self {
         let chain = if trusted { Chain::of(request) } else { Chain::default() };
         let said = if trusted { Said::of(request, &chain) } else { Said::default() };
         let own_proto = if secure { "https" } else { "http" };
@@ -119,26 +124,33 @@ impl Told {
 
         let port = said.port.or_else(|| host.and_then(port_of));
         let port = port.unwrap_or(if proto == "https" || proto == "wss" { 443 } else { 80 });
-        // Writing to a buffer does not fail.
-        let _ = write!(buffer, "{port}");
-        let port = value(&mut buffer);
-        let host = host.map(|host| {
-            buffer.put_slice(host.as_bytes());
-            value(&mut buffer)
+        let port = match port {
+            80 => const { HeaderValue::from_static("80") },
+            443 => const { HeaderValue::from_static("443") },
+            other => HeaderValue::from(other),
+        };
+        let host = host.map(|host| match request.headers.get(header::HOST) {
+            Some(same) if same.as_bytes() == host.as_bytes() => same.clone(),
+            Some(_) | None => {
+                buffer.put_slice(host.as_bytes());
+                value(&mut buffer)
+            }
         });
         Self { hops, forwarded, proto: HeaderValue::from_static(proto), host, port }
     }
 
-    fn tell(self, request: &mut RequestHeader) {
-        // An error means more headers than any request has: it would have been refused.
-        let mut set = |name: &'static str, value| drop(request.insert_header(name, value));
-        set("X-Forwarded-For", self.hops);
-        set("X-Forwarded-Proto", self.proto);
-        set("X-Forwarded-Port", self.port);
-        set("Forwarded", self.forwarded);
+    fn tell(self, request: &mut Parts) {
+        let fields = &mut request.headers;
+        // An error means more fields than any request has: it would have been refused.
+        let _ = fields.try_reserve(MOST_TOLD);
+        let mut set = |name: HeaderName, value| drop(fields.try_insert(name, value));
+        set(FOR, self.hops);
+        set(PROTO, self.proto);
+        set(PORT, self.port);
+        set(header::FORWARDED, self.forwarded);
         match self.host {
-            Some(host) => set("X-Forwarded-Host", host),
-            None => drop(request.remove_header(&HOST)),
+            Some(host) => set(HOST, host),
+            None => drop(fields.remove(HOST)),
         }
     }
 }
@@ -152,7 +164,7 @@ struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    fn of(request: &'a RequestHeader, chain: &Chain<'a>) -> Self {
+    fn of(request: &'a Parts, chain: &Chain<'a>) -> Self {
         let first = |name: &HeaderName| {
             let text = request.headers.get(name)?.to_str().ok()?;
             // A list has one for each hop, the outermost first.

@@ -69,8 +69,14 @@ const fn code_of(status: u16) -> u32 {
     }
 }
 
-/// Answers a call in the proxy's own name: with a head that is the whole response ("Trailers-Only").
-pub(crate) async fn answer(session: &mut Session, status: u16, why: &str) -> Result<()> {
+/// Answers a call in the proxy's own name: with a head that is the whole response ("Trailers-Only"), to which `more` adds
+/// its own.
+pub(crate) async fn answer(
+    session: &mut Session,
+    status: u16,
+    why: &str,
+    more: impl FnOnce(&mut ResponseHeader) -> Result<()>,
+) -> Result<()> {
     let mut head = ResponseHeader::build(200, Some(4))?;
     head.insert_header(header::CONTENT_TYPE, "application/grpc")?;
     head.insert_header("grpc-status", code_of(status))?;
@@ -78,6 +84,7 @@ pub(crate) async fn answer(session: &mut Session, status: u16, why: &str) -> Res
     if why.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'%') {
         head.insert_header("grpc-message", why)?;
     }
+    more(&mut head)?;
     if let ServerSession::H2(http2) = session.as_downstream_mut() {
         // The end of the stream must be in the head, or clients go on to wait for trailers.
         return http2.write_response_header(Box::new(head), true);

@@ -15,6 +15,7 @@
 pub mod access_log;
 mod answer;
 pub mod attempt;
+mod checks;
 pub mod client_stream;
 pub mod connection;
 mod deadlines;
@@ -22,6 +23,7 @@ mod edge;
 pub mod endpoint;
 mod exchange;
 mod expect;
+mod fields;
 pub mod forwarded;
 mod grpc;
 pub mod proxy_protocol;

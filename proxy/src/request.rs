@@ -1,7 +1,9 @@
 //! One request on its way: what it drew, which attempt is under way, and what each attempt came to.
 
 mod account;
+mod call;
 mod seen;
+mod waiting;
 
 use std::net::IpAddr;
 use std::os::fd::RawFd;
@@ -17,14 +19,15 @@ use pingora_http::ResponseHeader;
 use self::account::Account;
 pub(crate) use self::seen::Seen;
 use self::seen::Served;
-use crate::deadlines::{self, Deadline, Deadlines, Overdue};
+use crate::connection::UnderWay;
+use crate::deadlines::{self, Deadline};
 use crate::endpoint::{Endpoint, InFlight};
-use crate::exchange::{Exchange, Patience};
-use crate::grpc;
+use crate::exchange::Exchange;
 use crate::request_body::BodyLimit;
+use crate::request_body::silence::{Silence, Waiting};
 use crate::response_check::ResponseCheck;
 use crate::routing::{Service, Version};
-use crate::selection::{Decision, Issued, Reason, Selection, Target};
+use crate::selection::{Decision, Issued, Judged, Reason, Selection, Target};
 use crate::trace::Trace;
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
@@ -46,14 +49,18 @@ pub(crate) struct Request {
     pub(crate) client: Option<IpAddr>,
     /// The trace that it is part of; none until it is routed.
     pub(crate) trace: Option<Trace>,
+    /// Its place among what is under way on its connection, where that carries several.
+    pub(crate) under_way: Option<UnderWay>,
     /// How many attempts began.
     pub(crate) attempts: u8,
     /// The endpoint that could not be reached last: not the next choice.
     pub(crate) unreachable: Option<Arc<Endpoint>>,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
-    /// Its body has come to its end.
-    said_all: bool,
+    /// How long its client has been silent, where that is for us to limit.
+    silence: Option<Arc<Silence>>,
+    /// When its body came to its end.
+    said_all: Option<Instant>,
     /// It became a tunnel, whose length is no latency and whose end is no failure.
     is_tunnel: bool,
     /// Why another version than the one drawn serves it, where one does.
@@ -82,8 +89,8 @@ pub(crate) struct Matched {
     paths: u16,
     /// Why it was given this version.
     pub(crate) reason: Reason,
-    /// Whether the gates may judge it.
-    judged: bool,
+    /// Who may judge it.
+    judged: Judged,
     /// The affinity cookie that the client gets, where it has none.
     pub(crate) issued: Option<Issued>,
     /// Where the version drawn is charged for it.
@@ -98,6 +105,8 @@ struct Underway {
     at: InFlight,
     /// When its connection was ready; none before.
     ready: Option<Instant>,
+    /// When the last piece of the request was sent before the head came: what the version answers.
+    asked: Option<Instant>,
     /// Status and latency in microseconds, once the response head came.
     head: Option<(u16, u64)>,
     /// Latency in microseconds of the response's last byte, once that came.
@@ -106,10 +115,16 @@ struct Underway {
     heads: ResponseCheck,
     /// Its connection; none before it is ready.
     fd: Option<RawFd>,
-    /// What ends it where it takes too long.
+    /// What ends it where it takes too long; none once all of the response is there.
     deadline: Option<Deadline>,
+    /// How long the version had been silent before the end of its response.
+    silence: Duration,
+    /// Its response is that of a gRPC call.
+    is_grpc: bool,
     /// What it came to as a gRPC call, once it says.
     grpc: Option<u32>,
+    /// What it waits for its client with.
+    waiting: Option<Waiting>,
 }
 
 impl Request {
@@ -124,10 +139,12 @@ impl Request {
             body: BodyLimit::default(),
             client: None,
             trace: None,
+            under_way: None,
             attempts: 0,
             unreachable: None,
             forgiven: false,
-            said_all: false,
+            silence: Silence::present(),
+            said_all: None,
             is_tunnel: false,
             instead: None,
             failed_with: None,
@@ -140,7 +157,7 @@ impl Request {
     /// The request is for `service`, was given this version, and is on these of the split's paths.
     pub(crate) fn matched(&mut self, service: &Arc<Service>, selection: Selection<'_>, paths: u16) {
         let Selection { draw, group, reason, judged, issued } = selection;
-        let (account, keyed) = (Account::open(self.core, draw), !draw.at_random);
+        let (account, keyed) = (Account::open(self.core, draw, judged), !draw.at_random);
         let (service, drawn) = (Arc::clone(service), Arc::clone(draw.version));
         self.matched = Some(Matched { service, drawn, group, keyed, paths, reason, judged, issued, account });
     }
@@ -192,9 +209,25 @@ impl Request {
         };
         self.attempts = self.attempts.saturating_add(1);
         let version = Arc::clone(version);
-        let (ready, head, total_us, fd, deadline, grpc) = (None, None, None, None, None, None);
-        let heads = ResponseCheck::default();
-        self.attempt = Some(Underway { kind, version, at, ready, head, total_us, heads, fd, deadline, grpc });
+        let (ready, asked, head, total_us, fd) = (None, None, None, None, None);
+        let (deadline, grpc, waiting) = (None, None, None);
+        let (heads, silence, is_grpc) = (ResponseCheck::default(), Duration::ZERO, false);
+        self.attempt = Some(Underway {
+            kind,
+            version,
+            at,
+            ready,
+            asked,
+            head,
+            total_us,
+            heads,
+            fd,
+            deadline,
+            silence,
+            is_grpc,
+            grpc,
+            waiting,
+        });
         self.body.begin_again();
     }
 
@@ -214,86 +247,11 @@ impl Request {
             Protocol::H2 | Protocol::H2c => speaks_http2,
         };
         if agrees {
-            attempt.at.endpoint().connected();
+            attempt.at.endpoint().connected(attempt.ready.unwrap_or(self.began));
         } else if let Some(fd) = attempt.fd {
             deadlines::end(fd);
         }
         agrees
-    }
-
-    /// Ends the attempt where it takes longer than the service allows. Its connection must carry nothing else.
-    /// `waits_now`: the endpoint has all that it needs to answer.
-    pub(crate) fn watch(&mut self, deadlines: &Deadlines, waits_now: bool, now: Instant) {
-        let Some(patience) = self.patience() else { return };
-        let whole = self.exchange.whole_due(self.began, patience);
-        // Where pingora's own limit is no wider, it is enough.
-        let head = patience.first_byte < patience.silence(self.exchange);
-        if let Some(attempt) = &mut self.attempt
-            && let Some(fd) = attempt.fd
-            && (head || whole.is_some())
-        {
-            let head = (head && waits_now).then(|| now + patience.first_byte);
-            attempt.deadline = Some(deadlines.begin(fd, head, whole));
-        }
-    }
-
-    /// A piece of the request goes to the endpoint; `whole`: the last one. The wait for a head begins with the last one,
-    /// or, in a call, with each message.
-    pub(crate) fn sends(&mut self, whole: bool, now: Instant) {
-        self.said_all |= whole;
-        let Some(patience) = self.patience() else { return };
-        let is_call = matches!(self.exchange, Exchange::Call(_));
-        if let Some(attempt) = &self.attempt
-            && attempt.head.is_none()
-            && let Some(deadline) = &attempt.deadline
-            && (whole || is_call)
-        {
-            deadline.set_head(Some(now + patience.first_byte));
-        }
-    }
-
-    /// The endpoint wants the rest of the request (a response that is informational): no head is waited for until then.
-    pub(crate) fn goes_on(&mut self) {
-        if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
-            deadline.set_head(None);
-        }
-    }
-
-    /// What the present attempt was ended for, if it took too long.
-    pub(crate) fn overdue(&self) -> Option<Overdue> {
-        self.attempt.as_ref()?.deadline.as_ref()?.overdue()
-    }
-
-    /// The limit of a single read from `version`. `is_whole`: the whole request is there to be sent.
-    pub(crate) fn silence(&self, version: &Version, is_whole: bool) -> Option<Duration> {
-        let patience = self.patience()?;
-        Some(match version.protocol {
-            // pingora counts the whole upload as one wait for a head.
-            Protocol::H2 | Protocol::H2c if !is_whole => patience.tunnel.max(patience.first_byte),
-            Protocol::H1 | Protocol::H2 | Protocol::H2c => patience.silence(self.exchange),
-        })
-    }
-
-    /// How long this request may take.
-    pub(crate) fn patience(&self) -> Option<Patience> {
-        self.matched.as_ref().map(|matched| Patience::of(&matched.service))
-    }
-
-    /// The response turned out to be a stream of events: however long it takes in all.
-    pub(crate) fn is_endless(&mut self) {
-        if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
-            deadline.forget_whole();
-        }
-    }
-
-    /// The response says what it came to as a gRPC call: in its trailers, or in a head that is all of it.
-    pub(crate) fn grpc_status(&mut self, fields: &HeaderMap) {
-        if let Exchange::Call(_) = self.exchange
-            && let Some(attempt) = &mut self.attempt
-            && let Some(status) = grpc::status(fields)
-        {
-            attempt.grpc = Some(status);
-        }
     }
 
     /// No connection could be made. The endpoint remembers it, unless it was the proxy's own trouble.
@@ -315,11 +273,16 @@ impl Request {
         }
     }
 
+    /// Trailers came: whether they may be passed on.
+    pub(crate) fn check_trailers(&self, trailers: &HeaderMap) -> Result<()> {
+        self.matched.as_ref().map_or(Ok(()), |matched| ResponseCheck::trailers(trailers, &matched.service.rules))
+    }
+
     /// The response head came.
     pub(crate) fn head(&mut self, status: u16, now: Instant) {
         self.is_tunnel = status == 101;
         if let Some(attempt) = &mut self.attempt {
-            attempt.head = Some((status, micros(attempt.ready.unwrap_or(now), now)));
+            attempt.head = Some((status, micros(attempt.waits_since().unwrap_or(now), now)));
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
             }
@@ -331,7 +294,9 @@ impl Request {
         if let Some(attempt) = &mut self.attempt {
             attempt.total_us = attempt.ready.map(|ready| micros(ready, now));
             // What is left is the client's.
-            attempt.deadline = None;
+            if let Some(deadline) = attempt.deadline.take() {
+                attempt.silence = deadline.silence(now);
+            }
         }
     }
 
@@ -359,28 +324,25 @@ impl Request {
     /// The present attempt is over, and came to this class or to what that class is in a call or a tunnel. Does nothing
     /// where there is none.
     pub(crate) fn end_attempt(&mut self, class: Class, now: Instant) -> Class {
-        let (Some(attempt), Some(matched)) = (self.attempt.take(), &mut self.matched) else { return class };
+        let Some(attempt) = self.attempt.take() else { return class };
         let class = match (class, attempt.head) {
             // However a tunnel ends, it did what it was asked for.
             (_, Some((101, _))) => Class::Upgrade,
             // The version had failed before the client left.
             (Class::ClientAbort, Some((500.., _))) => Class::ServerError,
-            // Where HTTP/1.1 is spoken there is no gRPC, whatever a client calls its request.
-            (Class::Success | Class::ClientAbort, _) if attempt.version.protocol != Protocol::H1 => {
-                let age = now.saturating_duration_since(self.began);
-                let failed = self.exchange.failure(attempt.grpc, class == Class::Success, self.said_all, age);
-                match failed.filter(|code| matched.service.written.grpc_errors.contains(*code)) {
-                    Some(_) => Class::GrpcError,
-                    None => class,
-                }
-            }
+            (Class::Success | Class::ClientAbort, _) if attempt.is_grpc => self.class_of_call(&attempt, class, now),
             _ => class,
         };
-        let age_us = attempt.ready.filter(|_| class != Class::Upgrade).map(|ready| micros(ready, now));
+        attempt.at.ended(class, now);
+        let Some(matched) = &mut self.matched else { return class };
+        // Nobody waited for a version whose client left before it had asked.
+        let was_asked = attempt.head.is_some() || self.said_all.is_some() || class != Class::ClientAbort;
+        let is_timed = was_asked && class != Class::Upgrade;
+        let age_us = |since: Option<Instant>| since.filter(|_| is_timed).map(|since| micros(since, now));
         let outcome = Outcome {
             endpoint: Some(attempt.at.endpoint().place),
-            latency_us: age_us.map(|age_us| attempt.head.map_or(age_us, |(_, latency_us)| latency_us)),
-            total_us: age_us.map(|age_us| attempt.total_us.unwrap_or(age_us)),
+            latency_us: age_us(attempt.waits_since()).map(|us| attempt.head.map_or(us, |(_, head_us)| head_us)),
+            total_us: age_us(attempt.ready).map(|us| attempt.total_us.unwrap_or(us)),
             ..matched.outcome(attempt.kind, class)
         };
         match attempt.kind {
@@ -436,11 +398,24 @@ impl Request {
     }
 }
 
+impl Underway {
+    /// Since when the version could answer.
+    fn waits_since(&self) -> Option<Instant> {
+        self.ready.map(|ready| self.asked.map_or(ready, |asked| asked.max(ready)))
+    }
+}
+
 impl Drop for Request {
     /// A request that is let go before its end was cut by the end of the process, which is nobody's failure. After a
     /// panic it is left as it is: where its first attempt is missing, it is lost, and that is to be seen.
     fn drop(&mut self) {
-        if !self.is_over && !std::thread::panicking() {
+        if self.is_over || std::thread::panicking() {
+            return;
+        }
+        if self.fell_silent() {
+            // Reset without an answer: nobody else says so.
+            self.end(None, Some(Class::ClientAbort), Instant::now());
+        } else {
             self.end_attempt(Class::Local, self.began);
             self.end_unserved(Class::Local);
         }
@@ -454,6 +429,10 @@ impl Matched {
             Reason::Weight | Reason::Affinity | Reason::Forced(Target::Stable) => service.is_in_use(&self.drawn.name),
             // Whatever its weight, until it is the canary no more.
             Reason::Forced(Target::Canary) => service.target(Target::Canary).name == self.drawn.name,
+            // Until its rollout ends, or its plan gives it nobody.
+            Reason::Matched => {
+                service.split.matched.is_some() && service.target(Target::Canary).name == self.drawn.name
+            }
             Reason::Forced(Target::Named(_)) => true,
         }
     }
@@ -464,7 +443,7 @@ impl Matched {
         Outcome {
             attempt,
             class,
-            judged: self.judged && class != Class::Local,
+            judged: self.judged != Judged::Not && class != Class::Local,
             endpoint: None,
             group: self.group,
             keyed: self.keyed,

@@ -1,6 +1,8 @@
 //! A request's body against its limit: refused by its length before a version sees anything of it, and cut where it
 //! turns out to be longer than it may be.
 
+pub(crate) mod silence;
+
 use config::Bytes;
 use http::header;
 use pingora_error::{Error, ErrorType, Result};

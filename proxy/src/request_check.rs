@@ -2,11 +2,14 @@
 //!
 //! What must be found in the bytes, before they are parsed, is found in [`client_stream`](crate::client_stream).
 
-mod path;
+pub(crate) mod path;
 
 use config::{Handling, Rules};
 use http::{HeaderValue, Method, Uri, Version, header, uri};
 use pingora_http::RequestHeader;
+
+use crate::client_stream::characters::{is_target, run};
+use crate::client_stream::head_check::{NO_TUNNELS, NOT_ENCODED, Refused};
 
 /// Why a request is answered without being routed, or without its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +24,19 @@ const fn bad(why: &'static str) -> Refusal {
     Refusal { status: 400, why }
 }
 
+impl From<Refused> for Refusal {
+    fn from(Refused { status, why }: Refused) -> Self {
+        Self { status, why }
+    }
+}
+
 /// Checks a head and makes its path plain: what is routed is what is passed on. Dot segments are resolved, the target is
 /// a path, an HTTP/2 client's cookies are one header. Empty segments (`//`) are kept: they may mean something.
 pub(crate) fn check(request: &mut RequestHeader, rules: &Rules) -> Result<(), Refusal> {
+    // Of HTTP/1.1 none comes so far. Its target is no path, so nothing below holds for it.
+    if request.method == Method::CONNECT {
+        return Err(NO_TUNNELS.into());
+    }
     if crate::request_head::lacks_host(request) {
         return Err(bad("this HTTP/1.1 request has no Host header"));
     }
@@ -59,12 +72,25 @@ fn check_http2(request: &mut RequestHeader, rules: &Rules) -> Result<(), Refusal
     if !request.uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https")) {
         return Err(bad("the scheme of this request is neither http nor https"));
     }
-    if request.raw_path().len() as u64 > rules.limits.request_line.get() {
-        return Err(Refusal { status: 414, why: "the path of this request is too long" });
-    }
+    check_target(request, rules)?;
     join_cookies(request);
     if request.headers.len() as u64 > rules.limits.headers {
         return Err(Refusal { status: 431, why: "the request has too many headers" });
+    }
+    Ok(())
+}
+
+/// What would be its request line in HTTP/1.1, by the rules for that. (A fragment is not among it: h2 cuts it off.)
+fn check_target(request: &RequestHeader, rules: &Rules) -> Result<(), Refusal> {
+    /// What the line has beside the method and the target.
+    const REST: usize = "  HTTP/1.1".len();
+    let target = request.raw_path();
+    let line = request.method.as_str().len() + target.len() + REST;
+    if line as u64 > rules.limits.request_line.get() {
+        return Err(Refusal { status: 414, why: "the method and path of this request are too long" });
+    }
+    if run(target, is_target) < target.len() {
+        return Err(NOT_ENCODED.into());
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use config::Affinity;
+use http::request::Parts;
 use http::{Version, header};
 use pingora_http::RequestHeader;
 
@@ -17,7 +18,7 @@ pub(crate) fn lacks_host(request: &RequestHeader) -> bool {
 }
 
 /// The host that a request names: the authority goes before the header (RFC 9112, section 3.2.2).
-pub(crate) fn host_of(request: &RequestHeader) -> &str {
+pub(crate) fn host_of(request: &Parts) -> &str {
     let authority = request.uri.authority().map(http::uri::Authority::as_str);
     let header = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = authority.or_else(header).unwrap_or_default();

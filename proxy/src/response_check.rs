@@ -4,7 +4,7 @@
 //! a client could take for something else is a protocol error of the attempt.
 
 use config::Rules;
-use http::{StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 
@@ -20,10 +20,17 @@ pub(crate) struct ResponseCheck {
 impl ResponseCheck {
     /// Checks a head. An error is the endpoint's failure, a protocol error.
     pub(crate) fn head(&mut self, response: &ResponseHeader, rules: &Rules) -> Result<()> {
-        self.fault(response, rules).map_or(Ok(()), |why| {
-            // The connection is not used again: an attempt that failed closes it.
-            Err(Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())
-        })
+        self.fault(response, rules).map_or(Ok(()), |why| Err(fault(why)))
+    }
+
+    /// Checks the trailers of a response, which are held to the limits of a head. An error is the endpoint's failure, a
+    /// protocol error.
+    pub(crate) fn trailers(trailers: &HeaderMap, rules: &Rules) -> Result<()> {
+        match excess(trailers, rules) {
+            None => Ok(()),
+            Some(Excess::Number) => Err(fault("a response with too many trailers")),
+            Some(Excess::Size) => Err(fault("trailers of a response that are too large")),
+        }
     }
 
     fn fault(&mut self, response: &ResponseHeader, rules: &Rules) -> Option<&'static str> {
@@ -37,12 +44,10 @@ impl ResponseCheck {
             }
         }
         let headers = &response.headers;
-        if headers.len() as u64 > rules.limits.headers {
-            return Some("a response with too many headers");
-        }
-        let sizes = headers.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64);
-        if sizes.sum::<u64>() > rules.limits.head.get() {
-            return Some("a response head that is too large");
+        match excess(headers, rules) {
+            None => {}
+            Some(Excess::Number) => return Some("a response with too many headers"),
+            Some(Excess::Size) => return Some("a response head that is too large"),
         }
         let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
         let length = lengths.next();
@@ -64,6 +69,25 @@ impl ResponseCheck {
         }
         None
     }
+}
+
+/// What there is too much of.
+enum Excess {
+    Number,
+    Size,
+}
+
+fn excess(fields: &HeaderMap, rules: &Rules) -> Option<Excess> {
+    if fields.len() as u64 > rules.limits.headers {
+        return Some(Excess::Number);
+    }
+    let sizes = fields.iter().map(|(name, value)| (name.as_str().len() + value.len() + 4) as u64);
+    (sizes.sum::<u64>() > rules.limits.head.get()).then_some(Excess::Size)
+}
+
+fn fault(why: &'static str) -> Box<Error> {
+    // The connection is not used again: an attempt that failed closes it.
+    Error::explain(ErrorType::InvalidHTTPHeader, why).into_up()
 }
 
 #[cfg(test)]

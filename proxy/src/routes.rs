@@ -10,6 +10,7 @@ use config::Service;
 use http::{HeaderMap, Method};
 
 use self::condition::Condition;
+pub(crate) use self::condition::has;
 use self::paths::PathTable;
 
 /// Finds services. Built once a configuration; a lookup allocates nothing for a lower-case host.

@@ -6,14 +6,14 @@ mod publisher;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use config::{Name, Rules, Weight};
+use config::{Match, Name, Rules, Weight};
 use http::HeaderValue;
 use meter::{Exposure, ServiceMeter, VersionMeter};
 use pingora_http::RequestHeader;
 
 pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Care, Endpoint};
 use crate::request_head::host_of;
 use crate::routes::{Asked, RouteTable};
 use crate::selection::{Secret, Target};
@@ -42,6 +42,11 @@ impl Routing {
         self.services.get(self.table.find(&asked)?)
     }
 
+    /// Every version, with its service's name.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (&Name, &Version)> {
+        self.services.iter().flat_map(|service| service.versions.iter().map(|version| (&service.name, &**version)))
+    }
+
     /// The service of this name.
     #[must_use]
     pub fn service(&self, name: &Name) -> Option<&Arc<Service>> {
@@ -64,6 +69,9 @@ pub struct Service {
     pub split: Split,
     /// The slice of the stable version that a canary is, or was last, compared with. Kept while that version is stable.
     pub slice: Option<Arc<Slice>>,
+    /// Those who go, or went, to the canary whatever its weight, where limits alone judge them. Kept while that version
+    /// is the canary.
+    pub apart: Option<Arc<Slice>>,
     /// What its clients get.
     pub meter: Arc<ServiceMeter>,
     /// Whoever sends it may choose the version.
@@ -80,6 +88,8 @@ pub struct Split {
     /// Whom the canary is compared with where that is not all of stable, and its weight; canary and baseline have at
     /// most all of the traffic together.
     pub baseline: Option<(Baseline, Weight)>,
+    /// Who goes to the canary whatever its weight.
+    pub matched: Option<Arc<Match>>,
     /// Paths whose traffic is counted by itself.
     pub paths: Arc<PathList>,
     /// Grows with every change of the service.
@@ -111,12 +121,14 @@ pub struct Version {
     /// What requests that are drawn to it under this snapshot carry. Published with the split and its paths, so that no
     /// request can have been drawn by an old split and be judged as one of a new comparison.
     pub exposure: Exposure,
+    /// How its endpoints are cared for, and what came of it. What came of it is kept over reloads.
+    pub care: Arc<Care>,
 }
 
-/// A slice of the stable version's traffic that is counted by itself.
+/// A slice of one version's traffic that is counted by itself.
 #[derive(Debug, Clone)]
 pub struct Slice {
-    /// The stable version.
+    /// The version.
     pub of: Name,
     /// What it does in this slice: requests drawn, and first attempts.
     pub meter: Arc<VersionMeter>,

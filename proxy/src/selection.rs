@@ -1,13 +1,16 @@
-//! Which version a request is for, and why: forced, by affinity, or by a ticket at random. And who is told.
+//! Which version a request is for, and why: forced, matched by a plan's step, by affinity, or by a ticket at random. And
+//! who is told.
 
 mod forced;
 mod issued;
+mod matched;
 mod secret;
 
 use std::net::IpAddr;
 
 use config::{Affinity, Forced};
-use http::StatusCode;
+use http::request::Parts;
+use http::{HeaderName, StatusCode};
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
@@ -20,7 +23,9 @@ use crate::routing::{Draw, Service, Version};
 use crate::ticket::group_of;
 
 /// The header that tells which version served, and the origin which was drawn.
-const VERSION: &str = "tidegate-version";
+const VERSION: HeaderName = HeaderName::from_static("tidegate-version");
+/// The header by which a client shows that it may force a version.
+const SECRET: HeaderName = HeaderName::from_static(Forced::SECRET_HEADER);
 
 /// What a request is given.
 #[derive(Debug)]
@@ -30,10 +35,21 @@ pub(crate) struct Selection<'a> {
     pub(crate) group: u8,
     /// Why this version.
     pub(crate) reason: Reason,
-    /// Whether the gates may judge it.
-    pub(crate) judged: bool,
+    /// Who may judge it.
+    pub(crate) judged: Judged,
     /// What the client is to keep, where it has none yet.
     pub(crate) issued: Option<Issued>,
+}
+
+/// Who may judge a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// Every gate.
+    Fully,
+    /// Limits and the circuit breaker: it is counted apart, in the slice that it drew.
+    Apart,
+    /// Nobody.
+    Not,
 }
 
 /// Why a request was given its version.
@@ -45,6 +61,8 @@ pub enum Reason {
     Affinity,
     /// It asked for it, and may.
     Forced(Target),
+    /// It is of those whom the rollout's plan gives to the canary whatever its weight.
+    Matched,
 }
 
 /// Why a request was served by the version that served it.
@@ -56,6 +74,8 @@ pub enum Decision {
     Affinity,
     /// It asked for it, and may.
     Forced,
+    /// It is of those whom the rollout's plan gives to the canary.
+    Match,
     /// No endpoint of the version drawn was live.
     FallThrough,
     /// An attempt on the version drawn failed, and another version served it.
@@ -70,6 +90,7 @@ impl Decision {
             Self::Weight => "weight",
             Self::Affinity => "affinity",
             Self::Forced => "forced",
+            Self::Match => "match",
             Self::FallThrough => "fall-through",
             Self::Shield => "shield",
         }
@@ -82,11 +103,13 @@ impl From<Reason> for Decision {
             Reason::Weight => Self::Weight,
             Reason::Affinity => Self::Affinity,
             Reason::Forced(_) => Self::Forced,
+            Reason::Matched => Self::Match,
         }
     }
 }
 
-/// Selects a version: the one that the request asks for, where it may; else by its ticket. `trusted` tells whether the
+/// Selects a version: the one that the request asks for, where it may; else the canary, where the plan of its rollout
+/// gives it such requests; else by its ticket. `trusted` tells whether the
 /// peer is a hop whose word on the user is believed.
 pub(crate) fn select<'a>(
     service: &'a Service,
@@ -101,9 +124,13 @@ pub(crate) fn select<'a>(
         && let Some(target) = forced::target(rule, service, request, client)
     {
         let draw = Draw { version: service.target(target), slice: None, at_random: false };
-        return Selection { draw, group, reason: Reason::Forced(target), judged: rule.judged, issued: None };
+        let judged = if rule.judged { Judged::Fully } else { Judged::Not };
+        return Selection { draw, group, reason: Reason::Forced(target), judged, issued: None };
     }
-    let selected = |draw, reason, issued| Selection { draw, group, reason, judged: true, issued };
+    if let Some((draw, judged)) = matched::draw(service, request) {
+        return Selection { draw, group, reason: Reason::Matched, judged, issued: None };
+    }
+    let selected = |draw, reason, issued| Selection { draw, group, reason, judged: Judged::Fully, issued };
     match key {
         Some(key) => selected(service.draw(Some(&key)), Reason::Affinity, None),
         None => match Issued::to(&written.affinity, request, trusted) {
@@ -118,18 +145,17 @@ pub(crate) fn select<'a>(
 }
 
 /// Tells the origin what was drawn, and takes away what only we should read.
-pub(crate) fn to_origin(request: &mut RequestHeader, service: &Service, drawn: &Version) -> Result<()> {
+pub(crate) fn to_origin(request: &mut Parts, service: &Service, drawn: &Version) {
     // Never passed on, whoever sent it.
-    request.remove_header(Forced::SECRET_HEADER);
+    request.headers.remove(SECRET);
     let written = &*service.written;
     if written.version_header {
-        return request.insert_header(VERSION, drawn.label.clone());
+        // An error means more fields than any request has: it would have been refused.
+        let _ = request.headers.try_insert(VERSION, drawn.label.clone());
+    } else if written.forced.as_ref().is_none_or(|rule| rule.header.as_deref() != Some(VERSION.as_str())) {
+        // A client's own would pass for ours, unless it is how the operator has versions asked for.
+        request.headers.remove(VERSION);
     }
-    // A client's own would pass for ours, unless it is how the operator has versions asked for.
-    if written.forced.as_ref().is_none_or(|rule| rule.header.as_deref() != Some(VERSION)) {
-        request.remove_header(VERSION);
-    }
-    Ok(())
 }
 
 /// Tells the client which version served it (where one did), and gives it the cookie that it should keep. `secure`

@@ -26,8 +26,9 @@ use self::clients::Clients;
 use self::listeners::SocketFile;
 pub use self::listeners::{Listeners, why_not_bound};
 use self::worker::Worker;
+use crate::checks;
 use crate::routing::Reader;
-use crate::tls::{self, CertificateState, Finding, Tls};
+use crate::tls::{self, Finding};
 
 /// What the data plane may use of the machine. Everything else is in the rules, and may change while it serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +73,6 @@ pub struct DataPlane {
     leaving: Arc<AtomicBool>,
     open: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
-    tls: Vec<Arc<Tls>>,
     watch: Option<tls::Watch>,
     /// Removed at the end.
     files: Vec<SocketFile>,
@@ -97,7 +97,7 @@ impl DataPlane {
         drop(tls::provider());
         let addresses = sockets.iter().map(|open| open.address.clone()).collect();
         let files = sockets.iter_mut().filter_map(|open| open.file.take()).collect();
-        let tls: Vec<_> = sockets.iter().filter_map(|open| open.kind.tls.clone()).collect();
+        let tls = sockets.iter().filter_map(|open| open.kind.tls.clone()).collect();
         let (stop, stopped) = watch::channel(Stop::Serve);
         let open = Arc::new(AtomicU64::new(0));
         let leaving = Arc::new(AtomicBool::new(false));
@@ -116,8 +116,18 @@ impl DataPlane {
         let most = limits.connections;
         let acceptor = Acceptor { cores, reader: reader.clone(), clients, open: Arc::clone(&open), most };
         threads.push(spawn("tidegate-accept".into(), move |runtime| acceptor.run(&runtime, sockets, stopped))?);
-        let watch = Some(tls::Watch::begin(tls.clone()).map_err(StartError::Thread)?);
-        Ok(Self { addresses, stop, leaving, open, threads, tls, watch, files })
+        let (asking, mut stopped) = (reader.clone(), stop.subscribe());
+        let ask = move |runtime: Runtime| {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = checks::run(asking) => {}
+                    _ = stopped.wait_for(|stop| *stop == Stop::Now) => {}
+                }
+            });
+        };
+        threads.push(spawn("tidegate-checks".into(), ask)?);
+        let watch = Some(tls::Watch::begin(tls).map_err(StartError::Thread)?);
+        Ok(Self { addresses, stop, leaving, open, threads, watch, files })
     }
 
     /// Where it listens, in the order given; port 0 has become a real one.
@@ -130,12 +140,6 @@ impl DataPlane {
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.addresses.iter().filter_map(ListenAddress::tcp).collect()
-    }
-
-    /// The certificates in use, and what is wrong with their files.
-    #[must_use]
-    pub fn certificates(&self) -> Vec<CertificateState> {
-        self.tls.iter().flat_map(|tls| tls.state()).collect()
     }
 
     /// Client connections that are open.

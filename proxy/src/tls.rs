@@ -6,6 +6,7 @@
 //! are the listener's own, since a ticket stands for the proof that a client gave there, and void when the authorities
 //! change (docs/decisions/0020).
 
+mod failures;
 mod handshake;
 mod kept;
 mod names;
@@ -27,13 +28,16 @@ use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifi
 use rustls::{RootCertStore, ServerConfig, version};
 use tracing::{info, warn};
 
+use self::failures::Failures;
+pub use self::failures::HandshakeFailure;
 pub(crate) use self::handshake::HandshakeFailed;
 pub use self::kept::Trouble;
 use self::kept::{Change, Kept};
 use self::names::ByName;
-use self::pair::Pair;
+use self::pair::{Pair, Stage};
 pub use self::pem::Unusable;
-pub use self::state::{CertificateState, Finding, check};
+pub(crate) use self::pem::in_words;
+pub use self::state::{CertificateState, Finding, SecureListeners, check};
 pub(crate) use self::watch::Watch;
 
 /// What encrypts, signs and hashes: docs/decisions/0020.
@@ -51,14 +55,22 @@ pub(crate) struct Tls {
     written: ListenerTls,
     /// Where it stands in the configuration, for people.
     place: String,
+    /// Where it listens, as it is written.
+    address: String,
     present: ArcSwap<ServerConfig>,
+    /// Held for as long as they are read.
     files: Mutex<Files>,
+    /// What is in use, for people.
+    shown: Mutex<Vec<CertificateState>>,
+    failures: Failures,
 }
 
 /// What was read for a listener.
 #[derive(Debug)]
 struct Files {
     pairs: Vec<Kept<Pair>>,
+    /// How near to its end each of them was when that was last told.
+    told: Vec<Stage>,
     authorities: Option<Kept<Arc<dyn ClientCertVerifier>>>,
     tickets: Arc<dyn ProducesTickets>,
 }
@@ -74,23 +86,38 @@ impl Tls {
         let files = files.ok_or(findings)?;
         let config = files.config(written).map_err(|why| vec![Finding::fatal(format!("{place}.tls"), why)])?;
         let present = ArcSwap::from_pointee(config);
-        Ok(Some(Self { written: written.clone(), place: place.to_owned(), present, files: Mutex::new(files) }))
+        let address = listener.address.to_string();
+        Ok(Some(Self {
+            shown: Mutex::new(state::shown(place, &address, written, &files, now)),
+            written: written.clone(),
+            place: place.to_owned(),
+            address,
+            present,
+            files: Mutex::new(files),
+            failures: Failures::default(),
+        }))
     }
 
     /// Looks whether files have changed, and takes over what is good. What became of it is in the log.
     pub(crate) fn look(&self, now: SystemTime) {
         let mut files = self.files.lock();
         let mut renewed = false;
-        for (at, (kept, written)) in files.pairs.iter_mut().zip(&self.written.certificates).enumerate() {
+        let Files { pairs, told, .. } = &mut *files;
+        for (at, ((kept, told), written)) in pairs.iter_mut().zip(told).zip(&self.written.certificates).enumerate() {
             let change = kept.look(&paths(written), || Pair::read(written), now);
             renewed |= change == Change::Renewed;
+            let stage = kept.good.stage(now);
+            if change == Change::None && stage <= *told {
+                continue;
+            }
             let place = format!("{}.tls.certificates[{at}]", self.place);
             report(change, &place, kept.trouble.as_ref());
-            if change == Change::Renewed
+            if (change == Change::Renewed || stage > *told)
                 && let Some(warning) = kept.good.warning(now)
             {
-                warn!(place, "certificate: {warning}");
+                warn!(place, file = %written.cert.display(), "certificate: {warning}");
             }
+            *told = stage;
         }
         if let (Some(kept), Some(written)) = (&mut files.authorities, &self.written.clients) {
             let change = kept.look(&[&written.ca], || authorities(written), now);
@@ -105,6 +132,7 @@ impl Tls {
                 }
             }
         }
+        *self.shown.lock() = state::shown(&self.place, &self.address, &self.written, &files, now);
         if renewed {
             match files.config(&self.written) {
                 Ok(config) => self.present.store(Arc::new(config)),
@@ -157,7 +185,8 @@ impl Files {
             }
         };
         let is_whole = findings.iter().all(|finding| !finding.fatal);
-        let files = tickets.filter(|_| is_whole).map(|tickets| Self { pairs, authorities, tickets });
+        let told = pairs.iter().map(|kept| kept.good.stage(now)).collect();
+        let files = tickets.filter(|_| is_whole).map(|tickets| Self { pairs, told, authorities, tickets });
         (files, findings)
     }
 

@@ -6,10 +6,10 @@
 //! decision to others (section 3.2.2.5.1).
 
 use std::fmt;
-use std::fmt::Write;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_http::RequestHeader;
 
 const PARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -52,21 +52,32 @@ impl Trace {
         // Of numbers at random, one in 2^64 is 0, which is not allowed.
         let (id, parent) = (fastrand::u128(1..), fastrand::u64(1..));
         let mut text = BytesMut::with_capacity(LENGTH);
-        // Writing to a buffer does not fail.
-        let _ = write!(text, "00-{id:032x}-{parent:016x}-00");
+        text.put_slice(b"00-");
+        write_hexadecimal(&id.to_be_bytes(), &mut text);
+        text.put_u8(b'-');
+        write_hexadecimal(&parent.to_be_bytes(), &mut text);
+        text.put_slice(b"-00");
         Self { id: TraceId(id), begun: HeaderValue::from_maybe_shared(text.freeze()).ok() }
     }
 
     /// Tells the origin. A `tracestate` goes with its `traceparent` alone, and its last entries are left out where it
     /// is longer than 512 bytes.
-    pub fn to_origin(&self, request: &mut RequestHeader) {
+    pub fn to_origin(&self, request: &mut Parts) {
         if let Some(begun) = &self.begun {
-            request.remove_header(&STATE);
-            // An error means more headers than any request has: it would have been refused.
-            let _ = request.insert_header("traceparent", begun.clone());
+            request.headers.remove(&STATE);
+            // An error means more fields than any request has: it would have been refused.
+            let _ = request.headers.try_insert(PARENT, begun.clone());
         } else {
-            shorten_state(request);
+            shorten_state(&mut request.headers);
         }
+    }
+}
+
+/// Writes bytes as `{:x}` would, for a fifth of its price: most requests begin a trace.
+fn write_hexadecimal(bytes: &[u8], into: &mut BytesMut) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        into.put_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
 }
 
@@ -87,8 +98,8 @@ fn id_of(parent: &[u8]) -> Option<TraceId> {
 }
 
 /// Cuts a `tracestate` that is too long at the end of an entry.
-fn shorten_state(request: &mut RequestHeader) {
-    let values = request.headers.get_all(STATE);
+fn shorten_state(fields: &mut HeaderMap) {
+    let values = fields.get_all(&STATE);
     // Joined with a comma each.
     let length: usize = values.iter().map(|value| value.len() + 1).sum();
     if length <= LONGEST_STATE + 1 {
@@ -105,11 +116,11 @@ fn shorten_state(request: &mut RequestHeader) {
         kept.put_slice(entry);
     }
     let kept: Bytes = kept.freeze();
-    request.remove_header(&STATE);
+    fields.remove(&STATE);
     if !kept.is_empty()
         && let Ok(kept) = HeaderValue::from_maybe_shared(kept)
     {
-        let _ = request.insert_header("tracestate", kept);
+        let _ = fields.try_insert(STATE, kept);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Connections that become another protocol's: WebSocket, and what else a service allows.
 
 use config::Protocol;
-use http::header;
+use http::request::Parts;
+use http::{HeaderValue, Version, header};
 use pingora_error::{Error, ErrorType, Result};
-use pingora_http::RequestHeader;
+use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use crate::exchange::Exchange;
@@ -22,29 +23,37 @@ pub(crate) fn refusal(request: &Request) -> Option<&'static str> {
 }
 
 /// Asks the origin for the protocol that the client wants, where the service allows it; else the request is an ordinary
-/// one.
-pub(crate) fn to_origin(request: &mut RequestHeader, asked: &Request) -> Result<()> {
-    if request.headers.contains_key(header::UPGRADE) {
-        request.remove_header(&header::UPGRADE);
-        request.remove_header(&header::CONNECTION);
+/// one. What the client said of it has been taken away.
+pub(crate) fn to_origin(request: &mut Parts, asked: &Request) {
+    let Exchange::Tunnel(place) = asked.exchange else { return };
+    let protocol = asked.found().and_then(|matched| matched.service.written.upgrades.get(place));
+    // Where it is HTTP/2, stable stands in for a canary of another protocol.
+    if let Some(protocol) = protocol.and_then(|protocol| HeaderValue::from_str(protocol).ok())
+        && request.version != Version::HTTP_2
+    {
+        request.headers.insert(header::CONNECTION, const { HeaderValue::from_static("upgrade") });
+        request.headers.insert(header::UPGRADE, protocol);
     }
-    let Exchange::Tunnel(place) = asked.exchange else { return Ok(()) };
-    let Some(matched) = asked.found() else { return Ok(()) };
-    let Some(protocol) = matched.service.written.upgrades.get(place) else { return Ok(()) };
-    if request.version == http::Version::HTTP_2 {
-        // Stable stands in for a canary of another protocol.
-        return Ok(());
-    }
-    request.insert_header(header::CONNECTION, "upgrade")?;
-    request.insert_header(header::UPGRADE, protocol.as_str())
 }
 
-/// The origin agrees (101): from now on the client may be silent as long as a tunnel may.
-pub(crate) fn begin(session: &mut Session, asked: &Request) -> Result<()> {
-    if !asked.exchange.is_tunnel() {
+/// The origin agrees (101): from now on the client may be silent as long as a tunnel may. An error is the origin's: it
+/// switches to another protocol than the one that it was asked for.
+pub(crate) fn begin(session: &mut Session, asked: &Request, response: &ResponseHeader) -> Result<()> {
+    if !is_asked_for(asked, response) {
         return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a tunnel that nobody asked for").into_up());
     }
     let silence = asked.patience().map(|patience| patience.tunnel);
     session.set_read_timeout(silence);
     Ok(())
+}
+
+/// Whether this response names the one protocol that was asked for (RFC 9110, section 7.8).
+fn is_asked_for(asked: &Request, response: &ResponseHeader) -> bool {
+    let Exchange::Tunnel(place) = asked.exchange else { return false };
+    let protocol = asked.found().and_then(|matched| matched.service.written.upgrades.get(place));
+    let mut named = response.headers.get_all(header::UPGRADE).iter();
+    let is_it = named.next().is_some_and(|named| {
+        protocol.is_some_and(|protocol| named.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()))
+    });
+    is_it && named.next().is_none()
 }

@@ -13,11 +13,26 @@ fn the_command_line_is_consistent() {
 }
 
 #[test]
+fn the_address_of_a_running_server_is_refused_where_none_is_asked() {
+    let read = |line: &str| Cli::read_from(line.split_whitespace().map(OsString::from));
+    for line in ["tidegate run -c a.yaml --admin 127.0.0.1:1", "tidegate --admin 127.0.0.1:1 check -c a.yaml"] {
+        let error = read(line).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line}");
+        assert!(error.to_string().contains("--admin-address"), "{error}");
+    }
+    for line in ["tidegate status --admin 127.0.0.1:1", "tidegate --admin 127.0.0.1:1 reload", "tidegate run -c a.yaml"]
+    {
+        assert!(read(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
 fn every_command_of_the_documentation_is_taken() {
     for line in [
         "tidegate run -c a.yaml",
         "tidegate run --stable 127.0.0.1:1 --canary 127.0.0.1:2 --weight 10% --listen 127.0.0.1:3 --state d --admin-address 127.0.0.1:4",
         "tidegate check -c a.yaml --strict",
+        "tidegate check -c a.yaml --explain",
         "tidegate demo --once",
         "tidegate status",
         "tidegate status shop --json --admin http://127.0.0.1:1",

@@ -3,13 +3,17 @@
 use std::io;
 
 use config::Weight;
-use control::view::{Phase, RolloutView, ServiceView, VersionView};
+use control::plane::EndpointHealth;
+use control::view::{MatchView, Matched, Phase, RolloutView, ServiceView, VersionView};
 
 use super::gates;
 use super::screen::{Screen, Tone, plain};
 
 /// The columns of a service's versions.
 const COLUMNS: [&str; 9] = ["VERSION", "ROLE", "WEIGHT", "REQ/S", "ERRORS", "P50", "P99", "HEALTHY", "IN FLIGHT"];
+
+/// Of so many endpoints of a version it is said what is the matter; all are in the JSON.
+const MOST_ENDPOINTS: usize = 10;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,9 @@ pub(super) fn service(service: &ServiceView, detail: Detail, screen: &mut Screen
             .collect();
         screen.line(&format!("  {}", cells.join("  ")))?;
     }
+    for version in &service.versions {
+        endpoints(version, screen)?;
+    }
     if let Some(it) = &service.rollout {
         rollout(it, "  ", detail, screen)?;
     }
@@ -60,6 +67,35 @@ pub(super) fn service(service: &ServiceView, detail: Detail, screen: &mut Screen
         screen.line(&format!("  {label} {}", plain(warning)))?;
     }
     Ok(())
+}
+
+/// Prints what is the matter with a version's endpoints, if anything is.
+fn endpoints(version: &VersionView, screen: &mut Screen<'_>) -> io::Result<()> {
+    let name = plain(&version.name);
+    if version.panic {
+        let label = screen.toned(Tone::Bad, "too few endpoints are well:");
+        screen.line(&format!("  {label} the unhealthy and ejected ones of {name} are used, too"))?;
+    }
+    let noteworthy = || version.endpoints.iter().filter(|it| it.state != EndpointHealth::Well || it.share < 1.0);
+    for endpoint in noteworthy().take(MOST_ENDPOINTS) {
+        let address = plain(&endpoint.address);
+        let since = endpoint.since.as_ref().map_or_else(String::new, |at| format!(", since {}", plain(at)));
+        let stands = match endpoint.state {
+            EndpointHealth::Well => format!("comes back, with {:.0} % of its share{since}", endpoint.share * 100.0),
+            EndpointHealth::Unhealthy | EndpointHealth::Ejected | EndpointHealth::Down => {
+                let state = screen.toned(Tone::Bad, endpoint.state.word());
+                let reason = endpoint.reason.as_ref().map_or_else(String::new, |why| format!(": {}", plain(why)));
+                let next =
+                    endpoint.next_try.as_ref().map_or_else(String::new, |at| format!(", next try {}", plain(at)));
+                format!("{state}{reason}{since}{next}")
+            }
+        };
+        screen.line(&format!("  {address} of {name} {stands}"))?;
+    }
+    match noteworthy().count().saturating_sub(MOST_ENDPOINTS) {
+        0 => Ok(()),
+        more => screen.line(&format!("  and {more} more endpoints of {name}")),
+    }
 }
 
 fn row(service: &ServiceView, version: &VersionView) -> [String; COLUMNS.len()] {
@@ -127,6 +163,9 @@ pub(super) fn rollout(rollout: &RolloutView, indent: &str, detail: Detail, scree
         "{indent}  judged: {} requests on {stable} ({} failed), {} on {canary} ({} failed)",
         requests.stable, failed.stable, requests.canary, failed.canary
     ))?;
+    if let Some(line) = matched(rollout) {
+        screen.line(&format!("{indent}  {line}"))?;
+    }
     for line in gates::lines(&rollout.gates, screen) {
         screen.line(&format!("{indent}  {line}"))?;
     }
@@ -141,6 +180,19 @@ pub(super) fn rollout(rollout: &RolloutView, indent: &str, detail: Detail, scree
         screen.line(&format!("{indent}  at this traffic, {}", gates::estimate(estimate)))?;
     }
     Ok(())
+}
+
+/// Who goes to the canary whatever its weight, and what they got there; none where nobody did.
+fn matched(rollout: &RolloutView) -> Option<String> {
+    let Matched { requests, failed } = rollout.matched;
+    let canary = plain(&rollout.canary);
+    let got = format!("{requests} requests ({failed} failed), judged by limits and the breaker alone");
+    let Some(MatchView { headers, judged }) = &rollout.matching else {
+        return (requests > 0).then(|| format!("matched: {got}"));
+    };
+    let who: Vec<_> = headers.iter().map(|(name, value)| format!("{}: {}", plain(name), plain(value))).collect();
+    let got = if *judged { "judged as all others are" } else { got.as_str() };
+    Some(format!("match: whoever has {} goes to {canary}: {got}", who.join(", ")))
 }
 
 /// The tone that a phase is told in.

@@ -16,9 +16,10 @@ use control::command::{Command, Refused};
 use control::control_loop::SystemClock;
 use control::events::EventLog;
 use control::handle::{Handle, Pulse};
+use control::plane::EndpointHealth;
 use control::view::{
-    Arms, Dispersion, EndpointView, GateView, Phase, Role, ServiceSnapshot, Snapshot, StepEstimate, Verdict,
-    VersionView,
+    Arms, Dispersion, EndpointView, GateView, MatchView, Matched, Phase, Role, ServiceSnapshot, Snapshot, StepEstimate,
+    Verdict, VersionView,
 };
 
 use super::*;
@@ -141,13 +142,28 @@ fn answer(command: Command) -> String {
     }
 }
 
+/// One of v1 is well and one comes back, all of v2 are away.
+fn endpoint(version: &str, address: &str) -> EndpointView {
+    let well = EndpointView::well(address.into());
+    match (version, address) {
+        ("v1", "127.0.0.1:9001") => well,
+        ("v1", _) => EndpointView { share: 0.55, since: Some("2026-11-22T01:20:00Z".into()), ..well },
+        _ => EndpointView {
+            healthy: false,
+            state: EndpointHealth::Ejected,
+            reason: Some("requests in a row failed".into()),
+            since: Some("2026-11-22T01:20:00Z".into()),
+            next_try: Some("2026-11-22T01:20:10Z".into()),
+            ..well
+        },
+    }
+}
+
 fn service(rollout: RolloutView) -> ServiceView {
     let version = |name: &str, weight, latency| VersionView {
         name: name.into(),
         weight,
-        endpoints: ["127.0.0.1:9001", "127.0.0.1:9002"]
-            .map(|address| EndpointView { address: address.into(), healthy: name == "v1", in_flight: 0 })
-            .into(),
+        endpoints: ["127.0.0.1:9001", "127.0.0.1:9002"].map(|address| endpoint(name, address)).into(),
         in_flight: 3,
         requests: 0,
         failed: 0,
@@ -155,6 +171,9 @@ fn service(rollout: RolloutView) -> ServiceView {
         error_rate: latency,
         latency_p50_ms: latency.map(|it| it * 2_000.0),
         latency_p99_ms: latency.map(|it| it * 90_000.0),
+        panic: name == "v2",
+        ejections: 0,
+        health_checks: None,
     };
     ServiceView {
         service: "shop".into(),
@@ -207,6 +226,8 @@ fn rollout(phase: Phase) -> RolloutView {
         step_hold_s: Some(120.0),
         requests: Arms { stable: 28_411, canary: 1_502 },
         failed: Arms { stable: 31, canary: 2 },
+        matching: None,
+        matched: Matched::default(),
         gates: vec![
             gate("errors", Verdict::Inconclusive, 0.069, "v2 fails 0.13 % of requests, v1 0.11 %: no harm seen yet"),
             gate("latency", Verdict::NoData, 0.0, "no requests in the last 30 s"),

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use loadtest::Origin;
+use control::view::Phase;
+use loadtest::{Fraction, Origin};
 
+use crate::connection::KeptConnection;
 use crate::patience::until_true;
 use crate::process::Signal;
 use crate::shop::{Place, Server, origin};
@@ -15,27 +17,27 @@ const PLAN: &str = "{ steps: [{ weight: 5%, hold: 10m }] }";
 
 /// What curl got: the response's head and body.
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     text: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let pairs = self.text.lines().filter_map(|line| line.split_once(": "));
         pairs.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
     }
 
-    fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
     }
 
-    fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         self.header("tidegate-version").unwrap_or("none")
     }
 }
 
 /// Asks with curl.
-fn curl(server: &Server, arguments: &[&str]) -> Answer {
+pub(crate) fn curl(server: &Server, arguments: &[&str]) -> Answer {
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--include", "--max-time", "20"]).args(arguments);
     if !arguments.iter().any(|argument| argument.contains("://")) {
@@ -120,6 +122,31 @@ fn a_browser_with_our_cookie_keeps_its_version_while_the_weight_grows_and_return
         }
         assert!(!matches!(weight, 0 | 10_000) || browsers.iter().all(|(_, now)| *now == (weight == 10_000)));
     }
+    server.stop();
+}
+
+#[test]
+fn a_user_of_the_canary_is_on_stable_with_the_next_request_after_a_rollback_on_the_same_connection() {
+    let (v1, v2, place) = (origin("v1"), origin("v2"), Place::new());
+    let server = shop_with(&place, &v1, &v2, "    affinity: { cookie: tidegate, issue: true }");
+    assert_eq!(server.admin.start("shop", "v2").status, 201);
+    assert_eq!(server.admin.set_weight("shop", "v2", 5_000).status, 200);
+    let cookie = (0..100).find_map(|_| {
+        let answer = curl(&server, &[]);
+        let cookie = answer.header("set-cookie").and_then(|cookie| cookie.split(';').next());
+        cookie.filter(|_| answer.version() == "v2").map(|cookie| format!("cookie: {cookie}\r\n"))
+    });
+    let cookie = cookie.expect("one of a hundred browsers is on the canary");
+    let mut user = KeptConnection::open(server.address);
+    assert_eq!([user.version_with(&cookie), user.version_with(&cookie)], ["v2", "v2"]);
+
+    let load = server.load(300.0).start().unwrap();
+    v2.dial().set_errors(Fraction::ONE);
+    server.admin.until_phase("shop", Phase::RolledBack);
+
+    assert_eq!([user.version_with(&cookie), user.version_with(&cookie)], ["v1", "v1"]);
+    let report = load.stop();
+    assert!(report.answered > 0, "{report}");
     server.stop();
 }
 

@@ -18,7 +18,12 @@ impl KeptConnection {
 
     /// Sends a request and returns the version that answered it; fails where the connection is gone.
     pub(crate) fn version(&mut self) -> String {
-        self.0.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").unwrap();
+        self.version_with("")
+    }
+
+    /// The same of a request with these further header lines, each with its end.
+    pub(crate) fn version_with(&mut self, lines: &str) -> String {
+        self.0.write_all(format!("GET / HTTP/1.1\r\nhost: shop\r\n{lines}\r\n").as_bytes()).unwrap();
         let mut answer = Vec::new();
         // Origins answer with their names, two letters and a line feed.
         while !answer.windows(4).any(|end| end == b"\r\n\r\n") || !answer.ends_with(b"\n") || answer.ends_with(b"\r\n")

@@ -32,7 +32,7 @@ async fn a_canary_whose_calls_fail_in_their_trailers_is_taken_back() {
             tokio::spawn(async move {
                 let mut failed = 0_u64;
                 while !ends.load(Ordering::Relaxed) {
-                    let mut replies = client.count("hello").await.unwrap();
+                    let mut replies = client.count(words("hello")).await.unwrap();
                     loop {
                         match replies.message().await {
                             Ok(Some(_)) => {}

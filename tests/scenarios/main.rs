@@ -6,15 +6,21 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod admin;
+mod authority;
 mod bodies;
+mod browser;
 mod choosing;
 mod connection;
 mod crashes;
 mod demo;
 mod disks;
+mod edge;
 mod grpc;
+mod h2load;
 mod hardening;
 mod judgements;
+mod matching;
+mod page;
 mod patience;
 mod process;
 mod promotions;
@@ -30,4 +36,5 @@ mod signals;
 mod starts;
 mod tls;
 mod waiting;
+mod websocket;
 mod weights;

@@ -1,104 +1,23 @@
 //! Listeners as clients meet them: curl against the executable, and certificates that change while it serves.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use loadtest::Origin;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
+use crate::authority::Authority;
+use crate::edge::{Edge, head, listener};
 use crate::patience::until_true;
 use crate::process::{Process, tidegate};
-use crate::shop::{Place, Server, origin, shop};
-
-/// An authority, and the certificates that it made, beside a configuration.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    directory: PathBuf,
-}
-
-impl Authority {
-    fn new(place: &Place) -> Self {
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Another name than those it signs: curl would take them for signed by themselves.
-        params.distinguished_name.push(DnType::CommonName, "Authority of a scenario");
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let directory = place.file().parent().unwrap().to_owned();
-        fs::write(directory.join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, directory }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.directory.join(name).to_str().unwrap().to_owned()
-    }
-
-    /// A certificate for these names, as PEM with its key.
-    fn made(&self, names: &[&str]) -> (String, String) {
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-
-    /// Writes `NAME.pem` and `NAME.key`, each by a rename, the key first.
-    fn write(&self, name: &str, names: &[&str]) {
-        let (certificate, key) = self.made(names);
-        for (file, text) in [(format!("{name}.key"), key), (format!("{name}.pem"), certificate)] {
-            fs::write(self.path("fresh"), text).unwrap();
-            fs::rename(self.path("fresh"), self.path(&file)).unwrap();
-        }
-    }
-
-    /// A certificate of a listener, in YAML.
-    fn certificate(&self, name: &str) -> String {
-        let (cert, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
-        format!("{{ cert: '{cert}', key: '{key}' }}")
-    }
-
-    fn client(&self) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let mut client = builder.with_root_certificates(roots).with_no_client_auth();
-        // Every handshake is a whole one.
-        client.resumption = rustls::client::Resumption::disabled();
-        Arc::new(client)
-    }
-}
-
-/// A `shop` with one version behind these listeners.
-struct Edge {
-    server: Server,
-    _place: Place,
-    _origin: Origin,
-}
-
-impl Edge {
-    /// Serves behind a first listener without TLS, and further ones.
-    fn serve(place: Place, listeners: &[String]) -> Self {
-        let origin = origin("v1");
-        let plain = "{ address: '127.0.0.1:0' }".to_owned();
-        let listeners: Vec<_> = std::iter::once(plain).chain(listeners.iter().cloned()).collect();
-        let head = place.head().replace("[{ address: '127.0.0.1:0' }]", &format!("[{}]", listeners.join(", ")));
-        place.write(&(head + &shop("v1", &[("v1", &[origin.address()])], "{}")));
-        Self { server: place.serve(), _place: place, _origin: origin }
-    }
-
-    /// The address of a listener, by its place in the configuration.
-    fn address(&mut self, place: usize) -> SocketAddr {
-        let mut addresses = self.server.process.all_said("serving address=").into_iter();
-        addresses.nth(place).unwrap().parse().unwrap()
-    }
-}
+use crate::shop::{Place, shop};
 
 /// What curl says: its exit code, and what it prints of the exchange by `format`.
 fn curl(address: SocketAddr, host: &str, format: &str, arguments: &[&str]) -> (Option<i32>, String) {
@@ -113,10 +32,6 @@ fn curl(address: SocketAddr, host: &str, format: &str, arguments: &[&str]) -> (O
 
 const EXCHANGE: &str = "%{http_code} %{http_version}";
 
-fn listener(certificates: &[String], more: &str) -> String {
-    format!("{{ address: '127.0.0.1:0', tls: {{ certificates: [{}]{more} }} }}", certificates.join(", "))
-}
-
 #[test]
 fn curl_speaks_both_versions_of_tls_and_of_http_and_is_shown_the_certificate_of_the_name() {
     let place = Place::new();
@@ -124,8 +39,8 @@ fn curl_speaks_both_versions_of_tls_and_of_http_and_is_shown_the_certificate_of_
     ca.write("shop", &["shop.test"]);
     ca.write("wild", &["*.shop.test"]);
     let both = [ca.certificate("shop"), ca.certificate("wild")];
-    let mut edge = Edge::serve(place, &[listener(&both, ""), listener(&both, ", oldest: '1.3'")]);
-    let (secure, modern) = (edge.address(1), edge.address(2));
+    let edge = Edge::serve(place, &[listener(&both, ""), listener(&both, ", oldest: '1.3'")]);
+    let (plain, secure, modern) = (edge.address(0), edge.address(1), edge.address(2));
     let cacert = ["--cacert", &ca.path("ca.pem")];
     let asked = |address, host, more: &[&str]| curl(address, host, EXCHANGE, &[&cacert[..], more].concat());
 
@@ -134,6 +49,11 @@ fn curl_speaks_both_versions_of_tls_and_of_http_and_is_shown_the_certificate_of_
             let said = asked(secure, "shop.test", &[&version[..], &[http]].concat());
             assert_eq!(said, (Some(0), answer.to_owned()), "{version:?} {http}");
         }
+    }
+    // Without TLS: HTTP/1.1, and HTTP/2 for a client that knows beforehand. An offer to change over (`Upgrade: h2c`) is
+    // not taken.
+    for (http, answer) in [("--http1.1", "200 1.1"), ("--http2-prior-knowledge", "200 2"), ("--http2", "200 1.1")] {
+        assert_eq!(curl(plain, "shop.test", EXCHANGE, &[http]), (Some(0), answer.to_owned()), "{http}");
     }
     // A name that the certificate shown does not have is refused by curl (60).
     assert_eq!(asked(secure, "a.shop.test", &[]).0, Some(0));
@@ -150,7 +70,7 @@ fn a_client_with_a_certificate_is_let_in_and_one_without_is_not() {
     ca.write("shop", &["shop.test"]);
     ca.write("client", &[]);
     let clients = format!(", clients: {{ ca: '{}' }}", ca.path("ca.pem"));
-    let mut edge = Edge::serve(place, &[listener(&[ca.certificate("shop")], &clients)]);
+    let edge = Edge::serve(place, &[listener(&[ca.certificate("shop")], &clients)]);
     let address = edge.address(1);
     let (cacert, cert, key) = (ca.path("ca.pem"), ca.path("client.pem"), ca.path("client.key"));
     let with = curl(address, "shop.test", EXCHANGE, &["--cacert", &cacert, "--cert", &cert, "--key", &key]);
@@ -165,7 +85,7 @@ fn curl_is_redirected_reaches_a_unix_socket_and_announces_itself() {
     let place = Place::new();
     let socket = place.file().with_file_name("edge.sock");
     let socket = socket.to_str().unwrap().to_owned();
-    let mut edge = Edge::serve(
+    let edge = Edge::serve(
         place,
         &[
             "{ address: '127.0.0.1:0', redirect: https }".to_owned(),
@@ -206,29 +126,60 @@ fn fresh(address: SocketAddr, client: &Arc<ClientConfig>) -> std::io::Result<Cer
     Ok(stream.conn.peer_certificates().unwrap()[0].clone().into_owned())
 }
 
+/// What happened to clients while certificates changed.
+#[derive(Default)]
+struct Seen {
+    handshakes: u64,
+    failed: Vec<std::io::Error>,
+    /// The different certificates that were shown.
+    shown: HashSet<CertificateDer<'static>>,
+}
+
+/// One new connection after the other until it is over.
+fn connect_until(over: &AtomicBool, address: SocketAddr, client: &Arc<ClientConfig>) -> Seen {
+    let mut seen = Seen::default();
+    while !over.load(Ordering::Relaxed) {
+        match fresh(address, client) {
+            Ok(certificate) => drop(seen.shown.insert(certificate)),
+            Err(error) => seen.failed.push(error),
+        }
+        seen.handshakes += 1;
+    }
+    seen
+}
+
 #[test]
 fn certificates_change_under_load_without_a_failed_handshake_and_a_bad_pair_changes_nothing() {
+    /// How often a good pair takes the place of another.
+    const SWAPS: usize = 6;
+    /// Files that are of no use, each in another way, and what is said of them.
+    const BAD: [(&str, &str); 2] = [("", "it is empty"), ("no PEM at all", "no line in it begins with -----BEGIN")];
     let place = Place::new();
     let ca = Authority::new(&place);
     ca.write("shop", &["shop.test"]);
     let mut edge = Edge::serve(place, &[listener(&[ca.certificate("shop")], "")]);
-    let (address, client) = (edge.address(1), ca.client());
-    let (over, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (address, over) = (edge.address(1), AtomicBool::new(false));
+    let client = ca.client(&rustls::version::TLS13);
+    let older = ca.client(&rustls::version::TLS12);
 
-    let failed = thread::scope(|scope| {
-        let load = || {
-            let mut failed = Vec::new();
-            while !over.load(Ordering::Relaxed) {
-                failed.extend(fresh(address, &client).err());
-                done.fetch_add(1, Ordering::Relaxed);
-            }
-            failed
+    let seen: Vec<Seen> = thread::scope(|scope| {
+        let load = |client: &Arc<ClientConfig>| {
+            let (client, over) = (Arc::clone(client), &over);
+            scope.spawn(move || connect_until(over, address, &client))
         };
-        let clients = [scope.spawn(load), scope.spawn(load)];
-        for _ in 0..3 {
+        let clients = [load(&client), load(&client), load(&older)];
+        let another = |before: &CertificateDer<'_>| {
+            until_true("another certificate", || fresh(address, &client).unwrap() != *before);
+        };
+        for swap in 0..SWAPS {
             let before = fresh(address, &client).unwrap();
+            if let Some((bad, said)) = BAD.get(swap) {
+                fs::write(ca.path("shop.pem"), bad).unwrap();
+                edge.server.process.has_said(said);
+                assert_eq!(fresh(address, &client).unwrap(), before);
+            }
             ca.write("shop", &["shop.test"]);
-            until_true("another certificate", || fresh(address, &client).unwrap() != before);
+            another(&before);
         }
         // Half a renewal: a certificate without its key.
         let before = fresh(address, &client).unwrap();
@@ -236,14 +187,50 @@ fn certificates_change_under_load_without_a_failed_handshake_and_a_bad_pair_chan
         fs::write(ca.path("shop.pem"), lonely).unwrap();
         edge.server.process.has_said("does not belong to the first certificate");
         assert_eq!(fresh(address, &client).unwrap(), before);
+        // Who reloads meanwhile is told.
+        let reloaded = edge.server.tidegate(&["reload"]);
+        assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+        let note = "note: listeners[1].tls.certificates[0]: ";
+        assert!(reloaded.out.contains(note) && reloaded.out.contains("a start would be refused"), "{reloaded:?}");
         fs::write(ca.path("shop.key"), key).unwrap();
-        until_true("the other half", || fresh(address, &client).unwrap() != before);
+        another(&before);
         over.store(true, Ordering::Relaxed);
-        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
 
-    assert_eq!(failed.len(), 0, "{failed:?}");
-    assert!(done.load(Ordering::Relaxed) > 100, "there was no load");
+    for Seen { handshakes, failed, shown } in seen {
+        assert_eq!(failed.len(), 0, "{failed:?}");
+        assert!(handshakes > 100, "there was no load: {handshakes}");
+        // The first, and each that came after it. The last may have come too late for some.
+        assert!(shown.len() > SWAPS, "only {} of the pairs were shown", shown.len());
+    }
+    edge.server.stop();
+}
+
+#[test]
+fn operators_are_told_of_certificates_that_end_and_of_handshakes_that_fail() {
+    let place = Place::new();
+    let ca = Authority::new(&place);
+    ca.write_old("shop", &["shop.test"]);
+    let file = ca.path("shop.pem");
+    let mut edge = Edge::serve(place, &[listener(&[ca.certificate("shop")], "")]);
+    edge.server.process.has_said("it expired on 2020-01-01");
+    // Refused by curl (60), which says so; and HTTP on a port that speaks TLS.
+    let address = edge.address(1);
+    assert_eq!(curl(address, "shop.test", EXCHANGE, &["--cacert", &ca.path("ca.pem")]).0, Some(60));
+    assert_eq!(curl(address, "shop.test", EXCHANGE, &[]).1, "400 1.1");
+
+    let expiry = "tidegate_certificate_expiry_timestamp_seconds";
+    let failed = "tidegate_tls_handshakes_failed_total";
+    for wanted in [
+        format!("{expiry}{{listener=\"127.0.0.1:0\",certificate=\"{file}\"}} 1577836800\n"),
+        format!("{failed}{{listener=\"127.0.0.1:0\",reason=\"not_tls\"}} 1\n"),
+        format!("{failed}{{listener=\"127.0.0.1:0\",reason=\"refused_by_client\"}} 1\n"),
+    ] {
+        until_true(&wanted, || edge.server.admin.text("/metrics").contains(&wanted));
+    }
+    let status = edge.server.tidegate(&["status", "shop"]);
+    assert!(status.out.contains(&file) && status.out.contains("it expired on 2020-01-01"), "{}", status.out);
     edge.server.stop();
 }
 
@@ -253,9 +240,7 @@ fn what_is_wrong_with_certificates_is_said_by_a_check_and_at_the_start() {
     let ca = Authority::new(&place);
     ca.write("shop", &["shop.test"]);
     fs::write(ca.path("shop.key"), ca.made(&["shop.test"]).1).unwrap();
-    let head = place.head();
-    let listeners = format!("[{}]", listener(&[ca.certificate("shop")], ""));
-    let head = head.replace("[{ address: '127.0.0.1:0' }]", &listeners);
+    let head = head(&place, &[listener(&[ca.certificate("shop")], "")]);
     place.write(&(head + &shop("v1", &[("v1", &["127.0.0.1:9".parse().unwrap()])], "{}")));
 
     let mut check = tidegate();
@@ -264,7 +249,7 @@ fn what_is_wrong_with_certificates_is_said_by_a_check_and_at_the_start() {
 
     for (end, said) in [(&checked, &checked.out), (&started, &started.err)] {
         assert_eq!(end.code, Some(1), "{end:?}");
-        let told = ["listeners[0].tls.certificates[0]", "shop.key", "does not belong"];
+        let told = ["listeners[1].tls.certificates[0]", "shop.key", "does not belong"];
         assert!(told.iter().all(|word| said.contains(word)), "{said}");
     }
     assert!(!place.state().exists(), "a start that fails touched the state directory");

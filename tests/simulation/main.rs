@@ -8,6 +8,7 @@ mod crashes;
 mod disk;
 mod disks;
 mod judgements;
+mod matching;
 mod rollouts;
 mod storms;
 mod traffic;

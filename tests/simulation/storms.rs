@@ -17,18 +17,26 @@ const FILES: [&str; 5] = [
     "stable: v2, canary: v1, weight: 1%",
 ];
 
-/// What a storm's plan says beside its steps.
-const PLANS: [&str; 6] =
-    ["", "baseline: equal,", "baseline: v4,", "dry_run: true,", "advance: proof, warmup: 0s,", "min_requests: 1,"];
+/// What a storm's plan says beside its weights, and before them.
+const PLANS: [(&str, &str); 8] = [
+    ("", ""),
+    ("baseline: equal,", ""),
+    ("baseline: v4,", ""),
+    ("dry_run: true,", ""),
+    ("advance: proof, warmup: 0s,", ""),
+    ("min_requests: 1,", ""),
+    ("", "{ match: { x-beta: '1' }, hold: 2s },"),
+    ("baseline: equal,", "{ match: { x-beta: '1' }, hold: 1s }, { match: { x-team: '*' }, hold: 1s, judged: false },"),
+];
 
-fn file(plan: &str, which: usize) -> String {
+fn file((beside, before): (&str, &str), which: usize) -> String {
     SHOP.replace("stable: v1", FILES[which])
         .replace("v3: {", "v4: { endpoints: ['d:1'] }, v3: {")
-        .replace("plan: {", &format!("plan: {{ {plan}"))
+        .replace("plan: { steps: [", &format!("plan: {{ {beside} steps: [{before}"))
 }
 
 /// The file that says what was last taken over.
-fn file_with(plan: &str, values: &FileValues) -> String {
+fn file_with(plan: (&str, &str), values: &FileValues) -> String {
     let says = |text: &String| {
         let service = config::parse(text, "storm.yaml").unwrap().configuration.services.remove(0);
         FileValues::of(&service) == *values
@@ -42,6 +50,7 @@ fn no_storm_of_commands_breaks_an_invariant() {
         let plan = PLANS[usize::try_from(seed).unwrap() % PLANS.len()];
         let mut world = World::new(seed, &file(plan, 0), 100);
         world.disk_delay = world.random.u32(..5);
+        world.traffic.matches(0.05);
         let mut replies = Vec::new();
         for _ in 0..400 {
             storm(&mut world, plan, &mut replies);
@@ -73,7 +82,7 @@ fn answered<T: 'static>(mut receiver: tokio::sync::oneshot::Receiver<T>) -> Answ
     })
 }
 
-fn storm(world: &mut World, plan: &str, replies: &mut Vec<Answered>) {
+fn storm(world: &mut World, plan: (&str, &str), replies: &mut Vec<Answered>) {
     let version = ["v1", "v2", "v3", "v4", "v9"][world.random.usize(..5)];
     match world.random.u32(..24) {
         0..=7 => (0..world.random.u32(..20)).for_each(|_| world.tick()),

@@ -46,6 +46,11 @@ struct Inner {
     meters: HashMap<(Name, Name), VersionMeter>,
     /// Of services whose canary is, or was, compared with a slice of this stable.
     slices: HashMap<Name, (Name, VersionMeter)>,
+    /// Of services whose canary gets, or got, people whatever its weight: that canary, and those people.
+    apart: HashMap<Name, (Name, VersionMeter)>,
+    /// Fraction of the requests that match whatever is matched, and how the canary answers them.
+    matching: f64,
+    to_matching: Option<Manner>,
     manners: BTreeMap<String, Manner>,
     requests_per_second: u32,
     /// Fraction of the canary's requests that are drawn to stable in its stead.
@@ -64,6 +69,9 @@ impl Traffic {
             splits: HashMap::new(),
             meters: HashMap::new(),
             slices: HashMap::new(),
+            apart: HashMap::new(),
+            matching: 0.0,
+            to_matching: None,
             manners: BTreeMap::new(),
             requests_per_second,
             misdrawn: 0.0,
@@ -92,6 +100,16 @@ impl Traffic {
         self.inner().misdrawn = part;
     }
 
+    /// From here on so large a part of the requests matches whatever is matched.
+    pub(crate) fn matches(&self, part: f64) {
+        self.inner().matching = part;
+    }
+
+    /// From here on a canary answers those who match like that, whatever it does to others.
+    pub(crate) fn answers_matching(&self, manner: Manner) {
+        self.inner().to_matching = Some(manner);
+    }
+
     pub(crate) fn split(&self, service: &Name) -> Option<Split> {
         self.inner().splits.get(service).cloned()
     }
@@ -106,10 +124,40 @@ impl Traffic {
         let mut inner = self.inner();
         inner.ticks += 1;
         inner.answer_late();
-        let Inner { splits, meters, slices, manners, requests_per_second, misdrawn, sent, ticks, late, random } =
-            &mut *inner;
+        let Inner {
+            splits,
+            meters,
+            slices,
+            apart,
+            matching,
+            to_matching,
+            manners,
+            requests_per_second,
+            misdrawn,
+            sent,
+            ticks,
+            late,
+            random,
+        } = &mut *inner;
         for (service, split) in splits.iter() {
             for _ in 0..*requests_per_second / 10 {
+                if let (Some(matched), Some((canary, _))) = (&split.matched, &split.canary)
+                    && random.f64() < *matching
+                {
+                    let Some(meter) = meters.get(&(service.clone(), canary.clone())) else { continue };
+                    let manner = manners.get(canary.as_str()).copied().unwrap_or(Manner::GOOD);
+                    let outcome = answer(to_matching.unwrap_or(manner), split, random);
+                    *sent.entry(canary.to_string()).or_default() += 1;
+                    meter.begin(0, false);
+                    meter.record(0, &Outcome { judged: matched.judged, ..outcome });
+                    meter.end(0, outcome.total_us, true);
+                    if let Some((_, apart)) = apart.get(service).filter(|_| !matched.judged) {
+                        apart.begin(0, false);
+                        apart.record(0, &outcome);
+                        apart.end(0, None, true);
+                    }
+                    continue;
+                }
                 let (version, in_slice) = drawn(split, random, *misdrawn);
                 let manner = manners.get(version.as_str()).copied().unwrap_or(Manner::GOOD);
                 *sent.entry(version.to_string()).or_default() += 1;
@@ -187,9 +235,18 @@ impl Inner {
         let before = self.splits.insert(service.clone(), split.clone());
         if before.is_none_or(|before| before.paths != split.paths) {
             let of_versions = self.meters.iter().filter(|((of, _), _)| of == service).map(|(_, meter)| meter);
-            for meter in of_versions.chain(self.slices.get(service).map(|(_, meter)| meter)) {
+            let of_parts = [&self.slices, &self.apart].into_iter().filter_map(|parts| parts.get(service));
+            for meter in of_versions.chain(of_parts.map(|(_, meter)| meter)) {
                 meter.begin_paths();
             }
+        }
+        let canary = split.canary.as_ref().map(|(canary, _)| canary);
+        if self.apart.get(service).is_some_and(|(of, _)| Some(of) != canary) {
+            self.apart.remove(service);
+        }
+        if let (Some(_), Some(canary)) = (&split.matched, canary) {
+            let fresh = || (canary.clone(), VersionMeter::new(1));
+            self.apart.entry(service.clone()).or_insert_with(fresh);
         }
         if self.slices.get(service).is_some_and(|(of, _)| *of != split.stable) {
             self.slices.remove(service);
@@ -206,7 +263,11 @@ impl Inner {
 
 impl DataPlane for Traffic {
     fn begin_exposure(&mut self, service: &Name, version: &Name) {
-        if let Some(meter) = self.inner().meters.get(&(service.clone(), version.clone())) {
+        let inner = self.inner();
+        if let Some(meter) = inner.meters.get(&(service.clone(), version.clone())) {
+            meter.begin_exposure();
+        }
+        if let Some((_, meter)) = inner.apart.get(service).filter(|(of, _)| of == version) {
             meter.begin_exposure();
         }
     }
@@ -241,6 +302,13 @@ impl DataPlane for Traffic {
     fn take_slice(&mut self, service: &Name, window: &mut Window) {
         window.clear();
         if let Some((_, meter)) = self.inner().slices.get(service) {
+            meter.take(window);
+        }
+    }
+
+    fn take_matched(&mut self, service: &Name, window: &mut Window) {
+        window.clear();
+        if let Some((_, meter)) = self.inner().apart.get(service) {
             meter.take(window);
         }
     }

@@ -185,6 +185,10 @@ impl World {
                 "{canary} was taken back and is still the canary of those who ask for it"
             );
         }
+        assert!(
+            split.matched.is_none() || state.running().is_some(),
+            "people go to the canary of no rollout: {split:?}"
+        );
         check_baseline(state, &split);
         if let Some(rollout) = state.running() {
             assert!(!self.seen.ended_for_good.contains(&rollout.id), "rollout {} runs after its end", rollout.id);
@@ -222,8 +226,9 @@ impl World {
     /// More canary, or another stable, is on disk before it is in force.
     fn check_forward(&self, before: &Split, now: &Split) {
         let Some((canary, weight)) = &now.canary else { return };
+        let gives_people = now.matched.is_some() && now.matched != before.matched;
         let had = before.canary.as_ref().filter(|(had, _)| had == canary).map_or(Weight::ZERO, |(_, weight)| *weight);
-        if *weight <= had || before.stable != now.stable {
+        if (*weight <= had && !gives_people) || before.stable != now.stable {
             return;
         }
         let revision = self.core.release("shop").unwrap().state().revision;
@@ -427,7 +432,7 @@ pub(crate) fn answered<T>(answer: &mut oneshot::Receiver<T>) -> Option<T> {
 
 fn resolved(configuration: &str) -> Resolved {
     let configuration = config::parse(configuration, "simulation.yaml").unwrap().configuration;
-    Resolved { configuration: Arc::new(configuration), addresses: HashMap::new() }
+    Resolved { configuration: Arc::new(configuration), addresses: HashMap::new(), notes: Vec::new() }
 }
 
 fn boot(configuration: &str, disk: &Disk, traffic: &Traffic, seed: u64, now: Now) -> (ControlCore, Journal<Disk>) {

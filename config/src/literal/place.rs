@@ -149,6 +149,13 @@ fn is_host(host: &str) -> bool {
     host.len() <= 253 && host.split('.').all(label)
 }
 
+/// What a request may send as its `Host`, in lower case: a name or an address, perhaps with a port. None of anything else.
+pub(crate) fn authority(text: &str) -> Option<String> {
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_ipv6 = bracketed.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    (is_ipv6 || is_host(text) || host_and_port(text).is_ok()).then(|| text.to_ascii_lowercase())
+}
+
 /// Whether a host is an address, and no name.
 pub(crate) fn is_ip(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok()
@@ -242,7 +249,8 @@ impl FromStr for HostName {
                 None => {
                     let parent =
                         text.rsplit_once('*').and_then(|(_, rest)| rest.split_once('.')).map(|(_, parent)| parent);
-                    let near = parent.filter(|parent| is_host(parent) && !is_ip(parent));
+                    // `*.com` was certainly not meant.
+                    let near = parent.filter(|parent| is_host(parent) && parent.contains('.') && !is_ip(parent));
                     let near = near.map_or_else(String::new, |parent| format!("; did you mean `*.{parent}`?"));
                     Err(wrong(format!("is no host name; {legal}{near}")))
                 }

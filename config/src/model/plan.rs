@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Gate, Name, PathPrefix};
+use super::{Gate, Match, Name, PathPrefix};
 use crate::units::{Alpha, Beta, Weight};
 
 /// How a rollout goes, and what it must satisfy.
@@ -22,7 +22,7 @@ pub struct Plan {
     pub baseline: Baseline,
     /// Judge and report, and never move the split on a verdict.
     pub dry_run: bool,
-    /// Never empty; weights never fall from one step to the next.
+    /// Never empty; one at least gives a weight, and weights never fall from one step to the next.
     pub steps: Vec<Step>,
     /// The gates; names are unique. Empty only where the operator wrote `gates: []`.
     pub gates: Vec<Gate>,
@@ -68,6 +68,12 @@ impl Plan {
         }
         paths
     }
+
+    /// Whether a step gives the canary people whom the gates that compare leave out.
+    #[must_use]
+    pub fn leaves_people_out(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Match { who: Some(Match { judged: false, .. }), .. }))
+    }
 }
 
 /// What a step waits for when its hold is over, beside data and the absence of suspicion.
@@ -106,6 +112,14 @@ pub enum Step {
         early: bool,
         /// When the step has lasted too long; none by default.
         deadline: Option<Deadline>,
+    },
+    /// Give the canary whoever matches, whatever its weight, until another such step says otherwise or the rollout
+    /// ends.
+    Match {
+        /// Who matches; none is nobody, from here on.
+        who: Option<Match>,
+        /// At least this long.
+        hold: Duration,
     },
     /// Wait for a person.
     Approval,

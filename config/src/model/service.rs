@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listener::CertificateFiles;
-use super::{AddressRange, Name, Plan};
+use super::{AddressRange, Balance, Ejection, HealthCheck, InFlightLimits, Name, Plan, Retries};
 use crate::units::{Bytes, Weight};
 
 /// What clients reach, by host, path, method and headers.
@@ -49,6 +49,10 @@ pub struct Service {
     pub body: Option<Bytes>,
     /// Times that are not those of all services.
     pub timeouts: ServiceTimeouts,
+    /// What is tried again, and how often.
+    pub retries: Retries,
+    /// Whether stable answers in place of a canary whose failure can be hidden; on.
+    pub shield: bool,
     /// The version that serves users by the file.
     pub stable: Name,
     /// A split that stands until a rollout or a person says otherwise.
@@ -80,6 +84,8 @@ impl Service {
             grpc_errors: GrpcCodes::default(),
             body: None,
             timeouts: ServiceTimeouts::default(),
+            retries: Retries::default(),
+            shield: true,
             stable,
             canary: None,
             versions,
@@ -271,7 +277,7 @@ impl Default for GrpcCodes {
 }
 
 /// A named set of endpoints.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Version {
     /// Unique within the service.
     pub name: Name,
@@ -282,6 +288,37 @@ pub struct Version {
     /// How they prove who they are: written down where TLS is spoken, which is to all endpoints (`https://`) or to none.
     /// None exactly where it is to none.
     pub tls: Option<EndpointTls>,
+    /// How its endpoints are asked whether they are well; they are not by default.
+    pub health: Option<HealthCheck>,
+    /// When traffic shows that one is ill; none: never.
+    pub ejection: Option<Ejection>,
+    /// Which of them a request goes to.
+    pub balance: Balance,
+    /// How long an endpoint that was down takes to come back to its full share; 10 s. Zero: it has it at once.
+    pub slow_start: Duration,
+    /// How many requests may be under way.
+    pub limits: InFlightLimits,
+}
+
+impl Version {
+    /// How long an endpoint takes to come back to its full share where nothing is written.
+    pub const SLOW_START: Duration = Duration::from_secs(10);
+
+    /// A version that speaks HTTP/1.1 without TLS, with everything else at its default.
+    #[must_use]
+    pub fn plain(name: Name, endpoints: Vec<Endpoint>) -> Self {
+        Self {
+            name,
+            endpoints,
+            protocol: Protocol::H1,
+            tls: None,
+            health: None,
+            ejection: Some(Ejection::default()),
+            balance: Balance::default(),
+            slow_start: Self::SLOW_START,
+            limits: InFlightLimits::default(),
+        }
+    }
 }
 
 /// What is spoken to endpoints.

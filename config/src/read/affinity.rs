@@ -62,12 +62,12 @@ pub(super) fn affinity(written: &Cursor<'_>, trusted: bool, report: &mut Report)
     Some(Affinity::User(header))
 }
 
-fn cookie_name(text: &str) -> Result<String, Illegal> {
+pub(super) fn cookie_name(text: &str) -> Result<String, Illegal> {
     is_token(text).then(|| text.to_owned()).ok_or_else(|| no_token(text, "cookie"))
 }
 
 /// In lower case.
-fn header_name(text: &str) -> Result<String, Illegal> {
+pub(super) fn header_name(text: &str) -> Result<String, Illegal> {
     is_token(text).then(|| text.to_ascii_lowercase()).ok_or_else(|| no_token(text, "header"))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cursor::{Cursor, Fields, Report};
 use crate::keys;
 use crate::literal::{self, Illegal};
-use crate::model::{Advance, Baseline, Gate, Name, PathPrefix, Plan, Step};
+use crate::model::{Advance, Baseline, Gate, Match, Name, PathPrefix, Plan, Step};
 use crate::problem::quoted;
 use crate::read::gate::gates;
 use crate::read::step::{ProofAt, Usual, steps};
@@ -98,6 +98,9 @@ fn baseline<'a>(written: &Cursor<'a>, planned: &mut Planned<'a>, report: &mut Re
 
 /// Whether nothing in the plan waits for what cannot come. What has no effect is warned of.
 fn fits_together(plan: &Plan, fields: &Fields<'_>, report: &mut Report) -> bool {
+    if !baseline_has_traffic(plan, fields, report) {
+        return false;
+    }
     let early = plan.steps.iter().any(|step| matches!(step, Step::Weight { early: true, .. }));
     let waits = match (plan.advance, early) {
         (Advance::Proof, _) => "`advance: proof`",
@@ -116,4 +119,22 @@ fn fits_together(plan: &Plan, fields: &Fields<'_>, report: &mut Report) -> bool 
         report.warning(dry_run.place, &dry_run.path, message);
     }
     true
+}
+
+/// Whether those who match and are judged can be compared: a baseline of its own has as much traffic as the canary draws,
+/// which before the first weight is none.
+fn baseline_has_traffic(plan: &Plan, fields: &Fields<'_>, report: &mut Report) -> bool {
+    let mut before = plan.steps.iter().take_while(|step| !matches!(step, Step::Weight { .. }));
+    let judges = |step: &Step| matches!(step, Step::Match { who: Some(Match { judged: true, .. }), .. });
+    let (Some(number), Some(written)) = (before.position(judges), fields.get("steps")) else { return true };
+    if plan.baseline == Baseline::Stable {
+        return true;
+    }
+    let message = format!(
+        "step {} judges who matches before the canary has a weight, and until then this plan's baseline has no traffic to \
+         compare with; write `baseline: stable`, write a weight before it, or leave `judged` out",
+        number + 1
+    );
+    written.wrong(report, message);
+    false
 }

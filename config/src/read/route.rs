@@ -1,12 +1,11 @@
 //! Which requests lead to a service.
 
-use std::collections::HashMap;
-
 use crate::cursor::{Cursor, Entry, Fields, Report};
 use crate::literal::{Illegal, is_token};
 use crate::model::{HeaderMatch, HostName, PathPrefix};
 use crate::problem::{quoted, shown};
 use crate::read::different;
+use crate::read::headers::headers;
 use crate::read::routes::{Claim, Routes};
 use crate::tree::Place;
 
@@ -82,69 +81,4 @@ fn method(text: &str) -> Result<String, Illegal> {
     let near =
         if is_token(text) && text.len() <= 32 { format!("; did you mean {}?", quoted(&upper)) } else { String::new() };
     Err(Illegal::new(format!("{} is no method; {LEGAL}{near}", quoted(text))))
-}
-
-fn headers(written: &Cursor<'_>, report: &mut Report) -> Option<Vec<HeaderMatch>> {
-    let legal = "a mapping from each header's name to its value, like { x-tenant: blue }, where `\"*\"` is any value";
-    let entries = written.entries(report, legal)?;
-    if entries.is_empty() {
-        written.wrong(report, "no header is written here; write at least one, or leave `headers` out");
-        return None;
-    }
-    let mut first: HashMap<String, Place> = HashMap::new();
-    let read: Vec<_> = entries
-        .iter()
-        .map(|Entry { key, value }| {
-            let name = match header_name(&key.text) {
-                Ok(name) => Some(name),
-                Err(illegal) => {
-                    report.problem(key.place, &value.path, illegal.to_string());
-                    None
-                }
-            };
-            let matched = header_value(value, report);
-            let name = name?;
-            if let Some(first) = first.get(&name) {
-                let first = report.place(*first);
-                let message = format!("{} is written twice; keep one, the other is at {first}", quoted(&name));
-                report.problem(key.place, &value.path, message);
-                return None;
-            }
-            first.insert(name.clone(), key.place);
-            Some(HeaderMatch { name, value: matched? })
-        })
-        .collect();
-    let mut headers: Vec<HeaderMatch> = read.into_iter().collect::<Option<_>>()?;
-    headers.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-    Some(headers)
-}
-
-/// The name of a header that is matched, in lower case.
-fn header_name(text: &str) -> Result<String, Illegal> {
-    if text.eq_ignore_ascii_case("host") {
-        return Err(Illegal::new(format!("{} is matched by `hosts`; write it there", quoted(text))));
-    }
-    if is_token(text) {
-        return Ok(text.to_ascii_lowercase());
-    }
-    Err(Illegal::new(format!("{} cannot name a header; legal is letters, digits, - and _", quoted(text))))
-}
-
-/// The value that is matched; none is any.
-fn header_value(written: &Cursor<'_>, report: &mut Report) -> Option<Option<String>> {
-    const LEGAL: &str = "a value, like blue, or \"*\" for any";
-    let text = written.text(report, LEGAL)?;
-    if text == "*" {
-        return Some(None);
-    }
-    if text.is_empty() || text.trim() != text || !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-        let what = "can be no header's value, which has neither control characters nor spaces at its ends and is ASCII";
-        written.wrong(report, format!("{} {what}; legal is {LEGAL}", quoted(text)));
-        return None;
-    }
-    if text.contains('*') {
-        let message = format!("{} is compared as it stands: only \"*\" alone means any value", quoted(text));
-        report.warning(written.place, &written.path, message);
-    }
-    Some(Some(text.to_owned()))
 }

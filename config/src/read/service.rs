@@ -3,9 +3,10 @@
 use crate::cursor::{Cursor, Entry, Fields, Report};
 use crate::keys;
 use crate::literal::{Illegal, is_token};
-use crate::model::{Affinity, Canary, GrpcCodes, Name, Plan, Service, ServiceTimeouts, Timeouts};
+use crate::model::{Affinity, Canary, GrpcCodes, Name, Plan, Retries, Service, ServiceTimeouts, Timeouts};
 use crate::problem::{did_you_mean, listed, quoted};
 use crate::read::affinity::{affinity, forced};
+use crate::read::care::retries;
 use crate::read::plan::{Planned, plan};
 use crate::read::route::{Route, route};
 use crate::read::routes::{Judged, Routes};
@@ -72,6 +73,8 @@ pub(super) fn service<'a>(
         grpc_errors: traffic.grpc_errors,
         body: traffic.body,
         timeouts: traffic.timeouts,
+        retries: traffic.retries,
+        shield: traffic.shield,
         stable,
         canary,
         versions: versions?.read?,
@@ -86,6 +89,8 @@ struct Traffic {
     grpc_errors: GrpcCodes,
     body: Option<Bytes>,
     timeouts: ServiceTimeouts,
+    retries: Retries,
+    shield: bool,
 }
 
 impl Traffic {
@@ -100,12 +105,16 @@ impl Traffic {
         let timeouts = fields.or("timeouts", ServiceTimeouts::default(), |written| {
             rules::service_timeouts(written, shared.timeouts.as_ref(), report)
         });
+        let retries = fields.or("retries", Retries::default(), |written| retries(written, report));
+        let shield = fields.or("shield", true, |written| written.switch(report));
         Some(Self {
             version_header: version_header?,
             upgrades: upgrades?,
             grpc_errors: grpc_errors?,
             body: body?,
             timeouts: timeouts?,
+            retries: retries?,
+            shield: shield?,
         })
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::cursor::{Cursor, Fields, Report};
 use crate::keys;
 use crate::literal::{self, Illegal, spelt};
-use crate::model::{Deadline, OnDeadline, Plan, Step};
-use crate::problem::{listed, quoted};
+use crate::model::{Deadline, Match, OnDeadline, Plan, Step};
+use crate::problem::{did_you_mean, listed, quoted};
+use crate::read::headers::{Wanted, wanted};
 use crate::tree::Place;
 use crate::units::Weight;
 
@@ -103,8 +104,15 @@ pub(super) fn steps(
     proof: Option<ProofAt>,
     report: &mut Report,
 ) -> Option<Vec<Step>> {
-    let mut reading =
-        Reading { usual, proof, highest: None, longest: Duration::ZERO, deadlines: false, vain: Vec::new() };
+    let mut reading = Reading {
+        usual,
+        proof,
+        highest: None,
+        matches: false,
+        longest: Duration::ZERO,
+        deadlines: false,
+        vain: Vec::new(),
+    };
     let steps = match written {
         Some(written) => reading.written(written, report),
         None => reading.built_in(),
@@ -125,11 +133,13 @@ struct Reading<'a> {
     proof: Option<ProofAt>,
     /// The last weight, and where it stands.
     highest: Option<(Weight, Place)>,
+    /// Whether anybody goes to the canary whatever its weight.
+    matches: bool,
     /// The longest hold among the steps that take the plan's deadline.
     longest: Duration,
     /// Whether a step has a deadline of its own.
     deadlines: bool,
-    /// Deadlines that do nothing, or leave no time for the proof that is awaited: where each is written, and why.
+    /// What does nothing, and deadlines that leave no time for the proof that is awaited: where each is written, and why.
     vain: Vec<(Place, String, String)>,
 }
 
@@ -140,7 +150,7 @@ impl Reading<'_> {
     fn built_in(&mut self) -> Option<Vec<Step>> {
         let steps = Step::built_in().into_iter().enumerate().map(|(number, step)| match step {
             Step::Weight { weight, hold, .. } => self.step(weight, hold, &Ending::UNSAID, number == 0),
-            Step::Approval => Some(Step::Approval),
+            Step::Match { .. } | Step::Approval => Some(step),
         });
         steps.collect()
     }
@@ -160,17 +170,18 @@ impl Reading<'_> {
     }
 
     fn item(&mut self, item: &Cursor<'_>, report: &mut Report) -> Option<Step> {
-        const LEGAL: &str = "{ weight: 5%, hold: 10m } or { approval: true }";
+        const LEGAL: &str = "{ weight: 5%, hold: 10m }, { match: { x-beta: \"1\" }, hold: 10m } or { approval: true }";
         let fields = item.fields(report, &keys::STEP)?;
-        match (fields.get("weight"), fields.get("approval")) {
-            (Some(weight), None) => self.weight_step(weight, &fields, report),
-            (None, Some(approval)) => approval_step(approval, &fields, report),
-            (Some(_), Some(approval)) => {
-                let message = format!("a step is either a weight or an approval; write two steps, each {LEGAL}");
-                approval.wrong(report, message);
+        match (fields.get("weight"), fields.get("match"), fields.get("approval")) {
+            (Some(weight), None, None) => self.weight_step(weight, &fields, report),
+            (None, Some(matched), None) => self.match_step(matched, &fields, report),
+            (None, None, Some(approval)) => approval_step(approval, &fields, report),
+            (_, Some(second), None) | (_, _, Some(second)) => {
+                let message = format!("a step is a weight, a match or an approval; write two steps, each {LEGAL}");
+                second.wrong(report, message);
                 None
             }
-            (None, None) => {
+            (None, None, None) => {
                 fields.chooses_none(report, format!("is no step; legal is {LEGAL}"));
                 None
             }
@@ -178,6 +189,10 @@ impl Reading<'_> {
     }
 
     fn weight_step(&mut self, weight: &Cursor<'_>, fields: &Fields<'_>, report: &mut Report) -> Option<Step> {
+        if let Some(judged) = fields.get("judged") {
+            judged.wrong(report, "is for a match, and those who draw the canary are always judged; leave it out");
+            return None;
+        }
         let is_first = self.highest.is_none();
         let weight = step_weight(weight, &mut self.highest, report);
         let hold = Said::read(fields, "hold", |hold| hold.literal(report, "a time, like 10m", literal::duration));
@@ -201,6 +216,51 @@ impl Reading<'_> {
         }
         self.deadlines |= !matches!(own.deadline, Said::Nothing);
         self.step(weight?, hold?, &own, is_first)
+    }
+
+    fn match_step(&mut self, written: &Cursor<'_>, fields: &Fields<'_>, report: &mut Report) -> Option<Step> {
+        const LEGAL: &str = "a mapping from each header's name to its value, like { x-beta: \"1\" }, where `\"*\"` is any \
+                             value and { cookie: beta=1 } one cookie; or `nobody`";
+        if let Some(word) = written.word().filter(|word| *word != "nobody") {
+            let near = did_you_mean(word, ["nobody"]);
+            written.wrong(report, format!("{} is written here; legal is {LEGAL}{near}", quoted(word)));
+            return None;
+        }
+        let vain = ["early", "deadline", "on_deadline"].into_iter().filter(|key| fields.has(key));
+        let vain: Vec<&str> = vain.collect();
+        if !vain.is_empty() {
+            let message = format!("a match ends by its `hold` alone, without proof; leave {} out", listed(vain));
+            fields.wrong(report, message);
+            return None;
+        }
+        let hold = Said::read(fields, "hold", |hold| hold.literal(report, "a time, like 10m", literal::duration));
+        if written.word().is_some() {
+            return self.match_of_nobody(written, &hold, fields, report);
+        }
+        let judged = fields.or("judged", false, |written| written.switch(report));
+        let Wanted { headers, cookie } = wanted(written, LEGAL, report)?;
+        self.matches = true;
+        let who = Match { headers, cookie, judged: judged? };
+        Some(Step::Match { who: Some(who), hold: hold.or(Step::HOLD)? })
+    }
+
+    /// From here on nobody goes to the canary but by its weight. There is nothing to wait for.
+    fn match_of_nobody(
+        &mut self,
+        written: &Cursor<'_>,
+        hold: &Said<'_, Duration>,
+        fields: &Fields<'_>,
+        report: &mut Report,
+    ) -> Option<Step> {
+        if let Some(judged) = fields.get("judged") {
+            judged.wrong(report, "nobody matches, so there is nobody to judge; leave it out");
+            return None;
+        }
+        if !std::mem::take(&mut self.matches) {
+            let message = "nobody matches before this step either; leave it out".to_owned();
+            self.vain.push((written.place, written.path.clone(), message));
+        }
+        Some(Step::Match { who: None, hold: hold.or(Duration::ZERO)? })
     }
 
     /// A step that says this of its ending, and the rest as the plan does.

@@ -7,6 +7,7 @@ use crate::keys;
 use crate::literal::{Illegal, is_ip};
 use crate::model::{Endpoint, EndpointTls, HostName, Name, Protocol, Version};
 use crate::problem::quoted;
+use crate::read::care::{Care, Endpoints, counted};
 use crate::read::listener::certificate_files;
 use crate::read::{file_path, own_name};
 use crate::tree::Place;
@@ -49,18 +50,21 @@ fn version<'a>(entry: &'a Entry<'_>, name: Option<Name>, seen: &mut Seen<'a>, re
     let tls = fields.if_written("tls", |written| endpoint_tls(written, report));
     let speaks_tls = endpoints.as_deref().and_then(|endpoints| all_or_none(endpoints, report));
     let protocol = fields.or("protocol", Protocol::default(), |written| protocol(written, speaks_tls, report));
+    let count = endpoints.as_ref().and_then(|endpoints| counted(endpoints.iter().map(|(endpoint, _)| endpoint)));
+    let care = Care::read(&fields, Endpoints { protocol, speak_tls: speaks_tls, count }, report);
     if let (Some(false), Some(written)) = (speaks_tls, fields.get("tls")) {
         let message = "no endpoint speaks TLS; write https:// before each endpoint, or leave `tls` out";
         written.wrong(report, message);
         return None;
     }
-    let (endpoints, tls, protocol) = (endpoints?, tls?, protocol?);
+    let (endpoints, tls, protocol, care) = (endpoints?, tls?, protocol?, care?);
     let tls = if speaks_tls? { Some(tls.unwrap_or_default()) } else { None };
     if let Some(EndpointTls { server_name: None, .. }) = tls {
         named(&endpoints, report)?;
     }
     let endpoints = endpoints.into_iter().map(|(endpoint, _)| endpoint).collect();
-    Some(Version { name: name?, endpoints, protocol, tls })
+    let Care { health, ejection, balance, slow_start, limits } = care;
+    Some(Version { name: name?, endpoints, protocol, tls, health, ejection, balance, slow_start, limits })
 }
 
 /// Where each endpoint of a service is written first, and in which version.

@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "only the schema of these types is used")]
 
+mod care;
 mod listener;
 mod plan;
 mod rules;
@@ -51,7 +52,8 @@ pub(super) struct Configuration {
 struct Admin {
     /// The address; 127.0.0.1:9900 by default. One that is not loopback needs a token.
     address: Option<Address>,
-    /// A file that holds the token, alone or one a line.
+    /// A file that holds the token: its first line that is neither empty nor begins with `#`. `TIDEGATE_TOKEN` goes
+    /// before it.
     tokens: Option<String>,
 }
 

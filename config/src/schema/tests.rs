@@ -9,7 +9,7 @@ use crate::keys::{self, Keys};
 use crate::tree::{self, Node};
 
 /// Where the schema describes what a list of keys is of.
-const PAIRS: [(&str, &Keys); 26] = [
+const PAIRS: [(&str, &Keys); 32] = [
     ("", &keys::TOP),
     ("/$defs/Listener", &keys::LISTENER),
     ("/$defs/ListenerTls", &keys::LISTENER_TLS),
@@ -29,6 +29,12 @@ const PAIRS: [(&str, &Keys); 26] = [
     ("/$defs/Forced", &keys::FORCED),
     ("/$defs/Version", &keys::VERSION),
     ("/$defs/EndpointTls", &keys::ENDPOINT_TLS),
+    ("/$defs/Health", &keys::HEALTH),
+    ("/$defs/Ejection", &keys::EJECTION),
+    ("/$defs/Balance", &keys::BALANCE),
+    ("/$defs/Hash", &keys::HASH),
+    ("/$defs/VersionLimits", &keys::VERSION_LIMITS),
+    ("/$defs/Retries", &keys::RETRIES),
     ("/$defs/Plan", &keys::PLAN),
     ("/$defs/Step", &keys::STEP),
     ("/$defs/Gate", &keys::GATE),
@@ -138,7 +144,7 @@ fn every_example_fits_the_schema() {
             assert!(fits(&schema, &schema, &value), "{} does not fit", path.display());
         }
     }
-    assert!(found >= 4, "found {found} examples");
+    assert!(found >= 6, "found {found} examples");
 }
 
 #[test]
@@ -167,6 +173,21 @@ fn what_the_decoder_refuses_by_its_keys_does_not_fit_the_schema() {
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, grpc_errors: [OK] } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], protocol: h3 } } } }",
         "services: { a: { versions: { v: { endpoints: ['https://a:1'], tls: { verify: false } } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], health: {} } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], health: off } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], health: { path: /a, connect: true } } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], health: { connect: true, status: 200 } } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], health: { connect: false } } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], ejection: no } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], ejection: { success_rate: 50% } } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], balance: { hash: client-address } } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], balance: { hash: { header: x, cookie: y } } } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], balance: round_robin } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], slow_start: 10 } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], limits: { requests: many } } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, retries: true } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, retries: { on: [connect] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, shield: off } }",
         "{ services: { a: { versions: { v: { endpoints: ['a:1'] } } } }, access_log: {} }",
         "{ services: { a: { versions: { v: { endpoints: ['a:1'] } } } }, limits: { headers: many } }",
         "{ services: { a: { versions: { v: { endpoints: ['a:1'] } } } }, requests: { underscores: true } }",

@@ -180,8 +180,8 @@ fn limits_name_what_is_legal() {
     check(
         &shop("    body: 2048TiB\n    limits: { body: 1MiB }"),
         &expect![[r#"
-        t.yaml:7:11: services.shop.body: `2048TiB` is out of range; legal is 1B to 1024TiB
-        t.yaml:8:5: services.shop.limits: `limits` is no key of a service; of the limits a service may set that of bodies, like body: 10MiB; the others stand at the top of the file"#]],
+            t.yaml:7:11: services.shop.body: `2048TiB` is out of range; legal is 1B to 1024TiB
+            t.yaml:8:5: services.shop.limits: `limits` is no key of a service; of the limits a service may set that of bodies, like body: 10MiB; those of requests under way stand in a version, the others at the top of the file"#]],
     );
 }
 

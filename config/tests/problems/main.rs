@@ -2,8 +2,10 @@
 
 #![expect(clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod care;
 mod gates;
 mod ingress;
+mod matching;
 mod plans;
 mod requests;
 mod services;
@@ -106,8 +108,8 @@ fn something_else_in_place_of_a_mapping_is_named() {
     check(
         "services:\n  shop:\n  cart: v1\n",
         &expect![[r#"
-        t.yaml:2:3: services.shop: nothing is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `stable`, `canary`, `weight`, `versions` and `plan`
-        t.yaml:3:9: services.cart: `v1` is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
+            t.yaml:2:3: services.shop: nothing is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`
+            t.yaml:3:9: services.cart: `v1` is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
     );
 }
 
@@ -116,9 +118,9 @@ fn an_unknown_key_is_met_with_the_legal_ones_and_the_one_meant() {
     check(
         &shop("    stabel: v1\n    affinty: random\n    zebra: 1"),
         &expect![[r#"
-            t.yaml:7:5: services.shop.stabel: `stabel` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `stable`?
-            t.yaml:8:5: services.shop.affinty: `affinty` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `affinity`?
-            t.yaml:9:5: services.shop.zebra: `zebra` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
+            t.yaml:7:5: services.shop.stabel: `stabel` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `stable`?
+            t.yaml:8:5: services.shop.affinty: `affinty` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `affinity`?
+            t.yaml:9:5: services.shop.zebra: `zebra` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
     );
 }
 
@@ -128,31 +130,33 @@ fn a_key_that_is_not_built_yet_is_never_accepted_and_ignored() {
         r#"
 admin: { address: "127.0.0.1:9900", tls: {} }
 retries: 3
+health: { path: /healthz }
 services:
   shop:
     mirror: 1%
+    health: { path: /healthz }
     affinity: { client_certificate: true }
     versions:
-      v1: { endpoints: ["a:1"], health: { path: /healthz }, balance: random }
+      v1: { endpoints: ["a:1"], timeouts: { total: 1s }, warm_start: true }
     plan:
       drain: 10s
       steps:
         - { weight: 1%, mirror: 10% }
-        - { weight: 1%, match: { x-beta: "1" } }
       gates:
         - query: { prometheus: up }
 "#,
         &expect![[r#"
             t.yaml:2:37: admin.tls: `tls` is known and not built yet; leave it out for now
             t.yaml:3:1: retries: `retries` is known and not built yet; leave it out for now
-            t.yaml:6:5: services.shop.mirror: `mirror` is known and not built yet; leave it out for now
-            t.yaml:7:17: services.shop.affinity.client_certificate: `client_certificate` is known and not built yet; leave it out for now
-            t.yaml:9:33: services.shop.versions.v1.health: `health` is known and not built yet; leave it out for now
-            t.yaml:9:61: services.shop.versions.v1.balance: `balance` is known and not built yet; leave it out for now
-            t.yaml:11:7: services.shop.plan.drain: `drain` is known and not built yet; leave it out for now
-            t.yaml:13:25: services.shop.plan.steps[0].mirror: `mirror` is known and not built yet; leave it out for now
-            t.yaml:14:25: services.shop.plan.steps[1].match: `match` is known and not built yet; leave it out for now
-            t.yaml:16:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
+            t.yaml:4:1: health: `health` is known and not built yet; leave it out for now
+            t.yaml:7:5: services.shop.mirror: `mirror` is known and not built yet; leave it out for now
+            t.yaml:8:5: services.shop.health: `health` is known and not built yet; leave it out for now
+            t.yaml:9:17: services.shop.affinity.client_certificate: `client_certificate` is known and not built yet; leave it out for now
+            t.yaml:11:33: services.shop.versions.v1.timeouts: `timeouts` is known and not built yet; leave it out for now
+            t.yaml:11:58: services.shop.versions.v1.warm_start: `warm_start` is known and not built yet; leave it out for now
+            t.yaml:13:7: services.shop.plan.drain: `drain` is known and not built yet; leave it out for now
+            t.yaml:15:25: services.shop.plan.steps[0].mirror: `mirror` is known and not built yet; leave it out for now
+            t.yaml:17:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
     );
 }
 
@@ -222,7 +226,7 @@ colour: blue
             t.yaml:5:13: services.shop.stable: `v3` is no version of this service; legal is `v1` and `v2`
             t.yaml:6:13: services.shop.weight: `10` has no %; a weight is written like 10%; did you mean `10%`?
             t.yaml:8:25: services.shop.versions.v1.endpoints[0]: `nonsense` has no port; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
-            t.yaml:9:13: services.shop.versions.v2.endpoint: `endpoint` is no key of a version; legal keys are `endpoints`, `protocol` and `tls`; did you mean `endpoints`?
+            t.yaml:9:13: services.shop.versions.v2.endpoint: `endpoint` is no key of a version; legal keys are `endpoints`, `protocol`, `tls`, `health`, `ejection`, `balance`, `slow_start` and `limits`; did you mean `endpoints`?
             t.yaml:10:48: services.shop.plan.steps[1].weight: 5% is below the 10% of an earlier step at t.yaml:10:31; legal is 10% or more (weights never fall)
             t.yaml:11:1: colour: `colour` is no key of a configuration; legal keys are `listeners`, `admin`, `state`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted` and `access_log`"#]],
     );

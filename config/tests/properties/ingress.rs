@@ -14,6 +14,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
+use crate::care::{any_retries, cared_for};
 use crate::writing::written;
 use crate::{FULL, read};
 
@@ -272,7 +273,7 @@ fn any_spoken() -> impl Strategy<Value = (Option<ListenerTls>, Option<u16>)> {
     ]
 }
 
-fn any_listeners() -> impl Strategy<Value = Vec<Listener>> {
+pub(crate) fn any_listeners() -> impl Strategy<Value = Vec<Listener>> {
     prop::collection::vec((any::<bool>(), ranges(), any_spoken()), 1..5).prop_map(|listeners| {
         let numbered = listeners.into_iter().zip(7000..);
         let listener = numbered.map(|((unix, ranges, (tls, redirect)), number)| {
@@ -343,7 +344,7 @@ fn any_limits() -> impl Strategy<Value = Limits> {
     })
 }
 
-fn any_rules() -> impl Strategy<Value = Rules> {
+pub(crate) fn any_rules() -> impl Strategy<Value = Rules> {
     let handling = || select(vec![Handling::Refuse, Handling::Pass]);
     let requests =
         (handling(), handling()).prop_map(|(underscores, encoded_slashes)| Strictness { underscores, encoded_slashes });
@@ -404,12 +405,12 @@ fn any_version() -> impl Strategy<Value = Version> {
         (hosts(), any::<bool>(), select(vec![Protocol::H1, Protocol::H2c])).prop_map(plain),
         (hosts(), select(vec![Protocol::H1, Protocol::H2]), tls).prop_map(with_tls),
     ];
-    spoken.prop_map(|(endpoints, protocol, tls)| Version {
-        name: config::Name::new("v1").unwrap(),
-        endpoints,
+    let spoken = spoken.prop_map(|(endpoints, protocol, tls)| Version {
         protocol,
         tls,
-    })
+        ..Version::plain(config::Name::new("v1").unwrap(), endpoints)
+    });
+    spoken.prop_flat_map(cared_for)
 }
 
 fn any_route() -> impl Strategy<Value = (Vec<HostName>, Vec<String>, Vec<HeaderMatch>)> {
@@ -428,12 +429,13 @@ fn any_route() -> impl Strategy<Value = (Vec<HostName>, Vec<String>, Vec<HeaderM
     })
 }
 
-fn any_service() -> impl Strategy<Value = Service> {
+pub(crate) fn any_service() -> impl Strategy<Value = Service> {
     let times = prop::array::uniform4(option::of(time()));
     let upgrades = prop::collection::btree_set("[a-g][a-z]{0,9}", 0..3);
     let decided = (any_affinity(), option::of(any_forced()), any::<bool>());
-    let taken = (upgrades, option::of(size(1, 1 << 50)), times);
-    (any_route(), decided, taken, any_version()).prop_map(|(route, decided, (upgrades, body, times), version)| {
+    let taken = (upgrades, option::of(size(1, 1 << 50)), times, any_retries(), any::<bool>());
+    (any_route(), decided, taken, any_version()).prop_map(|(route, decided, taken, version)| {
+        let (upgrades, body, times, retries, shield) = taken;
         let [first_byte, response, tunnel, total] = times;
         let (hosts, methods, headers) = route;
         let (affinity, forced, version_header) = decided;
@@ -447,6 +449,8 @@ fn any_service() -> impl Strategy<Value = Service> {
             upgrades: upgrades.into_iter().collect(),
             body,
             timeouts: ServiceTimeouts { first_byte, response, tunnel, total },
+            retries,
+            shield,
             versions: vec![version],
             ..service("")
         }

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod care;
+mod explained;
 mod ingress;
 mod plans;
 mod writing;
@@ -33,7 +35,7 @@ trusted: [10.0.0.0/8, "fd00::/8"]
 access_log: { to: /var/log/access.log, sample: 12.5% }
 admin: { address: "127.0.0.1:9901", tokens: tokens.txt }
 state: /var/lib/tidegate
-plans: { careful: { alpha: 0.5%, advance: time, steps: [{ weight: 0.25%, hold: 1h30m }, { approval: true }], gates: [] } }
+plans: { careful: { alpha: 0.5%, advance: time, steps: [{ weight: 0.25%, hold: 1h30m }, { match: { x-beta: '1' } }, { approval: true }], gates: [] } }
 services:
   checkout:
     hosts: [Shop.example.com, 10.0.0.9]
@@ -47,15 +49,23 @@ services:
     grpc_errors: [CANCELLED, UNAUTHENTICATED]
     body: 10MiB
     timeouts: { first_byte: 1s, response: 2s, tunnel: 3h, total: 4s }
+    retries: { most: 5, budget: 12.5%, floor: 0, on: [broken] }
+    shield: true
     stable: v1
     canary: v2
     weight: 12.5%
     versions:
-      v1: { endpoints: ["10.0.0.1:8080", "[fd00::1]:8080", "shop.internal:80"] }
+      v1:
+        endpoints: ["10.0.0.1:8080", "[fd00::1]:8080", "shop.internal:80"]
+        health: { path: "/healthz?full=1", host: Shop.internal:8080, status: 200-399, interval: 1s, timeout: 999ms, jitter: 50%, healthy: 1, unhealthy: 100 }
+        ejection: { failures: 1000, first: 5m, most: 33.4%, success_rate: false }
+        balance: least_requests
+        slow_start: 1m
+        limits: { requests: 1000, requests_per_endpoint: 400 }
       v2: { endpoints: ["10.0.0.3:8080"] }
-      v3: { endpoints: ["unix:/run/v3.sock", "10.0.0.4:8080"], protocol: h2c }
-      v4: { endpoints: ["https://10.0.0.5:8443", "https://v4:443"], protocol: h2, tls: { server_name: V4.internal, ca: ca.pem, cert: us.pem, key: us.key } }
-      v5: { endpoints: ["https://v5.internal:443"] }
+      v3: { endpoints: ["unix:/run/v3.sock", "10.0.0.4:8080"], protocol: h2c, health: { grpc: "", interval: 1h, timeout: 1h }, balance: { hash: { cookie: Basket } } }
+      v4: { endpoints: ["https://10.0.0.5:8443", "https://v4:443"], protocol: h2, tls: { server_name: V4.internal, ca: ca.pem, cert: us.pem, key: us.key }, health: { grpc: shop.v1.Orders }, balance: { hash: { header: X-Tenant } } }
+      v5: { endpoints: ["https://v5.internal:443"], health: { connect: true, jitter: 0% }, ejection: off, balance: { hash: path }, slow_start: 0s, limits: { requests_per_endpoint: 1 } }
     plan:
       beta: 2.5%
       min_requests: 200
@@ -82,7 +92,7 @@ services:
         - { latency: { tolerance: 30% }, role: signal, path: /checkout/cart/ }
         - { errors: { margin: 0.5% }, path: /checkout/pay }
   wild: { hosts: ["*.Example.com", example.com], affinity: { cookie: ours, issue: true }, upgrades: [], grpc_errors: [], versions: { v1: { endpoints: ["a:1"] } } }
-  shop: { affinity: { header: X-User }, versions: { v1: { endpoints: ["a:1"] } } }
+  shop: { affinity: { header: X-User }, retries: off, shield: false, versions: { v1: { endpoints: ["a:1"], health: { path: /, status: 204 }, ejection: {}, balance: { hash: client_address } } } }
   user: { path: /user, affinity: { user: X-Auth }, forced: { cookie: c, secret: s }, versions: { v1: { endpoints: ["a:1"] } } }
   cart: { path: /cart, affinity: client-address, weight: 0%, stable: v1, versions: { v1: { endpoints: ["a:1"] }, v2: { endpoints: ["b:1"] } }, plan: { baseline: equal, dry_run: true } }
 "#;
@@ -114,6 +124,16 @@ fn a_full_configuration_written_out_reads_as_the_same_one() {
 fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out() {
     let smallest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/smallest.yaml");
     let configuration = config::read_file(&smallest).unwrap().configuration;
+    let version = |endpoint: &str| {
+        json!({
+            "endpoints": [endpoint],
+            "protocol": "h1",
+            "ejection": { "failures": 5, "first": "10000ms", "most": "50.0000000000%", "success_rate": true },
+            "balance": "peak_ewma",
+            "slow_start": "10000ms",
+            "limits": {},
+        })
+    };
     assert_eq!(
         written(&configuration),
         json!({
@@ -155,10 +175,17 @@ fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out(
                     "UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
                 ],
                 "timeouts": {},
+                "retries": {
+                    "most": 2,
+                    "budget": "20.0000000000%",
+                    "floor": 3,
+                    "on": ["unavailable", "broken"],
+                },
+                "shield": true,
                 "stable": "v1",
                 "versions": {
-                    "v1": { "endpoints": ["127.0.0.1:9001"], "protocol": "h1" },
-                    "v2": { "endpoints": ["127.0.0.1:9002"], "protocol": "h1" },
+                    "v1": version("127.0.0.1:9001"),
+                    "v2": version("127.0.0.1:9002"),
                 },
                 "plan": {
                     "alpha": "1.0000000000%",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use config::{
-    Advance, Alpha, Baseline, Beta, Deadline, Fraction, Gate, GateRole, GateRule, LatencyMargin, LatencyOf, Name,
-    OnDeadline, PathPrefix, Plan, Quantile, Step, Stretch, Tolerance, Weight,
+    Advance, Alpha, Baseline, Beta, CookieMatch, Deadline, Fraction, Gate, GateRole, GateRule, HeaderMatch,
+    LatencyMargin, LatencyOf, Match, Name, OnDeadline, PathPrefix, Plan, Quantile, Step, Stretch, Tolerance, Weight,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -49,13 +49,41 @@ fn every_key_of_a_plan_defaults_alone() {
 }
 
 #[test]
+fn a_match_is_read_in_lower_case_and_holds_for_five_minutes_where_nothing_is_written() {
+    let steps = "{ steps: [{ match: { X-Team: blue, x-beta: '*', COOKIE: Beta=* } }, { weight: 5% }, \
+                 { match: { cookie: a=b=c }, hold: 1s, judged: true }, { match: nobody }, \
+                 { match: nobody, hold: 1m }] }";
+    let header = |name: &str, value: Option<&str>| HeaderMatch { name: name.into(), value: value.map(str::to_owned) };
+    let cookie =
+        |name: &str, value: Option<&str>| Some(CookieMatch { name: name.into(), value: value.map(str::to_owned) });
+    let both = vec![header("x-beta", None), header("x-team", Some("blue"))];
+    let first = Match { headers: both, cookie: cookie("Beta", None), judged: false };
+    assert_eq!(first.to_string(), "x-beta: *, x-team: blue, cookie: Beta=*");
+    let second = Match { headers: Vec::new(), cookie: cookie("a", Some("b=c")), judged: true };
+    let plan = plan(steps);
+    assert!(plan.leaves_people_out());
+    assert_eq!(
+        plan.steps,
+        [
+            Step::Match { who: Some(first), hold: Step::HOLD },
+            Step::of_weight("5%".parse().unwrap(), Step::HOLD),
+            Step::Match { who: Some(second), hold: Duration::from_secs(1) },
+            Step::Match { who: None, hold: Duration::ZERO },
+            Step::Match { who: None, hold: Duration::from_secs(60) },
+        ]
+    );
+    let judged = self::plan("{ steps: [{ match: { x-beta: '1' }, judged: true }, { weight: 5% }] }");
+    assert!(!judged.leaves_people_out());
+}
+
+#[test]
 fn what_a_plan_says_of_its_steps_holds_for_each_that_does_not_say_it_itself() {
     let hour = Duration::from_secs(3600);
     let endings = |text: &str| -> Vec<(bool, Option<Deadline>)> {
         let steps = plan(text).steps.into_iter();
         let ending = steps.filter_map(|step| match step {
             Step::Weight { early, deadline, .. } => Some((early, deadline)),
-            Step::Approval => None,
+            Step::Match { .. } | Step::Approval => None,
         });
         ending.collect()
     };
@@ -243,13 +271,15 @@ fn any_gates() -> impl Strategy<Value = Vec<Gate>> {
 fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     let then = select(vec![OnDeadline::Hold, OnDeadline::Promote, OnDeadline::RollBack]);
     let deadline = prop::option::of((time(9000), then));
-    let step = (prop::option::of(1_u16..1000), time(9000), any::<bool>(), deadline);
+    let step = (prop::option::of(1_u16..1000), time(9000), any::<bool>(), deadline, prop::option::of(any_match()));
     prop::collection::vec(step, 1..6).prop_map(|steps| {
         let mut weight = 1;
         let mut steps: Vec<Step> = steps
             .into_iter()
-            .map(|(more, hold, early, deadline)| {
-                let Some(more) = more else { return Step::Approval };
+            .map(|(more, hold, early, deadline, who)| {
+                let Some(more) = more else {
+                    return if early { Step::Approval } else { Step::Match { who, hold } };
+                };
                 weight += more;
                 let deadline =
                     deadline.map(|(later, then)| Deadline { after: hold + later + Duration::from_millis(1), then });
@@ -261,7 +291,22 @@ fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-fn any_plan() -> impl Strategy<Value = Plan> {
+fn any_match() -> impl Strategy<Value = Match> {
+    let value = || prop::option::of("[a-z0-9]([ -)+-~]{0,5}[a-z0-9])?");
+    let header = ("x-[a-z]{1,4}", value()).prop_map(|(name, value)| HeaderMatch { name, value });
+    let cookie = ("[a-z_]{1,5}", prop::option::of("[a-z0-9=%]{2,6}"));
+    let cookie = cookie.prop_map(|(name, value)| CookieMatch { name, value });
+    let headers = prop::collection::vec(header, 0..4).prop_map(|mut headers| {
+        headers.sort_by(|one, other| one.name.cmp(&other.name));
+        headers.dedup_by(|one, other| one.name == other.name);
+        headers
+    });
+    let matched = (headers, prop::option::of(cookie));
+    let matched = matched.prop_filter("everybody", |(headers, cookie)| cookie.is_some() || !headers.is_empty());
+    matched.prop_map(|(headers, cookie)| Match { headers, cookie, judged: false })
+}
+
+pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
     let rate = || (1_u32..=50_000).prop_map(|thousandths| f64::from(thousandths) / 1e5);
     let baseline = select(vec![
         Baseline::Stable,

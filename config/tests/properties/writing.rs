@@ -9,6 +9,8 @@ use config::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::care::{write_care, written_retries};
+
 pub(crate) fn written(configuration: &Configuration) -> Value {
     let services = configuration.services.iter().map(|service| (service.name.to_string(), written_service(service)));
     let plans = configuration.plans.iter().map(|(name, plan)| (name.to_string(), written_plan(plan)));
@@ -32,7 +34,7 @@ fn texts<T: ToString>(items: &[T]) -> Value {
 }
 
 /// Writes a key where there is a value.
-fn put(entry: &mut Value, key: &str, value: Option<Value>) {
+pub(crate) fn put(entry: &mut Value, key: &str, value: Option<Value>) {
     if let Some(value) = value {
         entry[key] = value;
     }
@@ -43,7 +45,7 @@ fn put_some<T: ToString>(entry: &mut Value, key: &str, items: &[T]) {
     put(entry, key, (!items.is_empty()).then(|| texts(items)));
 }
 
-fn time(duration: Duration) -> Value {
+pub(crate) fn time(duration: Duration) -> Value {
     json!(milliseconds(duration))
 }
 
@@ -172,6 +174,8 @@ fn written_service(service: &Service) -> Value {
         "version_header": service.version_header,
         "upgrades": service.upgrades,
         "grpc_errors": codes,
+        "retries": written_retries(&service.retries),
+        "shield": service.shield,
         "stable": service.stable.as_str(),
         "versions": versions.collect::<Map<_, _>>(),
         "plan": written_plan(&service.plan),
@@ -218,7 +222,8 @@ fn written_forced(Forced { header, cookie, from, secret, judged }: &Forced) -> V
     entry
 }
 
-fn written_version(Version { endpoints, protocol, tls, .. }: &Version) -> Value {
+fn written_version(version: &Version) -> Value {
+    let Version { endpoints, protocol, tls, .. } = version;
     let protocol = match protocol {
         Protocol::H1 => "h1",
         Protocol::H2 => "h2",
@@ -235,10 +240,11 @@ fn written_version(Version { endpoints, protocol, tls, .. }: &Version) -> Value 
             written
         }),
     );
+    write_care(version, &mut entry);
     entry
 }
 
-fn percent(fraction: f64) -> String {
+pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.10}%", fraction * 100.0)
 }
 
@@ -282,6 +288,13 @@ fn written_step(step: &Step) -> Value {
             }
             written
         }
+        Step::Match { who, hold } => match who {
+            Some(who) => {
+                let wanted: Map<_, _> = who.wanted().map(|(name, value)| (name.to_owned(), json!(value))).collect();
+                json!({ "match": wanted, "hold": milliseconds(*hold), "judged": who.judged })
+            }
+            None => json!({ "match": "nobody", "hold": milliseconds(*hold) }),
+        },
         Step::Approval => json!({ "approval": true }),
     }
 }

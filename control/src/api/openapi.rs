@@ -29,9 +29,10 @@ mod tests {
     use crate::control_loop::SystemClock;
     use crate::events::EventLog;
     use crate::handle::{Handle, Pulse};
+    use crate::plane::CheckCounts;
     use crate::view::{
-        Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, Phase, Role, RolloutView,
-        ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
+        Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, MatchView, Matched, Phase, Role,
+        RolloutView, ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
     };
 
     fn read() -> Value {
@@ -127,9 +128,11 @@ mod tests {
             step_hold_s: None,
             requests: Arms::default(),
             failed: Arms::default(),
+            matching: None,
+            matched: Matched::default(),
             gates: vec![gate.clone()],
         };
-        let endpoint = EndpointView { address: String::new(), healthy: true, in_flight: 0 };
+        let endpoint = EndpointView::well(String::new());
         let version = VersionView {
             name: String::new(),
             weight: 0,
@@ -141,6 +144,9 @@ mod tests {
             error_rate: None,
             latency_p50_ms: None,
             latency_p99_ms: None,
+            panic: false,
+            ejections: 0,
+            health_checks: None,
         };
         let service = ServiceView {
             service: String::new(),
@@ -163,6 +169,9 @@ mod tests {
             ("Dispersion", json!(Dispersion { errors: 1.0, latency: 1.0 })),
             ("StepEstimate", json!(StepEstimate { step: 1, weight: 1, fail_s: None, pass_s: None })),
             ("RolloutView", json!(rollout)),
+            ("MatchView", json!(MatchView { headers: BTreeMap::new(), judged: false })),
+            ("Matched", json!(Matched::default())),
+            ("CheckCounts", json!(CheckCounts::default())),
             ("EndpointView", json!(endpoint)),
             ("VersionView", json!(version)),
             ("ServiceView", json!(service)),

@@ -23,7 +23,7 @@ use super::served::Served;
 use crate::command::Command;
 use crate::events::EventLog;
 use crate::journal::{Answer, Replayed, Request};
-use crate::plane::{DataPlane, Resolved};
+use crate::plane::{ClientTls, DataPlane, Resolved};
 use crate::rollout::{Event, Moment, Release, State};
 use crate::view::{ServiceSnapshot, Snapshot};
 
@@ -49,6 +49,8 @@ pub struct ControlCore {
     pub(super) reloads: HashMap<u64, Reloading>,
     pub(super) last_reload_success: bool,
     pub(super) warnings: Vec<String>,
+    /// How TLS towards clients does, as of the last full second.
+    pub(super) client_tls: Arc<ClientTls>,
     pub(super) cached: BTreeMap<String, Arc<ServiceSnapshot>>,
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     /// While a configuration is being installed, its splits are published with it and not one by one.
@@ -115,6 +117,7 @@ impl ControlCore {
             reloads: HashMap::new(),
             last_reload_success: true,
             warnings: replayed.warnings,
+            client_tls: Arc::default(),
             cached: BTreeMap::new(),
             snapshot: Arc::default(),
             installing: true,

@@ -30,6 +30,7 @@ pub(super) struct Windows {
     stable: Window,
     baseline: Window,
     canary: Window,
+    matched: Window,
 }
 
 /// For how many ticks one split has been in force.
@@ -62,6 +63,7 @@ impl ControlCore {
             plane.begin_exposure(name, version);
             plane.take(name, version, &mut self.windows.stable);
         }
+        plane.take_matched(name, &mut self.windows.matched);
         match baseline {
             Some(Baseline::Version(version)) => {
                 plane.begin_exposure(name, &version);
@@ -129,7 +131,7 @@ impl Served {
         let Self { release, judged, steadiness, calls, .. } = self;
         let (judged, state) = (judged.as_mut()?, release.state());
         let Rollout { stable, canary, plan, .. } = state.running()?;
-        let Windows { stable: of_stable, baseline: of_baseline, canary: of_canary } = windows;
+        let Windows { stable: of_stable, baseline: of_baseline, canary: of_canary, matched } = windows;
         plane.take(name, stable, of_stable);
         plane.take(name, canary, of_canary);
         let mut drawn = [of_stable.drawn.at_random, of_canary.drawn.at_random, 0];
@@ -145,6 +147,10 @@ impl Served {
             }
             Baseline::Stable => of_stable,
         };
+        let leaves_out = plan.leaves_people_out();
+        if leaves_out {
+            plane.take_matched(name, matched);
+        }
         let (generation, weight) = (state.generation, state.weight_of(canary));
         let steady = steadiness.holds(generation);
         let tick = Tick {
@@ -152,6 +158,7 @@ impl Served {
             stable: of_stable,
             baseline: of_baseline,
             canary: of_canary,
+            matched: leaves_out.then_some(&*matched),
             draws: Draws::under(weight, drawn[1], drawn.iter().sum()).filter(|_| steady),
             endpoints: endpoints(release.service(), stable, canary),
         };

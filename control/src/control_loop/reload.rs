@@ -27,13 +27,18 @@ pub(super) struct Reloading {
 }
 
 impl ControlCore {
-    pub(super) fn reload(&mut self, now: Now, resolved: Resolved, reply: oneshot::Sender<Result<Reloaded, Refused>>) {
+    pub(super) fn reload(
+        &mut self,
+        now: Now,
+        mut resolved: Resolved,
+        reply: oneshot::Sender<Result<Reloaded, Refused>>,
+    ) {
         if let Err(refused) = self.may_reload(now, &resolved.configuration) {
             self.reload_failed(now, &[refused.to_string()]);
             return self.say(reply, Err(refused));
         }
         let needs_restart = self.booted.restart_needed(&resolved.configuration);
-        let mut taken = Reloaded { needs_restart, notes: Vec::new() };
+        let mut taken = Reloaded { needs_restart, notes: std::mem::take(&mut resolved.notes) };
         let number = self.reloads.keys().max().map_or(0, |last| last + 1);
         let waits = self.take_configuration(now, resolved, number, &mut taken.notes);
         self.last_reload_success = true;

@@ -1,19 +1,24 @@
 //! What people see: built from the releases and the data plane, and published.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use config::{Name, Service, Weight};
+use jiff::Timestamp;
 
 use super::Now;
 use super::core::ControlCore;
 use super::figures::Shown;
 use super::served::Served;
-use crate::plane::DataPlane;
+use crate::plane::{DataPlane, EndpointHealth};
 use crate::view::{EndpointView, ServiceSnapshot, ServiceView, Snapshot, VersionView};
 
 impl ControlCore {
     /// Publishes what changed; everything, where a second is over.
     pub(super) fn publish(&mut self, now: Now, all: bool) {
+        if all {
+            self.client_tls = Arc::new(self.plane.client_tls());
+        }
         let due: Vec<Name> =
             self.services.iter().filter(|(_, served)| all || served.changed).map(|(name, _)| name.clone()).collect();
         if due.is_empty() && self.cached.len() == self.services.len() && self.snapshot_is_current() {
@@ -47,6 +52,7 @@ impl ControlCore {
             last_reload_success: self.last_reload_success,
             journal_problem: self.link.problem().map(ToString::to_string),
             log_lines_dropped: self.plane.log_lines_dropped(),
+            client_tls: Arc::clone(&self.client_tls),
             ready: true,
         }));
     }
@@ -83,6 +89,7 @@ pub(super) fn view_of(core: &ControlCore, now: Now, name: &Name) -> Option<Servi
     let plane = core.plane.as_ref();
     let version = |version: &config::Version| version_view(plane, served, &version.name, state.share_of(&version.name));
     let mut warnings = core.warnings.clone();
+    warnings.extend(core.client_tls.warnings.iter().cloned());
     warnings.extend(release.warnings().iter().cloned());
     warnings.extend(warnings_now(core, served, release.service()));
     Some(ServiceView {
@@ -123,9 +130,15 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
     let shown = served.figures.get(version).map_or(Shown::default(), super::figures::Figures::shown);
     let endpoint = |endpoint: crate::plane::EndpointState| EndpointView {
         address: endpoint.endpoint.to_string(),
-        healthy: endpoint.healthy,
+        healthy: endpoint.health == EndpointHealth::Well,
+        state: endpoint.health,
+        reason: endpoint.reason,
+        since: endpoint.since.and_then(moment),
+        next_try: endpoint.next_try.and_then(moment),
+        share: endpoint.share,
         in_flight: endpoint.in_flight,
     };
+    let care = plane.care(service, version);
     VersionView {
         name: version.to_string(),
         weight: weight.basis_points(),
@@ -137,5 +150,14 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
         error_rate: shown.error_rate,
         latency_p50_ms: shown.p50_ms,
         latency_p99_ms: shown.p99_ms,
+        panic: care.panic,
+        ejections: care.ejections,
+        health_checks: care.checks,
     }
+}
+
+/// In RFC 3339, to the millisecond.
+fn moment(time: SystemTime) -> Option<String> {
+    let time = Timestamp::try_from(time).ok()?;
+    Timestamp::from_millisecond(time.as_millisecond()).ok().map(|time| time.to_string())
 }

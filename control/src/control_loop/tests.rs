@@ -144,7 +144,7 @@ fn in_time<T>(coming: impl Future<Output = T>) -> T {
 fn resolved(text: &str) -> Resolved {
     let configuration = config::parse(text, "test.yaml").unwrap().configuration;
     let addresses: HashMap<Endpoint, SocketAddr> = HashMap::new();
-    Resolved { configuration: Arc::new(configuration), addresses }
+    Resolved { configuration: Arc::new(configuration), addresses, notes: Vec::new() }
 }
 
 fn name(text: &str) -> Name {

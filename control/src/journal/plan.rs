@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use config::{
-    Advance, Alpha, Baseline, Beta, Deadline, Fraction, Gate, GateRole, GateRule, LatencyMargin, LatencyOf, Name,
-    OnDeadline, PathPrefix, Plan, Quantile, Step, Stretch, Tolerance, Weight,
+    Advance, Alpha, Baseline, Beta, CookieMatch, Deadline, Fraction, Gate, GateRole, GateRule, HeaderMatch,
+    LatencyMargin, LatencyOf, Match, Name, OnDeadline, PathPrefix, Plan, Quantile, Step, Stretch, Tolerance, Weight,
 };
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +63,25 @@ enum StepForm {
         #[serde(default)]
         deadline: Option<DeadlineForm>,
     },
+    Match {
+        who: Option<MatchForm>,
+        hold: Duration,
+    },
     Approval,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct MatchForm {
+    headers: Vec<WantedForm>,
+    cookie: Option<WantedForm>,
+    judged: bool,
+}
+
+/// A header or a cookie; no value is any.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct WantedForm {
+    name: String,
+    value: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,6 +219,7 @@ impl StepForm {
                 early: *early,
                 deadline: deadline.map(DeadlineForm::of),
             },
+            Step::Match { who, hold } => Self::Match { who: who.as_ref().map(MatchForm::of), hold: *hold },
             Step::Approval => Self::Approval,
         }
     }
@@ -213,8 +232,36 @@ impl StepForm {
                 early,
                 deadline: deadline.map(DeadlineForm::proven),
             }),
+            Self::Match { who, hold } => {
+                let who = match who {
+                    Some(who) => Some(who.proven()?),
+                    None => None,
+                };
+                Some(Step::Match { who, hold })
+            }
             Self::Approval => Some(Step::Approval),
         }
+    }
+}
+
+impl MatchForm {
+    fn of(matched: &Match) -> Self {
+        let form = |name: &str, value: &Option<String>| WantedForm { name: name.to_owned(), value: value.clone() };
+        Self {
+            headers: matched.headers.iter().map(|header| form(&header.name, &header.value)).collect(),
+            cookie: matched.cookie.as_ref().map(|cookie| form(&cookie.name, &cookie.value)),
+            judged: matched.judged,
+        }
+    }
+
+    /// None where it matches everybody.
+    fn proven(self) -> Option<Match> {
+        let Self { headers, cookie, judged } = self;
+        let header = |WantedForm { name, value }| HeaderMatch { name, value };
+        let headers: Vec<_> = headers.into_iter().map(header).collect();
+        let cookie = cookie.map(|WantedForm { name, value }| CookieMatch { name, value });
+        let wants_something = cookie.is_some() || !headers.is_empty();
+        wants_something.then_some(Match { headers, cookie, judged })
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::PlanForm;
 use crate::rollout::{FileValues, Question, Reading, Rollout, State};
-use crate::view::{Arms, Dispersion, GateView, Phase, RolloutView};
+use crate::view::{Arms, Dispersion, GateView, Matched, Phase, RolloutView};
 
 /// The format that this program writes, and the only one that it reads.
 pub(super) const VERSION: u32 = 1;
@@ -163,6 +163,10 @@ struct RawRollout {
     acknowledged: u64,
     #[serde(default)]
     would_have_rolled_back: u64,
+    #[serde(default)]
+    match_withdrawn: bool,
+    #[serde(default)]
+    matched: Matched,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -253,6 +257,8 @@ impl RawRollout {
             asks: rollout.asks.as_ref().map(RawQuestion::of),
             acknowledged: rollout.acknowledged,
             would_have_rolled_back: rollout.would_have_rolled_back,
+            match_withdrawn: rollout.match_withdrawn,
+            matched: rollout.reading.matched,
         }
     }
 
@@ -283,9 +289,11 @@ impl RawRollout {
             asks: self.asks.map(RawQuestion::proven),
             acknowledged: self.acknowledged,
             would_have_rolled_back: self.would_have_rolled_back,
+            match_withdrawn: self.match_withdrawn,
             reading: Reading {
                 requests: self.requests,
                 failed: self.failed,
+                matched: self.matched,
                 gates: self.gates,
                 dispersion: self.dispersion,
             },

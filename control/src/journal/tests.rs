@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::rollout::{Question, Reading, Rollout, State};
-use crate::view::{Arms, Dispersion, GateView, Phase, Role, Verdict};
+use crate::view::{Arms, Dispersion, GateView, Matched, Phase, Role, Verdict};
 
 /// A journal in memory whose next calls fail as told.
 #[derive(Debug, Default)]
@@ -136,9 +136,11 @@ fn full_state(revision: u64) -> State {
         asks: Some(Question::Found { signal: true, traffic: false }),
         acknowledged: 2,
         would_have_rolled_back: 3,
+        match_withdrawn: true,
         reading: Reading {
             requests: Arms { stable: 5, canary: 6 },
             failed: Arms { stable: 1, canary: 2 },
+            matched: Matched { requests: 7, failed: 3 },
             gates: vec![gate],
             dispersion: Some(Dispersion { errors: 1.5, latency: 14.25 }),
         },

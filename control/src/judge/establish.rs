@@ -63,7 +63,8 @@ impl Judge {
         let (gate, _) = members.max_by(|(a, _), (b, _)| part(*a).total_cmp(&part(*b)))?;
         let since = self.record.gates[gate].rises.harm.since;
         let seconds = self.record.seconds_since(since);
-        let explain = self.words().harm(self.risen(gate), seconds, of_family, self.background.is_measured());
+        let words = self.words_of(&self.settings.gates[gate]);
+        let explain = words.harm(self.risen(gate), seconds, of_family, self.background.is_measured());
         Some(Established { gate: Some(gate), log_evidence: self.family.reading(gate).harm, explain })
     }
 

@@ -221,6 +221,10 @@ impl Family {
 
 /// The place of the gate whose test of errors an error limit may share: of the same requests and role.
 fn errors_like(settings: &Settings, gate: &GateSetting) -> Option<usize> {
+    if settings.leaves_out {
+        // The limit judges those too whom that gate leaves out.
+        return None;
+    }
     let same = |other: &GateSetting| other.path == gate.path && other.role == gate.role;
     settings.gates.iter().position(|other| matches!(other.rule, Rule::Errors { .. }) && same(other))
 }

@@ -1,4 +1,5 @@
-//! Ticks become batches: of the whole service, and of each path that gates judge by itself.
+//! Ticks become batches: of the whole service, and of each path that gates judge by itself. Where the plan gives the
+//! canary people whom the gates that compare leave out, limits judge each of these with them.
 //!
 //! Each of these gathers for itself, so that a quiet path loses no evidence to a busy service. What decides how a
 //! batch is counted (the edges of latencies, whether the canary is warm) is settled while the batch is empty, from
@@ -15,13 +16,14 @@ use super::{FRESH_SECONDS, Tick};
 use crate::statistics::{Batch, Batcher};
 use crate::view::Arms;
 
-/// The population of all requests of the service; those of the paths follow it.
+/// The population of all requests of the service; those of the paths follow it. Where people are left out, as many follow
+/// that have them, in the same order.
 pub(super) const SERVICE: usize = 0;
 
 /// Everything that gathers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Measure {
-    /// The whole service, then the paths in their order.
+    /// The whole service, then the paths in their order; then, where people are left out, the same with them.
     populations: Vec<Population>,
     lenses: Vec<Lens>,
     /// One a gate.
@@ -83,8 +85,27 @@ struct Gauge {
 }
 
 /// The population that a gate judges.
-pub(super) const fn population_of(gate: &GateSetting) -> usize {
-    population_on(gate.path)
+pub(super) fn population_of(settings: &Settings, gate: &GateSetting) -> usize {
+    let of_drawn = population_on(gate.path);
+    if settings.leaves_out && gate.rule.has_limit() { of_drawn + populations_of_drawn(settings) } else { of_drawn }
+}
+
+/// Whether a population has those whom the gates that compare leave out.
+pub(super) const fn has_everybody(settings: &Settings, place: usize) -> bool {
+    place >= populations_of_drawn(settings)
+}
+
+const fn populations_of_drawn(settings: &Settings) -> usize {
+    1 + settings.paths.len()
+}
+
+fn populations(settings: &Settings) -> usize {
+    populations_of_drawn(settings) * (1 + usize::from(settings.leaves_out))
+}
+
+/// The path of a population; none for the whole service.
+const fn path_of(settings: &Settings, place: usize) -> Option<usize> {
+    (place % populations_of_drawn(settings)).checked_sub(1)
 }
 
 const fn population_on(path: Option<usize>) -> usize {
@@ -110,7 +131,7 @@ impl Measure {
         };
         let gauge = |gate: &GateSetting| Gauge { edges: None, open: Counted::nothing(&gate.rule) };
         Self {
-            populations: vec![Population::default(); 1 + settings.paths.len()],
+            populations: vec![Population::default(); populations(settings)],
             lenses: settings.sights().into_iter().map(lens).collect(),
             gauges: settings.gates.iter().map(gauge).collect(),
         }
@@ -134,7 +155,7 @@ impl Measure {
                 && profiles.all(|profile| profile.is_like(&sight.profile()))
         };
         let sights = settings.sights();
-        self.populations.len() == 1 + settings.paths.len()
+        self.populations.len() == populations(settings)
             && self.lenses.len() == sights.len()
             && self.lenses.iter().zip(sights).all(lens)
             && self.gauges.len() == settings.gates.len()
@@ -150,7 +171,7 @@ impl Measure {
         &self.populations[place]
     }
 
-    /// Counts a tick of one population; gives the batch that it closed, if it closed one.
+    /// Counts a tick of one population, in which the canary's window is that of this population; gives the batch that it closed, if it closed one.
     pub(super) fn gather(
         &mut self,
         settings: &Settings,
@@ -159,14 +180,20 @@ impl Measure {
         background: &Background,
         Now { seconds, warm, proves }: Now,
     ) -> Option<Batch> {
-        let path = place.checked_sub(1);
+        let path = path_of(settings, place);
+        let of_drawn = !has_everybody(settings, place);
         let population = &mut self.populations[place];
         if population.is_empty() {
             (population.warm, population.proves) = (warm, proves);
-            self.look(settings, path, background, seconds);
+            if of_drawn {
+                self.look(settings, path, background, seconds);
+            }
         }
         let traffic = traffic_of(tick, path);
-        self.count(settings, path, traffic);
+        if of_drawn {
+            self.compare(settings, path, traffic);
+        }
+        self.count_over(settings, place, traffic);
         self.populations[place].gather(traffic, seconds)
     }
 
@@ -188,7 +215,7 @@ impl Measure {
         }
     }
 
-    fn count(&mut self, settings: &Settings, path: Option<usize>, traffic: Arms<Traffic<'_>>) {
+    fn compare(&mut self, settings: &Settings, path: Option<usize>, traffic: Arms<Traffic<'_>>) {
         let warm = self.populations[population_on(path)].warm;
         for lens in self.lenses.iter_mut().filter(|lens| lens.sight.path == path) {
             let Lens { tick, open, sight, .. } = lens;
@@ -204,9 +231,15 @@ impl Measure {
                 }
             }
         }
-        for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates).filter(|(_, gate)| gate.path == path) {
+    }
+
+    fn count_over(&mut self, settings: &Settings, place: usize, traffic: Arms<Traffic<'_>>) {
+        // Those with everybody are not what the lenses saw.
+        let seen = if has_everybody(settings, place) { &[] } else { self.lenses.as_slice() };
+        let of_place = |(_, gate): &(&mut Gauge, &GateSetting)| population_of(settings, gate) == place;
+        for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates).filter(of_place) {
             if let Rule::LatencyLimit { limit_us, of, .. } = gate.rule {
-                let lens = self.lenses.iter().find(|lens| lens.sight == Sight { path, of });
+                let lens = seen.iter().find(|lens| lens.sight == Sight { path: gate.path, of });
                 gauge.open.count_over(traffic, lens.map(|lens| &lens.tick), (limit_us, of));
             }
         }
@@ -223,7 +256,7 @@ impl Measure {
     /// The batch of this population was judged: what it counted is over.
     pub(super) fn close(&mut self, settings: &Settings, place: usize) {
         for (gauge, gate) in self.gauges.iter_mut().zip(&settings.gates) {
-            if population_of(gate) == place {
+            if population_of(settings, gate) == place {
                 gauge.open = Counted::nothing(&gate.rule);
             }
         }

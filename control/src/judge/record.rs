@@ -1,6 +1,6 @@
 //! What a judge remembers beside what its tests do.
 
-use meter::GROUPS;
+use meter::{Clients, GROUPS};
 use serde::{Deserialize, Serialize};
 
 use super::background::Size;
@@ -8,7 +8,7 @@ use super::second::Latest;
 use super::settings::{GateSetting, Settings};
 use super::sightings::{BadRun, Rises, Sighting, add};
 use super::{FRESH_SECONDS, PATIENCE_SECONDS, Tick};
-use crate::view::{Arms, GateEstimate, Role};
+use crate::view::{Arms, GateEstimate, Matched, Role};
 
 /// Counts, moments and what was established. Moments are seconds in which there was a tick, counted from the first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,12 @@ pub(super) struct Record {
     /// Everything since the rollout began.
     pub(super) total: Sighting,
     pub(super) step_requests: Arms<u64>,
+    /// Those who are left out by the gates that compare, since the rollout began.
+    #[serde(default)]
+    pub(super) matched: Matched,
+    /// How many requests of theirs there were since the step began.
+    #[serde(default)]
+    pub(super) matched_in_step: u64,
     /// All of stable's requests since the step began, whoever the baseline is.
     of_stable_in_step: u64,
     endpoints: Arms<u32>,
@@ -100,6 +106,8 @@ impl Record {
             cold_at: None,
             total: Sighting::default(),
             step_requests: Arms::default(),
+            matched: Matched::default(),
+            matched_in_step: 0,
             of_stable_in_step: 0,
             endpoints: Arms { stable: 1, canary: 1 },
             open_failed: 0,
@@ -136,15 +144,22 @@ impl Record {
         turned
     }
 
-    pub(super) fn count(&mut self, tick: &Tick<'_>) {
+    /// Counts a tick; `clients` are those of the canary, with those who are left out by the gates that compare.
+    pub(super) fn count(&mut self, tick: &Tick<'_>, clients: Clients) {
         let requests = Arms { stable: tick.baseline.requests(), canary: tick.canary.requests() };
         let bad = Arms { stable: tick.baseline.bad(), canary: tick.canary.bad() };
         self.total.merge(Sighting { requests, events: bad });
         add(&mut self.step_requests, requests);
         self.of_stable_in_step = self.of_stable_in_step.saturating_add(tick.stable.requests());
         self.endpoints = tick.endpoints;
-        self.open_failed |= tick.canary.clients.bad;
-        self.lately.add(self.seconds, tick.canary.clients.seen);
+        self.open_failed |= clients.bad;
+        self.lately.add(self.seconds, clients.seen);
+        if let Some(matched) = tick.matched {
+            let Matched { requests, failed } = &mut self.matched;
+            *requests = requests.saturating_add(matched.requests());
+            *failed = failed.saturating_add(matched.bad());
+            self.matched_in_step = self.matched_in_step.saturating_add(matched.requests());
+        }
         if requests.canary > 0 && self.cold_at.is_none() {
             self.cold_at = Some(self.seconds);
         }
@@ -155,6 +170,7 @@ impl Record {
         self.judged_in_step = false;
         self.step_at = self.seconds;
         self.step_requests = Arms::default();
+        self.matched_in_step = 0;
         self.of_stable_in_step = 0;
         for gate in &mut self.gates {
             gate.estimate = None;

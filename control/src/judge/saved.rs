@@ -10,7 +10,7 @@ use super::baseline::{BaselineCheck, SavedBaseline};
 use super::family::{Family, SavedFamily};
 use super::measure::Measure;
 use super::record::Record;
-use super::settings::{Baseline, Settings};
+use super::settings::Settings;
 use super::traffic::{SavedTraffic, TrafficCheck};
 use crate::statistics::Batcher;
 use crate::statistics::mixture::Misfit;
@@ -82,7 +82,7 @@ impl TryFrom<Saved> for Judge {
 
     fn try_from(saved: Saved) -> Result<Self, Unusable> {
         let Saved { version: _, settings, family, measure, traffic, baseline, beside, record, background } = saved;
-        let fits_beside = beside.is_some() == (settings.baseline != Baseline::Stable);
+        let fits_beside = beside.is_some() == settings.has_breaker_beside();
         if !fits_beside || !settings.are_sound() || !measure.fits(&settings) || !record.fits(&settings) {
             return Err(Unusable::Misfit);
         }

@@ -21,6 +21,9 @@ pub(super) struct Settings {
     pub(super) baseline: Baseline,
     /// The name of whom the canary is compared with.
     pub(super) compared: String,
+    /// Whether the plan gives the canary people whom the gates that compare leave out.
+    #[serde(default)]
+    pub(super) leaves_out: bool,
     /// What gates judge by themselves. Windows count by place in this list.
     pub(super) paths: Vec<String>,
     pub(super) gates: Vec<GateSetting>,
@@ -209,9 +212,16 @@ impl Settings {
                 config::Baseline::Version(_) => Baseline::Version,
             },
             compared: name_of_compared(plan, stable),
+            leaves_out: plan.leaves_people_out(),
             gates: plan.gates.iter().map(gate).collect(),
             paths: paths.iter().map(|path| path.as_str().to_owned()).collect(),
         }
+    }
+
+    /// Whether the breaker is given batches of its own: it compares the canary, whoever it is that had it, with all of
+    /// stable, and the gates do not.
+    pub(super) fn has_breaker_beside(&self) -> bool {
+        self.baseline != Baseline::Stable || self.leaves_out
     }
 
     /// The level at which a family of gates acts.
@@ -293,6 +303,7 @@ mod tests {
             canary: String::new(),
             baseline: Baseline::Stable,
             compared: String::new(),
+            leaves_out: false,
             paths: Vec::new(),
             gates: gates.iter().map(gate).collect(),
         }

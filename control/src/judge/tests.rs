@@ -3,6 +3,7 @@ pub(super) mod clients;
 mod going_on;
 mod golden;
 mod latency;
+mod matching;
 mod proof;
 mod restart;
 mod seconds;

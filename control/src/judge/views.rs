@@ -3,7 +3,7 @@
 use libm::log;
 
 use super::family::Reading;
-use super::measure::{Lens, SERVICE, population_of};
+use super::measure::{Lens, SERVICE, has_everybody, population_of};
 use super::record::{Established, GateRecord};
 use super::settings::GateSetting;
 use super::sightings::Sighting;
@@ -35,6 +35,8 @@ impl Judge {
             requests: record.total.requests,
             failed: record.total.events,
             step_requests: record.step_requests,
+            matched: record.matched,
+            matched_in_step: record.matched_in_step,
             has_data: self.has_data(),
         }
     }
@@ -116,7 +118,7 @@ impl Judge {
         if self.failed(place).is_some() {
             return Verdict::Fail;
         }
-        if !self.measure.has_data(population_of(gate), self.record.seconds) {
+        if !self.measure.has_data(population_of(&self.settings, gate), self.record.seconds) {
             return Verdict::NoData;
         }
         let proven = self.family.proven(place).log_evidence >= log(1.0 / self.settings.beta);
@@ -134,11 +136,11 @@ impl Judge {
 
     fn explain(&self, shown: Shown<'_>, verdict: Verdict) -> String {
         let Shown { place, gate, reading, record } = shown;
-        let words = self.words();
+        let words = self.words_of(gate);
         match verdict {
             Verdict::Fail => self.failed(place).map(|harm| harm.explain.clone()).unwrap_or_default(),
             Verdict::NoData => {
-                let population = self.measure.population(population_of(gate));
+                let population = self.measure.population(population_of(&self.settings, gate));
                 words.no_data(gate, population.unseen_for(self.record.seconds), population.open())
             }
             Verdict::Pass => words.passes(self.told_of_step(shown)),
@@ -212,7 +214,7 @@ impl Judge {
     fn over_limit_too(&self, shown: Shown<'_>) -> String {
         let rise = shown.record.rises.over_limit.unwrap_or_default();
         let told = Told { gate: shown.gate, seen: rise.seen, compared: None };
-        self.words().over_limit_too(told, self.record.seconds_since(rise.since))
+        self.words_of(shown.gate).over_limit_too(told, self.record.seconds_since(rise.since))
     }
 
     /// Every gate passes, and the breaker is quiet. A signal that has nothing to judge is not waited for; where no gate
@@ -225,7 +227,7 @@ impl Judge {
 
     /// Whether it is a signal without data, now or in this step.
     fn is_idle_signal(&self, shown: Shown<'_>) -> bool {
-        let Arms { stable, canary } = self.measure.population(population_of(shown.gate)).in_step();
+        let Arms { stable, canary } = self.measure.population(population_of(&self.settings, shown.gate)).in_step();
         let idle = || stable == 0 || canary == 0 || self.verdict(shown) == Verdict::NoData;
         shown.gate.role == Role::Signal && idle()
     }
@@ -233,7 +235,7 @@ impl Judge {
     /// Whether a batch closed lately: of the service, and of each path that a guardrail judges.
     fn has_data(&self) -> bool {
         let guardrails = self.settings.gates.iter().filter(|gate| gate.role == Role::Guardrail);
-        let populations = guardrails.map(population_of);
+        let populations = guardrails.map(|gate| population_of(&self.settings, gate));
         std::iter::once(SERVICE).chain(populations).all(|place| self.measure.has_data(place, self.record.seconds))
     }
 
@@ -249,6 +251,12 @@ impl Judge {
 
     pub(super) fn words(&self) -> Words<'_> {
         Words::new(&self.settings)
+    }
+
+    /// As [`words`](Self::words), of what this gate compares the canary with: where it judges everybody, all of stable.
+    pub(super) fn words_of(&self, gate: &GateSetting) -> Words<'_> {
+        let words = self.words();
+        if has_everybody(&self.settings, population_of(&self.settings, gate)) { words.beside_all() } else { words }
     }
 }
 

@@ -52,6 +52,11 @@ impl<'a> Words<'a> {
         Self { stable: compared, all: stable, canary, paths }
     }
 
+    /// The same where the canary is compared with all of stable, whatever the plan's baseline.
+    pub(super) const fn beside_all(self) -> Self {
+        Self { stable: self.all, ..self }
+    }
+
     /// A gate established harm. It is told as it was then, however long ago that is when it is read. `is_measured` says
     /// whether the dispersion is.
     pub(super) fn harm(self, told: Told<'_>, seconds: u64, log_evidence: f64, is_measured: bool) -> String {

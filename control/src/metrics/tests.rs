@@ -6,7 +6,8 @@ use std::sync::Arc;
 use meter::Tally;
 
 use super::*;
-use crate::view::{Arms, EndpointView, GateView, Role, RolloutView, ServiceView, Verdict, VersionView};
+use crate::plane::CheckCounts;
+use crate::view::{Arms, EndpointView, GateView, Matched, Role, RolloutView, ServiceView, Verdict, VersionView};
 
 /// A sample's labels and value.
 type Sample = (BTreeMap<String, String>, f64);
@@ -106,7 +107,7 @@ fn version(name: &str, weight: u16) -> VersionView {
     VersionView {
         name: name.into(),
         weight,
-        endpoints: vec![EndpointView { address: "127.0.0.1:9001".into(), healthy: name == "v1", in_flight: 0 }],
+        endpoints: vec![EndpointView { healthy: name == "v1", ..EndpointView::well("127.0.0.1:9001".into()) }],
         in_flight: 0,
         requests: 0,
         failed: 0,
@@ -114,6 +115,9 @@ fn version(name: &str, weight: u16) -> VersionView {
         error_rate: None,
         latency_p50_ms: None,
         latency_p99_ms: None,
+        panic: name == "v2",
+        ejections: u64::from(weight),
+        health_checks: (name == "v1").then_some(CheckCounts { passed: 7, failed: 2 }),
     }
 }
 
@@ -154,7 +158,20 @@ fn rollout() -> RolloutView {
         step_hold_s: None,
         requests: Arms::default(),
         failed: Arms::default(),
+        matching: None,
+        matched: Matched::default(),
         gates: vec![gate("errors", Some(-0.25)), gate("latency", None)],
+    }
+}
+
+/// Two listeners that were written alike, with the same certificate, of which one has not seen its renewal yet.
+fn client_tls() -> ClientTls {
+    let certificate = |expires| Certificate { listener: "0.0.0.0:443".into(), file: "shop.pem".into(), expires };
+    let failed = |reason, count| FailedHandshakes { listener: "0.0.0.0:443".into(), reason, count };
+    ClientTls {
+        certificates: vec![certificate(1_800_000_000), certificate(1_790_000_000)],
+        failed: vec![failed("version", 2), failed("timeout", 5), failed("version", 1)],
+        warnings: Vec::new(),
     }
 }
 
@@ -184,6 +201,7 @@ fn snapshot() -> Snapshot {
         services: [("shop".to_owned(), Arc::new(service))].into(),
         last_reload_success: true,
         log_lines_dropped: 17,
+        client_tls: Arc::new(client_tls()),
         ..Snapshot::default()
     }
 }
@@ -212,7 +230,24 @@ fn every_family_of_a_service_is_there_with_its_figures() {
         (page.value("tidegate_rollouts_total", &[v1[0], ("outcome", "rolled-back")]), Some(2.0)),
         (page.value("tidegate_rollouts_total", &[v1[0], ("outcome", "promoted")]), Some(0.0)),
         (page.value("tidegate_endpoint_healthy", &[v1[0], v1[1], ("endpoint", "127.0.0.1:9001")]), Some(1.0)),
+        (page.value("tidegate_panic", &v1), Some(0.0)),
+        (page.value("tidegate_panic", &[v1[0], ("version", "v2")]), Some(1.0)),
+        (page.value("tidegate_ejections_total", &v1), Some(9_500.0)),
+        (page.value("tidegate_health_checks_total", &[v1[0], v1[1], ("result", "passed")]), Some(7.0)),
+        (page.value("tidegate_health_checks_total", &[v1[0], v1[1], ("result", "failed")]), Some(2.0)),
+        (page.value("tidegate_health_checks_total", &[v1[0], ("version", "v2"), ("result", "failed")]), None),
         (page.value("tidegate_config_last_reload_success", &[]), Some(1.0)),
+        (
+            page.value(
+                "tidegate_certificate_expiry_timestamp_seconds",
+                &[("listener", "0.0.0.0:443"), ("certificate", "shop.pem")],
+            ),
+            Some(1_790_000_000.0),
+        ),
+        (
+            page.value("tidegate_tls_handshakes_failed_total", &[("listener", "0.0.0.0:443"), ("reason", "version")]),
+            Some(3.0),
+        ),
         (page.value("tidegate_access_log_dropped_total", &[]), Some(17.0)),
     ];
     for (place, (found, wanted)) in values.iter().enumerate() {

@@ -57,6 +57,7 @@ pub struct Counted {
     pub(super) compared_with_stable: bool,
     pub(super) versions: Vec<(String, Object<VersionForm>)>,
     pub(super) slice: Option<Object<VersionForm>>,
+    pub(super) matched: Option<Object<VersionForm>>,
 }
 
 /// The tests' state.

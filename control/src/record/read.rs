@@ -47,6 +47,17 @@ pub enum Unreadable {
     Io(#[from] io::Error),
 }
 
+/// What was counted in a window.
+#[derive(Debug, Default)]
+pub struct Filled {
+    /// The versions that are compared.
+    pub arms: Arms<Window>,
+    /// Whom the canary is compared with, where that is not all of stable.
+    pub baseline: Window,
+    /// Those on the canary whom the gates that compare leave out.
+    pub matched: Window,
+}
+
 /// Reads a record.
 #[derive(Debug)]
 pub struct Reader<R> {
@@ -115,17 +126,12 @@ impl<R: BufRead> Reader<R> {
         Ok(Some(line))
     }
 
-    /// Writes what a window's line counted over these windows. Tells whether the canary is compared with `baseline`,
+    /// Writes what a window's line counted over these windows. Tells whether the canary is compared with the baseline,
     /// or else with all of stable.
     ///
     /// # Errors
     /// Where its counts do not add up.
-    pub fn fill(
-        &self,
-        counted: &Counted,
-        windows: &mut Arms<Window>,
-        baseline: &mut Window,
-    ) -> Result<bool, Unreadable> {
+    pub fn fill(&self, counted: &Counted, Filled { arms, baseline, matched }: &mut Filled) -> Result<bool, Unreadable> {
         let header = &self.header;
         let lens = Lens { bounds: &header.bounds, totals: header.totals, paths: &header.paths };
         let nothing = VersionForm::default();
@@ -134,8 +140,9 @@ impl<R: BufRead> Reader<R> {
             let filled = form.unwrap_or(&nothing).fill(lens, window);
             filled.map_err(|what| self.wrong(format!("{name}: {what}")))
         };
-        fill(&header.stable, of(&header.stable), &mut windows.stable)?;
-        fill(&header.canary, of(&header.canary), &mut windows.canary)?;
+        fill(&header.stable, of(&header.stable), &mut arms.stable)?;
+        fill(&header.canary, of(&header.canary), &mut arms.canary)?;
+        fill("matched", counted.matched.as_ref().map(|form| &form.0), matched)?;
         match &header.compared {
             Compared::Slice => fill("slice", counted.slice.as_ref().map(|form| &form.0), baseline)?,
             Compared::Version(name) => fill(name, of(name), baseline)?,

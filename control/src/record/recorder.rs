@@ -81,6 +81,7 @@ impl Recorder {
             stable: tick.stable,
             canary: tick.canary,
             baseline: (!std::ptr::eq(tick.stable, tick.baseline)).then_some(tick.baseline),
+            matched: tick.matched,
         };
         let frame = Frame {
             at,
@@ -206,7 +207,8 @@ impl Open {
     fn end_quiet(&mut self) {
         if let Some(Quiet { frame, compared }) = self.quiet.take() {
             let nothing = meter::Window::default();
-            let counts = Counts { stable: &nothing, canary: &nothing, baseline: compared.then_some(&nothing) };
+            let counts =
+                Counts { stable: &nothing, canary: &nothing, baseline: compared.then_some(&nothing), matched: None };
             let windows = u64::from(frame.times);
             self.write(windows, |out, header, names| write::window(out, names, &header.compared, &frame, &counts));
         }

@@ -4,13 +4,13 @@ use std::io::BufRead;
 use std::mem;
 
 use config::Plan;
-use meter::{PathTally, Window};
+use meter::PathTally;
 use serde_json::Value;
 
 use super::form::listed;
 use super::header::{Compared, Header, wants_totals};
 use super::lines::{Checkpoint, Counted, Line, Mark, Why};
-use super::read::{Reader, Unreadable};
+use super::read::{Filled, Reader, Unreadable};
 use crate::judge::{Background, Judge, Tick, Trial};
 use crate::view::Arms;
 
@@ -53,8 +53,7 @@ pub struct Replay {
     compared: Compared,
     /// For each path of the plan its place in the record; none where the places are the same.
     places: Option<Vec<usize>>,
-    windows: Arms<Window>,
-    baseline: Window,
+    filled: Filled,
     endpoints: Arms<u32>,
     tally: Tallied,
     notes: Vec<String>,
@@ -83,7 +82,11 @@ impl Replay {
     pub fn begin(header: &Header, gates: Option<Plan>) -> Result<Self, Impossible> {
         let own = header.plan.clone().unwrap_or_else(Plan::built_in);
         let same_gates = gates.as_ref().is_none_or(|gates| header.plan.as_ref() == Some(gates));
-        let plan = gates.unwrap_or(own);
+        let plan = match gates {
+            // Whom the plan left out of the comparison they leave out, too: the record counted them apart.
+            Some(gates) => Plan { steps: own.steps, ..gates },
+            None => own,
+        };
         let compared = compared(&plan, header, same_gates)?;
         let places = places(&plan, header)?;
         if wants_totals(&plan) && !header.totals {
@@ -108,8 +111,7 @@ impl Replay {
             exact: true,
             compared,
             places,
-            windows: Arms::default(),
-            baseline: Window::default(),
+            filled: Filled::default(),
             endpoints: Arms { stable: 1, canary: 1 },
             tally: Tallied::default(),
             notes,
@@ -137,23 +139,24 @@ impl Replay {
     }
 
     fn tick<R: BufRead>(&mut self, reader: &Reader<R>, counted: &Counted) -> Result<(), Unreadable> {
-        let with_baseline = reader.fill(counted, &mut self.windows, &mut self.baseline)?;
+        let with_baseline = reader.fill(counted, &mut self.filled)?;
         if let Some(places) = &self.places {
-            let Arms { stable, canary } = &mut self.windows;
-            for window in [stable, canary, &mut self.baseline] {
+            let Filled { arms: Arms { stable, canary }, baseline, matched } = &mut self.filled;
+            for window in [stable, canary, baseline, matched] {
                 arrange(&mut window.paths, places);
             }
         }
         self.endpoints = counted.endpoints.unwrap_or(self.endpoints);
         self.exact &= counted.span.is_none();
         self.tally.merged += u64::from(counted.span.is_some());
-        let Arms { stable, canary } = &self.windows;
+        let Filled { arms: Arms { stable, canary }, baseline, matched } = &self.filled;
         let with_baseline = with_baseline && self.compared != Compared::Stable;
         let tick = Tick {
             second: counted.at.second(),
             stable,
-            baseline: if with_baseline { &self.baseline } else { stable },
+            baseline: if with_baseline { baseline } else { stable },
             canary,
+            matched: Some(matched),
             draws: counted.draws,
             endpoints: self.endpoints,
         };

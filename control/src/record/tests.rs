@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{
-    Baseline, Gate, GateRole, GateRule, LatencyMargin, LatencyOf, Name, PathPrefix, Plan, Quantile, Stretch, Tolerance,
+    Baseline, Gate, GateRole, GateRule, HeaderMatch, LatencyMargin, LatencyOf, Match, Name, PathPrefix, Plan, Quantile,
+    Step, Stretch, Tolerance,
 };
 use jiff::Timestamp;
 use meter::{Class, Clients, GroupCounts, LatencyCounts, PathTally, Window};
@@ -43,6 +44,7 @@ pub(super) struct Traffic {
     pub(super) stable: Window,
     pub(super) canary: Window,
     pub(super) baseline: Option<Window>,
+    pub(super) matched: Option<Window>,
     pub(super) draws: Option<Draws>,
 }
 
@@ -87,13 +89,14 @@ impl Story {
     /// A tick, so long after the one before.
     pub(super) fn tick(&mut self, after_ms: i64, traffic: &Traffic) {
         self.clock_ms += after_ms;
-        let Traffic { stable, canary, baseline, draws } = traffic;
+        let Traffic { stable, canary, baseline, matched, draws } = traffic;
         let now = at(self.clock_ms);
         let tick = Tick {
             second: now.as_second(),
             stable,
             baseline: baseline.as_ref().unwrap_or(stable),
             canary,
+            matched: matched.as_ref(),
             draws: *draws,
             endpoints: self.endpoints,
         };
@@ -192,6 +195,14 @@ pub(super) fn plan_of(gates: Vec<Gate>) -> Plan {
     Plan { gates, ..Plan::built_in() }
 }
 
+/// The plan with a step of people whom the gates that compare leave out.
+pub(super) fn with_people(mut plan: Plan) -> Plan {
+    let headers = vec![HeaderMatch { name: "x-beta".to_owned(), value: None }];
+    let who = Some(Match { headers, cookie: None, judged: false });
+    plan.steps.insert(0, Step::Match { who, hold: Duration::ZERO });
+    plan
+}
+
 pub(super) fn with_baseline(plan: Plan, baseline: &str) -> Plan {
     let baseline = match baseline {
         "stable" => Baseline::Stable,
@@ -263,5 +274,9 @@ pub(super) fn random_traffic(random: &mut fastrand::Rng, plan: &Plan, error_rate
         canary: canary.drawn.at_random,
         all: canary.drawn.at_random + stable.drawn.at_random,
     });
-    Traffic { stable, canary, baseline, draws }
+    let matched = plan.leaves_people_out().then(|| {
+        let requests = some(random, 6);
+        random_window(random, requests, 0.05, paths)
+    });
+    Traffic { stable, canary, baseline, matched, draws }
 }

@@ -4,7 +4,7 @@ use meter::Window;
 
 use super::header::Header;
 use super::lines::{Counted, Line};
-use super::read::{Reader, Unreadable};
+use super::read::{Filled, Reader, Unreadable};
 use super::write::{self, Counts, Frame, Names};
 use crate::view::Arms;
 
@@ -96,10 +96,8 @@ struct Merging {
     merged: Option<Frame>,
     /// Whether the canary was compared with the baseline's window.
     compared: bool,
-    windows: Arms<Window>,
-    baseline: Window,
-    read: Arms<Window>,
-    read_baseline: Window,
+    sum: Filled,
+    read: Filled,
 }
 
 impl Merging {
@@ -109,15 +107,13 @@ impl Merging {
             names: Names::of(header),
             merged: None,
             compared: false,
-            windows: Arms::default(),
-            baseline: Window::default(),
-            read: Arms::default(),
-            read_baseline: Window::default(),
+            sum: Filled::default(),
+            read: Filled::default(),
         }
     }
 
     fn add(&mut self, reader: &Reader<&[u8]>, counted: &Counted, out: &mut Vec<u8>) -> Result<(), Unreadable> {
-        let compared = reader.fill(counted, &mut self.read, &mut self.read_baseline)?;
+        let compared = reader.fill(counted, &mut self.read)?;
         let span = SPANS.into_iter().find(|span| counted.span.is_none_or(|of| of < *span)).unwrap_or(SPANS[3]);
         let joins = self.merged.is_some_and(|merged| {
             let slot = |second: i64| second.div_euclid(span as i64);
@@ -148,9 +144,9 @@ impl Merging {
                 sum.canary += draws.canary;
                 sum.all += draws.all;
             }
-            self.windows.stable.merge(&self.read.stable);
-            self.windows.canary.merge(&self.read.canary);
-            self.baseline.merge(&self.read_baseline);
+            for (sum, read) in windows(&mut self.sum).into_iter().zip(windows(&mut self.read)) {
+                sum.merge(read);
+            }
         }
         self.compared = compared;
         Ok(())
@@ -159,13 +155,16 @@ impl Merging {
     fn write(&mut self, out: &mut Vec<u8>) {
         let Some(frame) = self.merged.take() else { return };
         let counts = Counts {
-            stable: &self.windows.stable,
-            canary: &self.windows.canary,
-            baseline: self.compared.then_some(&self.baseline),
+            stable: &self.sum.arms.stable,
+            canary: &self.sum.arms.canary,
+            baseline: self.compared.then_some(&self.sum.baseline),
+            matched: Some(&self.sum.matched),
         };
         write::window(out, &self.names, &self.header.compared, &frame, &counts);
-        self.windows.stable.clear();
-        self.windows.canary.clear();
-        self.baseline.clear();
+        windows(&mut self.sum).into_iter().for_each(Window::clear);
     }
+}
+
+fn windows(Filled { arms: Arms { stable, canary }, baseline, matched }: &mut Filled) -> [&mut Window; 4] {
+    [stable, canary, baseline, matched]
 }

@@ -61,12 +61,15 @@ pub(super) struct Counts<'a> {
     pub(super) canary: &'a Window,
     /// Whom the canary was compared with, where that is not all of stable.
     pub(super) baseline: Option<&'a Window>,
+    /// Those on the canary whom the gates that compare leave out.
+    pub(super) matched: Option<&'a Window>,
 }
 
 impl Counts<'_> {
     /// Whether nothing at all happened.
     pub(super) fn are_nothing(&self) -> bool {
-        is_nothing(self.stable) && is_nothing(self.canary) && self.baseline.is_none_or(is_nothing)
+        let beside = [self.baseline, self.matched].into_iter().flatten().all(is_nothing);
+        is_nothing(self.stable) && is_nothing(self.canary) && beside
     }
 }
 
@@ -117,6 +120,10 @@ pub(super) fn window(out: &mut Vec<u8>, names: &Names, compares: &Compared, fram
     {
         out.extend_from_slice(b",\"slice\":");
         version(out, names, slice);
+    }
+    if let Some(matched) = counts.matched.filter(|matched| !is_nothing(matched)) {
+        out.extend_from_slice(b",\"matched\":");
+        version(out, names, matched);
     }
     out.extend_from_slice(b"}\n");
 }

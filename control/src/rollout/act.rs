@@ -118,6 +118,7 @@ impl Release {
             asks: None,
             acknowledged: 0,
             would_have_rolled_back: 0,
+            match_withdrawn: false,
             reading: Reading::default(),
         };
         rollout.phase = rollout.phase_of_step();
@@ -210,12 +211,13 @@ impl Release {
         }
         rollout.phase = rollout.phase_of_step();
         rollout.reason = None;
+        rollout.match_withdrawn = false;
         let present = self.state.weight_of(&rollout.canary);
         let weight = rollout.planned_weight().map_or(present, |planned| planned.min(present));
         let canary = rollout.canary.clone();
         next.expose(&canary, weight);
-        // The lower of the two weights is kept, so this never raises; but it lets the plan raise later, and that
-        // permission must outlive a restart before it is given.
+        // The lower of the two weights is kept, so this raises nothing but what a match gives again; and it lets the plan
+        // raise later, and that permission must outlive a restart before it is given.
         self.propose(moment, By::Person, next, vec![News { kind: "phase", text }])
     }
 
@@ -267,13 +269,19 @@ impl Release {
         let present = self.state.weight_of(&version);
         let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         let text = format!("weight of {version} set by hand to {weight}{why}");
+        // Weight 0 is no new request, from nobody.
+        let withdraws = |rollout: &Rollout| weight == Weight::ZERO && rollout.matched().is_some();
+        let stays = |rollout: &Rollout| rollout.phase == Phase::Paused && present == weight && !withdraws(rollout);
         let mut next = match self.state.running() {
-            Some(rollout) if rollout.phase == Phase::Paused && present == weight => return Ok(Change::default()),
+            Some(rollout) if stays(rollout) => return Ok(Change::default()),
             Some(rollout) => self.paused_at_weight(rollout, &text),
             None if present == weight => return Ok(Change::default()),
             None => self.state.clone(),
         };
         next.expose(&version, weight);
+        if let Some(rollout) = next.rollout.as_mut().filter(|rollout| withdraws(rollout)) {
+            rollout.match_withdrawn = true;
+        }
         let news = vec![News { kind: "weight", text }];
         if weight > present {
             self.propose(moment, By::Person, next, news)
@@ -377,6 +385,15 @@ impl Release {
                     next,
                     vec![News { kind: "step", text: format!("{canary} at step {number} of {steps}: {weight}; {why}") }],
                 )
+            }
+            Some(Step::Match { who, .. }) => {
+                let text = match who {
+                    Some(who) => format!("{canary} at step {number} of {steps}: whoever matches {who}; {why}"),
+                    None => format!("{canary} at step {number} of {steps}: nobody by a match any more; {why}"),
+                };
+                rollout.phase = Phase::Progressing;
+                rollout.reason = None;
+                (next, vec![News { kind: "step", text }])
             }
             Some(Step::Approval) => {
                 rollout.phase = Phase::AwaitingApproval;

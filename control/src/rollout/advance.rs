@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::{Advance, Deadline, OnDeadline, Step, Weight};
+use config::{Advance, Deadline, Match, OnDeadline, Step, Weight};
 
 use super::release::{By, Counted, News, Release};
 use super::state::{Question, Rollout, name_of_compared};
@@ -40,6 +40,7 @@ impl Release {
     /// What people see of the running rollout from here on.
     pub fn show(&mut self, judgement: &Judgement, exhibit: Option<Exhibit>) {
         (self.reading.requests, self.reading.failed) = (judgement.requests, judgement.failed);
+        self.reading.matched = judgement.matched;
         if let Some(Exhibit { gates, dispersion }) = exhibit {
             (self.reading.gates, self.reading.dispersion) = (gates, dispersion);
         }
@@ -142,8 +143,10 @@ impl Release {
     /// Whether the present step could end, if nothing stood against it.
     fn due(&self, moment: &Moment, judgement: &Judgement) -> Option<Due> {
         let rollout = self.state.running()?;
-        let Some(Step::Weight { hold, early, deadline, .. }) = rollout.plan.steps.get(rollout.step) else {
-            return None;
+        let (hold, early, deadline) = match rollout.plan.steps.get(rollout.step)? {
+            Step::Weight { hold, early, deadline, .. } => (hold, *early, *deadline),
+            Step::Match { hold, .. } => (hold, false, None),
+            Step::Approval => return None,
         };
         if rollout.phase != Phase::Progressing || self.proposal.is_some() {
             return None;
@@ -153,7 +156,7 @@ impl Release {
         // A dry run's steps end by time and data alone.
         let judges = !rollout.plan.dry_run;
         let late = deadline.filter(|deadline| judges && passed >= deadline.after);
-        (held || (*early && judges && judgement.proven)).then_some(Due { held, late })
+        (held || (early && judges && judgement.proven)).then_some(Due { held, late })
     }
 
     fn advance_when_due(&mut self, moment: &Moment, judgement: &Judgement) -> Change {
@@ -192,8 +195,15 @@ impl Release {
     /// What stands against the next step whatever its deadline says.
     fn lacks(&self, rollout: &Rollout, judgement: &Judgement) -> Option<String> {
         let canary = &rollout.canary;
-        if self.state.weight_of(canary) == Weight::ZERO {
-            return Some(format!("{canary} has weight 0 and nothing to judge: set a weight, or skip to the next step"));
+        match rollout.plan.steps.get(rollout.step) {
+            Some(Step::Match { who: Some(Match { judged: true, .. }), .. }) => {}
+            Some(Step::Match { who, .. }) => return lacks_people(who.as_ref(), rollout, judgement),
+            Some(Step::Weight { .. } | Step::Approval) | None if self.state.weight_of(canary) > Weight::ZERO => {}
+            Some(Step::Weight { .. } | Step::Approval) | None => {
+                return Some(format!(
+                    "{canary} has weight 0 and nothing to judge: set a weight, or skip to the next step"
+                ));
+            }
         }
         if !judgement.has_data {
             let quiet: Vec<&str> = self.without_data().map(|gate| gate.name.as_str()).collect();
@@ -213,15 +223,13 @@ impl Release {
                 had.canary
             ));
         }
-        if judgement.suspicion && !rollout.plan.dry_run {
-            return Some("waiting for the suspicion of harm to settle: see the gates".to_owned());
-        }
-        None
+        under_suspicion(rollout, judgement)
     }
 
     /// That a proof is wanted and missing.
     fn unproven(&self, rollout: &Rollout, judgement: &Judgement) -> Option<String> {
-        let wanted = rollout.plan.advance == Advance::Proof && !rollout.plan.dry_run;
+        let is_by_weight = matches!(rollout.plan.steps.get(rollout.step), Some(Step::Weight { .. }));
+        let wanted = is_by_weight && rollout.plan.advance == Advance::Proof && !rollout.plan.dry_run;
         if !wanted || judgement.proven {
             return None;
         }
@@ -249,6 +257,22 @@ impl Release {
         let obstacle = obstacle.unwrap_or_else(|| "it could not end".to_owned());
         format!("step {step} is over its deadline of {}: {obstacle}{gates}", in_words(after))
     }
+}
+
+/// What stands against the end of a step whose people are not compared: they are few and unlike all others, so how many
+/// there were says nothing. But somebody has to have tried it.
+fn lacks_people(who: Option<&Match>, rollout: &Rollout, judgement: &Judgement) -> Option<String> {
+    match who {
+        Some(who) if judgement.matched_in_step == 0 => {
+            Some(format!("waiting for the first request that matches {who}; skip to go on without"))
+        }
+        Some(_) | None => under_suspicion(rollout, judgement),
+    }
+}
+
+fn under_suspicion(rollout: &Rollout, judgement: &Judgement) -> Option<String> {
+    let waits = judgement.suspicion && !rollout.plan.dry_run;
+    waits.then(|| "waiting for the suspicion of harm to settle: see the gates".to_owned())
 }
 
 /// A step that could end.

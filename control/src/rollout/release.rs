@@ -201,7 +201,8 @@ impl Release {
                     (asked == Some(&Question::Limit), asked.is_some_and(Question::is_of_findings));
                 let new_step = steers || before.step != now.step;
                 if new_step {
-                    let fell = self.state.weight_of(&now.canary) < old.weight_of(&before.canary);
+                    let lost_people = before.matched().is_some_and(|before| now.matched() != Some(before));
+                    let fell = lost_people || self.state.weight_of(&now.canary) < old.weight_of(&before.canary);
                     effects.push(Effect::NewStep { fell });
                 }
                 // A pause ends no proof: what was seen at this weight stays seen.

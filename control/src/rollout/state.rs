@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use config::{Baseline, Name, Plan, Service, Step, Weight};
+use config::{Baseline, Match, Name, Plan, Service, Step, Weight};
 use jiff::Timestamp;
 
 use crate::plane::Split;
-use crate::view::{Arms, Dispersion, GateView, Phase, RolloutView};
+use crate::view::{Arms, Dispersion, GateView, Matched, Phase, RolloutView};
 
 /// How many ended rollouts of a service are kept.
 pub const HISTORY: usize = 20;
@@ -59,6 +59,7 @@ impl State {
             stable: self.stable.clone(),
             canary: self.canary.clone().or_else(|| Some((self.waiting()?.clone(), Weight::ZERO))),
             baseline: self.baseline(),
+            matched: self.running().and_then(Rollout::matched).cloned().map(Arc::new),
             paths: self.running().map(|rollout| rollout.plan.paths().into()).unwrap_or_default(),
             generation: self.generation,
         }
@@ -167,6 +168,8 @@ pub struct Rollout {
     pub acknowledged: u64,
     /// In a dry run: how often the gates would have rolled back.
     pub would_have_rolled_back: u64,
+    /// A person set its weight to 0, which is to take it from those who match as well: until the plan is resumed.
+    pub match_withdrawn: bool,
     /// What was seen of it, as of its end.
     pub reading: Reading,
 }
@@ -215,8 +218,19 @@ impl Rollout {
     pub fn planned_weight(&self) -> Option<Weight> {
         self.plan.steps.iter().take(self.step + 1).rev().find_map(|step| match step {
             Step::Weight { weight, .. } => Some(*weight),
-            Step::Approval => None,
+            Step::Match { .. } | Step::Approval => None,
         })
+    }
+
+    /// Who goes to the canary whatever its weight, in the present step: whom the last match so far says. None where that
+    /// is nobody, or it was withdrawn.
+    #[must_use]
+    pub fn matched(&self) -> Option<&Match> {
+        let last = self.plan.steps.iter().take(self.step + 1).rev().find_map(|step| match step {
+            Step::Match { who, .. } => Some(who.as_ref()),
+            Step::Weight { .. } | Step::Approval => None,
+        });
+        last.flatten().filter(|_| !self.match_withdrawn)
     }
 
     /// The phase of the present step while nobody holds it.
@@ -224,7 +238,7 @@ impl Rollout {
     pub fn phase_of_step(&self) -> Phase {
         match self.plan.steps.get(self.step) {
             Some(Step::Approval) => Phase::AwaitingApproval,
-            Some(Step::Weight { .. }) | None => Phase::Progressing,
+            Some(Step::Weight { .. } | Step::Match { .. }) | None => Phase::Progressing,
         }
     }
 }
@@ -247,6 +261,8 @@ pub struct Reading {
     pub requests: Arms<u64>,
     /// How many of them failed.
     pub failed: Arms<u64>,
+    /// Those who went to the canary whatever its weight, where they were counted apart.
+    pub matched: Matched,
     /// The gates.
     pub gates: Vec<GateView>,
     /// How bursty stable's events are, where that was measured.

@@ -2,6 +2,7 @@ mod asking;
 mod baseline;
 mod by_hand;
 mod dry_run;
+mod matching;
 mod over_time;
 mod proof;
 
@@ -11,7 +12,7 @@ use config::Configuration;
 
 use super::*;
 use crate::judge::Harm;
-use crate::view::{Arms, Phase, Role, Verdict};
+use crate::view::{Arms, Matched, Phase, Role, Verdict};
 
 const VERSIONS: &str =
     "versions: { v1: { endpoints: ['a:1'] }, v2: { endpoints: ['b:1'] }, v3: { endpoints: ['c:1'] } }";
@@ -222,6 +223,8 @@ fn good() -> Judgement {
         requests: enough,
         failed: Arms::default(),
         step_requests: enough,
+        matched: Matched::default(),
+        matched_in_step: 0,
         has_data: true,
     }
 }

@@ -1,12 +1,12 @@
 //! A release as people see it, and what they may do to it.
 
-use config::{Baseline, Step, Weight};
+use config::{Baseline, Match, Step, Weight};
 
 use super::Moment;
 use super::release::Release;
 use super::state::{Rollout, State};
 use crate::command::Action;
-use crate::view::{Phase, RolloutView};
+use crate::view::{MatchView, Phase, RolloutView};
 
 /// What a person may do to a rollout in this phase. An undo is possible only while the promoted version is still the
 /// stable, which a [`Release`] knows.
@@ -66,7 +66,7 @@ impl Release {
         let reading = if ended { &rollout.reading } else { &self.reading };
         let weight = if state.stable == rollout.canary { Weight::FULL } else { state.weight_of(&rollout.canary) };
         let hold = match rollout.plan.steps.get(rollout.step) {
-            Some(Step::Weight { hold, .. }) => Some(hold.as_secs_f64()),
+            Some(Step::Weight { hold, .. } | Step::Match { hold, .. }) => Some(hold.as_secs_f64()),
             Some(Step::Approval) | None => None,
         };
         let waits_for = self.waits_for.as_ref().filter(|_| rollout.phase == Phase::Progressing);
@@ -89,6 +89,8 @@ impl Release {
             step_hold_s: hold,
             requests: reading.requests,
             failed: reading.failed,
+            matching: rollout.matched().filter(|_| !ended).map(match_view),
+            matched: reading.matched,
             gates: reading.gates.clone(),
             baseline: match &rollout.plan.baseline {
                 Baseline::Stable => None,
@@ -122,6 +124,11 @@ impl Release {
         }
         differences
     }
+}
+
+fn match_view(matched: &Match) -> MatchView {
+    let headers = matched.wanted().map(|(name, value)| (name.to_owned(), value)).collect();
+    MatchView { headers, judged: matched.judged }
 }
 
 fn split_in_words(canary: Option<&(config::Name, Weight)>) -> String {

@@ -20,7 +20,7 @@ use control::events::EventLog;
 use control::handle::{Handle, Pulse};
 use control::plane::Resolved;
 use control::view::{
-    Arms, EndpointView, Event, Phase, RolloutView, ServiceSnapshot, ServiceView, Snapshot, VersionView,
+    Arms, EndpointView, Event, Matched, Phase, RolloutView, ServiceSnapshot, ServiceView, Snapshot, VersionView,
 };
 use jiff::Timestamp;
 use serde_json::Value;
@@ -330,7 +330,7 @@ pub(crate) fn resolved() -> Resolved {
         services: Vec::new(),
         plans: Vec::new(),
     };
-    Resolved { configuration: Arc::new(configuration), addresses: HashMap::new() }
+    Resolved { configuration: Arc::new(configuration), addresses: HashMap::new(), notes: Vec::new() }
 }
 
 pub(crate) fn snapshot(ready: bool) -> Snapshot {
@@ -359,7 +359,7 @@ fn view(name: &str) -> ServiceView {
     let version = |name: &str, weight| VersionView {
         name: name.into(),
         weight,
-        endpoints: vec![EndpointView { address: "127.0.0.1:9001".into(), healthy: true, in_flight: 0 }],
+        endpoints: vec![EndpointView::well("127.0.0.1:9001".into())],
         in_flight: 0,
         requests: 0,
         failed: 0,
@@ -367,6 +367,9 @@ fn view(name: &str) -> ServiceView {
         error_rate: None,
         latency_p50_ms: None,
         latency_p99_ms: None,
+        panic: false,
+        ejections: 0,
+        health_checks: None,
     };
     ServiceView {
         service: name.into(),
@@ -406,6 +409,8 @@ pub(crate) fn rollout(phase: Phase) -> RolloutView {
         step_hold_s: Some(120.0),
         requests: Arms { stable: 28_411, canary: 1_502 },
         failed: Arms::default(),
+        matching: None,
+        matched: Matched::default(),
         gates: Vec::new(),
     }
 }

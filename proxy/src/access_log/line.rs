@@ -74,7 +74,7 @@ impl<'a> Line<'a> {
             source: connection.map_or_else(socket, |connection| Some(connection.peer?.ip().to_canonical())),
             client: request.client,
             method: head.method.as_str(),
-            domain: host_of(head),
+            domain: without_port(host_of(head)),
             path: head.uri.path(),
             query: head.uri.query(),
             http: version_of(head.version),
@@ -165,4 +165,32 @@ fn version_of(version: Version) -> Option<&'static str> {
     [(Version::HTTP_11, "1.1"), (Version::HTTP_2, "2"), (Version::HTTP_10, "1.0"), (Version::HTTP_09, "0.9")]
         .into_iter()
         .find_map(|(known, name)| (known == version).then_some(name))
+}
+
+/// A host as the schema wants it: an IPv6 address keeps its brackets.
+fn without_port(host: &str) -> &str {
+    let end = match host.find(']') {
+        Some(bracket) => bracket + 1,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    host.get(..end).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_has_no_port_and_an_address_of_ipv6_keeps_its_brackets() {
+        for (host, domain) in [
+            ("shop.example.com:8443", "shop.example.com"),
+            ("shop.example.com", "shop.example.com"),
+            ("127.0.0.1:80", "127.0.0.1"),
+            ("[fd00::7]:80", "[fd00::7]"),
+            ("[fd00::7]", "[fd00::7]"),
+            ("", ""),
+        ] {
+            assert_eq!(without_port(host), domain);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Where a log goes: standard output, or a file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -85,6 +85,20 @@ impl Target {
         }
         Ok(())
     }
+}
+
+/// Why a log could not be begun there, as far as can be said without creating a file: the user who checks may be another
+/// than the one who serves.
+pub(super) fn look(place: &LogTarget) -> Result<(), CannotLog> {
+    let LogTarget::File(path) = place else { return Ok(()) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let found = match fs::metadata(path) {
+        Ok(file) if file.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::metadata(folder).map(drop),
+        Err(error) => Err(error),
+    };
+    found.map_err(|error| CannotLog::File { file: path.display().to_string(), reason: why_not(path, &error) })
 }
 
 /// A file to append to, or a device.

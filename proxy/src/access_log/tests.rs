@@ -123,6 +123,13 @@ fn what_cannot_be_a_log_is_refused_in_plain_words() {
         "{said}"
     );
     assert!(refusal(folder.path()).contains("it is a folder"), "{}", refusal(folder.path()));
+    // The same is said beforehand, and nothing is created.
+    for path in [missing.as_path(), folder.path()] {
+        assert_eq!(check(&to_file(path)).unwrap_err().to_string(), refusal(path));
+    }
+    let good = folder.path().join("access.log");
+    assert!(check(&to_file(&good)).is_ok() && !good.exists());
+    assert!(check(&Rules::default()).is_ok());
     let pipe = folder.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     assert!(refusal(&pipe).contains("write it to stdout"), "{}", refusal(&pipe));

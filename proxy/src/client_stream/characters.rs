@@ -39,7 +39,7 @@ impl Word {
 }
 
 /// How many bytes at the beginning are so.
-pub(super) fn run(bytes: &[u8], is: impl Fn(u8) -> bool) -> usize {
+pub(crate) fn run(bytes: &[u8], is: impl Fn(u8) -> bool) -> usize {
     bytes.iter().position(|b| !is(*b)).unwrap_or(bytes.len())
 }
 
@@ -58,7 +58,7 @@ pub(super) const fn is_value(byte: u8) -> bool {
 }
 
 /// A character of a target that all parsers behind us take for the same.
-pub(super) const fn is_target(byte: u8) -> bool {
+pub(crate) const fn is_target(byte: u8) -> bool {
     KINDS[byte as usize] & TARGET != 0
 }
 

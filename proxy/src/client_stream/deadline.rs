@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -11,7 +11,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 #[derive(Debug, Default)]
 pub(super) struct Deadline {
     due: Option<Instant>,
-    /// Kept from one wait to the next.
+    /// Kept from one wait to the next, and set anew only where it would come too late, or came too early: nearly every
+    /// wait ends long before its deadline, and a timer costs as much as a small request's whole check.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
@@ -30,9 +31,16 @@ impl Deadline {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, longest: Duration) -> Poll<()> {
         let due = *self.due.get_or_insert_with(|| Instant::now() + longest);
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if alarm.deadline() != due {
+        if alarm.deadline() > due {
             alarm.as_mut().reset(due);
         }
-        alarm.as_mut().poll(cx)
+        loop {
+            ready!(alarm.as_mut().poll(cx));
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            // It was set for an earlier wait, of those that follow each other on a busy connection.
+            alarm.as_mut().reset(due);
+        }
     }
 }

@@ -45,6 +45,8 @@ pub struct FrameWatch {
     pings: u32,
     continuations: u32,
     priorities: u32,
+    /// The client has begun a head, and more of it must come.
+    head_is_open: bool,
     /// The highest stream that the client opened, and how many it did.
     last_stream: u32,
     opened: u64,
@@ -65,6 +67,7 @@ impl FrameWatch {
             pings: 0,
             continuations: 0,
             priorities: 0,
+            head_is_open: false,
             last_stream: 0,
             opened: 0,
         }
@@ -95,6 +98,14 @@ impl FrameWatch {
         Ok(())
     }
 
+    /// Whether the client is within the head of a request, or within the header of a frame: nothing else that it may say
+    /// can be understood before the rest of that.
+    #[must_use]
+    pub fn awaits_head(&self) -> bool {
+        let is_within = self.read.skip > 0 && matches!(self.read.header[3], HEADERS | CONTINUATION);
+        self.read.filled > 0 || self.head_is_open || is_within
+    }
+
     /// How many streams the client has opened.
     #[must_use]
     pub fn opened(&self) -> u64 {
@@ -113,6 +124,9 @@ impl FrameWatch {
     }
 
     fn came(&mut self, frame: Frame, now_ms: u64) -> Result<(), Flood> {
+        if matches!(frame.kind, HEADERS | CONTINUATION) {
+            self.head_is_open = frame.flags & END_HEADERS == 0;
+        }
         let is_due = match frame.kind {
             DATA if frame.length > 0 => {
                 self.pings = self.pings.saturating_add(1);
@@ -173,6 +187,7 @@ const CONTINUATION: u8 = 0x9;
 /// RFC 9218, section 7.1.
 const PRIORITY_UPDATE: u8 = 0x10;
 const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
 const ENHANCE_YOUR_CALM: u8 = 0xb;
 
 /// The header of a frame (RFC 9113, section 4.1).

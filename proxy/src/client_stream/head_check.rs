@@ -254,9 +254,7 @@ impl HeadCheck {
         self.word.push(&part[..token]);
         match part.get(token) {
             None => Ok(token),
-            Some(b' ') if self.word.is(b"CONNECT") => {
-                Err(Refused { status: 405, why: "tunnels by CONNECT are not offered here" })
-            }
+            Some(b' ') if self.word.is(b"CONNECT") => Err(NO_TUNNELS),
             Some(b' ') => {
                 self.asks_options = self.word.is(b"OPTIONS");
                 Ok(token + self.now(State::TargetStart))
@@ -309,7 +307,7 @@ impl HeadCheck {
             None => Ok(target),
             Some(b' ') => Ok(target + self.now(State::Version)),
             Some(b'\r' | b'\n') => Err(bad("the request line has no version")),
-            Some(_) => Err(bad("the target of this request has a character that must be percent-encoded")),
+            Some(_) => Err(NOT_ENCODED),
         }
     }
 
@@ -388,6 +386,8 @@ impl HeadCheck {
     }
 }
 
+pub(crate) const NO_TUNNELS: Refused = Refused { status: 405, why: "tunnels by CONNECT are not offered here" };
+pub(crate) const NOT_ENCODED: Refused = bad("the target of this request has a character that must be percent-encoded");
 pub(super) const BARE_LF: Refused = bad("a line of the request ends with a bare LF");
 #[cfg(test)]
 mod tests;

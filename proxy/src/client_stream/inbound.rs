@@ -51,6 +51,8 @@ pub(super) enum Awaited {
     Head,
     /// More of a body.
     Body,
+    /// More of a body, once the client is told to go on.
+    Leave,
     /// Nothing that has a limit here.
     Nothing,
 }
@@ -111,9 +113,11 @@ impl Inbound {
     }
 
     /// The client was told something: if it waited to be told to go on, it waits no more.
-    pub(super) fn told(&mut self) {
-        if let Reading::Length { awaits_leave, .. } | Reading::Chunks { awaits_leave, .. } = &mut self.reading {
-            *awaits_leave = false;
+    /// Says whether it did.
+    pub(super) fn told(&mut self) -> bool {
+        match &mut self.reading {
+            Reading::Length { awaits_leave, .. } | Reading::Chunks { awaits_leave, .. } => std::mem::take(awaits_leave),
+            Reading::Head | Reading::Over | Reading::Tunnel => false,
         }
     }
 
@@ -127,7 +131,8 @@ impl Inbound {
             Reading::Head if self.held.is_empty() => Awaited::Request,
             Reading::Head => Awaited::Head,
             Reading::Length { awaits_leave: false, .. } | Reading::Chunks { awaits_leave: false, .. } => Awaited::Body,
-            Reading::Length { .. } | Reading::Chunks { .. } | Reading::Over | Reading::Tunnel => Awaited::Nothing,
+            Reading::Length { .. } | Reading::Chunks { .. } => Awaited::Leave,
+            Reading::Over | Reading::Tunnel => Awaited::Nothing,
         }
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -12,6 +13,9 @@ use super::inbound::Awaited;
 use super::refusal::{Farewell, LATE_BODY, LATE_HEAD};
 use super::{ClientStream, KEEP};
 use crate::transport::Carrier;
+
+/// A client that waits for leave to send its body is given it after so long, where the endpoint says nothing.
+const LEAVE: Duration = Duration::from_secs(1);
 
 impl<S: Carrier> AsyncRead for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -41,6 +45,7 @@ impl<S: Carrier> ClientStream<S> {
                 return Poll::Pending;
             }
             let before = buf.filled().len();
+            let idled = self.peeked.is_empty() && self.inbound.awaited() == Awaited::Request;
             if self.peeked.is_empty() {
                 match Pin::new(&mut self.inner).poll_read(cx, buf) {
                     Poll::Ready(read) => read?,
@@ -61,7 +66,8 @@ impl<S: Carrier> ClientStream<S> {
             let arrived = self.inbound.arrived(&buf.filled()[before..]);
             let ready = *arrived.as_ref().unwrap_or(&0);
             buf.set_filled(before + ready);
-            if self.inbound.awaited() != Awaited::Head {
+            // The whole head has one deadline, which begins with its first byte.
+            if idled || self.inbound.awaited() != Awaited::Head {
                 self.read_by.clear();
             }
             match arrived {
@@ -104,7 +110,20 @@ impl<S: Carrier> ClientStream<S> {
         let (longest, late) = match awaited {
             Awaited::Head => (self.timeouts.head, LATE_HEAD),
             Awaited::Body => (self.timeouts.body, LATE_BODY),
-            Awaited::Request | Awaited::Nothing => return Poll::Pending,
+            Awaited::Request => {
+                // Whoever serves the connection polls it once its life is over.
+                if !self.is_over() {
+                    ready!(self.read_by.poll(cx, self.timeouts.idle));
+                }
+                // The end of the connection, as pingora sees it.
+                self.farewell = Some(Farewell::default());
+                return Poll::Ready(Ok(()));
+            }
+            Awaited::Leave => {
+                ready!(self.read_by.poll(cx, LEAVE));
+                return self.say_go_on(cx);
+            }
+            Awaited::Nothing => return Poll::Pending,
         };
         ready!(self.read_by.poll(cx, longest));
         if self.head_given {
@@ -112,6 +131,19 @@ impl<S: Carrier> ClientStream<S> {
         }
         self.refuse(late);
         Poll::Ready(Ok(()))
+    }
+
+    /// Tells the client to send its body, in place of an endpoint that does not: it may be one that never does, and waits
+    /// for the body (RFC 9110, section 10.1.1). Should it say so yet, the client hears it twice, which is legal.
+    fn say_go_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inbound.told();
+        self.read_by.clear();
+        self.gathered.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        match self.poll_send(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            // What is not sent yet goes before whatever is written next.
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+        }
     }
 
     /// Tells a refused client why, and reads for a moment what it still sends: a connection that is closed on unread
@@ -135,7 +167,10 @@ impl<S: Carrier> ClientStream<S> {
     fn poll_read_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.peeked.is_empty() {
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+            match Pin::new(&mut self.inner).poll_read(cx, buf) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => return self.poll_patience_with_frames(cx),
+            }
         } else {
             let count = self.peeked.len().min(buf.remaining());
             buf.put_slice(&self.peeked[..count]);
@@ -147,7 +182,28 @@ impl<S: Carrier> ClientStream<S> {
                 buf.set_filled(before);
                 Poll::Ready(Err(self.end_flood(cx, flood)))
             }
-            Some(Ok(())) | None => Poll::Ready(Ok(())),
+            Some(Ok(())) | None => {
+                if !self.awaits_head_in_frames() {
+                    self.read_by.clear();
+                }
+                Poll::Ready(Ok(()))
+            }
         }
+    }
+
+    fn awaits_head_in_frames(&self) -> bool {
+        self.frames.as_ref().is_some_and(|frames| frames.awaits_head())
+    }
+
+    /// Nothing has come: a head that was begun is waited for as long as any. It ends the connection where it is late,
+    /// since nothing can be read beyond it.
+    fn poll_patience_with_frames(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.awaits_head_in_frames() {
+            return Poll::Pending;
+        }
+        ready!(self.read_by.poll(cx, self.timeouts.head));
+        // Counted with the streams that never became a request.
+        self.say_goodbye(cx);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, LATE_HEAD.why)))
     }
 }

@@ -158,15 +158,32 @@ async fn silence_counts_while_somebody_wants_to_read_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_waits_to_be_told_to_go_on_is_not_silent() {
-    let (mut client, mut stream) = connected();
-    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n").await.unwrap();
-    begin(&mut stream).await;
-    let waited = timeout(Duration::from_secs(600), stream.read(&mut [0; 64])).await;
-    assert!(waited.is_err(), "{waited:?}");
-    stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
-    assert!(stream.read(&mut [0; 64]).await.is_err());
-    assert_eq!(stream.refused().unwrap().status, 408);
+async fn a_client_that_waits_to_be_told_to_go_on_is_told_and_silent_only_from_then_on() {
+    const LEAVE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    for by_the_endpoint in [true, false] {
+        let (mut client, mut stream) = connected();
+        let head = b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n";
+        client.write_all(head).await.unwrap();
+        begin(&mut stream).await;
+        assert!(stream.awaits_leave());
+        let began = Instant::now();
+        let waited = timeout(Duration::from_millis(900), stream.read(&mut [0; 64])).await;
+        assert!(waited.is_err(), "{waited:?}");
+        if by_the_endpoint {
+            stream.write_all(LEAVE).await.unwrap();
+            stream.flush().await.unwrap();
+            assert!(!stream.awaits_leave());
+        }
+        // Where nobody else tells it within a second, the stream does; and then the body has its time.
+        assert!(stream.read(&mut [0; 64]).await.is_err());
+        assert_eq!(stream.refused().unwrap().status, 408);
+        let told_after = if by_the_endpoint { Duration::from_millis(900) } else { Duration::from_secs(1) };
+        assert_eq!(began.elapsed().as_secs(), (told_after + ClientTimeouts::default().body).as_secs());
+        drop(stream);
+        let mut told = Vec::new();
+        client.read_to_end(&mut told).await.unwrap();
+        assert_eq!(told, LEAVE);
+    }
 }
 
 #[tokio::test(start_paused = true)]

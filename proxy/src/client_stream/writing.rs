@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
 use super::{ClientStream, GATHER};
+use crate::deadlines::Holder;
 use crate::transport::Carrier;
 
 impl<S: Carrier> AsyncWrite for ClientStream<S> {
@@ -17,7 +18,9 @@ impl<S: Carrier> AsyncWrite for ClientStream<S> {
             let count = ready!(this.poll_out(cx, buf))?;
             return Poll::Ready(this.wrote_frames(cx, &buf[..count]).map(|()| count));
         }
-        this.inbound.told();
+        if this.inbound.told() {
+            this.read_by.clear();
+        }
         if this.gathered.len() + buf.len() > GATHER {
             ready!(this.poll_send(cx))?;
         }
@@ -85,7 +88,11 @@ impl<S: Carrier> ClientStream<S> {
     fn poll_taken<T>(&mut self, cx: &mut Context<'_>, taken: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if taken.is_ready() {
             self.write_by.clear();
+            self.hold = None;
             return taken;
+        }
+        if self.hold.is_none() {
+            self.hold = self.holder.lock().as_ref().map(Holder::hold);
         }
         ready!(self.write_by.poll(cx, self.timeouts.write));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::Protocol;
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Address, Credentials};
@@ -53,6 +53,11 @@ impl Contact {
         }
     }
 
+    /// What is spoken.
+    pub(super) const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// HTTP/1.1 without TLS.
     #[cfg(test)]
     pub(crate) fn plain() -> Self {
@@ -80,6 +85,8 @@ impl Contact {
         peer.options.connection_timeout = Some(self.connect);
         peer.options.total_connection_timeout = Some(self.connect);
         peer.options.idle_timeout = Some(self.idle);
+        // What is meant for one hop is taken away by `forwarded`, once.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         match self.protocol {
             Protocol::H1 => {}
             Protocol::H2 | Protocol::H2c => {

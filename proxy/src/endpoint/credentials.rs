@@ -15,6 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use x509_parser::prelude::FromDer;
 
 use super::contact::hash_of;
+use crate::tls::in_words;
 
 /// Certificates for the endpoints of a version.
 pub struct Credentials {
@@ -83,7 +84,8 @@ impl Credentials {
     }
 }
 
-/// What is wrong with the certificates of endpoints, in plain words; nothing where all can be used.
+/// What is wrong with the certificates of endpoints, each with its key and in plain words, like `services.shop.versions.v1.tls.ca:
+/// cannot read ca.pem: there is no such file`; nothing where all can be used.
 #[must_use]
 pub fn check(configuration: &Configuration) -> Vec<String> {
     let mut seen: HashMap<&EndpointTls, Option<String>> = HashMap::new();
@@ -92,7 +94,7 @@ pub fn check(configuration: &Configuration) -> Vec<String> {
         for version in &service.versions {
             let Some(tls) = &version.tls else { continue };
             if let Some(problem) = seen.entry(tls).or_insert_with(|| Credentials::load(tls).err()) {
-                problems.push(format!("service {}, version {}: {problem}", service.name, version.name));
+                problems.push(format!("services.{}.versions.{}.{problem}", service.name, version.name));
             }
         }
     }
@@ -116,7 +118,7 @@ fn authorities_in(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 fn identity_in(files: &CertificateFiles) -> Result<Identity, String> {
-    let chain = certificates_in("tls.certificate.cert", &files.cert)?;
+    let chain = certificates_in("tls.cert", &files.cert)?;
     let key = key_in(&files.key)?;
     let provider = crate::tls::provider();
     ClientConfig::builder_with_provider(provider)
@@ -126,7 +128,7 @@ fn identity_in(files: &CertificateFiles) -> Result<Identity, String> {
         })
         .map_err(|error| {
             let (cert, key) = (files.cert.display(), files.key.display());
-            format!("tls.certificate: {cert} and {key} cannot be used together: {error}")
+            format!("tls.cert: {cert} and {key} cannot be used together: {error}")
         })?;
     Ok((chain, key))
 }
@@ -151,7 +153,7 @@ fn certificates_in(place: &str, file: &Path) -> Result<Vec<CertificateDer<'stati
 }
 
 fn key_in(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let place = "tls.certificate.key";
+    let place = "tls.key";
     let key = PrivateKeyDer::from_pem_slice(&contents_of(place, file)?).map_err(|error| {
         if matches!(error, rustls::pki_types::pem::Error::NoItemsFound) {
             format!("{place}: {} holds no private key; it must be a PEM file", file.display())
@@ -167,5 +169,5 @@ fn key_in(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
 }
 
 fn contents_of(place: &str, file: &Path) -> Result<Vec<u8>, String> {
-    fs::read(file).map_err(|error| format!("{place}: cannot read {}: {error}", file.display()))
+    fs::read(file).map_err(|error| format!("{place}: cannot read {}: {}", file.display(), in_words(&error)))
 }

@@ -1,12 +1,12 @@
 //! The list of hops that a request has come by, as the nearest hop tells it.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::{BufMut, BytesMut};
 use http::HeaderValue;
 use http::header::{FORWARDED, GetAll};
-use pingora_http::RequestHeader;
+use http::request::Parts;
 
 use super::FOR;
 
@@ -50,7 +50,7 @@ impl Default for Chain<'_> {
 
 impl<'a> Chain<'a> {
     /// The hops that a request tells of.
-    pub(super) fn of(request: &'a RequestHeader) -> Self {
+    pub(super) fn of(request: &'a Parts) -> Self {
         let mut chain = Self::default();
         let plain = request.headers.get_all(FOR);
         if plain.iter().next().is_some() {
@@ -155,10 +155,11 @@ impl Node {
     /// As `X-Forwarded-For` has it.
     pub(super) fn write(self, into: &mut BytesMut) {
         // Writing to a buffer does not fail.
-        let _ = match self {
-            Self::Address(address) => write!(into, "{address}"),
-            Self::Unknown => into.write_str("unknown"),
-        };
+        match self {
+            Self::Address(IpAddr::V4(address)) => write_octets(address, into),
+            Self::Address(IpAddr::V6(address)) => drop(write!(into, "{address}")),
+            Self::Unknown => into.put_slice(b"unknown"),
+        }
     }
 
     /// As `Forwarded` has it: an IPv6 address in brackets and quotes (RFC 7239, section 6).
@@ -167,6 +168,22 @@ impl Node {
             Self::Address(IpAddr::V6(address)) => drop(write!(into, "\"[{address}]\"")),
             Self::Address(IpAddr::V4(_)) | Self::Unknown => self.write(into),
         }
+    }
+}
+
+/// Writes an address as `Display` does, for a fifth of its price: each request has one twice.
+fn write_octets(address: Ipv4Addr, into: &mut BytesMut) {
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            into.put_u8(b'.');
+        }
+        if octet >= 100 {
+            into.put_u8(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            into.put_u8(b'0' + octet / 10 % 10);
+        }
+        into.put_u8(b'0' + octet % 10);
     }
 }
 
@@ -247,7 +264,7 @@ fn address(text: &str) -> Option<IpAddr> {
         return Some(address.to_canonical());
     }
     let (address, port) = text.split_once(':')?;
-    address.parse::<std::net::Ipv4Addr>().ok().filter(|_| is_port(port)).map(IpAddr::V4)
+    address.parse::<Ipv4Addr>().ok().filter(|_| is_port(port)).map(IpAddr::V4)
 }
 
 /// A port, or an obfuscated one (RFC 7239, section 6.2).

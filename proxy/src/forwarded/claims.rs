@@ -1,8 +1,5 @@
 //! Headers by which a peer claims who the client is, where it came from, or how.
 
-use http::HeaderName;
-use pingora_http::RequestHeader;
-
 /// Beside everything that begins with `x-forwarded`: what well-known edges and proxies set, and what origins read.
 const NAMES: [&str; 15] = [
     "forwarded",
@@ -34,13 +31,4 @@ pub(super) fn is_claim(name: &str) -> bool {
 fn begins_with(name: &str, beginning: &str) -> bool {
     let alike = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
     name.len() >= beginning.len() && name.bytes().zip(beginning.bytes()).all(alike)
-}
-
-/// Takes every claim away.
-pub(super) fn remove(request: &mut RequestHeader) {
-    // Where there is none, as nearly always, nothing is allocated.
-    let found: Vec<HeaderName> = request.headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect();
-    for name in &found {
-        request.remove_header(name);
-    }
 }

@@ -1,14 +1,10 @@
 //! Headers that are meant for a single hop (RFC 9110, section 7.6.1), and those that `Connection` names.
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::claims::is_claim;
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
 
 /// Fields that frame a message, name its content or its place, or are relied on by whoever reads it: meant for every
 /// recipient, whatever `Connection` says. A client that could have them taken away behind the hop that checked them
@@ -30,6 +26,30 @@ const FOR_EVERYBODY: [&str; 16] = [
     "tracestate",
     "transfer-encoding",
     "via",
+];
+
+const NOT_IN_TRAILERS: [&str; 21] = [
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "location",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
 ];
 
 /// Whether `Connection` cannot name it away.
@@ -108,33 +128,58 @@ pub(super) fn nominated_by_client(request: &mut RequestHeader) {
     }
 }
 
-/// Takes from a request what is meant for this hop. An upgrade that was let through keeps what it needs.
-pub(super) fn to_origin(request: &mut RequestHeader) {
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
-        request.remove_header(&name);
+/// Takes from a request what is meant for this hop, and what `goes_too` tells. What an upgrade needs is told anew by
+/// whoever lets one through.
+pub(super) fn to_origin(request: &mut Parts, goes_too: impl Fn(&str) -> bool) {
+    let goes = |name: &&HeaderName| is_of_one_hop(name.as_str()) || goes_too(name.as_str());
+    // Where there is none, nothing is allocated.
+    let found: Vec<HeaderName> = request.headers.keys().filter(goes).cloned().collect();
+    for name in &found {
+        let removed = request.headers.remove(name);
+        if *name == header::TE && request.version == Version::HTTP_2 && removed.as_ref().is_some_and(wants_trailers) {
+            // The one value that HTTP/2 knows (RFC 9113, section 8.2.2), without which gRPC servers refuse to answer.
+            request.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
     }
-    for name in [header::PROXY_AUTHENTICATE, header::PROXY_AUTHORIZATION, header::TRAILER] {
-        request.remove_header(&name);
-    }
-    let http2 = request.version == Version::HTTP_2;
-    if let Some(te) = request.remove_header(&header::TE)
-        && http2
-        && wants_trailers(&te)
-    {
-        // The one value that HTTP/2 knows (RFC 9113, section 8.2.2), without which gRPC servers refuse to answer.
-        let _ = request.insert_header(header::TE, HeaderValue::from_static("trailers"));
-    }
-    let upgrades = !http2 && request.headers.contains_key(header::UPGRADE) && Options::of(&request.headers).upgrade;
-    if upgrades {
-        let _ = request.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    } else {
-        request.remove_header(&header::CONNECTION);
-        request.remove_header(&header::UPGRADE);
-    }
+}
+
+/// Whether a field of a request is meant for us alone. Tidegate frames what it passes on by itself.
+fn is_of_one_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 fn wants_trailers(te: &HeaderValue) -> bool {
     te.as_bytes().split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Whether only we say it to clients. An endpoint's would pass for ours.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("tidegate-")
+}
+
+/// Takes from trailers what is meant for this hop or is ours to say, and what frames, routes or authorises a message or
+/// says what its content is: all that must come before the content (RFC 9110, section 6.5.1).
+pub(super) fn trailers_to_client(trailers: &mut HeaderMap) {
+    // Where there is none, as nearly always, nothing is allocated.
+    let ours: Vec<HeaderName> = trailers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+    for name in &ours {
+        trailers.remove(name);
+    }
+    for name in NOT_IN_TRAILERS {
+        trailers.remove(name);
+    }
 }
 
 /// Takes from a response what is meant for this hop, and what its `Connection` names. `Transfer-Encoding` stays: it
@@ -144,17 +189,30 @@ pub(super) fn to_client(response: &mut ResponseHeader) {
     for name in &options.named {
         response.remove_header(name);
     }
-    response.remove_header(&header::CONNECTION);
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, PROXY_AUTHENTICATION_INFO] {
-        response.remove_header(&name);
+    let status = response.status.as_u16();
+    // 426 says what the client should upgrade to (RFC 9110, section 15.5.22).
+    let upgrades = matches!(status, 101 | 426);
+    // No body follows, whatever these say (RFC 9110, sections 8.6 and 15.2; RFC 9112, section 6.1). A 304 may say how
+    // long the body would be.
+    let without_body = matches!(status, 100..=199 | 204);
+    let goes = |name: &&HeaderName| {
+        let text = name.as_str();
+        (is_of_one_hop_back(text) && !(upgrades && **name == header::UPGRADE))
+            || is_ours(text)
+            || (without_body && matches!(text, "content-length" | "transfer-encoding"))
+            || (status == 304 && text == "transfer-encoding")
+    };
+    // Where there is none, nothing is allocated.
+    let found: Vec<HeaderName> = response.headers.keys().filter(goes).cloned().collect();
+    for name in &found {
+        response.remove_header(name);
     }
-    for name in [header::PROXY_AUTHENTICATE, header::PROXY_AUTHORIZATION, header::TE, header::TRAILER] {
-        response.remove_header(&name);
+    if status == 101 {
+        let _ = response.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     }
-    match response.status.as_u16() {
-        101 => drop(response.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"))),
-        // Says what the client should upgrade to (RFC 9110, section 15.5.22).
-        426 => {}
-        _ => drop(response.remove_header(&header::UPGRADE)),
-    }
+}
+
+/// Whether a field of a response is meant for us alone.
+fn is_of_one_hop_back(name: &str) -> bool {
+    name == "proxy-authentication-info" || (is_of_one_hop(name) && name != "transfer-encoding")
 }

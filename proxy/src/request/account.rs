@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meter::Outcome;
 
 use crate::routing::{Draw, Slice, Version};
+use crate::selection::Judged;
 
 /// Counts a request as in flight on the version drawn, and in its slice, until this is dropped; and says then whether
 /// its first attempt is on record.
@@ -13,20 +14,23 @@ pub(super) struct Account {
     core: usize,
     drawn: Arc<Version>,
     slice: Option<Arc<Slice>>,
+    /// Judged in its slice alone.
+    is_apart: bool,
     first_is_recorded: bool,
     /// From the request's head to its last byte, once it is over; none for a tunnel.
     pub(super) duration_us: Option<u64>,
 }
 
 impl Account {
-    /// A request drew this, on this core.
-    pub(super) fn open(core: usize, draw: Draw<'_>) -> Self {
+    /// A request drew this, on this core, and may be judged by these.
+    pub(super) fn open(core: usize, draw: Draw<'_>, judged: Judged) -> Self {
         let (drawn, slice) = (Arc::clone(draw.version), draw.slice.map(Arc::clone));
         drawn.meter.begin(core, draw.at_random);
         if let Some(slice) = &slice {
             slice.meter.begin(core, draw.at_random);
         }
-        Self { core, drawn, slice, first_is_recorded: false, duration_us: None }
+        let is_apart = judged == Judged::Apart;
+        Self { core, drawn, slice, is_apart, first_is_recorded: false, duration_us: None }
     }
 
     /// Whether the first attempt is on record.
@@ -37,7 +41,8 @@ impl Account {
     /// Records the first attempt, which is the one that is judged.
     pub(super) fn record_first(&mut self, outcome: &Outcome) {
         self.first_is_recorded = true;
-        self.drawn.meter.record_under(self.core, self.drawn.exposure, outcome);
+        let of_all = Outcome { judged: outcome.judged && !self.is_apart, ..*outcome };
+        self.drawn.meter.record_under(self.core, self.drawn.exposure, &of_all);
         if let Some(slice) = &self.slice {
             slice.meter.record_under(self.core, slice.exposure, outcome);
         }

@@ -15,7 +15,7 @@ use crate::selection::Decision;
 pub(super) struct Served {
     version: Arc<Version>,
     endpoint: Arc<Endpoint>,
-    /// From the ready connection to the response head, in microseconds.
+    /// From the ready connection, or the last byte of the request, to the response head, in microseconds.
     head_us: Option<u64>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) attempts: u8,
     /// Where the last attempt went.
     pub(crate) endpoint: Option<&'a config::Endpoint>,
-    /// From a ready connection to the response head, of the last attempt.
+    /// From a ready connection, or the last byte of the request, to the response head, of the last attempt.
     pub(crate) upstream_us: Option<u64>,
 }
 

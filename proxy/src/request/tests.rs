@@ -7,7 +7,7 @@ use meter::{Drawn, Window};
 
 use super::*;
 use crate::endpoint;
-use crate::routing::{Draw, Publisher};
+use crate::routing::{Draw, Publisher, Wanted};
 
 /// A service of one version that has one endpoint.
 fn service() -> Arc<Service> {
@@ -26,7 +26,7 @@ fn request(service: &Arc<Service>) -> (Request, Instant) {
     let now = Instant::now();
     let mut request = Request::new(0, Arc::new(ServiceMeter::new(1)), now);
     let selection =
-        Selection { draw: service.draw(None), group: 3, reason: Reason::Weight, judged: true, issued: None };
+        Selection { draw: service.draw(None), group: 3, reason: Reason::Weight, judged: Judged::Fully, issued: None };
     request.matched(service, selection, 0b10);
     (request, now)
 }
@@ -122,6 +122,41 @@ fn the_total_latency_ends_with_the_last_byte_from_upstream_whatever_the_client_d
 }
 
 #[test]
+fn what_a_client_takes_to_send_its_request_is_no_latency_of_the_version() {
+    let service = service();
+    let (mut request, now) = request(&service);
+    attempt(&mut request, &service, now);
+    request.sends(false, now + millis(500));
+    request.sends(true, now + millis(1_000));
+    request.head(200, now + millis(1_010));
+    // Nor what it says after it has its answer.
+    request.sends(true, now + millis(1_500));
+    request.last_byte(now + millis(2_000));
+    request.end(Some(200), None, now + millis(2_000));
+    drop(request);
+    let window = taken(&service);
+    let bucket = |us| Some(meter::latency_bucket_of(us));
+    assert_eq!(window.latency_good.quantile_us(0.5).map(meter::latency_bucket_of), bucket(10_000));
+    // To the last byte all of it counts.
+    assert_eq!(window.total_good.quantile_us(0.5).map(meter::latency_bucket_of), bucket(2_000_000));
+}
+
+#[test]
+fn a_client_that_leaves_before_it_has_asked_has_waited_for_nobody() {
+    for (said_all, timed) in [(false, 0), (true, 1)] {
+        let service = service();
+        let (mut request, now) = request(&service);
+        attempt(&mut request, &service, now);
+        request.sends(said_all, now + millis(10));
+        request.end(None, Some(Class::ClientAbort), now + millis(900));
+        drop(request);
+        let window = taken(&service);
+        assert_eq!(window.judged[Class::ClientAbort as usize], 1);
+        assert_eq!((window.latency_good.total(), window.total_good.total()), (timed, timed), "{said_all}");
+    }
+}
+
+#[test]
 fn a_response_that_breaks_off_has_the_total_latency_of_where_it_did() {
     let service = service();
     let (mut request, now) = request(&service);
@@ -161,6 +196,7 @@ fn a_decision_tells_why_the_version_that_serves_does() {
         (Reason::Weight, Decision::Weight),
         (Reason::Affinity, Decision::Affinity),
         (Reason::Forced(Target::Stable), Decision::Forced),
+        (Reason::Matched, Decision::Match),
     ] {
         for (fails_first, moves, wanted) in [
             (false, false, decision),
@@ -169,7 +205,8 @@ fn a_decision_tells_why_the_version_that_serves_does() {
             (true, true, Decision::Shield),
         ] {
             let (mut request, now) = request(&service);
-            let selection = Selection { draw: service.draw(None), group: 0, reason, judged: true, issued: None };
+            let selection =
+                Selection { draw: service.draw(None), group: 0, reason, judged: Judged::Fully, issued: None };
             request.matched(&service, selection, 0);
             if fails_first {
                 attempt(&mut request, &service, now);
@@ -190,7 +227,8 @@ fn a_request_that_may_not_be_judged_is_not_in_any_of_its_attempts() {
     let now = Instant::now();
     let mut request = Request::new(0, Arc::new(ServiceMeter::new(1)), now);
     let draw = Draw { at_random: false, ..service.draw(None) };
-    let selection = Selection { draw, group: 0, reason: Reason::Forced(Target::Stable), judged: false, issued: None };
+    let selection =
+        Selection { draw, group: 0, reason: Reason::Forced(Target::Stable), judged: Judged::Not, issued: None };
     request.matched(&service, selection, 0);
     attempt(&mut request, &service, now);
     request.end_attempt(Class::ConnectError, now);
@@ -201,4 +239,97 @@ fn a_request_that_may_not_be_judged_is_not_in_any_of_its_attempts() {
     let window = taken(&service);
     assert_eq!((window.drawn.all, window.drawn.at_random, window.requests()), (1, 0, 0));
     assert_eq!(window.attempts.iter().flatten().sum::<u64>(), 2);
+}
+
+/// The same service, whose plan gives whoever has `x-beta: 1` to its only other version.
+fn with_a_match(judged: bool) -> (Publisher, Arc<Service>) {
+    let text = format!(
+        "services: {{ shop: {{ stable: v1, plan: {{ steps: [{{ match: {{ x-beta: '1' }}, judged: {judged} }}, \
+         {{ weight: 1% }}] }}, versions: {{ v1: {{ endpoints: ['127.0.0.1:1'] }}, v2: {{ endpoints: ['127.0.0.1:2'] }} }} \
+         }} }}"
+    );
+    let configuration = config::parse(&text, "test.yaml").unwrap().configuration;
+    let addresses = [1, 2].map(|port| {
+        let written = configuration.services[0].versions[usize::from(port - 1)].endpoints[0].clone();
+        (written, SocketAddr::from(([127, 0, 0, 1], port)))
+    });
+    let mut publisher = Publisher::new(1);
+    publisher.install(&configuration, &HashMap::from(addresses), |_| None, Instant::now());
+    let Some(config::Step::Match { who: Some(who), .. }) = configuration.services[0].plan.steps.first() else {
+        panic!("{text}")
+    };
+    steer(&mut publisher, Some(&Arc::new(who.clone())));
+    let service = shop(&publisher);
+    (publisher, service)
+}
+
+fn steer(publisher: &mut Publisher, matched: Option<&Arc<config::Match>>) {
+    let (stable, canary) = (Name::new("v1").unwrap(), Name::new("v2").unwrap());
+    let wanted = Wanted {
+        stable: &stable,
+        canary: Some((&canary, config::Weight::ZERO)),
+        baseline: None,
+        matched,
+        paths: &[],
+        generation: 2,
+    };
+    publisher.steer(&Name::new("shop").unwrap(), &wanted);
+}
+
+fn shop(publisher: &Publisher) -> Arc<Service> {
+    Arc::clone(publisher.shared().load_full().service(&Name::new("shop").unwrap()).unwrap())
+}
+
+/// A request that matches, as it was given its version.
+fn matched(service: &Arc<Service>) -> (Request, Instant) {
+    let now = Instant::now();
+    let mut head = pingora_http::RequestHeader::build("GET", b"/", None).unwrap();
+    head.insert_header("x-beta", "1").unwrap();
+    let mut request = Request::new(0, Arc::new(ServiceMeter::new(1)), now);
+    let selection = crate::selection::select(service, &head, None, false);
+    request.matched(service, selection, 0);
+    assert_eq!(request.decision(), Some(Decision::Match));
+    (request, now)
+}
+
+#[test]
+fn who_matches_is_judged_apart_from_those_who_draw_the_canary_unless_the_plan_says_otherwise() {
+    for judged in [false, true] {
+        let (_publisher, service) = with_a_match(judged);
+        let canary = service.version(&Name::new("v2").unwrap()).unwrap();
+        let (mut request, now) = matched(&service);
+        request.attempt(canary, endpoint::pick(&canary.endpoints, None, now).unwrap());
+        request.connected(-1, now);
+        request.head(500, now + millis(10));
+        request.end(Some(500), None, now + millis(20));
+        drop(request);
+        let (mut own, mut apart) = (Window::default(), Window::default());
+        canary.meter.take(&mut own);
+        service.apart.iter().for_each(|slice| slice.meter.take(&mut apart));
+        let expected = if judged { [(1, 1), (0, 0)] } else { [(0, 0), (1, 1)] };
+        assert_eq!([&own, &apart].map(|window| (window.requests(), window.bad())), expected);
+        assert_eq!(own.attempts[Attempt::First as usize][Class::ServerError as usize], 1, "counted whatever is judged");
+        assert_eq!((own.drawn, own.drawn.at_random), (Drawn { at_random: 0, ..ended(0) }, 0));
+    }
+}
+
+#[test]
+fn who_matches_and_leaves_before_anything_was_sent_is_judged_nowhere() {
+    let (_publisher, service) = with_a_match(false);
+    let (mut request, now) = matched(&service);
+    request.end(None, Some(Class::ClientAbort), now);
+    drop(request);
+    let mut apart = Window::default();
+    service.apart.as_ref().unwrap().meter.take(&mut apart);
+    assert_eq!((apart.requests(), apart.drawn.lost), (0, 0));
+}
+
+#[test]
+fn who_matched_stays_with_the_canary_for_a_further_attempt_until_the_match_is_over() {
+    let (mut publisher, service) = with_a_match(false);
+    let (request, _) = matched(&service);
+    let may_stay = |publisher: &Publisher| request.found().unwrap().may_stay(&shop(publisher));
+    assert!(may_stay(&publisher), "at weight 0");
+    steer(&mut publisher, None);
+    assert!(!may_stay(&publisher));
 }

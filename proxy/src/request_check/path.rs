@@ -4,7 +4,7 @@ use super::{Refusal, bad};
 
 /// The path without dot segments, however they are written; none where it is plain already. `slashes` says whether
 /// encoded slashes and backslashes are passed.
-pub(super) fn plain(path: &str, slashes: bool) -> Result<Option<String>, Refusal> {
+pub(crate) fn plain(path: &str, slashes: bool) -> Result<Option<String>, Refusal> {
     if !path.starts_with('/') {
         return Err(bad("the target of this request is not a path"));
     }
@@ -23,6 +23,9 @@ pub(super) fn plain(path: &str, slashes: bool) -> Result<Option<String>, Refusal
             Some(_) | None => {}
         }
     }
+    if slashes && path[1..].split('/').any(hides_dots) {
+        return Err(bad("the path of this request has dots beside an encoded slash or a backslash"));
+    }
     let segments = path[1..].split('/');
     if segments.clone().all(|segment| dots(segment) == Dots::None) {
         return Ok(None);
@@ -31,6 +34,31 @@ pub(super) fn plain(path: &str, slashes: bool) -> Result<Option<String>, Refusal
 }
 
 const SLASH: Refusal = bad("the path of this request has an encoded slash or a backslash");
+
+/// Whether a segment in which slashes are encoded, or backslashes, has dots between them: for a server that takes them
+/// for slashes it is several segments, and one of these is a step to another place.
+fn hides_dots(segment: &str) -> bool {
+    let is_slash = |at: usize| match segment.as_bytes().get(at..) {
+        Some([b'\\', ..]) => Some(1),
+        Some([b'%', b'2', b'f' | b'F', ..] | [b'%', b'5', b'c' | b'C', ..]) => Some(3),
+        Some(_) | None => None,
+    };
+    let (mut begin, mut at, mut is_split) = (0, 0, false);
+    while at < segment.len() {
+        match is_slash(at) {
+            None => at += 1,
+            Some(length) => {
+                is_split = true;
+                if segment.get(begin..at).is_some_and(|part| dots(part) != Dots::None) {
+                    return true;
+                }
+                at += length;
+                begin = at;
+            }
+        }
+    }
+    is_split && segment.get(begin..).is_some_and(|part| dots(part) != Dots::None)
+}
 
 /// RFC 3986, section 5.2.4. A step above the root is refused where that would stay at the root: whoever sends it means
 /// another place.
@@ -144,6 +172,27 @@ mod tests {
             assert_eq!(path(written), Err(400), "{written}");
         }
         assert_eq!(plain("/a%2fb\\c%5C", true), Ok(None));
+    }
+
+    /// An endpoint that takes them for slashes would find a step there that the route was not chosen by.
+    #[test]
+    fn dots_beside_slashes_that_are_passed_are_refused() {
+        for written in [
+            "/a/..%2fb",
+            "/a/b%2f..",
+            "/a/b%2F%2e%2E%2fc",
+            "/..%5c..%5cetc",
+            "/a\\..\\b",
+            "/a/..\\b",
+            "/a%2f./b",
+            "/a/..;x%2fb",
+            "/%2f..",
+        ] {
+            assert_eq!(plain(written, true).map_err(|refusal| refusal.status), Err(400), "{written}");
+        }
+        for written in ["/a%2fb", "/a%2f..b/c", "/a..%2fb", "/%2f", "/a%2f...%2fb", "/é%2fb"] {
+            assert_eq!(plain(written, true), Ok(None), "{written}");
+        }
     }
 
     proptest! {

@@ -26,18 +26,23 @@ impl Condition {
         (!self.methods.is_empty(), self.headers.len())
     }
 
-    /// Whether a request has one of the methods and all of the headers. A header that comes several times has no single
-    /// value, so no request is for two services that match different ones.
+    /// Whether a request has one of the methods and all of the headers.
     #[inline]
     pub(super) fn is_met(&self, method: &Method, headers: &HeaderMap) -> bool {
-        let has = |wanted: &HeaderMatch| match &wanted.value {
-            Some(value) => {
-                let mut lines = headers.get_all(wanted.name.as_str()).iter();
-                lines.next().is_some_and(|line| line == value.as_str()) && lines.next().is_none()
-            }
-            None => headers.contains_key(wanted.name.as_str()),
-        };
         (self.methods.is_empty() || self.methods.iter().any(|wanted| wanted == method.as_str()))
-            && self.headers.iter().all(has)
+            && self.headers.iter().all(|wanted| has(headers, wanted))
+    }
+}
+
+/// Whether a request has this header. One that comes several times has no single value, so no request is for two services
+/// that match different ones.
+#[inline]
+pub(crate) fn has(headers: &HeaderMap, wanted: &HeaderMatch) -> bool {
+    match &wanted.value {
+        Some(value) => {
+            let mut lines = headers.get_all(wanted.name.as_str()).iter();
+            lines.next().is_some_and(|line| line == value.as_str()) && lines.next().is_none()
+        }
+        None => headers.contains_key(wanted.name.as_str()),
     }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use config::{Configuration, EndpointTls, Name, PathPrefix, Rules, Weight};
+use config::{Configuration, EndpointTls, Match, Name, PathPrefix, Rules, Weight};
 use http::HeaderValue;
 use meter::{ServiceMeter, VersionMeter, Window};
 use tracing::error;
 
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
 use crate::access_log::{AccessLog, Unread};
-use crate::endpoint::{Address, Contact, Credentials, Endpoint};
+use crate::endpoint::{Address, Care, Contact, Credentials, Endpoint};
 use crate::routes::RouteTable;
 use crate::selection::Secret;
 use crate::ticket::Salt;
@@ -29,6 +29,8 @@ pub struct Wanted<'a> {
     /// has this traffic instead of stable. Has at most what the canary leaves, and nothing while the canary has
     /// nothing.
     pub baseline: Option<(&'a Name, Weight)>,
+    /// Who goes to the canary whatever its weight; nobody where there is no canary.
+    pub matched: Option<&'a Arc<Match>>,
     /// Paths whose traffic is counted by itself; at most 16.
     pub paths: &'a [PathPrefix],
     /// Grows with every change of the service.
@@ -111,6 +113,7 @@ impl Publisher {
                     stable: &service.stable,
                     canary: service.canary.as_ref().map(|canary| (&canary.version, canary.weight)),
                     baseline: None,
+                    matched: None,
                     paths: &[],
                     generation: 0,
                 };
@@ -162,6 +165,7 @@ impl Publisher {
             // A list of paths that stays is the same one: what is in flight still counts.
             split: Split { paths: known.map(|s| Arc::clone(&s.split.paths)).unwrap_or_default(), ..Split::default() },
             slice: known.and_then(|service| service.slice.clone()),
+            apart: known.and_then(|service| service.apart.clone()),
             meter: known.map_or_else(|| Arc::new(ServiceMeter::new(self.cores)), |s| Arc::clone(&s.meter)),
             secret: secret_of(service),
         }
@@ -176,16 +180,17 @@ impl Publisher {
     ) -> Arc<Version> {
         let credentials = version.tls.as_ref().and_then(|tls| world.credentials.get(tls)).map(Arc::clone);
         let contact = Contact::new(service, version, &world.rules.timeouts, credentials);
+        let care = Arc::new(Care::of(version, known.map(|known| &*known.care)));
         let endpoint = |(place, written): (usize, &config::Endpoint)| {
             let place = u16::try_from(place).unwrap_or(u16::MAX);
             let address = match written {
                 config::Endpoint::Tcp { .. } => Address::Tcp(*world.addresses.get(written)?),
                 config::Endpoint::Unix(path) => Address::Unix(path.clone()),
             };
-            let same = |e: &&Arc<Endpoint>| e.written == *written && e.address == address && e.place == place;
+            let same = |e: &&Arc<Endpoint>| e.written == *written && e.address == address;
             Some(match known.and_then(|version| version.endpoints.iter().find(same)) {
-                Some(known) => known.under(&contact),
-                None => Arc::new(Endpoint::new(written.clone(), address, place, &contact, world.now)),
+                Some(known) => known.under(place, &contact, &care),
+                None => Arc::new(Endpoint::new(written.clone(), address, place, &contact, &care, world.now)),
             })
         };
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
@@ -197,6 +202,7 @@ impl Publisher {
             endpoints: version.endpoints.iter().enumerate().filter_map(endpoint).collect(),
             exposure: meter.exposure(),
             meter,
+            care,
         })
     }
 }
@@ -248,18 +254,20 @@ impl Service {
             };
             Some((baseline, weight.min(of_canary.complement())))
         });
-        let paths = Arc::clone(&self.split.paths);
-        Self { split: Split { stable, canary, baseline, paths, generation: wanted.generation }, ..self.clone() }
+        let matched = wanted.matched.filter(|_| canary.is_some()).map(Arc::clone);
+        let (paths, generation) = (Arc::clone(&self.split.paths), wanted.generation);
+        Self { split: Split { stable, canary, baseline, matched, paths, generation }, ..self.clone() }
     }
 
-    /// This service with what its split needs to be counted: these paths, and the meter of a slice.
+    /// This service with what its split needs to be counted: these paths, and the meters of slices.
     fn counted(mut self, paths: &[PathPrefix], cores: usize) -> Self {
-        let stable = &self.versions[self.split.stable].name;
-        self.slice = self.slice.filter(|slice| slice.of == *stable);
-        if self.slice.is_none() && matches!(self.split.baseline, Some((Baseline::Slice, _))) {
-            let meter = Arc::new(VersionMeter::new(cores));
-            self.slice = Some(Arc::new(Slice { of: stable.clone(), exposure: meter.exposure(), meter }));
-        }
+        let split = &self.split;
+        let slices_stable = matches!(split.baseline, Some((Baseline::Slice, _)));
+        let stable = &self.versions[split.stable].name;
+        self.slice = Slice::of(self.slice, Some(stable), slices_stable, cores);
+        let leaves_out = split.matched.as_ref().is_some_and(|matched| !matched.judged);
+        let canary = split.canary.map(|(canary, ..)| &self.versions[canary].name);
+        self.apart = Slice::of(self.apart, canary, leaves_out, cores);
         let paths = PathList::new(paths);
         if paths != *self.split.paths {
             self.split.paths = Arc::new(paths);
@@ -267,10 +275,10 @@ impl Service {
                 let exposure = version.meter.begin_paths();
                 *version = Arc::new(Version { exposure, ..Version::clone(version) });
             }
-            self.slice = self.slice.map(|slice| {
+            for slice in [&mut self.slice, &mut self.apart].into_iter().flatten() {
                 let exposure = slice.meter.begin_paths();
-                Arc::new(Slice { exposure, ..Slice::clone(&slice) })
-            });
+                *slice = Arc::new(Slice { exposure, ..Slice::clone(slice) });
+            }
         }
         self
     }
@@ -282,15 +290,24 @@ impl Service {
             let exposure = version.meter.begin_exposure();
             *version = Arc::new(Version { exposure, ..Version::clone(version) });
         }
-        next.slice = next.slice.map(|slice| {
-            if slice.of != *name {
-                return slice;
-            }
+        for slice in [&mut next.slice, &mut next.apart].into_iter().flatten().filter(|slice| slice.of == *name) {
             let exposure = slice.meter.begin_exposure();
             // What an earlier comparison left untaken.
             slice.meter.take(&mut Window::default());
-            Arc::new(Slice { exposure, ..Slice::clone(&slice) })
-        });
+            *slice = Arc::new(Slice { exposure, ..Slice::clone(slice) });
+        }
         next
+    }
+}
+
+impl Slice {
+    /// The slice of this version that there was, where it was of this one; a new one where it is `wanted`.
+    fn of(before: Option<Arc<Self>>, version: Option<&Name>, wanted: bool, cores: usize) -> Option<Arc<Self>> {
+        let version = version?;
+        let fresh = || {
+            let meter = Arc::new(VersionMeter::new(cores));
+            Arc::new(Self { of: version.clone(), exposure: meter.exposure(), meter })
+        };
+        before.filter(|slice| slice.of == *version).or_else(|| wanted.then(fresh))
     }
 }

@@ -11,6 +11,8 @@ use config::Configuration;
 use http::HeaderValue;
 use thiserror::Error;
 
+use crate::tls::in_words;
+
 /// The longest file that is taken for one with a secret, in bytes.
 const LONGEST_FILE: u64 = 64 * 1024;
 
@@ -27,7 +29,7 @@ impl fmt::Debug for Secret {
 /// What is wrong with the file of a secret.
 #[derive(Debug, Error)]
 pub(crate) enum BadSecret {
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {}", in_words(.0))]
     Unreadable(#[from] io::Error),
     #[error("is longer than 64 KiB; write the secret alone into it")]
     Long,
@@ -61,14 +63,14 @@ impl Secret {
     }
 }
 
-/// What is wrong with the files of secrets, in plain words; nothing where all can be used.
+/// What is wrong with the files of secrets, each with its key and in plain words; nothing where all can be used.
 #[must_use]
 pub fn check(configuration: &Configuration) -> Vec<String> {
     let mut problems = Vec::new();
     for service in &configuration.services {
         let Some(file) = service.forced.as_ref().and_then(|rule| rule.secret.as_ref()) else { continue };
         if let Err(bad) = Secret::read(file) {
-            problems.push(format!("service {}, forced.secret: {} {bad}", service.name, file.display()));
+            problems.push(format!("services.{}.forced.secret: {} {bad}", service.name, file.display()));
         }
     }
     problems

@@ -1,3 +1,5 @@
+mod matching;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Publisher;
+use crate::fields;
 use crate::routing::Wanted;
 
 const VERSIONS: &str = "versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] }, \
@@ -105,7 +108,7 @@ fn the_words_win_over_versions_of_those_names() {
 fn after_a_rollback_always_is_stable_and_the_name_still_reaches_the_version() {
     let mut publisher = publisher(&format!("{BOTH}, weight: 10%"));
     let stable = Name::new("v1").unwrap();
-    let wanted = Wanted { stable: &stable, canary: None, baseline: None, paths: &[], generation: 2 };
+    let wanted = Wanted { stable: &stable, canary: None, baseline: None, matched: None, paths: &[], generation: 2 };
     publisher.steer(&Name::new("shop").unwrap(), &wanted);
     let ask = |value| given(&shop(&publisher), HERE, &[("x-version", value)]);
     assert_eq!((ask("always"), ask("v2")), (forced("v1"), forced("v2")));
@@ -152,10 +155,10 @@ fn a_file_without_a_secret_is_told_and_gives_nobody_the_choice() {
         (empty.path(), "holds no secret"),
         (long.path(), "longer than 64 KiB"),
         (odd.path(), "no header can carry"),
-        (std::path::Path::new("/no/such/file"), "cannot be read"),
+        (std::path::Path::new("/no/such/file"), "cannot be read: there is no such file"),
     ] {
         let problems = check(&configuration(&text(path))).join("\n");
-        assert!(problems.starts_with("service shop, forced.secret: ") && problems.contains(told), "{problems}");
+        assert!(problems.starts_with("services.shop.forced.secret: ") && problems.contains(told), "{problems}");
         assert!(problems.contains(&path.display().to_string()), "{problems}");
         let asks = [("x-version", "v2"), ("tidegate-secret", "")];
         assert_eq!(given(&service(&text(path)), ELSEWHERE, &asks), drawn("v1"));
@@ -170,11 +173,12 @@ fn a_forced_request_is_no_draw_and_is_judged_only_where_that_is_asked_for() {
         ));
         for value in ["always", "never", "v3"] {
             let selection = select(&service, &request(&[("x-version", value)]), Some(HERE), false);
-            assert_eq!((selection.draw.at_random, selection.judged), (false, judged), "{value}");
+            let by = if judged { Judged::Fully } else { Judged::Not };
+            assert_eq!((selection.draw.at_random, selection.judged), (false, by), "{value}");
             assert!(selection.draw.slice.is_none() && selection.issued.is_none());
         }
         let other = select(&service, &request(&[]), Some(HERE), false);
-        assert!(other.judged && other.draw.at_random);
+        assert!(other.judged == Judged::Fully && other.draw.at_random);
     }
 }
 
@@ -269,7 +273,7 @@ fn an_issued_cookie_lives_for_thirty_days_where_nothing_is_written() {
 /// The `tidegate-*` headers that the origin gets of a client's.
 fn passed_on(service: &Service, headers: &[(&'static str, &str)]) -> Vec<String> {
     let mut request = request(headers);
-    to_origin(&mut request, service, &service.versions[1]).unwrap();
+    fields::change(&mut request, |request| to_origin(request, service, &service.versions[1]));
     let ours = request.headers.iter().filter(|(name, _)| name.as_str().starts_with("tidegate-"));
     ours.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
 }
@@ -328,8 +332,14 @@ fn the_share_of_users_on_the_canary_is_its_weight_whatever_they_send() {
         (0..USERS).map(|_| (format!("tidegate={:032x}", random.u128(..)), requests_of(&mut random))).collect();
     for percent in [1, 5, 10, 25, 50] {
         let weight = Weight::from_basis_points(percent * 100).unwrap();
-        let wanted =
-            Wanted { stable: &stable, canary: Some((&canary, weight)), baseline: None, paths: &[], generation: 2 };
+        let wanted = Wanted {
+            stable: &stable,
+            canary: Some((&canary, weight)),
+            baseline: None,
+            matched: None,
+            paths: &[],
+            generation: 2,
+        };
         publisher.steer(&Name::new("shop").unwrap(), &wanted);
         let service = shop(&publisher);
         let is_on_canary = |(cookie, _): &&(String, u64)| {

@@ -28,6 +28,9 @@ use crate::transport::{Socket, Transport};
 /// A connection that was accepted as the process ends has so long to begin.
 const MOMENT: Duration = Duration::from_secs(1);
 
+/// How long a client of HTTP/2 may take to answer a farewell, twice.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// A connection that has come to its core.
 pub(super) struct Arrival {
     pub(super) socket: Socket,
@@ -72,6 +75,7 @@ impl Arrival {
                 return;
             }
         };
+        let under_way = stream.under_way();
         // pingora ends a connection gently when this turns: with the response under way, or by a GOAWAY.
         let (end, shutdown) = watch::channel(false);
         let mut serving = served.process_new(Box::new(stream), &shutdown);
@@ -83,7 +87,19 @@ impl Arrival {
         }
         // It listens: it is being served.
         let _ = end.send(true);
-        serving.await;
+        let Some(under_way) = under_way else {
+            serving.await;
+            return;
+        };
+        // A client of HTTP/2 is asked whether it has heard. One that does not answer, and has nothing under way, is left.
+        let mut idled = false;
+        while timeout(LAST_WORD, &mut serving).await.is_err() {
+            if idled && under_way.is_nothing() {
+                debug!(?peer, "connection ended: its client does not answer our farewell");
+                return;
+            }
+            idled = under_way.is_nothing();
+        }
     }
 
     /// All that comes before the first request. The connection's life ends at the moment returned.

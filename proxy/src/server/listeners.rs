@@ -12,7 +12,7 @@ use config::{ListenAddress, Listener};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::StartError;
-use crate::tls::Tls;
+use crate::tls::{SecureListeners, Tls};
 
 /// How many connections wait to be accepted.
 const QUEUE: i32 = 4096;
@@ -67,6 +67,12 @@ impl Listeners {
             Ok(Open { socket, file, address, kind: Kind { written: Arc::new(listener.clone()), tls } })
         };
         listeners.iter().zip(tls).map(open).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Those that speak TLS: their certificates, and the handshakes that fail.
+    #[must_use]
+    pub fn secured(&self) -> SecureListeners {
+        SecureListeners(self.0.iter().filter_map(|open| open.kind.tls.clone()).collect())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use pingora_core::apps::HttpServerApp;
+use pingora_core::apps::{HttpServerApp, HttpServerOptions};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::net::{TcpStream, UnixStream};
@@ -79,7 +79,12 @@ impl Worker {
             deadlines: Deadlines::default(),
             leaving: Arc::clone(&self.leaving),
         };
-        http_proxy(&Arc::new(conf), edge)
+        let mut proxy = http_proxy(&Arc::new(conf), edge);
+        let mut options = HttpServerOptions::default();
+        // So that it comes to us to be refused: pingora would answer in its own name and tell nobody.
+        options.allow_connect_method_proxying = true;
+        proxy.server_options = Some(options);
+        proxy
     }
 
     /// Begins a connection under the rules as they are now.

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::Tls;
+use super::{HandshakeFailure, Tls};
 use crate::connection::{ClientCertificate, TlsFacts};
 use crate::transport::{Secured, Socket};
 
@@ -48,7 +48,11 @@ impl Tls {
         socket: Socket,
         within: Duration,
     ) -> Result<(Box<Secured>, TlsFacts, Option<String>), HandshakeFailed> {
-        timeout(within, self.handshake(socket)).await.unwrap_or(Err(HandshakeFailed::TimedOut))
+        let accepted = timeout(within, self.handshake(socket)).await.unwrap_or(Err(HandshakeFailed::TimedOut));
+        if let Some(why) = accepted.as_ref().err().and_then(HandshakeFailure::of) {
+            self.failures.count(why);
+        }
+        accepted
     }
 
     async fn handshake(&self, mut socket: Socket) -> Result<(Box<Secured>, TlsFacts, Option<String>), HandshakeFailed> {

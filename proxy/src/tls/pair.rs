@@ -13,8 +13,22 @@ use x509_parser::time::ASN1Time;
 use super::pem::{self, Unusable};
 use super::provider;
 
-/// From so long before its end a certificate is warned of.
-const SOON: Duration = Duration::from_secs(7 * 24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// From so long before its end a certificate is warned of: who renews it at two thirds of its life is late by then.
+const SOON: Duration = DAY.saturating_mul(14);
+/// And again.
+const VERY_SOON: Duration = DAY.saturating_mul(3);
+
+/// How near its end a certificate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Good,
+    /// 14 days or less.
+    EndsSoon,
+    /// 3 days or less.
+    EndsVerySoon,
+    Over,
+}
 
 /// A certificate that can be shown.
 #[derive(Debug)]
@@ -77,12 +91,30 @@ impl Pair {
             Some(format!("it expired on {date}; clients will refuse it"))
         } else if now < self.begins.at {
             Some(format!("it is not valid before {}; clients will refuse it until then", self.begins.date))
-        } else if now + SOON >= *at {
-            Some(format!("it expires on {date}"))
+        } else if self.stage(now) > Stage::Good {
+            let days = at.duration_since(now).unwrap_or_default().as_secs() / DAY.as_secs();
+            let when = match days {
+                0 => "within a day".to_owned(),
+                1 => "in 1 day".to_owned(),
+                days => format!("in {days} days"),
+            };
+            Some(format!("it expires on {date}, {when}; renew it"))
         } else if self.names.is_empty() {
             Some("it names no host (no DNS name among its subject alternative names); browsers will refuse it".into())
         } else {
             None
+        }
+    }
+
+    /// How near its end it is.
+    pub(super) fn stage(&self, now: SystemTime) -> Stage {
+        // None where it is over.
+        match self.ends.at.duration_since(now) {
+            Ok(left) if left.is_zero() => Stage::Over,
+            Ok(left) if left <= VERY_SOON => Stage::EndsVerySoon,
+            Ok(left) if left <= SOON => Stage::EndsSoon,
+            Ok(_) => Stage::Good,
+            Err(_) => Stage::Over,
         }
     }
 

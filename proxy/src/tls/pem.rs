@@ -174,8 +174,9 @@ fn word_for(kind: &SectionKind) -> &'static str {
     }
 }
 
+/// Why a file cannot be read, and what to do.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the standard library's kinds of errors are open")]
-fn in_words(error: &io::Error) -> String {
+pub(crate) fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".into(),
         io::ErrorKind::PermissionDenied => {

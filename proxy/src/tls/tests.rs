@@ -258,6 +258,36 @@ async fn a_pair_that_does_not_fit_keeps_the_last_good_one_and_says_why_and_since
     assert!(why.contains("there is no such file"), "{why}");
 }
 
+#[test]
+fn a_certificate_is_told_of_two_weeks_before_its_end_three_days_before_it_and_at_it() {
+    const DAY: u64 = 24 * 3_600;
+    let ca = Authority::new();
+    let mut params = Authority::params(&["a.test"]);
+    params.not_before = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_after = rcgen::date_time_ymd(1970, 3, 2);
+    ca.write_with("a", &params);
+    let tls = ca.open(&["a"]);
+    let at = |days| NOW + Duration::from_secs(days * DAY);
+    for (days, said) in [
+        (1, None),
+        (45, None),
+        (46, Some("it expires on 1970-03-02, in 14 days; renew it")),
+        (56, Some("it expires on 1970-03-02, in 4 days; renew it")),
+        (59, Some("it expires on 1970-03-02, in 1 day; renew it")),
+        (60, Some("it expired on 1970-03-02; clients will refuse it")),
+        (99, Some("it expired on 1970-03-02; clients will refuse it")),
+    ] {
+        tls.look(at(days));
+        let state = &tls.state()[0];
+        assert_eq!(state.warning.as_deref(), said, "after {days} days");
+        assert_eq!(state.warnings().len(), usize::from(said.is_some()));
+        assert_eq!(state.expires, at(60));
+    }
+    let told = |days| tls.files.lock().pairs[0].good.stage(at(days));
+    let stages = [Stage::Good, Stage::EndsSoon, Stage::EndsSoon, Stage::EndsVerySoon, Stage::Over];
+    assert_eq!([45, 46, 56, 57, 60].map(told), stages);
+}
+
 #[tokio::test]
 async fn a_handshake_ends_as_it_began_while_its_certificate_is_replaced() {
     let ca = Authority::new();

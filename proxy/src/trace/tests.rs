@@ -1,4 +1,5 @@
 use super::*;
+use crate::fields;
 
 use proptest::prelude::*;
 
@@ -15,7 +16,8 @@ fn request(headers: &[(&'static str, &str)]) -> RequestHeader {
 /// What the origin sees of `traceparent` and `tracestate`.
 fn seen(headers: &[(&'static str, &str)]) -> (String, String) {
     let mut request = request(headers);
-    Trace::of(&request).to_origin(&mut request);
+    let trace = Trace::of(&request);
+    fields::change(&mut request, |request| trace.to_origin(request));
     let header = |name: HeaderName| {
         let all: Vec<_> = request.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
         all.join(" | ")
@@ -68,7 +70,7 @@ fn each_attempt_of_a_request_has_the_same_trace() {
     let trace = Trace::of(&request(&[]));
     let attempt = || {
         let mut request = request(&[]);
-        trace.to_origin(&mut request);
+        fields::change(&mut request, |request| trace.to_origin(request));
         request.headers.get(PARENT).cloned().unwrap()
     };
     assert_eq!(attempt(), attempt());

@@ -13,7 +13,7 @@ use loadtest::{Behaviour, Latency, Origin, OriginOptions, RawAnswer, RawOrigin, 
 use meter::{Attempt, Class};
 use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::{self, Shop, configuration, exchange, get, judged, nobody, origin_has, status};
 use crate::http2::http2_origin;
@@ -312,6 +312,77 @@ async fn an_error_that_the_client_did_not_stay_for_is_an_error() {
     leave_after(shop.address(), b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n", "500").await;
     let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
     assert_eq!(judged(&tally, Class::ServerError), 1, "{tally:?}");
+}
+
+/// An endpoint that gives up on its response once nobody has taken any of it for a while.
+async fn impatient() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            drop(tokio::spawn(async move {
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n").await.unwrap();
+                let piece = vec![b'x'; 64 * 1024];
+                while let Ok(Ok(())) =
+                    tokio::time::timeout(Duration::from_millis(1_500), stream.write_all(&piece)).await
+                {}
+            }));
+        }
+    }));
+    address
+}
+
+#[tokio::test]
+async fn an_endpoint_that_loses_patience_with_a_slow_client_has_not_failed() {
+    let shop = Shop::open(&[impatient().await], &[nobody()], 0);
+    let slow = Duration::from_millis(2_500);
+    let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    stream.readable().await.unwrap();
+    let mut client = fixture::http2(shop.address()).await;
+    let request = hyper::Request::get("http://shop/").body(Full::<Bytes>::default()).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    tokio::time::sleep(slow).await;
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(fixture::LONG, stream.read_to_end(&mut answer)).await.unwrap();
+    assert!(read.is_err() || answer.len() < 100_000_000);
+    assert!(tokio::time::timeout(fixture::LONG, response.into_body().collect()).await.unwrap().is_err());
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 2).await;
+    assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (2, 0), "{:?}", tally.judged);
+}
+
+/// An endpoint that closes each connection after so long without an answer.
+async fn closing_after(patience: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            drop(tokio::spawn(tokio::time::timeout(patience, async move {
+                while stream.read(&mut [0; 64 * 1024]).await.is_ok_and(|count| count > 0) {}
+            })));
+        }
+    }));
+    address
+}
+
+#[tokio::test]
+async fn an_endpoint_that_loses_patience_with_a_client_that_sends_slowly_has_not_failed() {
+    let head = "POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: ";
+    // A byte and no more; all of it; and more than a slow client sends. And one that closes sooner than anybody waits.
+    for (patience, length, sent, class) in [
+        (1_300, 10, 1, Class::ClientAbort),
+        (1_300, 10, 10, Class::Reset),
+        (1_300, 1_000_000, 300_000, Class::Reset),
+        (300, 10, 1, Class::Reset),
+    ] {
+        let shop = Shop::open(&[closing_after(Duration::from_millis(patience)).await], &[nobody()], 0);
+        let request = format!("{head}{length}\r\n\r\n{}", "x".repeat(sent));
+        let answer = exchange(shop.address(), request.as_bytes()).await;
+        assert_eq!(status(&answer), if class == Class::Reset { 502 } else { 408 }, "{patience} {sent}: {answer}");
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!(judged(&tally, class), 1, "{patience} {sent}: {:?}", tally.judged);
+    }
 }
 
 #[tokio::test]

@@ -50,6 +50,26 @@ async fn forced_requests_are_counted_and_neither_drawn_at_random_nor_judged() {
 }
 
 #[tokio::test]
+async fn an_answer_of_our_own_gives_the_cookie_by_which_the_version_was_drawn() {
+    let more = "    affinity: { cookie: tidegate, issue: true }\n    body: 10B\n";
+    let shop = shop(&[nobody()], &[nobody()], 50, more);
+    let too_large = "POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: 11\r\n\r\n";
+    for (request, wanted) in [("GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n", 502), (too_large, 413)] {
+        let answer = exchange(shop.address(), request.as_bytes()).await;
+        assert_eq!(status(&answer), wanted, "{answer}");
+        let cookies = values(&answer, "set-cookie");
+        assert!(matches!(&cookies[..], [cookie] if cookie.starts_with("tidegate=")), "{answer}");
+        // Who has it keeps it.
+        let cookie = cookies[0].split(';').next().unwrap();
+        let again = ask(&shop, &format!("cookie: {cookie}\r\n")).await;
+        assert_eq!((status(&again), values(&again, "set-cookie").len()), (502, 0), "{again}");
+    }
+    // Nothing was drawn.
+    let nothing = exchange(shop.address(), b"GET /%00 HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n").await;
+    assert_eq!((status(&nothing), values(&nothing, "set-cookie").len()), (400, 0), "{nothing}");
+}
+
+#[tokio::test]
 async fn forced_requests_are_judged_where_the_operator_says_so() {
     let (v1, v2) = (origin("v1").await, origin("v2").await);
     let more = "    forced: { header: x-version, from: [127.0.0.1], judged: true }";

@@ -336,14 +336,14 @@ fn certificates_that_are_of_no_use_are_told_in_plain_words() {
         (ca(pair.key.clone()), "holds no certificate"),
         (shown(&pair.cert, &other.key), "cannot be used together"),
         (shown(&pair.cert, &pair.cert), "holds no private key"),
-        (shown(&pair.cert, &"/nowhere/a.key".into()), "tls.certificate.key: cannot read"),
+        (shown(&pair.cert, &"/nowhere/a.key".into()), "tls.key: cannot read /nowhere/a.key: there is no such file"),
     ] {
         let mut configuration = configuration(&["127.0.0.1:1".parse().unwrap()], &["127.0.0.1:2".parse().unwrap()], "");
         configuration.services[0].versions[1].tls = Some(tls);
         let problems = check(&configuration);
         assert_eq!(problems.len(), 1, "{wanted}: {problems:?}");
         assert!(
-            problems[0].starts_with("service shop, version v2: tls.") && problems[0].contains(wanted),
+            problems[0].starts_with("services.shop.versions.v2.tls.") && problems[0].contains(wanted),
             "{problems:?}"
         );
     }

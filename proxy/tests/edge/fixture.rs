@@ -15,6 +15,7 @@ use loadtest::Origin;
 use meter::{Attempt, Class, Tally, VersionMeter, Window};
 use proxy::client_stream::ClientTimeouts;
 use proxy::routing::{Routing, Wanted};
+use proxy::tls::SecureListeners;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,6 +28,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 pub(crate) struct Shop {
     pub(crate) publisher: Publisher,
     pub(crate) data: DataPlane,
+    pub(crate) secure: SecureListeners,
     _books: Books,
 }
 
@@ -118,13 +120,16 @@ impl Shop {
         Self::serve_at(2, listeners, &configuration)
     }
 
-    fn serve_at(cores: usize, listeners: &[Listener], configuration: &Configuration) -> Self {
+    /// Serves a configuration with a service `shop` at these listeners, as it stands.
+    pub(crate) fn serve_at(cores: usize, listeners: &[Listener], configuration: &Configuration) -> Self {
         let mut publisher = Publisher::new(cores);
         publisher.install(configuration, &addresses(configuration), |_| None, Instant::now());
         let limits = Limits { cores, ..Limits::default() };
-        let data = DataPlane::start(Listeners::bind(listeners).unwrap(), &limits, &publisher.reader()).unwrap();
+        let listeners = Listeners::bind(listeners).unwrap();
+        let secure = listeners.secured();
+        let data = DataPlane::start(listeners, &limits, &publisher.reader()).unwrap();
         let books = Books(publisher.shared());
-        Self { publisher, data, _books: books }
+        Self { publisher, data, secure, _books: books }
     }
 
     /// Gives v2 this weight in per cent.
@@ -141,6 +146,7 @@ impl Shop {
             stable: &v1,
             canary: Some((&v2, weight)),
             baseline: baseline.as_ref().map(|baseline| (baseline, weight)),
+            matched: None,
             paths: &paths,
             generation: 1,
         };

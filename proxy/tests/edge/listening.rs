@@ -1,9 +1,7 @@
 //! Listeners: TLS, Unix sockets, the PROXY protocol, redirects, caps, and the life of a connection.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,61 +13,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use loadtest::{Latency, Origin, OriginOptions};
 use meter::Class;
 use proxy::Listeners;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
-use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::fixture::{LONG, Shop, exchange, get, origin_has, status};
+use crate::secure::{Secure, plain};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: shop.test\r\nconnection: close\r\n\r\n";
 
 async fn origin() -> Origin {
     Origin::start("v1", OriginOptions::default()).await.unwrap()
-}
-
-fn plain() -> Listener {
-    Listener::plain("127.0.0.1:0".parse().unwrap())
-}
-
-/// A listener with TLS for `shop.test`, and what a client must know of it.
-struct Secure {
-    listener: Listener,
-    client: ClientConfig,
-    _place: TempDir,
-}
-
-impl Secure {
-    fn new(hsts: Option<Hsts>) -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["shop.test".to_owned()]).unwrap();
-        let files = CertificateFiles { cert: place.path().join("cert.pem"), key: place.path().join("key.pem") };
-        fs::write(&files.cert, cert.pem()).unwrap();
-        fs::write(&files.key, signing_key.serialize_pem()).unwrap();
-        let tls = ListenerTls { certificates: vec![files], clients: None, oldest: TlsVersion::V12, hsts };
-        let mut roots = RootCertStore::empty();
-        roots.add(cert.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let client = client.with_root_certificates(roots).with_no_client_auth();
-        Self { listener: Listener { tls: Some(tls), ..plain() }, client, _place: place }
-    }
-
-    /// A connection over which this was agreed on by ALPN.
-    async fn connect(&self, address: SocketAddr, alpn: &[&str]) -> TlsStream<TcpStream> {
-        self.over(TcpStream::connect(address).await.unwrap(), alpn).await
-    }
-
-    async fn over(&self, stream: TcpStream, alpn: &[&str]) -> TlsStream<TcpStream> {
-        let mut client = self.client.clone();
-        client.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let name = ServerName::try_from("shop.test").unwrap();
-        TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap()
-    }
 }
 
 /// A request over HTTP/2: the status, and the value of a header.
@@ -306,6 +259,22 @@ async fn a_connection_whose_life_is_over_ends_with_its_response() {
     assert_eq!(response.headers()["connection"], "close");
     response.into_body().collect().await.unwrap();
     connection.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_idles_ends_as_its_life_does_and_waits_for_no_keep_alive() {
+    let origin = origin().await;
+    let secure = Secure::new(None);
+    let timeouts = Timeouts { connection: Duration::from_millis(500), keepalive: 10 * LONG, ..Timeouts::default() };
+    let listeners = [plain(), secure.listener.clone()];
+    let shop = Shop::listening(&listeners, Rules { timeouts, ..Rules::default() }, origin.address());
+    let request = b"GET / HTTP/1.1\r\nhost: shop.test\r\n\r\n";
+    let in_clear = TcpStream::connect(shop.address()).await.unwrap();
+    assert_eq!(status(&said(in_clear, request).await), 200, "the end came by itself");
+    let over_tls = secure.connect(shop.data.addresses()[1], &["http/1.1"]).await;
+    assert_eq!(status(&said(over_tls, request).await), 200, "the end came by itself");
+    open(&shop, 0).await;
+    assert_eq!(shop.unmatched(), 0, "nobody was refused anything");
 }
 
 #[tokio::test]

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use config::{Protocol, Timeouts};
-use loadtest::{Behaviour, Origin, OriginOptions, RawAnswer, RawOrigin};
+use http_body_util::{BodyExt, Full};
+use loadtest::{Behaviour, Latency, Origin, OriginOptions, RawAnswer, RawOrigin};
 use meter::Class;
 use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::fixture::{LONG, Shop, configuration, exchange, get, judged, nobody, status};
+use crate::fixture::{self, LONG, Shop, configuration, exchange, get, judged, nobody, status};
 use crate::http2::http2_origin;
 
 const SHORT: Duration = Duration::from_millis(150);
@@ -98,6 +100,98 @@ async fn the_whole_has_a_limit_where_one_is_written_before_and_after_the_head() 
         let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
         assert_eq!(judged(&tally, Class::Timeout), 1, "{begun}: {tally:?}");
     }
+}
+
+#[tokio::test]
+async fn what_a_client_takes_to_read_is_not_the_versions_time() {
+    let total = 6 * SHORT;
+    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    // One that the endpoint cannot be rid of before the client reads, and one that we hold all of by then.
+    for bytes in [30_000_000, 200_000] {
+        origin.dial().set_body_bytes(Some(u32::try_from(bytes).unwrap()));
+        let shop = serve(origin.address(), Timeouts::default(), |c| c.services[0].timeouts.total = Some(total));
+        let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n").await.unwrap();
+        stream.readable().await.unwrap();
+        tokio::time::sleep(total + 2 * SHORT).await;
+        let mut answer = Vec::new();
+        tokio::time::timeout(LONG, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.len() > bytes, "{} of {bytes}", answer.len());
+        // In HTTP/2 too, where a stream stands still and its connection does not.
+        let mut client = fixture::http2(shop.address()).await;
+        let request = hyper::Request::get("http://shop/").body(Full::<Bytes>::default()).unwrap();
+        let response = client.send_request(request).await.unwrap();
+        tokio::time::sleep(total + 2 * SHORT).await;
+        let body = tokio::time::timeout(LONG, response.into_body().collect()).await.unwrap().unwrap().to_bytes();
+        assert_eq!(body.len(), bytes);
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 2).await;
+        assert_eq!((judged(&tally, Class::Success), tally.bad()), (2, 0), "{bytes}: {tally:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_takes_to_send_is_not_the_versions_time() {
+    let (total, most) = (Duration::from_millis(1_000), Duration::from_millis(700));
+    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    origin.dial().set_latency(Latency::fixed(most));
+    let shop = serve(origin.address(), Timeouts { total: Some(total), ..Timeouts::default() }, |_| {});
+    let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+    let head = b"POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: 2\r\n\r\na";
+    stream.write_all(head).await.unwrap();
+    tokio::time::sleep(most).await;
+    stream.write_all(b"b").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(status(&answer), 200, "{answer}");
+    // One that takes all of it is its own fault.
+    let answer = exchange(shop.address(), &head[..]).await;
+    assert_eq!(status(&answer), 408, "{answer}");
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 2).await;
+    assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{tally:?}");
+}
+
+/// An origin that begins a head and never ends it, a byte at a time.
+async fn dripping() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            drop(tokio::spawn(async move {
+                let mut buffer = [0_u8; 1024];
+                assert!(stream.read(&mut buffer).await.unwrap() > 0);
+                let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\nx: ").await;
+                while sent.is_ok() {
+                    tokio::time::sleep(SHORT / 10).await;
+                    sent = stream.write_all(b"y").await;
+                }
+            }));
+        }
+    }));
+    address
+}
+
+#[tokio::test]
+async fn a_head_that_drips_is_late_when_it_is_not_whole_in_time() {
+    let v1 = dripping().await;
+    // Whichever of the two is longer.
+    for response in [SHORT, 10 * LONG] {
+        let shop = serve(v1, Timeouts { first_byte: 2 * SHORT, response, ..Timeouts::default() }, |_| {});
+        let answer = tokio::time::timeout(LONG, get(shop.address())).await.unwrap();
+        assert_eq!(status(&answer), 504, "{response:?}: {answer}");
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!(judged(&tally, Class::Timeout), 1, "{response:?}: {tally:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_informational_response_does_not_stand_for_the_one_that_is_waited_for() {
+    let origin = RawOrigin::start(vec![RawAnswer::new("HTTP/1.1 103 Early Hints\r\n\r\n")]).await.unwrap();
+    let timeouts = Timeouts { first_byte: SHORT, response: 10 * LONG, ..Timeouts::default() };
+    let shop = serve(origin.address(), timeouts, |_| {});
+    let answer = get(shop.address()).await;
+    assert!(answer.starts_with("HTTP/1.1 103 ") && answer.contains("HTTP/1.1 504 "), "{answer}");
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!(judged(&tally, Class::Timeout), 1, "{tally:?}");
 }
 
 #[tokio::test]

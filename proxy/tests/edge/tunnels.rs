@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use config::{Protocol, Timeouts};
 use futures::{SinkExt, StreamExt};
-use loadtest::{Origin, OriginOptions};
+use loadtest::{Origin, OriginOptions, RawAnswer, RawOrigin};
 use meter::Class;
 use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,7 +45,7 @@ fn serve(v1: SocketAddr, timeouts: Timeouts, change: impl FnOnce(&mut config::Co
 async fn a_websocket_carries_messages_both_ways_and_may_be_silent_for_longer_than_a_response() {
     let short = Duration::from_millis(100);
     let timeouts =
-        Timeouts { first_byte: short, response: short, total: Some(short), body: short, ..Timeouts::default() };
+        Timeouts { first_byte: 10 * short, response: short, total: Some(short), body: short, ..Timeouts::default() };
     let shop = serve(echo().await, timeouts, |_| {});
     let stream = TcpStream::connect(shop.address()).await.unwrap();
     let (mut socket, response) = client_async("ws://shop/chat", stream).await.unwrap();
@@ -122,6 +122,20 @@ async fn another_protocol_gets_its_tunnel_where_the_service_lists_it() {
     assert_eq!(&told, b"there");
     let head = server.await.unwrap();
     assert!(head.contains("\r\nupgrade: chat/2\r\n") && head.contains("\r\nconnection: upgrade\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn a_tunnel_of_another_protocol_than_was_asked_for_is_a_broken_answer() {
+    for named in ["", "upgrade: h2c\r\n", "upgrade: websocket, h2c\r\n", "upgrade: websocket\r\nupgrade: h2c\r\n"] {
+        let switched = format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n{named}\r\nraw");
+        let origin = RawOrigin::start(vec![RawAnswer::new(switched)]).await.unwrap();
+        let shop = serve(origin.address(), Timeouts::default(), |_| {});
+        let request = b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
+        let answer = exchange(shop.address(), request).await;
+        assert!(answer.starts_with("HTTP/1.1 502 ") && !answer.contains("raw"), "{named:?}: {answer}");
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!((judged(&tally, Class::ProtocolError), tally.bad()), (1, 1), "{named:?}: {tally:?}");
+    }
 }
 
 #[tokio::test]

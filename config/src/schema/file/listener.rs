@@ -10,7 +10,7 @@ use super::{FilePath, ListenAddress, Ranges, Time};
 pub(super) enum Listener {
     /// One that serves.
     Serving {
-        /// The address.
+        /// Where it listens: `IP:PORT` or `unix:/path`.
         address: ListenAddress,
         /// TLS; HTTP/2 and HTTP/1.1 are offered. Without TLS by default.
         tls: Option<ListenerTls>,
@@ -19,7 +19,7 @@ pub(super) enum Listener {
     },
     /// One that sends every client to HTTPS.
     Redirecting {
-        /// The address.
+        /// Where it listens: `IP:PORT` or `unix:/path`.
         address: ListenAddress,
         /// Peers that must begin each connection with a PROXY protocol header (version 1 or 2), which names the client.
         proxy_protocol: Option<Ranges>,

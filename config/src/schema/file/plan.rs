@@ -1,8 +1,10 @@
 //! Plans, steps and gates.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 
-use super::{Percentage, Time, Weight};
+use super::{Literal, Percentage, Time, Weight};
 
 /// How a rollout goes, and what it must satisfy. Each key has a default of its own.
 #[derive(JsonSchema)]
@@ -82,12 +84,38 @@ enum Step {
         /// What happens at the deadline; as the plan says by default.
         on_deadline: Option<OnDeadline>,
     },
+    /// Give the canary whoever matches, whatever its weight, until another such step or the rollout's end.
+    Match {
+        /// Headers with their values, `*` for any, and `cookie: NAME=VALUE`; or `nobody`.
+        r#match: Matched,
+        /// For at least this long; 5m by default, and no time for `nobody`.
+        hold: Option<Time>,
+        /// Whether every gate judges them, or only limits and the circuit breaker.
+        #[schemars(extend("default" = false))]
+        judged: Option<bool>,
+    },
     /// Wait for a person.
     Approval {
         /// `true`.
         #[schemars(extend("const" = true))]
         approval: bool,
     },
+}
+
+/// Who goes to the canary whatever its weight.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Matched {
+    /// Nobody, from here on.
+    Nobody(Nobody),
+    /// Requests that have all of these headers.
+    These(#[schemars(extend("minProperties" = 1))] BTreeMap<String, Literal>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum Nobody {
+    Nobody,
 }
 
 /// A rule that traffic must satisfy while the canary is exposed: either `errors` or `latency`.
@@ -181,7 +209,7 @@ enum Latency {
         /// The harm that must be ruled out to pass, more than the tolerance; 25% up to p95 and 50% above by default,
         /// more where the tolerance reaches that.
         margin: Option<Percentage>,
-        /// What is measured.
+        /// From a ready connection to the `head` of the response, or to its last byte (`total`).
         #[schemars(extend("default" = "head"))]
         of: Option<LatencyOf>,
     },
@@ -192,7 +220,7 @@ enum Latency {
         /// The quantile, p1 to p99.99.
         #[schemars(extend("default" = "p99"))]
         quantile: Option<Quantile>,
-        /// What is measured.
+        /// From a ready connection to the `head` of the response, or to its last byte (`total`).
         #[schemars(extend("default" = "head"))]
         of: Option<LatencyOf>,
     },

@@ -11,7 +11,7 @@ pub(super) struct Timeouts {
     /// A client's TLS handshake.
     #[schemars(extend("default" = "10s"))]
     handshake: Option<Time>,
-    /// A whole request head.
+    /// A whole request head, from its first byte.
     #[schemars(extend("default" = "10s"))]
     head: Option<Time>,
     /// Silence within a request body.
@@ -52,7 +52,7 @@ pub(super) struct Timeouts {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Client connections in all.
+    /// Client connections in all; never more than half of the file descriptors that the system allows.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
     connections: Option<u64>,
     /// Client connections of one address (of IPv6 its /64); trusted hops are exempt.
@@ -61,7 +61,7 @@ pub(super) struct Limits {
     /// A request line, 1KiB to what a head may have.
     #[schemars(extend("default" = "8KiB"))]
     request_line: Option<Size>,
-    /// A head, 1KiB to 1MiB.
+    /// A request or response head, 1KiB to 1MiB.
     #[schemars(extend("default" = "32KiB"))]
     head: Option<Size>,
     /// The fields of a head.
@@ -87,10 +87,10 @@ pub(super) struct Limits {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct Requests {
-    /// Header names with an underscore.
+    /// Header names with an underscore, which many origins cannot tell from a hyphen: `refuse` (400) or `pass`.
     #[schemars(extend("default" = "refuse"))]
     underscores: Option<Handling>,
-    /// `%2F` and `%5C` in a path.
+    /// `%2F` and `%5C` in a path, which some origins take for a slash: `refuse` (400) or `pass`.
     #[schemars(extend("default" = "refuse"))]
     encoded_slashes: Option<Handling>,
 }

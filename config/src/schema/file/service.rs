@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
+use super::care::{Balance, Ejection, Health, Retries, VersionLimits};
 use super::plan::Plan;
 use super::{FilePath, Literal, Ranges, Size, Time, Weight};
 
@@ -39,6 +40,11 @@ pub(super) struct Service {
     body: Option<Size>,
     /// Times that are not those of all services.
     timeouts: Option<ServiceTimeouts>,
+    /// What is tried again, and how often.
+    retries: Option<Retries>,
+    /// Whether stable answers in place of a canary whose failure can be hidden; the canary is charged all the same.
+    #[schemars(extend("default" = true))]
+    shield: Option<bool>,
     /// The version that serves users. May be left out where there is one version only.
     stable: Option<String>,
     /// Another version, with `weight`: a split that stands until a rollout or a person says otherwise.
@@ -165,6 +171,18 @@ struct Version {
     protocol: Option<Protocol>,
     /// How they prove who they are, where they are `https://`. Verification is always on.
     tls: Option<EndpointTls>,
+    /// How its endpoints are asked whether they are well; they are not asked by default.
+    health: Option<Health>,
+    /// When traffic shows that one of them is ill.
+    ejection: Option<Ejection>,
+    /// Which of them a request goes to.
+    #[schemars(extend("default" = "peak_ewma"))]
+    balance: Option<Balance>,
+    /// How long one that was down takes to come back to its full share; `0s` gives it at once. Up to 1h.
+    #[schemars(extend("default" = "10s"))]
+    slow_start: Option<Time>,
+    /// How many requests may be under way at once.
+    limits: Option<VersionLimits>,
 }
 
 #[derive(JsonSchema)]

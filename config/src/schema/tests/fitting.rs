@@ -78,11 +78,13 @@ proptest! {
 
 /// The same, with what is a text written in quotes where JSON would read something else; editors are told to quote it.
 fn quoted(whole: Value) -> Value {
-    const TEXTS: [&str; 15] = [
+    const TEXTS: [&str; 17] = [
         "ca",
         "canary",
         "cert",
         "endpoints",
+        "grpc",
+        "host",
         "hosts",
         "key",
         "methods",
@@ -140,6 +142,15 @@ fn any_ingress() -> impl Strategy<Value = Value> {
         "GET",
         "*",
         "a.pem",
+        "off",
+        "peak_ewma",
+        "least_requests",
+        "client_address",
+        "path",
+        "/healthz",
+        "200-299",
+        "unavailable",
+        "broken",
     ];
     let numbers = vec![json!(true), json!(false), json!(0), json!(2), json!(1.2), json!(443), Value::Null, json!({})];
     let word = prop_oneof![
@@ -190,14 +201,30 @@ fn any_ingress() -> impl Strategy<Value = Value> {
         of(&keys::AFFINITY, affinity_value),
         of(&keys::FORCED, leaf.clone()),
         of(&keys::SERVICE_TIMEOUTS, leaf.clone()),
+        of(&keys::RETRIES, leaf.clone()),
     ];
     let service = of(&keys::SERVICE, service_value.boxed()).prop_map(|service| json!({ "services": { "a": service } }));
     let endpoints = prop::sample::select(vec!["a:1", "https://a:1", "https://10.0.0.1:1", "unix:/a"]);
-    let version = (of(&keys::VERSION, prop_oneof![leaf.clone(), of(&keys::ENDPOINT_TLS, leaf)].boxed()), endpoints)
-        .prop_map(|(mut version, endpoint)| {
-            version["endpoints"] = json!([endpoint]);
-            json!({ "services": { "a": { "versions": { "v": version } } } })
-        });
+    let health = of(&keys::HEALTH, leaf.clone()).prop_map(|mut health| {
+        // Without a question every other key would be in vain.
+        if ["path", "grpc", "connect"].iter().all(|kind| health.get(kind).is_none()) {
+            health["connect"] = json!(true);
+        }
+        health
+    });
+    let hash = prop_oneof![leaf.clone(), of(&keys::HASH, leaf.clone())];
+    let version_value = prop_oneof![
+        2 => leaf.clone(),
+        1 => of(&keys::ENDPOINT_TLS, leaf.clone()),
+        2 => health,
+        1 => of(&keys::EJECTION, leaf.clone()),
+        1 => hash.prop_map(|hash| json!({ "hash": hash })),
+        1 => of(&keys::VERSION_LIMITS, leaf),
+    ];
+    let version = (of(&keys::VERSION, version_value.boxed()), endpoints).prop_map(|(mut version, endpoint)| {
+        version["endpoints"] = json!([endpoint]);
+        json!({ "services": { "a": { "versions": { "v": version } } } })
+    });
     prop_oneof![listener, rules, service, version].prop_map(|mut whole| {
         if whole["services"]["a"].get("versions").is_none() {
             if !whole["services"]["a"].is_object() {

@@ -33,6 +33,13 @@ fn plans() -> Vec<Plan> {
         early,
         deadline: then.map(|then| Deadline { after: Duration::from_secs(90), then }),
     };
+    let matched = |value: Option<&str>| {
+        let value = value.map(str::to_owned);
+        let headers = vec![HeaderMatch { name: "x-beta".to_owned(), value: value.clone() }];
+        let cookie = value.is_some().then(|| CookieMatch { name: "beta".to_owned(), value: None });
+        let judged = value.is_none();
+        Step::Match { who: Some(Match { headers, cookie, judged }), hold: Duration::from_secs(9) }
+    };
     let whole = Plan {
         beta: Beta::new(0.2).unwrap(),
         warmup: Duration::from_secs(7),
@@ -44,6 +51,9 @@ fn plans() -> Vec<Plan> {
             step(true, Some(OnDeadline::Hold)),
             step(false, Some(OnDeadline::Promote)),
             Step::Approval,
+            matched(None),
+            matched(Some("1")),
+            Step::Match { who: None, hold: Duration::ZERO },
             step(true, Some(OnDeadline::RollBack)),
         ],
         gates: vec![
@@ -96,6 +106,10 @@ fn a_plan_with_a_value_that_is_not_legal_is_none() {
         broken.proven()
     };
     assert!(plan.clone().proven().is_some());
+    let everybody = MatchForm { headers: Vec::new(), cookie: None, judged: false };
+    let mut broken = plan.clone();
+    broken.steps[0] = StepForm::Match { who: Some(everybody), hold: Duration::ZERO };
+    assert_eq!(broken.proven(), None, "nobody may be given everybody");
     assert_eq!(with(|plan| plan.alpha = 1.0), None);
     assert_eq!(with(|plan| plan.beta = f64::NAN), None);
     assert_eq!(with(|plan| plan.baseline = BaselineForm::Version("a b".into())), None);

@@ -312,6 +312,7 @@ fn no_input_makes_a_figure_that_is_no_number() {
                 stable: &stable,
                 baseline: &baseline,
                 canary: &canary,
+                matched: None,
                 draws,
                 endpoints,
             });

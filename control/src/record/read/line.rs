@@ -113,7 +113,8 @@ fn counted(header: &Header, form: LineForm, at: Moment) -> Result<Counted, Strin
         return Err("`slice` needs \"baseline\": \"equal\" in the first line".to_owned());
     }
     let times = whole("times", form.times, 1..=MOST_TIMES)?.map_or(1, |times| times as u32);
-    let counts = !versions.is_empty() || form.slice.is_some() || draws.is_some_and(|draws| draws.all > 0);
+    let beside = form.slice.is_some() || form.matched.is_some();
+    let counts = !versions.is_empty() || beside || draws.is_some_and(|draws| draws.all > 0);
     if times > 1 && counts {
         return Err("`times` is for ticks in which nothing was counted; write other ticks one by one".to_owned());
     }
@@ -128,5 +129,6 @@ fn counted(header: &Header, form: LineForm, at: Moment) -> Result<Counted, Strin
         compared_with_stable,
         versions,
         slice: form.slice,
+        matched: form.matched,
     })
 }

@@ -50,10 +50,15 @@ fn latencies_in_buckets_of_their_own_are_counted_where_those_begin() {
     );
     let mut reader = Reader::begin(record.as_bytes()).unwrap();
     let Some(Line::Counted(counted)) = reader.read().unwrap() else { panic!() };
-    let (mut windows, mut baseline) = (Arms::default(), Window::default());
-    reader.fill(&counted, &mut windows, &mut baseline).unwrap();
-    let counts: Vec<(u64, u64)> =
-        windows.stable.latency_good.iter().map(|(bucket, count)| (meter::latency_bound_us(bucket), count)).collect();
+    let mut filled = Filled::default();
+    reader.fill(&counted, &mut filled).unwrap();
+    let counts: Vec<(u64, u64)> = filled
+        .arms
+        .stable
+        .latency_good
+        .iter()
+        .map(|(bucket, count)| (meter::latency_bound_us(bucket), count))
+        .collect();
     assert_eq!(counts.len(), 3);
     assert_eq!((counts[0], counts[1].1, counts[2].1), ((0, 1), 7, 1));
     for (at, us) in [(1, 5_000.0), (2, 250_000.0)] {

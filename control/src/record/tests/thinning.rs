@@ -26,13 +26,13 @@ fn long(seconds: usize) -> (Vec<u8>, Judge) {
 
 fn requests(record: &[u8]) -> (u64, u64, usize) {
     let mut reader = Reader::begin(record).unwrap();
-    let (mut windows, mut baseline) = (Arms::default(), Window::default());
+    let mut filled = Filled::default();
     let mut sum = (0, 0, 0);
     while let Some(line) = reader.read().unwrap() {
         if let Line::Counted(counted) = line {
-            reader.fill(&counted, &mut windows, &mut baseline).unwrap();
-            sum.0 += windows.stable.requests();
-            sum.1 += windows.canary.bad();
+            reader.fill(&counted, &mut filled).unwrap();
+            sum.0 += filled.arms.stable.requests();
+            sum.1 += filled.arms.canary.bad();
             sum.2 += 1;
         }
     }

@@ -260,10 +260,10 @@ impl Client {
         self.0.unary(request.into_request(), path, Codec::default()).await.map(Response::into_inner)
     }
 
-    pub(crate) async fn count(&mut self, text: &str) -> Result<Streaming<Words>, Status> {
+    pub(crate) async fn count(&mut self, request: impl tonic::IntoRequest<Words>) -> Result<Streaming<Words>, Status> {
         self.ready().await;
         let path = http::uri::PathAndQuery::from_static("/test.Shop/Count");
-        self.0.server_streaming(Request::new(words(text)), path, Codec::default()).await.map(Response::into_inner)
+        self.0.server_streaming(request.into_request(), path, Codec::default()).await.map(Response::into_inner)
     }
 
     pub(crate) async fn join(&mut self, all: &[&str]) -> Result<Words, Status> {

@@ -1,0 +1,139 @@
+//! How long a request waits, and for whom.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use config::Protocol;
+
+use super::Request;
+use crate::deadlines::{Deadlines, Holder, Overdue};
+use crate::exchange::{Exchange, Patience};
+use crate::request_body::silence::Waiting;
+use crate::routing::Version;
+
+/// A client that sends fewer bytes a second than this is slower than what an endpoint may be asked to wait for.
+const SLOW: usize = 64 * 1024;
+
+impl Request {
+    /// Ends the attempt where it takes longer than the service allows. Its connection must carry nothing else.
+    /// `waits_now`: the endpoint has all that it needs to answer.
+    pub(crate) fn watch(&mut self, deadlines: &Deadlines, waits_now: bool, now: Instant) {
+        let Some(patience) = self.patience() else { return };
+        let whole = self.exchange.whole_due(self.began, self.said_all, patience);
+        if let Some(attempt) = &mut self.attempt
+            && let Some(fd) = attempt.fd
+        {
+            // pingora's own limit is one of silence: a head that drips would meet it.
+            let head = waits_now.then(|| now + patience.first_byte);
+            attempt.deadline = Some(deadlines.begin(fd, head, whole));
+        }
+    }
+
+    /// The rest of the body is waited for from now on, where it is for us to limit how long: not in a call, which may be
+    /// silent. `is_own`: the connection carries nothing else.
+    pub(crate) fn listen(&mut self, is_own: bool, now: Instant) {
+        let may_be_silent = matches!(self.exchange, Exchange::Call(_));
+        if let (Some(silence), Some(attempt), false) = (&self.silence, &mut self.attempt, may_be_silent) {
+            attempt.waiting = Some(Waiting::begin(silence, attempt.fd.filter(|_| is_own), now));
+        }
+    }
+
+    /// Whether it was ended because its client was silent for too long within its body.
+    pub(crate) fn fell_silent(&self) -> bool {
+        self.silence.as_ref().is_some_and(|silence| silence.is_over())
+    }
+
+    /// Who tells when the client takes its time.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        Some(self.attempt.as_ref()?.deadline.as_ref()?.holder())
+    }
+
+    /// A piece of the response came, if it is more than the end.
+    pub(crate) fn hears(&self, piece: Option<&Bytes>) {
+        if piece.is_some_and(|piece| !piece.is_empty())
+            && let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref())
+        {
+            deadline.hear(Instant::now());
+        }
+    }
+
+    /// Whether the client, of whose body so many bytes have come, sends it so slowly that an endpoint may lose patience
+    /// before it can answer.
+    pub(crate) fn drips(&self, bytes: usize, now: Instant) -> bool {
+        let Some(attempt) = self.attempt.as_ref().filter(|attempt| attempt.head.is_none()) else { return false };
+        let age = attempt.ready.map_or(Duration::ZERO, |ready| now.saturating_duration_since(ready));
+        let seconds = usize::try_from(age.as_secs()).unwrap_or(usize::MAX);
+        seconds > 0 && bytes < seconds.saturating_mul(SLOW)
+    }
+
+    /// Whether the client kept the version from saying more for so long that the end of the connection may be its doing.
+    pub(crate) fn is_stalled(&self, now: Instant) -> bool {
+        let deadline = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref());
+        deadline.is_some_and(|deadline| deadline.is_stalled(now))
+    }
+
+    /// A piece of the request goes to the endpoint; `whole`: the last one. The wait for a head begins with the last one,
+    /// or, in a call, with each message.
+    pub(crate) fn sends(&mut self, whole: bool, now: Instant) {
+        let is_news = whole && self.said_all.is_none();
+        if is_news {
+            self.said_all = Some(now);
+        }
+        if let Some(silence) = &self.silence {
+            silence.heard(whole, now);
+        }
+        let Some(patience) = self.patience() else { return };
+        let Some(attempt) = &mut self.attempt else { return };
+        if attempt.head.is_none() {
+            attempt.asked = Some(now);
+        }
+        let Some(deadline) = &attempt.deadline else { return };
+        match self.exchange {
+            Exchange::Call(_) => deadline.hear(now),
+            Exchange::Response if is_news && deadline.has_whole() => {
+                deadline.set_whole(self.exchange.whole_due(self.began, self.said_all, patience));
+            }
+            Exchange::Response | Exchange::Events | Exchange::Tunnel(_) => {}
+        }
+        if attempt.head.is_none() && (whole || matches!(self.exchange, Exchange::Call(_))) {
+            deadline.set_head(Some(now + patience.first_byte));
+        }
+    }
+
+    /// An informational response came: where the rest of the request is still to be sent, no head is waited for until
+    /// then.
+    pub(crate) fn goes_on(&mut self) {
+        if self.said_all.is_none()
+            && let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref())
+        {
+            deadline.set_head(None);
+        }
+    }
+
+    /// What the present attempt was ended for, if it took too long.
+    pub(crate) fn overdue(&self) -> Option<Overdue> {
+        self.attempt.as_ref()?.deadline.as_ref()?.overdue()
+    }
+
+    /// The limit of a single read from `version`. `is_whole`: the whole request is there to be sent.
+    pub(crate) fn silence(&self, version: &Version, is_whole: bool) -> Option<Duration> {
+        let patience = self.patience()?;
+        Some(match version.protocol {
+            // pingora counts the whole upload as one wait for a head.
+            Protocol::H2 | Protocol::H2c if !is_whole => patience.tunnel.max(patience.first_byte),
+            Protocol::H1 | Protocol::H2 | Protocol::H2c => patience.silence(self.exchange),
+        })
+    }
+
+    /// How long this request may take.
+    pub(crate) fn patience(&self) -> Option<Patience> {
+        self.matched.as_ref().map(|matched| Patience::of(&matched.service))
+    }
+
+    /// The response turned out to be a stream of events: however long it takes in all.
+    pub(crate) fn is_endless(&mut self) {
+        if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
+            deadline.set_whole(None);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A WebSocket client in front of the executable: what it opened stays open, whatever becomes of the split.
+
+use futures::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::page::PageOrigin;
+use crate::patience::LONG;
+use crate::process::Signal;
+use crate::shop::{Place, Server, shop};
+
+/// A client that has opened a WebSocket.
+struct Chat {
+    runtime: Runtime,
+    socket: WebSocketStream<TcpStream>,
+}
+
+impl Chat {
+    fn open(server: &Server) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (socket, response) = runtime.block_on(async {
+            let stream = TcpStream::connect(server.address).await.unwrap();
+            client_async("ws://shop/socket", stream).await.unwrap()
+        });
+        assert_eq!(response.status(), 101);
+        Self { runtime, socket }
+    }
+
+    /// What is answered to this.
+    fn say(&mut self, text: &str) -> String {
+        let answer = self.runtime.block_on(async {
+            self.socket.send(Message::text(text)).await.unwrap();
+            tokio::time::timeout(LONG, self.socket.next()).await.unwrap().unwrap().unwrap()
+        });
+        answer.into_text().unwrap().to_string()
+    }
+}
+
+#[test]
+fn a_websocket_stays_on_its_version_through_changes_of_weight_and_a_reload_and_new_ones_follow_the_weight() {
+    let (v1, v2, place) = (PageOrigin::start("v1"), PageOrigin::start("v2"), Place::new());
+    place.write(&(place.head() + &shop("v1", &[("v1", &[v1.address()]), ("v2", &[v2.address()])], "{}")));
+    let mut server = place.serve();
+    let weigh = |server: &Server, weight| assert_eq!(server.admin.set_weight("shop", "v2", weight).status, 200);
+    weigh(&server, 10_000);
+    let mut on_canary = Chat::open(&server);
+    assert_eq!(on_canary.say("one"), "v2: one");
+
+    weigh(&server, 0);
+    let mut on_stable = Chat::open(&server);
+    assert_eq!(on_stable.say("one"), "v1: one");
+    server.process.signal(Signal::Hup);
+    server.process.has_said("configuration reloaded");
+
+    let long = "x".repeat(300_000);
+    assert_eq!(on_canary.say(&long), format!("v2: {long}"));
+    assert_eq!(on_stable.say("two"), "v1: two");
+    drop((on_canary, on_stable));
+    server.stop();
+}
