@@ -1,5 +1,7 @@
 //! What it costs to choose an endpoint, of few and of many. Run with `cargo bench -p proxy --bench picking`.
 
+#![expect(clippy::disallowed_methods, reason = "endpoints begin their lives now")]
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -238,7 +238,7 @@ impl Endpoint {
     /// Whether it takes part in the choice for this key: always for the same keys, and for more the longer it is back.
     fn takes_key(&self, key: u64, now: Instant) -> bool {
         let share = self.known.health.share(now, self.care.slow_start);
-        share >= 1.0 || (key as u32) as f64 / (f64::from(u32::MAX) + 1.0) < share
+        share >= 1.0 || f64::from(key as u32) / (f64::from(u32::MAX) + 1.0) < share
     }
 
     /// How long its responses take to begin, lately and in microseconds; none where nothing is known.

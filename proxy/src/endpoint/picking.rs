@@ -138,7 +138,7 @@ impl Balancer {
         let with_room = endpoints.iter().filter(|endpoint| self.has_room(endpoint));
         let first = with_room.min_by_key(|endpoint| (!endpoint.is_fit(now), endpoint.known.health.due()));
         let at = first.and_then(|endpoint| self.enter(endpoint, false, room, now).ok());
-        at.ok_or_else(|| if endpoints.is_empty() { Unavailable::Down } else { Unavailable::Full })
+        at.ok_or(if endpoints.is_empty() { Unavailable::Down } else { Unavailable::Full })
     }
 
     /// Gives back the room where the endpoint has reached its limit.

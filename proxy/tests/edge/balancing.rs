@@ -20,7 +20,7 @@ async fn origins<const COUNT: usize>() -> [Origin; COUNT] {
     started.try_into().unwrap_or_else(|_| unreachable!())
 }
 
-fn serve(v1: &[SocketAddr], v2: &[SocketAddr], percent: u16, limits: [InFlightLimits; 2], balance: Balance) -> Shop {
+fn serve(v1: &[SocketAddr], v2: &[SocketAddr], percent: u16, limits: [InFlightLimits; 2], balance: &Balance) -> Shop {
     let mut configuration = configuration(v1, v2, "");
     for (version, limits) in configuration.services[0].versions.iter_mut().zip(limits) {
         version.limits = limits;
@@ -75,7 +75,7 @@ fn overflows(shop: &Shop, version: &str) -> u64 {
 async fn what_is_too_much_for_a_canary_is_served_by_stable_and_not_judged() {
     for limits in [at_most(1), at_each(1)] {
         let [v1, v2] = origins().await;
-        let shop = serve(&[v1.address()], &[v2.address()], 100, [UNLIMITED, limits], Balance::default());
+        let shop = serve(&[v1.address()], &[v2.address()], 100, [UNLIMITED, limits], &Balance::default());
         let held = hold(&shop, "v2").await;
         for _ in 0..3 {
             let answer = get(shop.address()).await;
@@ -100,7 +100,7 @@ async fn what_is_too_much_for_a_canary_is_served_by_stable_and_not_judged() {
 async fn what_is_too_much_for_stable_is_told_to_come_again_in_a_second_and_is_nobodys_failure() {
     for limits in [at_most(1), at_each(1)] {
         let [v1, v2] = origins().await;
-        let shop = serve(&[v1.address()], &[v2.address()], 0, [limits, UNLIMITED], Balance::default());
+        let shop = serve(&[v1.address()], &[v2.address()], 0, [limits, UNLIMITED], &Balance::default());
         let held = hold(&shop, "v1").await;
         let answer = get(shop.address()).await;
         assert_eq!(status(&answer), 503, "{answer}");
@@ -120,7 +120,7 @@ async fn what_is_too_much_for_stable_is_told_to_come_again_in_a_second_and_is_no
 #[tokio::test]
 async fn where_nobody_has_room_the_canary_is_not_charged_for_it_either() {
     let [v1, v2] = origins().await;
-    let mut shop = serve(&[v1.address()], &[v2.address()], 0, [at_most(1), at_most(1)], Balance::default());
+    let mut shop = serve(&[v1.address()], &[v2.address()], 0, [at_most(1), at_most(1)], &Balance::default());
     let of_stable = hold(&shop, "v1").await;
     shop.split(100);
     let of_canary = hold(&shop, "v2").await;
@@ -135,7 +135,7 @@ async fn where_nobody_has_room_the_canary_is_not_charged_for_it_either() {
 async fn an_endpoint_at_its_limit_leaves_the_request_to_another() {
     let [one, other, v2] = origins().await;
     let v1 = [one.address(), other.address()];
-    let shop = serve(&v1, &[v2.address()], 0, [at_each(1), UNLIMITED], Balance::default());
+    let shop = serve(&v1, &[v2.address()], 0, [at_each(1), UNLIMITED], &Balance::default());
     let held = hold(&shop, "v1").await;
     for _ in 0..5 {
         assert_eq!(status(&get(shop.address()).await), 200);
@@ -155,7 +155,7 @@ async fn requests_with_the_same_key_come_to_the_same_endpoint() {
         (HashKey::Cookie("id".into()), "GET / HTTP/1.1\r\ncookie: a=b; id=N"),
         (HashKey::Path, "GET /users/N?x=y HTTP/1.1"),
     ] {
-        let shop = serve(&v1, &v1[..1], 0, [UNLIMITED, UNLIMITED], Balance::Hash(key.clone()));
+        let shop = serve(&v1, &v1[..1], 0, [UNLIMITED, UNLIMITED], &Balance::Hash(key.clone()));
         let mut homes = HashSet::new();
         for user in 0..12 {
             let before: Vec<u64> = origins.iter().map(|origin| origin.arrivals().requests).collect();
