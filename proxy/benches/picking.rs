@@ -29,6 +29,7 @@ fn endpoints(count: u16, with_ejected: bool) -> Vec<Arc<Endpoint>> {
     assert_eq!(version.ejection, Some(Ejection::default()));
     let contact = Contact::new(&Name::new("shop").unwrap(), &version, &Timeouts::default(), None);
     let (care, now) = (Arc::new(Care::of(&version, None)), Instant::now());
+    care.has(usize::from(count));
     let endpoint = |place| {
         let address = Address::Tcp(([127, 0, 0, 1], 1 + place).into());
         Arc::new(Endpoint::new(written(place), address, place, &contact, &care, now))
