@@ -198,11 +198,6 @@ impl Endpoint {
         self.known.health.connected(now);
     }
 
-    /// Whether nothing ever spoke against it: so it is with most, most of the time.
-    fn was_always_well(&self) -> bool {
-        self.known.health.was_always_well()
-    }
-
     /// Whether it is up, or its back-off is over so that it may be tried.
     fn may_be_tried(&self, now: Instant) -> bool {
         self.known.health.may_be_tried(now)

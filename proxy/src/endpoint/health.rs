@@ -82,11 +82,6 @@ impl Health {
         Self { began: now, reach, checked, conduct, back_ms: AtomicU64::new(0) }
     }
 
-    /// Whether it never was down, unhealthy or ejected.
-    pub(super) fn was_always_well(&self) -> bool {
-        self.is_up() && self.checked.is_healthy() && self.back_ms() == 0
-    }
-
     /// Whether its last connections did not fail.
     pub(super) fn is_up(&self) -> bool {
         self.reach.is_up()

@@ -16,25 +16,12 @@ use super::{Endpoint, InFlight};
 #[must_use]
 pub fn pick(endpoints: &[Arc<Endpoint>], avoid: Option<&Endpoint>, now: Instant) -> Option<InFlight> {
     let avoided = |endpoint: &Endpoint| avoid.is_some_and(|other| other.is_same_place(endpoint));
-    let may = |e: &Arc<Endpoint>, panics: bool| e.may_be_tried(now) && (panics || e.is_fit(now)) && !avoided(e);
-    let mut well = 0;
-    // One pass, in the common case that enough are well.
-    let chosen = least_busy(endpoints.iter().filter(|e| {
-        if e.was_always_well() {
-            well += 1;
-            return !avoided(e);
-        }
-        well += usize::from(e.is_up() && e.is_fit(now));
-        may(e, false) && e.takes_part(now)
-    }));
-    let panics = are_too_few(well, endpoints);
-    let chosen = match chosen {
-        Some(chosen) if !panics => chosen,
-        _ => {
-            let live = || endpoints.iter().filter(|e| may(e, panics));
-            least_busy(live().filter(|e| e.takes_part(now))).or_else(|| least_busy(live()))?
-        }
+    let panics = is_panicking(endpoints, now);
+    let live = || {
+        let may = move |e: &&Arc<Endpoint>| e.may_be_tried(now) && (panics || e.is_fit(now)) && !avoided(e);
+        endpoints.iter().filter(may)
     };
+    let chosen = least_busy(live().filter(|e| e.takes_part(now))).or_else(|| least_busy(live()))?;
     let tries = !chosen.is_up();
     if tries {
         chosen.known.health.leave_alone(now, chosen.claim());
@@ -47,11 +34,7 @@ pub fn pick(endpoints: &[Arc<Endpoint>], avoid: Option<&Endpoint>, now: Instant)
 /// (Envoy's panic threshold). Endpoints that cannot be connected to are left alone all the same.
 #[must_use]
 pub fn is_panicking(endpoints: &[Arc<Endpoint>], now: Instant) -> bool {
-    are_too_few(endpoints.iter().filter(|endpoint| endpoint.is_up() && endpoint.is_fit(now)).count(), endpoints)
-}
-
-const fn are_too_few(well: usize, endpoints: &[Arc<Endpoint>]) -> bool {
-    well * 2 < endpoints.len()
+    endpoints.iter().filter(|endpoint| endpoint.is_up() && endpoint.is_fit(now)).count() * 2 < endpoints.len()
 }
 
 fn least_busy<'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) -> Option<&'a Arc<Endpoint>> {
