@@ -193,13 +193,15 @@ impl Publisher {
                 None => Arc::new(Endpoint::new(written.clone(), address, place, &contact, &care, world.now)),
             })
         };
+        let endpoints: Vec<_> = version.endpoints.iter().enumerate().filter_map(endpoint).collect();
+        care.has(endpoints.len());
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
         Arc::new(Version {
             name: version.name.clone(),
             // A name holds letters, digits, `.`, `_` and `-` alone.
             label: HeaderValue::from_str(version.name.as_str()).unwrap_or(HeaderValue::from_static("-")),
             protocol: version.protocol,
-            endpoints: version.endpoints.iter().enumerate().filter_map(endpoint).collect(),
+            endpoints,
             exposure: meter.exposure(),
             meter,
             care,
