@@ -57,9 +57,13 @@ impl Care {
     #[must_use]
     pub fn of(version: &config::Version, known: Option<&Self>) -> Self {
         let ledger = known.map(|known| Arc::clone(&known.ledger)).unwrap_or_default();
-        ledger.endpoints.store(version.endpoints.len(), Ordering::Relaxed);
         let config::Version { health, ejection, slow_start, .. } = version;
         Self { health: health.clone(), ejection: *ejection, slow_start: *slow_start, ledger }
+    }
+
+    /// The version has so many endpoints from now on.
+    pub fn has(&self, endpoints: usize) {
+        self.ledger.endpoints.store(endpoints, Ordering::Relaxed);
     }
 
     /// What came of it.

@@ -198,6 +198,7 @@ impl Publisher {
         };
         let endpoints: Vec<_> = version.endpoints.iter().enumerate().filter_map(endpoint).collect();
         let balancer = Balancer::new(version, &endpoints, known.map(|known| &known.balancer), world.now);
+        care.has(endpoints.len());
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
         Arc::new(Version {
             name: version.name.clone(),
