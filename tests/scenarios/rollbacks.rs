@@ -40,9 +40,8 @@ fn a_canary_that_turns_bad_after_a_good_while_is_taken_back_and_gets_no_further_
     let report = load.stop();
     assert_eq!(shop.v2.arrivals().requests, at_its_end);
     let bad = shop.v2.arrivals().bad;
-    assert!(bad > 0 && bad <= 200, "{bad} requests were hurt");
-    assert_eq!(failures(&report), bad, "{report}");
-    assert_eq!(report.server_errors, bad, "{report}");
+    assert!(bad > 0 && bad <= 200, "{bad} requests met it");
+    assert_eq!((failures(&report), report.server_errors), (0, 0), "stable answered in its stead: {report}");
 }
 
 #[test]
