@@ -1,12 +1,16 @@
 //! The live data plane as the control plane sees it. The two meet here and nowhere else.
 
 use std::collections::HashMap;
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use config::Name;
-use control::plane::{Certificate, ClientTls, DataPlane, EndpointState, FailedHandshakes, Resolved, Split};
+use control::plane::{
+    Care, Certificate, CheckCounts, ClientTls, DataPlane, EndpointHealth, EndpointState, FailedHandshakes, Resolved,
+    Split,
+};
 use meter::{Class, Tally, VersionMeter, Window};
 use proxy::Publisher;
+use proxy::endpoint::{CareCounts, Standing, State, is_panicking};
 use proxy::routing::{Baseline, Wanted};
 use proxy::tls::{CertificateState, HandshakeFailure, SecureListeners};
 
@@ -15,13 +19,23 @@ use proxy::tls::{CertificateState, HandshakeFailure, SecureListeners};
 pub struct LivePlane {
     publisher: Publisher,
     secure: SecureListeners,
+    /// One moment by both clocks.
+    began: (Instant, SystemTime),
 }
 
 impl LivePlane {
     /// Steers what `publisher` publishes, and sees how the listeners that speak TLS do.
     #[must_use]
-    pub const fn new(publisher: Publisher, secure: SecureListeners) -> Self {
-        Self { publisher, secure }
+    pub fn new(publisher: Publisher, secure: SecureListeners) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the executable is a shell: moments are told by the wall clock")]
+        let began = (Instant::now(), SystemTime::now());
+        Self { publisher, secure, began }
+    }
+
+    /// A moment by the wall clock. The same each time, whatever becomes of that clock meanwhile.
+    fn wall(&self, at: Instant) -> SystemTime {
+        let (began, wall) = self.began;
+        wall + at.saturating_duration_since(began)
     }
 
     fn meter<T>(&self, service: &Name, version: &Name, read: impl FnOnce(&VersionMeter) -> T) -> Option<T> {
@@ -39,6 +53,15 @@ fn wanted(split: &Split) -> Wanted<'_> {
         matched: split.matched.as_ref(),
         paths: &split.paths,
         generation: split.generation,
+    }
+}
+
+const fn health(state: State) -> EndpointHealth {
+    match state {
+        State::Well => EndpointHealth::Well,
+        State::Unhealthy => EndpointHealth::Unhealthy,
+        State::Ejected => EndpointHealth::Ejected,
+        State::Down => EndpointHealth::Down,
     }
 }
 
@@ -137,12 +160,33 @@ impl DataPlane for LivePlane {
         let Some(version) = routing.service(service).and_then(|service| service.version(version)) else {
             return Vec::new();
         };
-        let state = |endpoint: &std::sync::Arc<proxy::endpoint::Endpoint>| EndpointState {
-            endpoint: endpoint.written.clone(),
-            healthy: endpoint.is_up(),
-            in_flight: endpoint.in_flight(),
+        #[expect(clippy::disallowed_methods, reason = "the executable is a shell: this is how they do now")]
+        let now = Instant::now();
+        let state = |endpoint: &std::sync::Arc<proxy::endpoint::Endpoint>| {
+            let Standing { state, reason, since, next_try, share } = endpoint.standing(now);
+            EndpointState {
+                endpoint: endpoint.written.clone(),
+                health: health(state),
+                reason,
+                since: since.map(|at| self.wall(at)),
+                next_try: next_try.map(|at| self.wall(at)),
+                share,
+                in_flight: endpoint.in_flight(),
+            }
         };
         version.endpoints.iter().map(state).collect()
+    }
+
+    fn care(&self, service: &Name, version: &Name) -> Care {
+        let routing = self.publisher.shared().load_full();
+        let Some(version) = routing.service(service).and_then(|service| service.version(version)) else {
+            return Care::default();
+        };
+        #[expect(clippy::disallowed_methods, reason = "the executable is a shell: this is how they do now")]
+        let panic = is_panicking(&version.endpoints, Instant::now());
+        let CareCounts { ejections, checks_passed: passed, checks_failed: failed } = version.care.counts();
+        let checks = version.care.asks().then_some(CheckCounts { passed, failed });
+        Care { ejections, checks, panic }
     }
 }
 

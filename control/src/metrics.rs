@@ -34,6 +34,7 @@ pub fn render(snapshot: &Snapshot) -> String {
     spared(&mut page, snapshot);
     histograms(&mut page, snapshot);
     splits(&mut page, snapshot);
+    care(&mut page, snapshot);
     rollouts(&mut page, snapshot);
     page.family(
         "tidegate_config_last_reload_success",
@@ -219,13 +220,41 @@ fn splits(page: &mut Page, snapshot: &Snapshot) {
     for (service, it) in services(snapshot) {
         page.sample("", &[("service", service)], it.view.generation);
     }
-    page.family("tidegate_endpoint_healthy", Kind::Gauge, "Whether new requests may go to an endpoint.");
+    page.family(
+        "tidegate_endpoint_healthy",
+        Kind::Gauge,
+        "Whether an endpoint is well: 0 while it is down, unhealthy or ejected.",
+    );
     for (service, it) in services(snapshot) {
         for version in &it.view.versions {
             for endpoint in &version.endpoints {
                 let labels = [("service", service), ("version", &version.name), ("endpoint", &endpoint.address)];
                 page.sample("", &labels, u8::from(endpoint.healthy));
             }
+        }
+    }
+}
+
+fn care(page: &mut Page, snapshot: &Snapshot) {
+    let versions =
+        || services(snapshot).flat_map(|(service, it)| it.view.versions.iter().map(move |version| (service, version)));
+    page.family(
+        "tidegate_panic",
+        Kind::Gauge,
+        "1 while fewer than half of a version's endpoints are well, so that health checks and ejections are ignored.",
+    );
+    for (service, version) in versions() {
+        page.sample("", &[("service", service), ("version", &version.name)], u8::from(version.panic));
+    }
+    page.family("tidegate_ejections_total", Kind::Counter, "Endpoints that were ejected for what became of requests.");
+    for (service, version) in versions() {
+        page.sample("", &[("service", service), ("version", &version.name)], version.ejections);
+    }
+    page.family("tidegate_health_checks_total", Kind::Counter, "Health checks of endpoints, by result.");
+    for (service, version) in versions() {
+        let Some(checks) = version.health_checks else { continue };
+        for (result, count) in [("passed", checks.passed), ("failed", checks.failed)] {
+            page.sample("", &[("service", service), ("version", &version.name), ("result", result)], count);
         }
     }
 }

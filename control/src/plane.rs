@@ -6,9 +6,11 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use config::{Configuration, Endpoint, Match, Name, PathPrefix, Weight};
 use meter::{Class, Tally, Window};
+use serde::{Deserialize, Serialize};
 
 /// How a service's traffic is divided. The stable version has what the canary has not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,14 +43,70 @@ pub struct Resolved {
 }
 
 /// How one endpoint does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EndpointState {
     /// As the operator wrote it.
     pub endpoint: Endpoint,
-    /// Whether new requests may go there.
-    pub healthy: bool,
+    /// What is known of it.
+    pub health: EndpointHealth,
+    /// Why, in words; none for one that is well.
+    pub reason: Option<String>,
+    /// Since when; none for one that was always well.
+    pub since: Option<SystemTime>,
+    /// When it is tried or asked again, or takes requests again; none for one that is well.
+    pub next_try: Option<SystemTime>,
+    /// The share of requests that it takes while it comes back, of its full one: 0.1 to 1.
+    pub share: f64,
     /// Requests that are there now.
     pub in_flight: u64,
+}
+
+/// What is known of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndpointHealth {
+    /// It takes requests.
+    #[default]
+    Well,
+    /// Its health checks fail.
+    Unhealthy,
+    /// Its requests failed, so it is left alone for a while.
+    Ejected,
+    /// It cannot be connected to.
+    Down,
+}
+
+impl EndpointHealth {
+    /// The word in JSON and status.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// How many health checks came to what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CheckCounts {
+    /// The endpoint was well.
+    pub passed: u64,
+    /// It was not.
+    pub failed: u64,
+}
+
+/// What care for a version's endpoints came to since the process began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Care {
+    /// Endpoints that were ejected.
+    pub ejections: u64,
+    /// Its health checks; none where it has none.
+    pub checks: Option<CheckCounts>,
+    /// Whether fewer than half of its endpoints are well, so that health checks and ejections are ignored.
+    pub panic: bool,
 }
 
 /// A certificate that is shown to clients.
@@ -143,4 +201,9 @@ pub trait DataPlane: Send {
 
     /// How the endpoints of a version do, in the order of the file.
     fn endpoints(&self, service: &Name, version: &Name) -> Vec<EndpointState>;
+
+    /// What care for the endpoints of a version came to.
+    fn care(&self, _service: &Name, _version: &Name) -> Care {
+        Care::default()
+    }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::VersionCounts;
 use crate::plane::ClientTls;
+use crate::plane::{CheckCounts, EndpointHealth};
 
 /// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]
@@ -102,6 +103,20 @@ pub struct VersionView {
     pub latency_p50_ms: Option<f64>,
     /// See `latency_p50_ms`.
     pub latency_p99_ms: Option<f64>,
+    /// Whether fewer than half of its endpoints are well, so that health checks and ejections are ignored.
+    #[serde(default)]
+    pub panic: bool,
+    /// Endpoints that were ejected since the process began.
+    #[serde(default)]
+    pub ejections: u64,
+    /// Health checks since the process began; none where the version has no check.
+    #[serde(default)]
+    pub health_checks: Option<CheckCounts>,
+}
+
+/// The share of an endpoint of which nothing else is known.
+const fn whole() -> f64 {
+    1.0
 }
 
 /// One endpoint.
@@ -109,10 +124,34 @@ pub struct VersionView {
 pub struct EndpointView {
     /// As written in the configuration.
     pub address: String,
-    /// Whether new requests may go there.
+    /// Whether it is well.
     pub healthy: bool,
+    /// How it does.
+    #[serde(default)]
+    pub state: EndpointHealth,
+    /// Why, in words; none for one that is well.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Since when, in RFC 3339; none for one that was always well.
+    #[serde(default)]
+    pub since: Option<String>,
+    /// When it is tried or asked again, or takes requests again, in RFC 3339; none for one that is well.
+    #[serde(default)]
+    pub next_try: Option<String>,
+    /// The share of requests that it takes while it comes back, of its full one: 0.1 to 1.
+    #[serde(default = "whole")]
+    pub share: f64,
     /// Requests that are there now.
     pub in_flight: u64,
+}
+
+impl EndpointView {
+    /// An endpoint that was always well, and idle.
+    #[must_use]
+    pub const fn well(address: String) -> Self {
+        let (state, share) = (EndpointHealth::Well, whole());
+        Self { address, healthy: true, state, reason: None, since: None, next_try: None, share, in_flight: 0 }
+    }
 }
 
 /// A rollout, running or ended.

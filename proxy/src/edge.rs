@@ -443,7 +443,7 @@ impl Edge {
         }
         // Stable is tried even where all of its endpoints are down: there is nothing better.
         let at = endpoint::pick(&stable.endpoints, ctx.avoided.as_deref(), now)
-            .or_else(|| endpoint::pick_any(&stable.endpoints));
+            .or_else(|| endpoint::pick_any(&stable.endpoints, now));
         match at {
             Some(at) => Ok((Arc::clone(stable), at)),
             None => {

@@ -1,24 +1,29 @@
-//! Endpoints: where a version's requests go, how many are there, and which are down.
+//! Endpoints: where a version's requests go, how many are there, and how each does.
 
+mod care;
 mod contact;
 mod credentials;
 mod health;
+mod outliers;
 mod picking;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use meter::Class;
 use pingora_core::upstreams::peer::HttpPeer;
 
+pub use self::care::{Care, CareCounts};
 pub use self::contact::Contact;
 pub(crate) use self::contact::is_for_one_request;
 pub use self::credentials::{Credentials, check};
-use self::health::{FIRST_BACK_OFF, Health};
-pub use self::picking::{pick, pick_any};
+use self::health::{Cause, FIRST_BACK_OFF, Health};
+pub use self::health::{Standing, State};
+pub use self::picking::{is_panicking, pick, pick_any};
 
 /// Where an endpoint is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +54,7 @@ pub struct Endpoint {
     /// Its place in its version, as outcomes name it.
     pub place: u16,
     contact: Contact,
+    care: Arc<Care>,
     peer: HttpPeer,
     known: Arc<Known>,
 }
@@ -58,6 +64,8 @@ pub struct Endpoint {
 struct Known {
     in_flight: AtomicU64,
     health: Health,
+    /// How it did when the log was told last.
+    told: AtomicU8,
 }
 
 /// A request that is at an endpoint; counted until this is dropped.
@@ -66,6 +74,7 @@ pub struct InFlight {
     at: Arc<Endpoint>,
     /// The one request that tries an endpoint after its back-off.
     tries: bool,
+    began: Instant,
 }
 
 impl InFlight {
@@ -84,7 +93,24 @@ impl InFlight {
     /// No connection could be made. A third failure in a row takes the endpoint down; the back-off doubles only when a
     /// try after it was in vain, so that many requests that fail in one moment count as one.
     pub fn failed_to_connect(&self, now: Instant) {
-        self.at.known.health.failed(now, self.tries);
+        self.at.known.health.failed_to_connect(now, self.tries);
+    }
+
+    /// It is over, and came to this: so the endpoint is judged by its traffic. What its client or the proxy did says
+    /// nothing of it.
+    pub fn ended(&self, class: Class, now: Instant) {
+        match class {
+            Class::Success | Class::Redirect | Class::ClientError | Class::Upgrade => {
+                self.at.known.health.served(self.began);
+            }
+            Class::ServerError
+            | Class::GrpcError
+            | Class::ConnectError
+            | Class::Timeout
+            | Class::Reset
+            | Class::ProtocolError => self.at.failed(self.began, now),
+            Class::ClientAbort | Class::Local => {}
+        }
     }
 }
 
@@ -95,26 +121,48 @@ impl Drop for InFlight {
 }
 
 impl Endpoint {
-    /// An endpoint that is up. `now` is when it came to be.
+    /// An endpoint that is well. `now` is when it came to be.
     #[must_use]
-    pub fn new(written: config::Endpoint, address: Address, place: u16, contact: &Contact, now: Instant) -> Self {
-        let known = Arc::new(Known { in_flight: AtomicU64::new(0), health: Health::new(now) });
-        Self::with(written, address, place, contact, known)
+    pub fn new(
+        written: config::Endpoint,
+        address: Address,
+        place: u16,
+        contact: &Contact,
+        care: &Arc<Care>,
+        now: Instant,
+    ) -> Self {
+        let told = AtomicU8::new(State::Well as u8);
+        let known = Arc::new(Known { in_flight: AtomicU64::new(0), health: Health::new(now), told });
+        Self::with(written, address, place, contact, care, known)
     }
 
     /// The same endpoint under what is written now: itself where nothing changed; else another that knows all it knew.
+    /// What health checks came to is kept while it is asked the same.
     #[must_use]
-    pub fn under(self: &Arc<Self>, contact: &Contact) -> Arc<Self> {
-        if self.contact == *contact {
+    pub fn under(self: &Arc<Self>, place: u16, contact: &Contact, care: &Arc<Care>) -> Arc<Self> {
+        if (self.place, &self.contact, &*self.care) == (place, contact, &**care) {
             return Arc::clone(self);
         }
+        if self.care.health != care.health {
+            self.known.health.forget_checks();
+        }
+        if care.ejection.is_none() {
+            self.known.health.forget_conduct();
+        }
         let (written, address) = (self.written.clone(), self.address.clone());
-        Arc::new(Self::with(written, address, self.place, contact, Arc::clone(&self.known)))
+        Arc::new(Self::with(written, address, place, contact, care, Arc::clone(&self.known)))
     }
 
-    fn with(written: config::Endpoint, address: Address, place: u16, contact: &Contact, known: Arc<Known>) -> Self {
+    fn with(
+        written: config::Endpoint,
+        address: Address,
+        place: u16,
+        contact: &Contact,
+        care: &Arc<Care>,
+        known: Arc<Known>,
+    ) -> Self {
         let peer = contact.peer(&written, &address);
-        Self { written, address, place, contact: contact.clone(), peer, known }
+        Self { written, address, place, contact: contact.clone(), care: Arc::clone(care), peer, known }
     }
 
     /// What pingora connects to. A clone costs a few hundred instructions; building one would parse and resolve.
@@ -133,10 +181,10 @@ impl Endpoint {
         self.known.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Whether it is up, or its back-off is over so that it may be tried.
+    /// How it does.
     #[must_use]
-    pub fn may_be_tried(&self, now: Instant) -> bool {
-        self.known.health.may_be_tried(now)
+    pub fn standing(&self, now: Instant) -> Standing {
+        self.known.health.standing(now, self.care.slow_start)
     }
 
     /// Whether its last connections did not fail.
@@ -146,8 +194,73 @@ impl Endpoint {
     }
 
     /// A connection was made, or an old one still worked.
-    pub fn connected(&self) {
-        self.known.health.connected();
+    pub fn connected(&self, now: Instant) {
+        self.known.health.connected(now);
+    }
+
+    /// Whether it is up, or its back-off is over so that it may be tried.
+    fn may_be_tried(&self, now: Instant) -> bool {
+        self.known.health.may_be_tried(now)
+    }
+
+    /// Whether neither health checks nor its conduct speak against it.
+    fn is_fit(&self, now: Instant) -> bool {
+        self.known.health.is_fit(now)
+    }
+
+    /// Whether it takes part in this choice: at random, as its share is while it comes back.
+    fn takes_part(&self, now: Instant) -> bool {
+        let share = self.known.health.share(now, self.care.slow_start);
+        share >= 1.0 || fastrand::f64() < share
+    }
+
+    /// A request failed there.
+    #[cold]
+    fn failed(&self, began: Instant, now: Instant) {
+        let Some(rule) = self.care.ejection else { return };
+        let Some(failures) = self.known.health.failed(began) else { return };
+        // Once each so many: where no more may be ejected, few ask.
+        if failures.is_multiple_of(rule.failures.max(1)) {
+            self.eject(Cause::Failures, now);
+        }
+    }
+
+    fn eject(&self, cause: Cause, now: Instant) {
+        let Some(rule) = self.care.ejection else { return };
+        let leave = || self.known.health.eject(cause, rule.first, now);
+        self.care.ledger.eject(rule, &self.known, now, leave);
+    }
+
+    /// A health check passed.
+    pub(crate) fn passed_check(&self, check: &config::HealthCheck, now: Instant) {
+        self.care.ledger.checked(true);
+        self.known.health.passed(check.healthy, now);
+    }
+
+    /// A health check failed; `why` in a few words.
+    pub(crate) fn failed_check(&self, check: &config::HealthCheck, why: &str, now: Instant) {
+        self.care.ledger.checked(false);
+        self.known.health.failed_check(check.unhealthy, why, now);
+    }
+
+    /// Its next health check is then.
+    pub(crate) fn is_asked_at(&self, at: Instant) {
+        self.known.health.is_asked_at(at);
+    }
+
+    /// Who it is, over reloads and while anybody holds it.
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.known).addr()
+    }
+
+    /// What is spoken to it.
+    pub(crate) fn protocol(&self) -> config::Protocol {
+        self.contact.protocol()
+    }
+
+    /// Whether it did otherwise when this was last asked.
+    pub(crate) fn is_news(&self, state: State) -> bool {
+        self.known.told.swap(state as u8, Ordering::Relaxed) != state as u8
     }
 
     /// Whether the other is this endpoint, before or after a reload.
@@ -158,5 +271,13 @@ impl Endpoint {
     /// How long one request's try may take, while the others wait for what comes of it.
     fn claim(&self) -> Duration {
         self.contact.connect + FIRST_BACK_OFF / 2
+    }
+}
+
+/// Ejects those of a version's endpoints that succeed far less often than the others did since this was last called.
+pub(crate) fn eject_outliers(endpoints: &[Arc<Endpoint>], now: Instant) {
+    let rates: Vec<_> = endpoints.iter().map(|endpoint| endpoint.known.health.take_rates()).collect();
+    for place in outliers::outliers(&rates) {
+        endpoints[place].eject(Cause::SuccessRate, now);
     }
 }

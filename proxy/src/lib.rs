@@ -15,6 +15,7 @@
 pub mod access_log;
 mod answer;
 pub mod attempt;
+mod checks;
 pub mod client_stream;
 pub mod connection;
 mod deadlines;

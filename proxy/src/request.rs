@@ -254,7 +254,7 @@ impl Request {
             Protocol::H2 | Protocol::H2c => speaks_http2,
         };
         if agrees {
-            attempt.at.endpoint().connected();
+            attempt.at.endpoint().connected(attempt.ready.unwrap_or(self.began));
         } else if let Some(fd) = attempt.fd {
             deadlines::end(fd);
         }
@@ -339,6 +339,7 @@ impl Request {
             (Class::Success | Class::ClientAbort, _) if attempt.is_grpc => self.class_of_call(&attempt, class, now),
             _ => class,
         };
+        attempt.at.ended(class, now);
         let Some(matched) = &mut self.matched else { return class };
         // Nobody waited for a version whose client left before it had asked.
         let was_asked = attempt.head.is_some() || self.said_all.is_some() || class != Class::ClientAbort;

@@ -13,7 +13,7 @@ use pingora_http::RequestHeader;
 
 pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Care, Endpoint};
 use crate::request_head::host_of;
 use crate::retries::Budget;
 use crate::routes::{Asked, RouteTable};
@@ -41,6 +41,11 @@ impl Routing {
             headers: &request.headers,
         };
         self.services.get(self.table.find(&asked)?)
+    }
+
+    /// Every version, with its service's name.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (&Name, &Version)> {
+        self.services.iter().flat_map(|service| service.versions.iter().map(|version| (&service.name, &**version)))
     }
 
     /// The service of this name.
@@ -119,6 +124,8 @@ pub struct Version {
     /// What requests that are drawn to it under this snapshot carry. Published with the split and its paths, so that no
     /// request can have been drawn by an old split and be judged as one of a new comparison.
     pub exposure: Exposure,
+    /// How its endpoints are cared for, and what came of it. What came of it is kept over reloads.
+    pub care: Arc<Care>,
 }
 
 /// A slice of one version's traffic that is counted by itself.

@@ -26,6 +26,7 @@ use self::clients::Clients;
 use self::listeners::SocketFile;
 pub use self::listeners::{Listeners, why_not_bound};
 use self::worker::Worker;
+use crate::checks;
 use crate::routing::Reader;
 use crate::tls::{self, Finding};
 
@@ -115,6 +116,16 @@ impl DataPlane {
         let most = limits.connections;
         let acceptor = Acceptor { cores, reader: reader.clone(), clients, open: Arc::clone(&open), most };
         threads.push(spawn("tidegate-accept".into(), move |runtime| acceptor.run(&runtime, sockets, stopped))?);
+        let (asking, mut stopped) = (reader.clone(), stop.subscribe());
+        let ask = move |runtime: Runtime| {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = checks::run(asking) => {}
+                    _ = stopped.wait_for(|stop| *stop == Stop::Now) => {}
+                }
+            });
+        };
+        threads.push(spawn("tidegate-checks".into(), ask)?);
         let watch = Some(tls::Watch::begin(tls).map_err(StartError::Thread)?);
         Ok(Self { addresses, stop, leaving, open, threads, watch, files })
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use config::Weight;
+use control::plane::EndpointHealth;
 use control::view::{MatchView, Matched, Phase, RolloutView, ServiceView, VersionView};
 
 use super::gates;
@@ -10,6 +11,9 @@ use super::screen::{Screen, Tone, plain};
 
 /// The columns of a service's versions.
 const COLUMNS: [&str; 9] = ["VERSION", "ROLE", "WEIGHT", "REQ/S", "ERRORS", "P50", "P99", "HEALTHY", "IN FLIGHT"];
+
+/// Of so many endpoints of a version it is said what is the matter; all are in the JSON.
+const MOST_ENDPOINTS: usize = 10;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,9 @@ pub(super) fn service(service: &ServiceView, detail: Detail, screen: &mut Screen
             .collect();
         screen.line(&format!("  {}", cells.join("  ")))?;
     }
+    for version in &service.versions {
+        endpoints(version, screen)?;
+    }
     if let Some(it) = &service.rollout {
         rollout(it, "  ", detail, screen)?;
     }
@@ -65,6 +72,35 @@ pub(super) fn service(service: &ServiceView, detail: Detail, screen: &mut Screen
         screen.line(&format!("  {label} {}", plain(warning)))?;
     }
     Ok(())
+}
+
+/// Prints what is the matter with a version's endpoints, if anything is.
+fn endpoints(version: &VersionView, screen: &mut Screen<'_>) -> io::Result<()> {
+    let name = plain(&version.name);
+    if version.panic {
+        let label = screen.toned(Tone::Bad, "too few endpoints are well:");
+        screen.line(&format!("  {label} the unhealthy and ejected ones of {name} are used, too"))?;
+    }
+    let noteworthy = || version.endpoints.iter().filter(|it| it.state != EndpointHealth::Well || it.share < 1.0);
+    for endpoint in noteworthy().take(MOST_ENDPOINTS) {
+        let address = plain(&endpoint.address);
+        let since = endpoint.since.as_ref().map_or_else(String::new, |at| format!(", since {}", plain(at)));
+        let stands = match endpoint.state {
+            EndpointHealth::Well => format!("comes back, with {:.0} % of its share{since}", endpoint.share * 100.0),
+            EndpointHealth::Unhealthy | EndpointHealth::Ejected | EndpointHealth::Down => {
+                let state = screen.toned(Tone::Bad, endpoint.state.word());
+                let reason = endpoint.reason.as_ref().map_or_else(String::new, |why| format!(": {}", plain(why)));
+                let next =
+                    endpoint.next_try.as_ref().map_or_else(String::new, |at| format!(", next try {}", plain(at)));
+                format!("{state}{reason}{since}{next}")
+            }
+        };
+        screen.line(&format!("  {address} of {name} {stands}"))?;
+    }
+    match noteworthy().count().saturating_sub(MOST_ENDPOINTS) {
+        0 => Ok(()),
+        more => screen.line(&format!("  and {more} more endpoints of {name}")),
+    }
 }
 
 fn row(service: &ServiceView, version: &VersionView) -> [String; COLUMNS.len()] {

@@ -16,6 +16,7 @@ use control::command::{Command, Refused};
 use control::control_loop::SystemClock;
 use control::events::EventLog;
 use control::handle::{Handle, Pulse};
+use control::plane::EndpointHealth;
 use control::view::{
     Arms, Dispersion, EndpointView, GateView, MatchView, Matched, Phase, Role, ServiceSnapshot, Snapshot, StepEstimate,
     Verdict, VersionView,
@@ -142,13 +143,28 @@ fn answer(command: Command) -> String {
     }
 }
 
+/// One of v1 is well and one comes back, all of v2 are away.
+fn endpoint(version: &str, address: &str) -> EndpointView {
+    let well = EndpointView::well(address.into());
+    match (version, address) {
+        ("v1", "127.0.0.1:9001") => well,
+        ("v1", _) => EndpointView { share: 0.55, since: Some("2026-11-22T01:20:00Z".into()), ..well },
+        _ => EndpointView {
+            healthy: false,
+            state: EndpointHealth::Ejected,
+            reason: Some("requests in a row failed".into()),
+            since: Some("2026-11-22T01:20:00Z".into()),
+            next_try: Some("2026-11-22T01:20:10Z".into()),
+            ..well
+        },
+    }
+}
+
 fn service(rollout: RolloutView) -> ServiceView {
     let version = |name: &str, weight, latency| VersionView {
         name: name.into(),
         weight,
-        endpoints: ["127.0.0.1:9001", "127.0.0.1:9002"]
-            .map(|address| EndpointView { address: address.into(), healthy: name == "v1", in_flight: 0 })
-            .into(),
+        endpoints: ["127.0.0.1:9001", "127.0.0.1:9002"].map(|address| endpoint(name, address)).into(),
         in_flight: 3,
         requests: 0,
         failed: 0,
@@ -158,6 +174,9 @@ fn service(rollout: RolloutView) -> ServiceView {
         error_rate: latency,
         latency_p50_ms: latency.map(|it| it * 2_000.0),
         latency_p99_ms: latency.map(|it| it * 90_000.0),
+        panic: name == "v2",
+        ejections: 0,
+        health_checks: None,
     };
     ServiceView {
         service: "shop".into(),

@@ -9,6 +9,7 @@ mod admin;
 mod authority;
 mod bodies;
 mod browser;
+mod care;
 mod choosing;
 mod connection;
 mod crashes;

@@ -15,7 +15,7 @@ pub(super) use self::retries::retries;
 use crate::cursor::{Cursor, Fields, Report};
 use crate::keys::{self, Keys};
 use crate::literal::{is_ip, time_within, whole_number};
-use crate::model::{Balance, Ejection, Endpoint, HashKey, HealthCheck, InFlightLimits, Protocol, Version};
+use crate::model::{Balance, Ejection, Endpoint, HealthCheck, InFlightLimits, Protocol, Version};
 use crate::problem::{did_you_mean, quoted};
 
 /// What a version says of the care for its endpoints.
@@ -55,32 +55,12 @@ impl Care {
         let balance = fields.or("balance", Balance::default(), |written| balance(written, report));
         let slow_start = fields.or("slow_start", Version::SLOW_START, |written| slow_start(written, report));
         let limits = fields.or("limits", InFlightLimits::default(), |written| limits(written, report));
-        if let (Some(balance), Some(slow_start)) = (&balance, slow_start) {
-            warn_of_no_slow_start(fields, balance, slow_start, report);
-        }
         Some(Self { health: health?, ejection: ejection?, balance: balance?, slow_start: slow_start?, limits: limits? })
     }
 }
 
 fn slow_start(written: &Cursor<'_>, report: &mut Report) -> Option<Duration> {
     time(written, "a time, like 10s, or 0s for none", Duration::ZERO..=Duration::from_secs(3600), report)
-}
-
-/// Warns of a slow start that is written for nothing: a key leads to its endpoint, however long that has been up.
-fn warn_of_no_slow_start(fields: &Fields<'_>, balance: &Balance, slow_start: Duration, report: &mut Report) {
-    let Some(written) = fields.get("slow_start").filter(|_| !slow_start.is_zero()) else { return };
-    let message = match balance {
-        Balance::PeakEwma | Balance::LeastRequests => return,
-        Balance::Hash(HashKey::Header(_) | HashKey::Cookie(_)) => {
-            "a request with the key that is hashed goes to its endpoint at once, so this is for requests without it alone; \
-             leave `slow_start` out, or write another `balance`"
-        }
-        Balance::Hash(HashKey::ClientAddress | HashKey::Path) => {
-            "every request has a key that is hashed and goes to its endpoint at once, so this does nothing; leave \
-             `slow_start` out, or write another `balance`"
-        }
-    };
-    report.warning(written.place, &written.path, message);
 }
 
 fn limits(written: &Cursor<'_>, report: &mut Report) -> Option<InFlightLimits> {

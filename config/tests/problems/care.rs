@@ -348,19 +348,15 @@ services:
       v1: { endpoints: ["10.0.0.1:80"], ejection: { failures: 3 } }
       v2: { endpoints: ["unix:/run/v2"], ejection: {} }
       v3: { endpoints: ["10.0.1.1:80", "10.0.1.2:80", "10.0.1.3:80"], ejection: { most: 33%, success_rate: true } }
-      v4: { endpoints: ["10.0.2.1:80"], balance: { hash: path }, slow_start: 10s }
-      v5: { endpoints: ["10.0.3.1:80"], balance: { hash: { cookie: c } }, slow_start: 10s }
-      v6: { endpoints: ["10.0.4.1:80"], limits: { requests: 10, requests_per_endpoint: 11 } }
+      v4: { endpoints: ["10.0.4.1:80"], limits: { requests: 10, requests_per_endpoint: 11 } }
 "#;
     expect![[r#"
-        t.yaml:4:14: services.shop.retries: a `budget` of 0% and a `floor` of 0 allow no retry, whatever `most` says; write `retries: off`
+        t.yaml:4:14: services.shop.retries: a `budget` of 0% and a `floor` of 0 allow none but those of connections that could not be made; write `on: []` for these alone, or `retries: off`
         t.yaml:7:51: services.shop.versions.v1.ejection: this version has one endpoint, and the only one is never ejected, so this does nothing; leave `ejection` out, or write more endpoints
         t.yaml:8:52: services.shop.versions.v2.ejection: this version has one endpoint, and the only one is never ejected, so this does nothing; leave `ejection` out, or write more endpoints
         t.yaml:9:89: services.shop.versions.v3.ejection.most: 33% of 3 endpoints is less than one, so none is ever ejected; write at least 34%, or `ejection: off`
         t.yaml:9:108: services.shop.versions.v3.ejection.success_rate: the shares of success of 3 endpoints tell nothing: they are compared from 5 on, so this does nothing; leave `success_rate` out
-        t.yaml:10:78: services.shop.versions.v4.slow_start: every request has a key that is hashed and goes to its endpoint at once, so this does nothing; leave `slow_start` out, or write another `balance`
-        t.yaml:11:87: services.shop.versions.v5.slow_start: a request with the key that is hashed goes to its endpoint at once, so this is for requests without it alone; leave `slow_start` out, or write another `balance`
-        t.yaml:12:88: services.shop.versions.v6.limits.requests_per_endpoint: is more than `requests` in the whole version, 10, so it does nothing"#]].assert_eq(&warnings(text));
+        t.yaml:10:88: services.shop.versions.v4.limits.requests_per_endpoint: is more than `requests` in the whole version, 10, so it does nothing"#]].assert_eq(&warnings(text));
 }
 
 #[test]
@@ -368,14 +364,14 @@ fn care_that_may_come_to_bear_is_not_warned_of() {
     let text = r#"
 services:
   shop:
-    retries: { most: 0, budget: 0%, floor: 0 }
+    retries: { budget: 0%, floor: 0, on: [] }
     stable: v1
     versions:
       # A name may have several addresses.
       v1: { endpoints: ["shop.internal:80"], ejection: { most: 10%, success_rate: true } }
       v2: { endpoints: ["10.0.0.1:80"], ejection: off, slow_start: 10s }
       v3: { endpoints: ["10.0.1.1:80", "10.0.1.2:80", "10.0.1.3:80"], ejection: { most: 34%, success_rate: false } }
-      v4: { endpoints: ["10.0.2.1:80"], balance: { hash: path }, slow_start: 0s }
+      v4: { endpoints: ["10.0.2.1:80"], balance: { hash: path }, slow_start: 10s }
       v5: { endpoints: ["10.0.3.1:80"], balance: { hash: path }, limits: { requests: 10, requests_per_endpoint: 10 } }
       v6: { endpoints: ["10.0.4.1:1", "10.0.4.1:2", "10.0.4.1:3", "10.0.4.1:4", "10.0.4.1:5"], ejection: { success_rate: true } }
 "#;

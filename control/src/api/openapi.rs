@@ -29,6 +29,7 @@ mod tests {
     use crate::control_loop::SystemClock;
     use crate::events::EventLog;
     use crate::handle::{Handle, Pulse};
+    use crate::plane::CheckCounts;
     use crate::view::{
         Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, MatchView, Matched, Phase, Role,
         RolloutView, ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
@@ -131,7 +132,7 @@ mod tests {
             matched: Matched::default(),
             gates: vec![gate.clone()],
         };
-        let endpoint = EndpointView { address: String::new(), healthy: true, in_flight: 0 };
+        let endpoint = EndpointView::well(String::new());
         let version = VersionView {
             name: String::new(),
             weight: 0,
@@ -145,6 +146,9 @@ mod tests {
             error_rate: None,
             latency_p50_ms: None,
             latency_p99_ms: None,
+            panic: false,
+            ejections: 0,
+            health_checks: None,
         };
         let service = ServiceView {
             service: String::new(),
@@ -169,6 +173,7 @@ mod tests {
             ("RolloutView", json!(rollout)),
             ("MatchView", json!(MatchView { headers: BTreeMap::new(), judged: false })),
             ("Matched", json!(Matched::default())),
+            ("CheckCounts", json!(CheckCounts::default())),
             ("EndpointView", json!(endpoint)),
             ("VersionView", json!(version)),
             ("ServiceView", json!(service)),

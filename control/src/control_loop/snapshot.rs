@@ -1,15 +1,17 @@
 //! What people see: built from the releases and the data plane, and published.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use config::{Name, Service, Weight};
+use jiff::Timestamp;
 use meter::Attempt;
 
 use super::Now;
 use super::core::ControlCore;
 use super::figures::Shown;
 use super::served::Served;
-use crate::plane::DataPlane;
+use crate::plane::{DataPlane, EndpointHealth};
 use crate::view::{EndpointView, ServiceSnapshot, ServiceView, Snapshot, VersionView};
 
 impl ControlCore {
@@ -133,9 +135,15 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
     let shown = served.figures.get(version).map_or(Shown::default(), super::figures::Figures::shown);
     let endpoint = |endpoint: crate::plane::EndpointState| EndpointView {
         address: endpoint.endpoint.to_string(),
-        healthy: endpoint.healthy,
+        healthy: endpoint.health == EndpointHealth::Well,
+        state: endpoint.health,
+        reason: endpoint.reason,
+        since: endpoint.since.and_then(moment),
+        next_try: endpoint.next_try.and_then(moment),
+        share: endpoint.share,
         in_flight: endpoint.in_flight,
     };
+    let care = plane.care(service, version);
     VersionView {
         name: version.to_string(),
         weight: weight.basis_points(),
@@ -149,5 +157,14 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
         error_rate: shown.error_rate,
         latency_p50_ms: shown.p50_ms,
         latency_p99_ms: shown.p99_ms,
+        panic: care.panic,
+        ejections: care.ejections,
+        health_checks: care.checks,
     }
+}
+
+/// In RFC 3339, to the millisecond.
+fn moment(time: SystemTime) -> Option<String> {
+    let time = Timestamp::try_from(time).ok()?;
+    Timestamp::from_millisecond(time.as_millisecond()).ok().map(|time| time.to_string())
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use meter::Tally;
 
 use super::*;
+use crate::plane::CheckCounts;
 use crate::view::{Arms, EndpointView, GateView, Matched, Role, RolloutView, ServiceView, Verdict, VersionView};
 
 /// A sample's labels and value.
@@ -107,7 +108,7 @@ fn version(name: &str, weight: u16) -> VersionView {
     VersionView {
         name: name.into(),
         weight,
-        endpoints: vec![EndpointView { address: "127.0.0.1:9001".into(), healthy: name == "v1", in_flight: 0 }],
+        endpoints: vec![EndpointView { healthy: name == "v1", ..EndpointView::well("127.0.0.1:9001".into()) }],
         in_flight: 0,
         requests: 0,
         failed: 0,
@@ -117,6 +118,9 @@ fn version(name: &str, weight: u16) -> VersionView {
         error_rate: None,
         latency_p50_ms: None,
         latency_p99_ms: None,
+        panic: name == "v2",
+        ejections: u64::from(weight),
+        health_checks: (name == "v1").then_some(CheckCounts { passed: 7, failed: 2 }),
     }
 }
 
@@ -232,6 +236,12 @@ fn every_family_of_a_service_is_there_with_its_figures() {
         (page.value("tidegate_rollouts_total", &[v1[0], ("outcome", "rolled-back")]), Some(2.0)),
         (page.value("tidegate_rollouts_total", &[v1[0], ("outcome", "promoted")]), Some(0.0)),
         (page.value("tidegate_endpoint_healthy", &[v1[0], v1[1], ("endpoint", "127.0.0.1:9001")]), Some(1.0)),
+        (page.value("tidegate_panic", &v1), Some(0.0)),
+        (page.value("tidegate_panic", &[v1[0], ("version", "v2")]), Some(1.0)),
+        (page.value("tidegate_ejections_total", &v1), Some(9_500.0)),
+        (page.value("tidegate_health_checks_total", &[v1[0], v1[1], ("result", "passed")]), Some(7.0)),
+        (page.value("tidegate_health_checks_total", &[v1[0], v1[1], ("result", "failed")]), Some(2.0)),
+        (page.value("tidegate_health_checks_total", &[v1[0], ("version", "v2"), ("result", "failed")]), None),
         (page.value("tidegate_config_last_reload_success", &[]), Some(1.0)),
         (
             page.value(

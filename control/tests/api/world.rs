@@ -360,7 +360,7 @@ fn view(name: &str) -> ServiceView {
     let version = |name: &str, weight| VersionView {
         name: name.into(),
         weight,
-        endpoints: vec![EndpointView { address: "127.0.0.1:9001".into(), healthy: true, in_flight: 0 }],
+        endpoints: vec![EndpointView::well("127.0.0.1:9001".into())],
         in_flight: 0,
         requests: 0,
         failed: 0,
@@ -370,6 +370,9 @@ fn view(name: &str) -> ServiceView {
         error_rate: None,
         latency_p50_ms: None,
         latency_p99_ms: None,
+        panic: false,
+        ejections: 0,
+        health_checks: None,
     };
     ServiceView {
         service: name.into(),

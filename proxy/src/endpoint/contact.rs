@@ -53,6 +53,11 @@ impl Contact {
         }
     }
 
+    /// What is spoken.
+    pub(super) const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// HTTP/1.1 without TLS.
     #[cfg(test)]
     pub(crate) fn plain() -> Self {

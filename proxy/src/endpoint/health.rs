@@ -1,80 +1,231 @@
-//! Which endpoints are down, as far as connecting to them tells.
+//! How an endpoint does, by all that tells: connections to it, health checks, and what became of its requests.
+//!
+//! The data path reads atomics alone. Moments are milliseconds after the endpoint came to be, and one more, so that 0
+//! means never.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+mod checked;
+mod conduct;
+mod reach;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Connect failures in a row after which an endpoint is down.
-pub(super) const FAILURES_TO_DOWN: u32 = 3;
-/// How long an endpoint is left alone when it goes down; doubled with each failed try after it.
-pub(super) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
-/// The longest that it is left alone.
-pub(super) const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+use self::checked::Checked;
+pub(super) use self::conduct::Cause;
+use self::conduct::Conduct;
+pub(super) use self::reach::FIRST_BACK_OFF;
+use self::reach::Reach;
+#[cfg(test)]
+pub(super) use self::reach::{FAILURES_TO_DOWN, LONGEST_BACK_OFF};
 
-/// Connect failures in a row, and until when to leave the endpoint alone.
+/// The share that an endpoint has when it comes back, of its full one.
+const FIRST_SHARE: f64 = 0.1;
+
+/// How an endpoint does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// It takes requests.
+    #[default]
+    Well,
+    /// Its health checks fail.
+    Unhealthy,
+    /// Its requests failed, so it is left alone for a while.
+    Ejected,
+    /// It cannot be connected to.
+    Down,
+}
+
+impl State {
+    /// The word in logs, the API and status.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// How an endpoint does, for people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// How it does. What is worse goes first: down, unhealthy, ejected.
+    pub state: State,
+    /// Why, in words; none for one that is well.
+    pub reason: Option<String>,
+    /// Since when; none for one that was always well.
+    pub since: Option<Instant>,
+    /// When it is tried or asked again, or takes requests again; none for one that is well.
+    pub next_try: Option<Instant>,
+    /// The share of requests that it takes while it comes back, of its full one.
+    pub share: f64,
+}
+
+/// What is known of how an endpoint does.
 #[derive(Debug)]
 pub(super) struct Health {
     began: Instant,
-    /// While it is up.
-    failures: AtomicU32,
-    /// How often it was tried in vain since it went down.
-    vain_tries: AtomicU32,
-    /// Milliseconds after `began`; 0 while the endpoint is up.
-    down_until_ms: AtomicU64,
+    reach: Reach,
+    checked: Checked,
+    conduct: Conduct,
+    /// When it was reached or found healthy again, last.
+    back_ms: AtomicU64,
 }
 
 impl Health {
-    /// The health of an endpoint that came to be now: it is up.
+    /// The health of an endpoint that came to be now: it is well.
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            began: now,
-            failures: AtomicU32::new(0),
-            vain_tries: AtomicU32::new(0),
-            down_until_ms: AtomicU64::new(0),
-        }
+        let (reach, checked, conduct) = (Reach::default(), Checked::default(), Conduct::default());
+        Self { began: now, reach, checked, conduct, back_ms: AtomicU64::new(0) }
     }
 
+    /// Whether its last connections did not fail.
     pub(super) fn is_up(&self) -> bool {
-        self.down_until_ms.load(Ordering::Relaxed) == 0
+        self.reach.is_up()
     }
 
     /// When it may be tried again, for comparison with other endpoints that began with it.
     pub(super) fn due(&self) -> u64 {
-        self.down_until_ms.load(Ordering::Relaxed)
+        self.reach.due()
     }
 
+    /// Whether it is up, or its back-off is over.
     pub(super) fn may_be_tried(&self, now: Instant) -> bool {
-        self.millis(now) >= self.due()
+        self.is_up() || self.millis(now) >= self.due()
+    }
+
+    /// Whether neither health checks nor its conduct speak against it.
+    pub(super) fn is_fit(&self, now: Instant) -> bool {
+        self.checked.is_healthy() && !self.is_ejected(now)
+    }
+
+    pub(super) fn is_ejected(&self, now: Instant) -> bool {
+        self.conduct.was_ever_ejected() && self.conduct.is_ejected(self.millis(now))
+    }
+
+    /// The share of requests that it takes, of its full one: that of one which came back grows from 10 % to all of it
+    /// over `slow_start`.
+    pub(super) fn share(&self, now: Instant, slow_start: Duration) -> f64 {
+        let back_ms = self.back_ms();
+        let whole_ms = in_millis(slow_start);
+        if back_ms == 0 {
+            return 1.0;
+        }
+        // Of one that is ejected still, it begins then.
+        let since_ms = self.millis(now).saturating_sub(back_ms);
+        if since_ms >= whole_ms {
+            return 1.0;
+        }
+        FIRST_SHARE + (1.0 - FIRST_SHARE) * since_ms as f64 / whole_ms as f64
     }
 
     /// A connection was made, or an old one still worked.
-    pub(super) fn connected(&self) {
-        // Read before they are written: in the common case nothing is, and no cache line moves between cores. Both are
-        // looked at, since another core may have claimed a try in between.
-        if self.failures.load(Ordering::Relaxed) != 0 || self.due() != 0 {
-            self.failures.store(0, Ordering::Relaxed);
-            self.vain_tries.store(0, Ordering::Relaxed);
-            self.down_until_ms.store(0, Ordering::Relaxed);
+    pub(super) fn connected(&self, now: Instant) {
+        if self.reach.connected() {
+            self.is_back(now);
         }
     }
 
     /// No connection could be made; `tried` by the one request that tried an endpoint that is down.
-    pub(super) fn failed(&self, now: Instant, tried: bool) {
-        if self.is_up() {
-            if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_TO_DOWN {
-                self.leave_alone(now, FIRST_BACK_OFF);
-            }
-        } else if tried {
-            let doublings = self.vain_tries.fetch_add(1, Ordering::Relaxed).saturating_add(1).min(8);
-            self.leave_alone(now, FIRST_BACK_OFF.saturating_mul(1 << doublings).min(LONGEST_BACK_OFF));
-        }
+    pub(super) fn failed_to_connect(&self, now: Instant, tried: bool) {
+        self.reach.failed(self.millis(now), tried);
     }
 
     pub(super) fn leave_alone(&self, now: Instant, back_off: Duration) {
-        // At least 1: 0 means up.
-        self.down_until_ms.store((self.millis(now) + back_off.as_millis() as u64).max(1), Ordering::Relaxed);
+        self.reach.leave_alone(self.millis(now), back_off);
     }
 
+    /// A request that began then was answered well.
+    pub(super) fn served(&self, began: Instant) {
+        self.conduct.served(|| self.millis(began));
+    }
+
+    /// A request that began then failed: how many have, in a row. None where that says nothing of how it does now: it is
+    /// down, or the request is from before its last ejection was over.
+    pub(super) fn failed(&self, began: Instant) -> Option<u32> {
+        if self.is_up() { self.conduct.failed(self.millis(began)) } else { None }
+    }
+
+    /// It is ejected, longer each time in a row.
+    pub(super) fn eject(&self, cause: Cause, first: Duration, now: Instant) {
+        self.conduct.eject(cause, first, self.millis(now));
+    }
+
+    /// Requests, and how many of them failed, since this was last asked.
+    pub(super) fn take_rates(&self) -> (u32, u32) {
+        self.conduct.take_rates()
+    }
+
+    /// A health check passed; it takes so many in a row to be healthy again.
+    pub(super) fn passed(&self, healthy: u32, now: Instant) {
+        if self.checked.passed(healthy) {
+            self.is_back(now);
+        }
+        // Who answers can be reached: no user has to try.
+        self.connected(now);
+    }
+
+    /// A health check failed; it takes so many in a row to be unhealthy.
+    pub(super) fn failed_check(&self, unhealthy: u32, why: &str, now: Instant) {
+        self.checked.failed(unhealthy, why, self.millis(now));
+    }
+
+    /// It is asked next then.
+    pub(super) fn is_asked_at(&self, at: Instant) {
+        self.checked.is_due(self.millis(at));
+    }
+
+    /// It is asked something else from now on, or nothing.
+    pub(super) fn forget_checks(&self) {
+        self.checked.forget();
+    }
+
+    /// It is ejected no more, whatever it does.
+    pub(super) fn forget_conduct(&self) {
+        self.conduct.forget();
+    }
+
+    pub(super) fn standing(&self, now: Instant, slow_start: Duration) -> Standing {
+        let now_ms = self.millis(now);
+        let at = |ms: u64| Some(self.began + Duration::from_millis(ms.checked_sub(1)?));
+        let (state, reason, since_ms, next_ms) = if !self.reach.is_up() {
+            let reason = "connections to it fail".to_owned();
+            (State::Down, Some(reason), self.reach.since(), self.reach.due())
+        } else if let Some(failure) = self.checked.unhealthy() {
+            (State::Unhealthy, Some(failure.why), failure.since_ms, failure.due_ms)
+        } else if self.conduct.is_ejected(now_ms) {
+            let ejected = self.conduct.last_ejection();
+            (State::Ejected, Some(ejected.cause.words()), ejected.since_ms, ejected.until_ms)
+        } else {
+            (State::Well, None, self.back_ms(), 0)
+        };
+        Standing { state, reason, since: at(since_ms), next_try: at(next_ms), share: self.share(now, slow_start) }
+    }
+
+    /// When it came back last.
+    fn back_ms(&self) -> u64 {
+        self.back_ms.load(Ordering::Relaxed).max(self.conduct.back_ms())
+    }
+
+    fn is_back(&self, now: Instant) {
+        self.back_ms.store(self.millis(now), Ordering::Relaxed);
+    }
+
+    /// One more than it is, since 0 means never.
     fn millis(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.began).as_millis() as u64
+        in_millis(now.saturating_duration_since(self.began)) + 1
     }
 }
+
+fn in_millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An endpoint's words, kept by whoever tells of them.
+type Words = Arc<str>;
+
+#[cfg(test)]
+mod tests;

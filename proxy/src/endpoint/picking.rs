@@ -6,22 +6,43 @@ use std::time::Instant;
 
 use super::{Endpoint, InFlight};
 
-/// The endpoint for the next request: of two live ones at random, the one with fewer requests in flight ("power of
-/// two choices", Mitzenmacher 2001). `None` where none may be tried. An endpoint whose back-off is over is claimed by
-/// the one request that tries it: the others go on avoiding it until that try has succeeded.
+/// The endpoint for the next request: of two at random, the one with fewer requests in flight ("power of two choices",
+/// Mitzenmacher 2001), of those that are up and well. `None` where none may be tried.
+///
+/// - An endpoint whose back-off is over is claimed by the one request that tries it: the others go on avoiding it until
+///   that try has succeeded.
+/// - One that came back takes part in a part of the choices alone, at first (slow start).
+/// - Where fewer than half are well, all that may be connected to are used ([`is_panicking`]).
 #[must_use]
 pub fn pick(endpoints: &[Arc<Endpoint>], avoid: Option<&Endpoint>, now: Instant) -> Option<InFlight> {
     let avoided = |endpoint: &Endpoint| avoid.is_some_and(|other| other.is_same_place(endpoint));
-    let live = endpoints.iter().filter(|endpoint| endpoint.may_be_tried(now) && !avoided(endpoint));
-    let chosen = two_of(live)
-        .into_iter()
-        .flatten()
-        .reduce(|one, other| if other.in_flight() < one.in_flight() { other } else { one })?;
+    let panics = is_panicking(endpoints, now);
+    let live = || {
+        let may = move |e: &&Arc<Endpoint>| e.may_be_tried(now) && (panics || e.is_fit(now)) && !avoided(e);
+        endpoints.iter().filter(may)
+    };
+    let chosen = least_busy(live().filter(|e| e.takes_part(now))).or_else(|| least_busy(live()))?;
     let tries = !chosen.is_up();
     if tries {
         chosen.known.health.leave_alone(now, chosen.claim());
     }
-    Some(enter(chosen, tries))
+    Some(enter(chosen, tries, now))
+}
+
+/// Whether fewer than half of these endpoints are up and well: then health checks and ejections are ignored, since what
+/// is wrong with so many is more likely wrong with the checks, or with all, and a few would not bear all of the traffic
+/// (Envoy's panic threshold). Endpoints that cannot be connected to are left alone all the same.
+#[must_use]
+pub fn is_panicking(endpoints: &[Arc<Endpoint>], now: Instant) -> bool {
+    endpoints.iter().filter(|endpoint| endpoint.is_up() && endpoint.is_fit(now)).count() * 2 < endpoints.len()
+}
+
+fn least_busy<'a>(endpoints: impl Iterator<Item = &'a Arc<Endpoint>>) -> Option<&'a Arc<Endpoint>> {
+    two_of(endpoints).into_iter().flatten().reduce(
+        |one, other| {
+            if other.in_flight() < one.in_flight() { other } else { one }
+        },
+    )
 }
 
 /// Two of them at random, in random order; fewer where there are fewer. One pass, so that an endpoint which goes down
@@ -44,15 +65,17 @@ fn two_of<T>(all: impl Iterator<Item = T>) -> [Option<T>; 2] {
     two
 }
 
-/// Any endpoint, for a version that must be tried although all of its endpoints are down: the one that is due first.
+/// Any endpoint, for a version that must be tried although there is none to pick: a well one before others, and then
+/// the one that is due first.
 #[must_use]
-pub fn pick_any(endpoints: &[Arc<Endpoint>]) -> Option<InFlight> {
-    endpoints.iter().min_by_key(|endpoint| endpoint.known.health.due()).map(|e| enter(e, false))
+pub fn pick_any(endpoints: &[Arc<Endpoint>], now: Instant) -> Option<InFlight> {
+    let first = endpoints.iter().min_by_key(|endpoint| (!endpoint.is_fit(now), endpoint.known.health.due()));
+    first.map(|endpoint| enter(endpoint, false, now))
 }
 
-fn enter(endpoint: &Arc<Endpoint>, tries: bool) -> InFlight {
+pub(super) fn enter(endpoint: &Arc<Endpoint>, tries: bool, now: Instant) -> InFlight {
     endpoint.known.in_flight.fetch_add(1, Ordering::Relaxed);
-    InFlight { at: Arc::clone(endpoint), tries }
+    InFlight { at: Arc::clone(endpoint), tries, began: now }
 }
 
 #[cfg(test)]
@@ -61,21 +84,22 @@ mod tests {
 
     use super::*;
     use crate::endpoint::health::{FAILURES_TO_DOWN, FIRST_BACK_OFF, LONGEST_BACK_OFF};
-    use crate::endpoint::{Address, Contact};
+    use crate::endpoint::{Address, Care, Contact};
 
     fn endpoints(count: u16) -> (Vec<Arc<Endpoint>>, Instant) {
         let now = Instant::now();
+        let care = Arc::new(Care::usual(usize::from(count)));
         let endpoint = |place| {
             let written = config::Endpoint::Tcp { host: "127.0.0.1".into(), port: 1 + place, tls: false };
             let address = Address::Tcp(([127, 0, 0, 1], 1 + place).into());
-            Arc::new(Endpoint::new(written, address, place, &Contact::plain(), now))
+            Arc::new(Endpoint::new(written, address, place, &Contact::plain(), &care, now))
         };
         ((0..count).map(endpoint).collect(), now)
     }
 
     /// One request that cannot connect.
     fn fail(endpoint: &Arc<Endpoint>, now: Instant) {
-        enter(endpoint, false).failed_to_connect(now);
+        enter(endpoint, false, now).failed_to_connect(now);
     }
 
     fn take_down(endpoint: &Arc<Endpoint>, now: Instant) {
@@ -85,7 +109,7 @@ mod tests {
     #[test]
     fn of_two_endpoints_the_less_busy_one_is_picked() {
         let (endpoints, now) = endpoints(2);
-        let busy = enter(&endpoints[0], false);
+        let busy = enter(&endpoints[0], false, now);
         for _ in 0..20 {
             assert_eq!(pick(&endpoints, None, now).unwrap().endpoint().place, 1);
         }
@@ -107,7 +131,7 @@ mod tests {
         let (endpoints, now) = endpoints(1);
         fail(&endpoints[0], now);
         fail(&endpoints[0], now);
-        endpoints[0].connected();
+        endpoints[0].connected(now);
         fail(&endpoints[0], now);
         fail(&endpoints[0], now);
         assert!(pick(&endpoints, None, now).is_some());
@@ -123,7 +147,7 @@ mod tests {
         let later = now + FIRST_BACK_OFF;
         assert!(pick(&endpoints, None, later).is_some());
         assert!(pick(&endpoints, None, later).is_none());
-        endpoints[0].connected();
+        endpoints[0].connected(now);
         assert!(pick(&endpoints, None, later).is_some());
     }
 
@@ -136,7 +160,7 @@ mod tests {
             now += Duration::from_secs(seconds);
             pick(&endpoints, None, now).unwrap().failed_to_connect(now);
         }
-        pick(&endpoints, None, now + LONGEST_BACK_OFF).unwrap().endpoint().connected();
+        pick(&endpoints, None, now + LONGEST_BACK_OFF).unwrap().endpoint().connected(now);
         take_down(&endpoints[0], now);
         assert!(pick(&endpoints, None, now + FIRST_BACK_OFF).is_some(), "it begins anew");
     }
@@ -152,10 +176,10 @@ mod tests {
     #[test]
     fn a_try_that_was_claimed_while_another_connection_was_made_keeps_nobody_out() {
         let (endpoints, now) = endpoints(1);
-        endpoints[0].connected();
+        endpoints[0].connected(now);
         // As when another core has seen it down a moment ago.
         endpoints[0].known.health.leave_alone(now, FIRST_BACK_OFF);
-        endpoints[0].connected();
+        endpoints[0].connected(now);
         assert!(endpoints[0].is_up());
     }
 
@@ -165,7 +189,7 @@ mod tests {
         take_down(&endpoints[0], now + Duration::from_secs(5));
         take_down(&endpoints[1], now);
         assert!(pick(&endpoints, None, now).is_none());
-        assert_eq!(pick_any(&endpoints).unwrap().endpoint().place, 1);
+        assert_eq!(pick_any(&endpoints, now).unwrap().endpoint().place, 1);
     }
 
     #[test]

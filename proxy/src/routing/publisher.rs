@@ -13,7 +13,7 @@ use tracing::error;
 
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
 use crate::access_log::{AccessLog, Unread};
-use crate::endpoint::{Address, Contact, Credentials, Endpoint};
+use crate::endpoint::{Address, Care, Contact, Credentials, Endpoint};
 use crate::retries::Budget;
 use crate::routes::RouteTable;
 use crate::selection::Secret;
@@ -183,27 +183,31 @@ impl Publisher {
     ) -> Arc<Version> {
         let credentials = version.tls.as_ref().and_then(|tls| world.credentials.get(tls)).map(Arc::clone);
         let contact = Contact::new(service, version, &world.rules.timeouts, credentials);
+        let care = Arc::new(Care::of(version, known.map(|known| &*known.care)));
         let endpoint = |(place, written): (usize, &config::Endpoint)| {
             let place = u16::try_from(place).unwrap_or(u16::MAX);
             let address = match written {
                 config::Endpoint::Tcp { .. } => Address::Tcp(*world.addresses.get(written)?),
                 config::Endpoint::Unix(path) => Address::Unix(path.clone()),
             };
-            let same = |e: &&Arc<Endpoint>| e.written == *written && e.address == address && e.place == place;
+            let same = |e: &&Arc<Endpoint>| e.written == *written && e.address == address;
             Some(match known.and_then(|version| version.endpoints.iter().find(same)) {
-                Some(known) => known.under(&contact),
-                None => Arc::new(Endpoint::new(written.clone(), address, place, &contact, world.now)),
+                Some(known) => known.under(place, &contact, &care),
+                None => Arc::new(Endpoint::new(written.clone(), address, place, &contact, &care, world.now)),
             })
         };
+        let endpoints: Vec<_> = version.endpoints.iter().enumerate().filter_map(endpoint).collect();
+        care.has(endpoints.len());
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
         Arc::new(Version {
             name: version.name.clone(),
             // A name holds letters, digits, `.`, `_` and `-` alone.
             label: HeaderValue::from_str(version.name.as_str()).unwrap_or(HeaderValue::from_static("-")),
             protocol: version.protocol,
-            endpoints: version.endpoints.iter().enumerate().filter_map(endpoint).collect(),
+            endpoints,
             exposure: meter.exposure(),
             meter,
+            care,
         })
     }
 }

@@ -13,6 +13,7 @@ mod fixture;
 mod forwarding;
 mod framing;
 mod grpc;
+mod health;
 mod hostile_bodies;
 mod hostile_frames;
 mod hostile_heads;

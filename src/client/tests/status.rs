@@ -14,6 +14,12 @@ fn status_is_a_table_with_the_rollout_and_what_to_know() {
           v1       stable     95%  950.0   0.12%  2.4 ms  108 ms      2/2          3
           v2       canary      5%   50.0       -       -       -      0/2          3
           v3       -           0%    0.0       -       -       -      0/2          3
+          127.0.0.1:9002 of v1 comes back, with 55 % of its share, since 2026-11-22T01:20:00Z
+          too few endpoints are well: the unhealthy and ejected ones of v2 are used, too
+          127.0.0.1:9001 of v2 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
+          127.0.0.1:9002 of v2 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
+          127.0.0.1:9001 of v3 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
+          127.0.0.1:9002 of v3 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
           rollout of v2 (plan default): progressing, step 2 of 4, canary 5%, held 31 s of 2 min
             judged: 28411 requests on stable (31 failed), 1502 on v2 (2 failed)
             errors   [#-------------------]   6% to fail     - to pass  inconclusive  v2 fails 0.13 % of requests, v1 0.11 %: no harm seen yet
@@ -51,6 +57,12 @@ fn status_of_one_service_says_what_is_judged_how_and_how_long_it_will_take() {
           v1       stable       95%  950.0   0.12%  2.4 ms  108 ms      2/2          3
           v2       canary        5%   50.0       -       -       -      0/2          3
           v3       baseline      0%    0.0       -       -       -      0/2          3
+          127.0.0.1:9002 of v1 comes back, with 55 % of its share, since 2026-11-22T01:20:00Z
+          too few endpoints are well: the unhealthy and ejected ones of v2 are used, too
+          127.0.0.1:9001 of v2 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
+          127.0.0.1:9002 of v2 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
+          127.0.0.1:9001 of v3 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
+          127.0.0.1:9002 of v3 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
           rollout of v2 (plan default): progressing, step 2 of 4, canary 5%, held 31 s of 2 min
             dry run: would have rolled back 2 times
             judged: 28411 requests on the baseline v3 (31 failed), 1502 on v2 (2 failed)

@@ -95,9 +95,9 @@ fn question(fields: &Fields<'_>, endpoints: Endpoints, report: &mut Report) -> O
     }
     let mut in_vain = ["host", "status"].into_iter().filter_map(|key| fields.get(key)).peekable();
     if in_vain.peek().is_some() {
-        in_vain.for_each(|written| {
-            written.wrong(report, format!("is for a `path`, and this asks by `{kind}`; leave it out"))
-        });
+        for written in in_vain {
+            written.wrong(report, format!("is for a `path`, and this asks by `{kind}`; leave it out"));
+        }
         return None;
     }
     if kind == "grpc" {

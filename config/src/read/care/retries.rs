@@ -19,8 +19,10 @@ pub(in crate::read) fn retries(written: &Cursor<'_>, report: &mut Report) -> Opt
     let on = fields.or("on", (usual.unavailable, usual.broken), |written| failures(written, report));
     let (unavailable, broken) = on?;
     let retries = Retries { most: most?, budget: budget?, floor: floor?, unavailable, broken };
-    if retries.most > 0 && retries.floor == 0 && retries.budget.get() <= 0.0 {
-        let message = "a `budget` of 0% and a `floor` of 0 allow no retry, whatever `most` says; write `retries: off`";
+    let wanted = retries.most > 0 && (unavailable || broken);
+    if wanted && retries.floor == 0 && retries.budget.get() <= 0.0 {
+        let message = "a `budget` of 0% and a `floor` of 0 allow none but those of connections that could not be made; write \
+                       `on: []` for these alone, or `retries: off`";
         report.warning(written.place, &written.path, message);
     }
     Some(retries)

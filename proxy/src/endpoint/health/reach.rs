@@ -1,0 +1,70 @@
+//! Whether an endpoint can be connected to, as far as requests have tried.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::in_millis;
+
+/// Connect failures in a row after which an endpoint is down.
+pub(in crate::endpoint) const FAILURES_TO_DOWN: u32 = 3;
+/// How long an endpoint is left alone when it goes down; doubled with each failed try after it.
+pub(in crate::endpoint) const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
+/// The longest that it is left alone.
+pub(in crate::endpoint) const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// Connect failures in a row, and until when to leave the endpoint alone.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    /// While it is up.
+    failures: AtomicU32,
+    /// How often it was tried in vain since it went down.
+    vain_tries: AtomicU32,
+    /// 0 while the endpoint is up.
+    down_until_ms: AtomicU64,
+    /// When it went down last.
+    down_since_ms: AtomicU64,
+}
+
+impl Reach {
+    pub(super) fn is_up(&self) -> bool {
+        self.due() == 0
+    }
+
+    /// When it may be tried again; 0 while it is up.
+    pub(super) fn due(&self) -> u64 {
+        self.down_until_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn since(&self) -> u64 {
+        self.down_since_ms.load(Ordering::Relaxed)
+    }
+
+    /// A connection was made, or an old one still worked: whether it had been down.
+    pub(super) fn connected(&self) -> bool {
+        // Read before they are written: in the common case nothing is, and no cache line moves between cores. Both are
+        // looked at, since another core may have claimed a try in between.
+        if self.failures.load(Ordering::Relaxed) == 0 && self.is_up() {
+            return false;
+        }
+        self.failures.store(0, Ordering::Relaxed);
+        self.vain_tries.store(0, Ordering::Relaxed);
+        self.down_until_ms.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// No connection could be made; `tried` by the one request that tried an endpoint that is down.
+    pub(super) fn failed(&self, now_ms: u64, tried: bool) {
+        if self.is_up() {
+            if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_TO_DOWN {
+                self.down_since_ms.store(now_ms, Ordering::Relaxed);
+                self.leave_alone(now_ms, FIRST_BACK_OFF);
+            }
+        } else if tried {
+            let doublings = self.vain_tries.fetch_add(1, Ordering::Relaxed).saturating_add(1).min(8);
+            self.leave_alone(now_ms, FIRST_BACK_OFF.saturating_mul(1 << doublings).min(LONGEST_BACK_OFF));
+        }
+    }
+
+    pub(super) fn leave_alone(&self, now_ms: u64, back_off: Duration) {
+        self.down_until_ms.store(now_ms.saturating_add(in_millis(back_off)), Ordering::Relaxed);
+    }
+}
