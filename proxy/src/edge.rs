@@ -159,7 +159,13 @@ impl ProxyHttp for Edge {
         Ok(peer)
     }
 
-    fn fail_to_connect(&self, session: &mut Session, peer: &HttpPeer, ctx: &mut Request, mut e: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        peer: &HttpPeer,
+        ctx: &mut Request,
+        mut e: Box<Error>,
+    ) -> Box<Error> {
         debug!(%peer, error = %e, "no connection");
         if is_stale_http2(&e) && !ctx.forgiven {
             ctx.stale_connection();

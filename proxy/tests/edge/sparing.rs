@@ -103,7 +103,9 @@ async fn a_canary_that_resets_or_hangs_or_talks_nonsense_hurts_no_user() {
 
 #[tokio::test]
 async fn a_head_that_may_not_be_passed_on_is_answered_by_stable() {
-    for head in ["HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nx\n", "HTTP/1.1 200 OK\r\nbroken\r\n\r\n"] {
+    for head in
+        ["HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nx\n", "HTTP/1.1 200 OK\r\nbroken\r\n\r\n"]
+    {
         let v1 = origin("v1").await;
         let v2 = RawOrigin::start(vec![RawAnswer { then: Then::Close, ..RawAnswer::new(head) }]).await.unwrap();
         let shop = spared(&[v1.address()], &[v2.address()], |_| {});
