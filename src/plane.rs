@@ -121,6 +121,11 @@ impl DataPlane for LivePlane {
         routing.service(service).map(|service| service.meter.responses()).unwrap_or_default()
     }
 
+    fn refused_retries(&self, service: &Name) -> u64 {
+        let routing = self.publisher.shared().load_full();
+        routing.service(service).map_or(0, |service| service.meter.refused_retries())
+    }
+
     fn in_flight(&self, service: &Name, version: &Name) -> u64 {
         self.meter(service, version, VersionMeter::in_flight).unwrap_or_default()
     }

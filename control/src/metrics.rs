@@ -31,6 +31,7 @@ const UNMATCHED: &str = "-";
 pub fn render(snapshot: &Snapshot) -> String {
     let mut page = Page::default();
     counters(&mut page, snapshot);
+    spared(&mut page, snapshot);
     histograms(&mut page, snapshot);
     splits(&mut page, snapshot);
     care(&mut page, snapshot);
@@ -140,6 +141,28 @@ fn counters(page: &mut Page, snapshot: &Snapshot) {
                 page.sample("", &[("service", service), ("class", class.label())], count);
             }
         }
+    }
+}
+
+/// What clients were spared, and what they could not be.
+fn spared(page: &mut Page, snapshot: &Snapshot) {
+    page.family(
+        "tidegate_shield_saves_total",
+        Kind::Counter,
+        "Requests drawn to a version that stable answered well in its stead.",
+    );
+    for (service, it) in services(snapshot) {
+        for (version, counts) in &it.counts {
+            page.sample("", &[("service", service), ("version", version)], counts.saved);
+        }
+    }
+    page.family(
+        "tidegate_retry_budget_exhausted_total",
+        Kind::Counter,
+        "Failures that were passed on because the budget for retries was used up.",
+    );
+    for (service, it) in services(snapshot) {
+        page.sample("", &[("service", service)], it.refused_retries);
     }
 }
 

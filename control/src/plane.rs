@@ -183,6 +183,11 @@ pub trait DataPlane: Send {
     /// no service.
     fn responses(&self, service: Option<&Name>) -> [u64; Class::ALL.len()];
 
+    /// Failures that were passed on because the service's budget for retries was used up; 0 where nothing is retried.
+    fn refused_retries(&self, _service: &Name) -> u64 {
+        0
+    }
+
     /// Requests drawn to this version that are not over.
     fn in_flight(&self, service: &Name, version: &Name) -> u64;
 

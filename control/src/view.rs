@@ -36,6 +36,8 @@ pub struct Snapshot {
 pub struct ServiceSnapshot {
     /// As the API shows it.
     pub view: ServiceView,
+    /// Retries that there was no budget for.
+    pub refused_retries: u64,
     /// What each version did, by its name, as of the last full second.
     pub counts: BTreeMap<String, Arc<VersionCounts>>,
     /// What clients got, by class in the order of [`Class::ALL`].
@@ -87,6 +89,12 @@ pub struct VersionView {
     pub requests: u64,
     /// How many of them failed.
     pub failed: u64,
+    /// Requests drawn here that stable answered well in this version's stead, since the process began.
+    #[serde(default)]
+    pub saved: u64,
+    /// Further attempts made here after a first one had failed, since the process began.
+    #[serde(default)]
+    pub retried: u64,
     /// First attempts a second, over the last ten seconds.
     pub requests_per_second: f64,
     /// Fraction of first attempts that failed over the last ten seconds; none without traffic.

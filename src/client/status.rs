@@ -62,6 +62,11 @@ pub(super) fn service(service: &ServiceView, detail: Detail, screen: &mut Screen
         let label = screen.toned(Tone::Heed, "differs from the file:");
         screen.line(&format!("  {label} {}", plain(difference)))?;
     }
+    for version in service.versions.iter().filter(|version| version.saved > 0) {
+        let (name, saved) = (plain(&version.name), version.saved);
+        let requests = if saved == 1 { "request" } else { "requests" };
+        screen.line(&format!("  shield: {saved} {requests} of {name} answered by another version in its stead"))?;
+    }
     for warning in &service.warnings {
         let label = screen.toned(Tone::Heed, "warning:");
         screen.line(&format!("  {label} {}", plain(warning)))?;

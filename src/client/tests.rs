@@ -73,6 +73,7 @@ impl World {
     fn show_whole(&self, view: ServiceView, history: Vec<RolloutView>) {
         let service = ServiceSnapshot {
             view,
+            refused_retries: 0,
             counts: HashMap::new().into_iter().collect(),
             responses: [0; meter::Class::ALL.len()],
             outcomes: HashMap::new().into_iter().collect(),
@@ -167,6 +168,8 @@ fn service(rollout: RolloutView) -> ServiceView {
         in_flight: 3,
         requests: 0,
         failed: 0,
+        saved: 0,
+        retried: 0,
         requests_per_second: f64::from(weight) / 10.0,
         error_rate: latency,
         latency_p50_ms: latency.map(|it| it * 2_000.0),

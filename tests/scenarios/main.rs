@@ -34,6 +34,7 @@ mod saturation;
 mod seen;
 mod shop;
 mod signals;
+mod sparing;
 mod starts;
 mod tls;
 mod waiting;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use control::view::{Phase, Verdict};
 use loadtest::{Behaviour, Fraction, Load, OriginOptions, Setting, failures};
 
-use crate::patience::{until, until_true};
+use crate::patience::until_true;
 use crate::shop::{Place, Shop, origin, origin_with, shop};
 
 #[test]
@@ -40,9 +40,8 @@ fn a_canary_that_turns_bad_after_a_good_while_is_taken_back_and_gets_no_further_
     let report = load.stop();
     assert_eq!(shop.v2.arrivals().requests, at_its_end);
     let bad = shop.v2.arrivals().bad;
-    assert!(bad > 0 && bad <= 200, "{bad} requests were hurt");
-    assert_eq!(failures(&report), bad, "{report}");
-    assert_eq!(report.server_errors, bad, "{report}");
+    assert!(bad > 0 && bad <= 200, "{bad} requests met it");
+    assert_eq!((failures(&report), report.server_errors), (0, 0), "stable answered in its stead: {report}");
 }
 
 #[test]
@@ -107,6 +106,6 @@ fn a_canary_that_is_as_bad_as_stable_is_not_taken_back() {
     assert!(rollout.failed.canary > 50 && rollout.failed.stable > 50, "{rollout:?}");
     assert_eq!((rollout.phase, rollout.weight), (Phase::Progressing, 5_000), "{rollout:?}");
     let report = load.stop();
-    let bad = || (shop.v1.arrivals().bad, shop.v2.arrivals().bad);
-    until("every answer", || Some(bad()).filter(|(v1, v2)| v1 + v2 == report.server_errors));
+    // Stable answers in the canary's stead, as well as it can.
+    until_true("every answer", || shop.v1.arrivals().bad == report.server_errors);
 }

@@ -140,6 +140,8 @@ mod tests {
             in_flight: 0,
             requests: 0,
             failed: 0,
+            saved: 0,
+            retried: 0,
             requests_per_second: 0.0,
             error_rate: None,
             latency_p50_ms: None,

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use config::{Name, Service, Weight};
 use jiff::Timestamp;
+use meter::Attempt;
 
 use super::Now;
 use super::core::ControlCore;
@@ -67,6 +68,7 @@ pub(super) fn of_service(core: &ControlCore, now: Now, name: &Name) -> Option<Se
         view,
         counts: served.counts.clone(),
         responses: core.plane.responses(Some(name)),
+        refused_retries: core.plane.refused_retries(name),
         outcomes: state.outcomes.clone(),
         history: state.history.clone(),
     })
@@ -125,8 +127,11 @@ fn warnings_now(core: &ControlCore, served: &Served, service: &Service) -> Vec<S
 
 fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: Weight) -> VersionView {
     let service = &served.release.service().name;
-    let (mut requests, mut failed) = (0, 0);
-    plane.tally(service, version, &mut |tally| (requests, failed) = (tally.requests(), tally.bad()));
+    let (mut requests, mut failed, mut saved, mut retried) = (0, 0, 0, 0);
+    plane.tally(service, version, &mut |tally| {
+        (requests, failed, saved) = (tally.requests(), tally.bad(), tally.saved);
+        retried = tally.attempts[Attempt::Retry as usize].iter().sum();
+    });
     let shown = served.figures.get(version).map_or(Shown::default(), super::figures::Figures::shown);
     let endpoint = |endpoint: crate::plane::EndpointState| EndpointView {
         address: endpoint.endpoint.to_string(),
@@ -146,6 +151,8 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
         in_flight: plane.in_flight(service, version),
         requests,
         failed,
+        saved,
+        retried,
         requests_per_second: shown.requests_per_second,
         error_rate: shown.error_rate,
         latency_p50_ms: shown.p50_ms,

@@ -18,6 +18,8 @@ pub struct VersionCounts {
     pub judged: [u64; Class::ALL.len()],
     /// Every attempt, by kind and class.
     pub attempts: [[u64; Class::ALL.len()]; Attempt::ALL.len()],
+    /// Requests that another version answered well in this one's stead.
+    pub saved: u64,
     /// Whole requests, from their head to their last byte.
     pub duration: Histogram,
     /// Judged latencies.
@@ -40,6 +42,7 @@ impl VersionCounts {
         Self {
             judged: tally.judged,
             attempts: tally.attempts,
+            saved: tally.saved,
             duration: Histogram::of(&[&tally.duration]),
             first_byte: Histogram::of(&[&tally.latency_good, &tally.latency_bad]),
         }

@@ -100,6 +100,7 @@ fn tally() -> Tally {
     [800, 900, 40_000, 90_000_000].iter().for_each(|us| tally.latency_good.record_us(*us));
     tally.latency_bad.record_us(1_900_000);
     tally.duration.record_us(7_000);
+    tally.saved = 3;
     tally
 }
 
@@ -111,6 +112,8 @@ fn version(name: &str, weight: u16) -> VersionView {
         in_flight: 0,
         requests: 0,
         failed: 0,
+        saved: 0,
+        retried: 0,
         requests_per_second: 0.0,
         error_rate: None,
         latency_p50_ms: None,
@@ -193,6 +196,7 @@ fn snapshot() -> Snapshot {
     responses[Class::Local as usize] = 5;
     let service = ServiceSnapshot {
         view,
+        refused_retries: 7,
         counts: [("v1".to_owned(), Arc::new(VersionCounts::of(&tally()))), ("v2".to_owned(), Arc::default())].into(),
         responses,
         outcomes: [(Phase::RolledBack, 2)].into(),
@@ -221,6 +225,8 @@ fn every_family_of_a_service_is_there_with_its_figures() {
         (page.value("tidegate_attempts_total", &of_attempt("first", "2xx")), Some(91.0)),
         (page.value("tidegate_attempts_total", &of_attempt("retry", "reset")), Some(2.0)),
         (page.value("tidegate_responses_total", &[("service", "shop"), ("class", "local")]), Some(5.0)),
+        (page.value("tidegate_shield_saves_total", &v1), Some(3.0)),
+        (page.value("tidegate_retry_budget_exhausted_total", &v1[..1]), Some(7.0)),
         (page.value("tidegate_responses_total", &[("service", "-"), ("class", "5xx")]), Some(0.0)),
         (page.value("tidegate_weight_basis_points", &v1), Some(9_500.0)),
         (page.value("tidegate_generation", &v1[..1]), Some(42.0)),

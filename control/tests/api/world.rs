@@ -337,6 +337,7 @@ pub(crate) fn snapshot(ready: bool) -> Snapshot {
     let service = |name: &str, rollout: Option<RolloutView>| {
         let snapshot = ServiceSnapshot {
             view: ServiceView { rollout: rollout.clone(), ..view(name) },
+            refused_retries: 0,
             counts: HashMap::new().into_iter().collect(),
             responses: [0; meter::Class::ALL.len()],
             outcomes: HashMap::new().into_iter().collect(),
@@ -363,6 +364,8 @@ fn view(name: &str) -> ServiceView {
         in_flight: 0,
         requests: 0,
         failed: 0,
+        saved: 0,
+        retried: 0,
         requests_per_second: 0.0,
         error_rate: None,
         latency_p50_ms: None,

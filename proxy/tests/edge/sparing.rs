@@ -1,6 +1,8 @@
 //! What users are spared: retries within their budget, and stable in a canary's stead.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -341,4 +343,40 @@ async fn after_a_rollback_what_failed_on_the_canary_goes_to_stable_even_without_
     let answer = asked.await.unwrap();
     assert!(status(&answer) == 200 && answer.ends_with("v1\n"), "{answer} after {:?}", began.elapsed());
     assert_eq!(v2.arrivals().requests, 1);
+}
+
+#[tokio::test]
+async fn a_storm_of_failures_at_every_endpoint_adds_less_than_three_tenths_to_the_traffic() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let origin = || {
+        let asked = Arc::clone(&asked);
+        http2_server(move |mut connection, _| {
+            let asked = Arc::clone(&asked);
+            async move {
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let mut response = hyper::Response::new(());
+                    if asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+                        *response.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
+                    }
+                    let _ = respond.send_response(response, true);
+                }
+            }
+        })
+    };
+    let (one, other) = (origin().await, origin().await);
+    let mut shop = spared(&[one, other], &[nobody()], |configuration| {
+        configuration.services[0].versions.iter_mut().for_each(|version| version.protocol = Protocol::H2c);
+    });
+    shop.split(0);
+    let mut client = http2(shop.address()).await;
+    let mut failed = 0_u64;
+    for _ in 0..500 {
+        let request = Request::get("http://shop/").body(Full::new(Bytes::new())).unwrap();
+        let response = tokio::time::timeout(LONG, client.send_request(request)).await.unwrap().unwrap();
+        failed += u64::from(response.status() == 503);
+    }
+    let upstream = asked.load(Ordering::Relaxed);
+    assert!((550..650).contains(&upstream), "{upstream} requests for 500 of the client's");
+    shop.idle("v1").await;
+    assert_eq!(shop.refused_retries(), failed, "whatever was passed on was so for want of a budget");
 }
