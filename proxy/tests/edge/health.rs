@@ -194,6 +194,9 @@ async fn results_are_kept_over_reloads_and_who_leaves_is_asked_no_more() {
     written.services[0].versions[0].health = Some(HealthCheck { unhealthy: 1_000, ..check(page("/")) });
     shop.publisher.install(&written, &addresses(&written), |_| None, Instant::now());
     assert_eq!(endpoints(&shop)[0].standing(Instant::now()).state, State::Well);
+    let failed = checks(&shop).1;
+    until_checked(&shop, |(_, now)| now >= failed + 6).await;
+    assert_eq!(endpoints(&shop)[0].standing(Instant::now()).state, State::Well, "judged by the new rule");
     // Only the good one is left, so that no check fails from some time on.
     written.services[0].versions[0].endpoints.remove(0);
     shop.publisher.install(&written, &addresses(&written), |_| None, Instant::now());
