@@ -143,6 +143,7 @@ impl Rounds {
 
 /// Asks one endpoint, again and again.
 async fn ask_on(at: &Endpoint, check: &HealthCheck, connector: &TransportConnector, turns: &Semaphore) {
+    let changes = at.check_changes();
     let mut next = Instant::now() + check.interval.mul_f64(fastrand::f64());
     loop {
         at.is_asked_at(next);
@@ -152,6 +153,10 @@ async fn ask_on(at: &Endpoint, check: &HealthCheck, connector: &TransportConnect
         let began = Instant::now();
         let answer = timeout(check.timeout, asking::ask(at, &check.ask, connector)).await;
         let now = Instant::now();
+        if at.check_changes() != changes {
+            // A reload has it asked otherwise, which another task does from the next look on.
+            return;
+        }
         match answer {
             Ok(Ok(())) => at.passed_check(check, now),
             Ok(Err(why)) => at.failed_check(check, &asking::plain(&why), now),

@@ -243,6 +243,11 @@ impl Endpoint {
         self.known.health.failed_check(check.unhealthy, why, now);
     }
 
+    /// How often what it is asked was changed: what comes of an earlier question says nothing.
+    pub(crate) fn check_changes(&self) -> u32 {
+        self.known.health.check_changes()
+    }
+
     /// Its next health check is then.
     pub(crate) fn is_asked_at(&self, at: Instant) {
         self.known.health.is_asked_at(at);

@@ -229,6 +229,38 @@ fn what_a_gate_and_a_step_may_say_together_fits_the_schema_and_is_read() {
 }
 
 #[test]
+fn what_care_may_say_fits_the_schema_and_is_read() {
+    let schema = json_schema();
+    let versions = [
+        "health: { path: /a, host: b, status: 204, interval: 1s, timeout: 1s, jitter: 0%, healthy: 1, unhealthy: 1 }",
+        "health: { path: /a, status: 200-299 }",
+        "health: { grpc: '', interval: 1s }, protocol: h2c",
+        "health: { connect: true, unhealthy: 9 }",
+        "ejection: off",
+        "ejection: { failures: 1, first: 1s, most: 1%, success_rate: true }",
+        "balance: peak_ewma",
+        "balance: least_requests",
+        "balance: { hash: client_address }",
+        "balance: { hash: path }",
+        "balance: { hash: { header: x } }",
+        "balance: { hash: { cookie: x } }",
+        "slow_start: 0s, limits: { requests: 1, requests_per_endpoint: 1 }",
+    ];
+    let versions = versions.map(|version| (version, "shield: false"));
+    let services = [
+        "retries: off",
+        "retries: { most: 0, budget: 0%, floor: 0, on: [] }",
+        "retries: { on: [broken, unavailable] }",
+    ];
+    for (version, service) in versions.into_iter().chain(services.map(|service| ("protocol: h1", service))) {
+        let text =
+            format!("services: {{ a: {{ versions: {{ v: {{ endpoints: ['a:1'], {version} }} }}, {service} }} }}");
+        crate::parse(&text, "f").unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(fits(&schema, &schema, &read(&text)), "{text} does not fit");
+    }
+}
+
+#[test]
 fn the_schema_has_as_many_gates_and_steps_as_a_plan_may_have() {
     let schema = json_schema();
     let most = |key: &str| schema["$defs"]["Plan"]["properties"][key]["maxItems"].as_u64();

@@ -178,6 +178,11 @@ impl Health {
         self.checked.is_due(self.millis(at));
     }
 
+    /// How often what it is asked was changed.
+    pub(super) fn check_changes(&self) -> u32 {
+        self.checked.changes()
+    }
+
     /// It is asked something else from now on, or nothing.
     pub(super) fn forget_checks(&self) {
         self.checked.forget();

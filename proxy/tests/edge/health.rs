@@ -19,10 +19,16 @@ use crate::certificates::{Authority, SecureOrigin};
 use crate::fixture::{LONG, Shop, addresses, configuration, get, judged, name, nobody, status};
 use crate::http2::{answer, http2_server};
 
-/// A check that is over soon: two failures or passes in a row tell.
+/// A check that comes often, and gives a machine that is busy all the time it may need: two failures or passes in a row
+/// tell.
 fn check(ask: HealthQuestion) -> HealthCheck {
-    let (interval, timeout) = (Duration::from_millis(100), Duration::from_millis(90));
-    HealthCheck { interval, timeout, unhealthy: 2, healthy: 2, ..HealthCheck::of(ask) }
+    HealthCheck {
+        interval: Duration::from_millis(100),
+        timeout: LONG,
+        unhealthy: 2,
+        healthy: 2,
+        ..HealthCheck::of(ask)
+    }
 }
 
 fn page(path: &str) -> HealthQuestion {
@@ -124,12 +130,12 @@ async fn whatever_an_endpoint_answers_that_is_no_healthy_answer_makes_it_unhealt
     for (sent, then, told) in [
         (&b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n"[..], Then::Close, "it answered 503"),
         (b"HTTP/1.1 302 There\r\nlocation: /\r\n\r\n", Then::Close, "a redirect"),
-        (b"HTTP/1.1 200 OK\r\n", Then::Wait, "no answer within 90ms"),
+        (b"HTTP/1.1 200 OK\r\n", Then::Wait, "no answer within 500ms"),
         (b"HTTP/1.1 200 OK\r\n", Then::Close, "within the head"),
         (b"", Then::Close, "without an answer"),
-        (b"", Then::Wait, "no answer within 90ms"),
+        (b"", Then::Wait, "no answer within 500ms"),
         (b"HTTP/1.1 100 Go on\r\n\r\n", Then::Repeat, "interim"),
-        (b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyy\r\n", Then::Drip, "no answer within 90ms"),
+        (b"HTTP/1.1 200 OK\r\nx: yyyyyyyyyyyyyyy\r\n", Then::Drip, "no answer within 500ms"),
         (b"x: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n", Then::Repeat, "not HTTP/1.1"),
         (b"HTTP/1.1 200 OKyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy", Then::Repeat, "64 KiB"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", Then::Wait, "not HTTP/1.1"),
@@ -137,7 +143,8 @@ async fn whatever_an_endpoint_answers_that_is_no_healthy_answer_makes_it_unhealt
         (b"HTTP/1.1 101 Switch\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", Then::Wait, "101"),
     ] {
         let (good, bad) = (Origin::start("v1", OriginOptions::default()).await.unwrap(), raw(sent, then).await);
-        let shop = serve(&asked(&[good.address(), bad], Protocol::H1, check(page("/"))));
+        let timeout = Duration::from_millis(500);
+        let shop = serve(&asked(&[good.address(), bad], Protocol::H1, HealthCheck { timeout, ..check(page("/")) }));
         let standing = until(&shop, 1, State::Unhealthy).await;
         let reason = standing.reason.unwrap();
         assert!(reason.contains(told), "{}: {reason}", String::from_utf8_lossy(sent));
@@ -187,6 +194,9 @@ async fn results_are_kept_over_reloads_and_who_leaves_is_asked_no_more() {
     written.services[0].versions[0].health = Some(HealthCheck { unhealthy: 1_000, ..check(page("/")) });
     shop.publisher.install(&written, &addresses(&written), |_| None, Instant::now());
     assert_eq!(endpoints(&shop)[0].standing(Instant::now()).state, State::Well);
+    let failed = checks(&shop).1;
+    until_checked(&shop, |(_, now)| now >= failed + 6).await;
+    assert_eq!(endpoints(&shop)[0].standing(Instant::now()).state, State::Well, "judged by the new rule");
     // Only the good one is left, so that no check fails from some time on.
     written.services[0].versions[0].endpoints.remove(0);
     shop.publisher.install(&written, &addresses(&written), |_| None, Instant::now());
@@ -214,7 +224,6 @@ async fn a_check_speaks_the_versions_tls_and_believes_whom_its_traffic_believes(
         ] {
             let mut written = asked(&[nobody()], protocol, check(ask));
             let v1 = &mut written.services[0].versions[0];
-            v1.health.as_mut().unwrap().timeout = Duration::from_secs(5);
             let port = origin.address.port();
             v1.endpoints = vec![config::Endpoint::Tcp { host: "localhost".into(), port, tls: true }];
             v1.tls = Some(EndpointTls { ca: Some(authority.file()), ..EndpointTls::default() });
@@ -238,7 +247,6 @@ async fn an_endpoint_that_does_not_agree_on_http2_is_unhealthy() {
     let origin = SecureOrigin::start(&ours.sign("localhost"), &["http/1.1"], None).await;
     let mut written = asked(&[nobody()], Protocol::H2, check(page("/")));
     let v1 = &mut written.services[0].versions[0];
-    v1.health.as_mut().unwrap().timeout = Duration::from_secs(5);
     v1.endpoints = vec![config::Endpoint::Tcp { host: "localhost".into(), port: origin.address.port(), tls: true }];
     v1.tls = Some(EndpointTls { ca: Some(ours.file()), ..EndpointTls::default() });
     let reason = until(&serve(&written), 0, State::Unhealthy).await.reason.unwrap();
@@ -270,6 +278,15 @@ async fn a_check_over_http2_without_tls_is_answered_and_http1_is_no_answer() {
         assert!(reason.contains("no answer"), "{then:?}: {reason}");
         assert_eq!(checks(&shop).0, 0, "{then:?}");
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_sends_http2_frames_without_an_end_is_left_soon() {
+    // Its settings, again and again: legal, and never an answer.
+    let flood = raw(b"\0\0\0\x04\0\0\0\0\0", Then::Repeat).await;
+    let shop = serve(&asked(&[flood], Protocol::H2c, check(page("/"))));
+    let reason = until(&shop, 0, State::Unhealthy).await.reason.unwrap();
+    assert!(reason.contains("no answer over HTTP/2"), "{reason}");
 }
 
 /// A gRPC server that answers a health check with this message and status.

@@ -11,6 +11,8 @@ use super::Words;
 pub(super) struct Checked {
     passes: AtomicU32,
     failures: AtomicU32,
+    /// How often what it is asked was changed.
+    changes: AtomicU32,
     /// 0 while it is healthy.
     unhealthy_since_ms: AtomicU64,
     /// When it is asked next.
@@ -66,7 +68,12 @@ impl Checked {
         self.due_ms.store(at_ms, Ordering::Relaxed);
     }
 
+    pub(super) fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
     pub(super) fn forget(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
         self.passes.store(0, Ordering::Relaxed);
         self.unhealthy_since_ms.store(0, Ordering::Relaxed);
