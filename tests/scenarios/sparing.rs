@@ -21,9 +21,11 @@ fn nobody_notices(turn_bad: impl Fn(&Shop)) {
     assert_eq!((failures(&report), report.server_errors), (0, 0), "{report}");
     let bad = shop.v2.arrivals().bad;
     assert!(bad > 0 && rollout.failed.canary > 0, "{rollout:?}");
-    until_true("every failure in v2's tally", || {
+    // A kept connection that is reset at once is forgiven, and the next attempt judged in its place.
+    until_true("every failure in v2's tally, and every one hidden", || {
         let service = shop.admin().service("shop");
-        service.versions.iter().any(|it| it.name == "v2" && (it.in_flight, it.failed, it.saved) == (0, bad, bad))
+        let v2 = service.versions.iter().find(|version| version.name == "v2").unwrap();
+        v2.in_flight == 0 && v2.failed == v2.saved && (bad.div_ceil(2)..=bad).contains(&v2.failed)
     });
 }
 
