@@ -105,8 +105,7 @@ impl Ledger {
         let mut ejected = self.ejected.lock();
         ejected.retain(|one| one.upgrade().is_some_and(|one| one.health.is_ejected(now)));
         let endpoints = self.endpoints.load(Ordering::Relaxed);
-        let most = if endpoints > 1 { (rule.most.get() * endpoints as f64) as usize } else { 0 };
-        if ejected.len() < most && !known.health.is_ejected(now) {
+        if ejected.len() < rule.most_of(endpoints) && !known.health.is_ejected(now) {
             leave();
             ejected.push(Arc::downgrade(known));
             self.ejections.fetch_add(1, Ordering::Relaxed);
