@@ -80,9 +80,21 @@ fn an_endpoint_that_resets_costs_few_requests_and_comes_back_slowly() {
     falls_ill_and_comes_back(Behaviour::Reset, 0.0, EndpointHealth::Ejected);
 }
 
+/// Nobody has to be told: what takes so long is hardly asked any more.
 #[test]
-fn an_endpoint_that_hangs_costs_few_requests_and_comes_back_slowly() {
-    falls_ill_and_comes_back(Behaviour::Hang, 0.0, EndpointHealth::Ejected);
+fn an_endpoint_that_hangs_is_left_alone_by_the_balance_before_it_could_be_ejected() {
+    let site = Site::open("ejection: { first: 2s }");
+    let arrived = |of: usize| site.origins[of].arrivals().requests;
+    let load = Load { timeout: Some(Duration::from_secs(10)), ..site.server.load(300.0) }.start().unwrap();
+    until_true("traffic everywhere", || (0..3).all(|of| arrived(of) > 30));
+    let before = arrived(2);
+    site.turn(Behaviour::Hang, 0.0);
+    let answered = load.live().answered;
+    until_true("traffic", || load.live().answered > answered + 900);
+    let report = load.stop();
+    assert!(arrived(2) - before <= FEW, "{} of 900 requests were left hanging", arrived(2) - before);
+    assert!(failures(&report) <= FEW, "{report}");
+    site.server.stop();
 }
 
 #[test]
