@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail, ensure};
 use config::Name;
 use control::command::Command;
-use control::view::{Phase, RolloutView};
+use control::view::{Phase, RolloutView, VersionView};
 use loadtest::Fraction;
 use tokio::sync::oneshot;
 
@@ -52,9 +52,15 @@ impl Story<'_, '_> {
         self.until("the last requests to v2", |story| story.stage.v2.arrivals().in_progress == 0)?;
         let arrivals = self.stage.v2.arrivals();
         let incident = arrivals.incident.ok_or_else(|| anyhow!("v2 never answered with an error"))?;
+        // What was answered in the last moment is counted with the next tick.
+        let is_counted = |v2: &VersionView| v2.failed >= incident.bad && v2.in_flight == 0;
+        self.until("the last answers of v2", |story| story.version("v2").is_some_and(|v2| is_counted(&v2)))?;
+        let saved = self.version("v2").map_or(0, |v2| v2.saved);
         self.telling.incident(&Incident {
             took: incident.last_request_at.saturating_sub(incident.first_bad_at),
             requests: incident.bad,
+            // One in a thousand of those before it broke failed as well.
+            saved: saved.min(incident.bad),
         })?;
         ensure!(ended.weight == 0, "v2 still has weight after its rollback");
         ensure!(
@@ -118,6 +124,11 @@ impl Story<'_, '_> {
             }
             look_again("the rollout", until)?;
         }
+    }
+
+    fn version(&self, name: &str) -> Option<VersionView> {
+        let snapshot = self.stage.tidegate.handle().snapshot.load();
+        snapshot.services.get("shop")?.view.versions.iter().find(|version| version.name == name).cloned()
     }
 
     fn until(&self, what: &str, wanted: impl Fn(&Self) -> bool) -> anyhow::Result<()> {

@@ -13,8 +13,10 @@ use loadtest::LiveCounts;
 pub(super) struct Incident {
     /// From the first bad response to the last request.
     pub(super) took: Duration,
-    /// Requests that failed.
+    /// Requests to the version that failed.
     pub(super) requests: u64,
+    /// How many of them stable answered in its stead.
+    pub(super) saved: u64,
 }
 
 /// Writes the timeline.
@@ -90,12 +92,15 @@ impl<'a> Telling<'a> {
     }
 
     pub(super) fn incident(&mut self, incident: &Incident) -> io::Result<()> {
-        let Incident { took, requests } = incident;
+        let Incident { took, requests, saved } = incident;
         self.line(&format!(
             "          how fast   {} ms from its first bad answer to the last request it got",
             took.as_millis()
         ))?;
-        self.line(&format!("          the price  {requests} requests got an error; nobody else noticed anything"))
+        let hurt = requests - saved;
+        self.line(&format!(
+            "          the price  v2 failed {requests} requests, of which stable answered {saved} in its stead: {hurt} users got an error"
+        ))
     }
 
     pub(super) fn promoted(&mut self, rollout: &RolloutView, load: &LiveCounts) -> io::Result<()> {
