@@ -1,5 +1,6 @@
 //! The request's path through pingora: a table of contents. Each hook calls the room where the work is done.
 
+mod failing;
 mod placing;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,20 +17,20 @@ use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, ErrorSource, ErrorType, Result};
+use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tracing::debug;
 
 use crate::access_log::AccessLog;
 use crate::answer::{NO_ROOM, answer, reason_for, redirect};
-use crate::attempt::{Unprocessed, class_of, class_of_connect, is_stale_http2, status_for, unprocessed};
+use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
-use crate::deadlines::{Deadlines, Overdue};
+use crate::deadlines::Deadlines;
 use crate::endpoint;
 use crate::exchange::{Exchange, is_event_stream};
-use crate::request::{Repeatable, Request};
+use crate::request::Request;
 use crate::request_body::BodyLimit;
 use crate::request_check::{self, Refusal};
 use crate::retries::Failure;
@@ -323,71 +324,12 @@ impl ProxyHttp for Edge {
         &self,
         peer: &HttpPeer,
         session: &mut Session,
-        mut e: Box<Error>,
+        e: Box<Error>,
         ctx: &mut Request,
         client_reused: bool,
     ) -> Box<Error> {
         debug!(%peer, error = %e, "attempt failed");
-        let now = Instant::now();
-        if ctx.has_left() {
-            return e;
-        }
-        if ctx.fell_silent() {
-            ctx.end_attempt(Class::ClientAbort, now);
-            return stopped_in_its_body();
-        }
-        match ctx.overdue() {
-            Some(Overdue::Head | Overdue::Whole) if is_uploading(session) => {
-                ctx.end_attempt(Class::ClientAbort, now);
-                return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
-            }
-            Some(Overdue::Whole) if !ctx.is_too_slow(now) => {
-                ctx.end_attempt(Class::ClientAbort, now);
-                return Error::explain(ErrorType::HTTPStatus(504), "the client's own deadline has passed").into_down();
-            }
-            Some(Overdue::Head | Overdue::Whole) => {
-                let mut late = Error::explain(ErrorType::ReadTimedout, "no response in time").into_up();
-                late.set_retry(self.goes_again(Failure::Late, session, ctx, now));
-                ctx.end_attempt(Class::Timeout, now);
-                return late;
-            }
-            None => {}
-        }
-        if *e.etype() == ErrorType::ConnectError {
-            // Connected, and then of no use: nothing was sent.
-            e.set_retry(self.goes_again(Failure::Unreachable, session, ctx, now));
-            ctx.failed_to_connect(Class::ConnectError, now);
-            return e;
-        }
-        if is_client_stalling(session, &e) {
-            ctx.end_attempt(Class::ClientAbort, now);
-            return stopped_in_its_body();
-        }
-        let unprocessed = unprocessed(&e);
-        let may_repeat = unprocessed.is_some() || session.req_header().method.is_idempotent();
-        if may_repeat && !session.as_ref().retry_buffer_truncated() {
-            // pingora marks a pooled connection that was closed before it answered; retry() would panic undecided.
-            e.retry.decide_reuse(client_reused);
-        } else {
-            e.set_retry(false);
-        }
-        let is_stale = unprocessed == Some(Unprocessed::Leaving) || ctx.may_be_stale(now);
-        if e.retry() && client_reused && is_stale && !ctx.forgiven {
-            ctx.stale_connection();
-        } else if class_of(&e) == Class::Reset && ctx.is_stalled(now) {
-            // An endpoint that cannot get rid of its response gives up in the end.
-            ctx.end_attempt(Class::ClientAbort, now);
-            e.set_retry(false);
-            e.as_down();
-        } else if class_of(&e) == Class::Reset && is_dripping(session, ctx, now) {
-            ctx.end_attempt(Class::ClientAbort, now);
-            return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
-        } else {
-            let failure = failure_of(&e);
-            e.set_retry(failure.is_some_and(|failure| self.goes_again(failure, session, ctx, now)));
-            ctx.end_attempt(class_of(&e), now);
-        }
-        e
+        self.failed(session, e, ctx, client_reused)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Request) -> FailToProxy {
@@ -428,19 +370,6 @@ impl ProxyHttp for Edge {
 }
 
 impl Edge {
-    /// Whether a request whose attempt failed so is tried again, where the next attempt will be made.
-    fn goes_again(&self, failure: Failure, session: &Session, ctx: &mut Request, now: Instant) -> bool {
-        let Some(service) = ctx.found().map(|matched| self.present(&matched.service)) else { return false };
-        let client = session.as_downstream();
-        // Interim heads leave room for a response.
-        let is_unanswered = session.response_written().is_none_or(|head| head.status.is_informational());
-        let repeatable = Repeatable {
-            idempotent: session.req_header().method.is_idempotent(),
-            whole: is_unanswered && !client.retry_buffer_truncated(),
-        };
-        ctx.goes_again(failure, repeatable, &service, now)
-    }
-
     /// Whether a request is the last on its connection: the process is about to end, or the connection's life is over.
     fn is_last(&self, session: &Session) -> bool {
         let is_over = |connection: &Connection| connection.is_over(Instant::now());
@@ -461,46 +390,4 @@ fn client_stream(session: &Session) -> Option<&ClientStream<Transport>> {
 
 fn client_address(session: &Session) -> Option<IpAddr> {
     session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
-}
-
-/// How an attempt failed, where that is not the client's doing or ours.
-fn failure_of(error: &Error) -> Option<Failure> {
-    if unprocessed(error).is_some() {
-        return Some(Failure::Unprocessed);
-    }
-    match class_of(error) {
-        Class::Timeout => Some(Failure::Late),
-        Class::ConnectError | Class::Reset | Class::ProtocolError => Some(Failure::Broken),
-        Class::ClientAbort
-        | Class::Local
-        | Class::Success
-        | Class::Redirect
-        | Class::ClientError
-        | Class::ServerError
-        | Class::GrpcError
-        | Class::Upgrade => None,
-    }
-}
-
-fn stopped_in_its_body() -> Box<Error> {
-    Error::explain(ErrorType::HTTPStatus(408), "the client stopped in its body").into_down()
-}
-
-/// Whether a version is silent because it waits for a client that stopped in its body.
-fn is_client_stalling(session: &mut Session, error: &Error) -> bool {
-    *error.esource() == ErrorSource::Upstream
-        && matches!(error.etype(), ErrorType::ReadTimedout)
-        && is_uploading(session)
-}
-
-/// Whether a version has ended the connection of a client that sends its body so slowly that it may have had enough.
-fn is_dripping(session: &mut Session, ctx: &Request, now: Instant) -> bool {
-    is_uploading(session) && ctx.drips(session.as_downstream().body_bytes_read(), now)
-}
-
-/// Whether a part of the request is still the client's to send. One that has not been told to go on
-/// (`Expect: 100-continue`) waits for the version.
-fn is_uploading(session: &mut Session) -> bool {
-    let awaits_leave = client_stream(session).is_some_and(ClientStream::awaits_leave);
-    !awaits_leave && !session.as_downstream_mut().is_body_done()
 }
