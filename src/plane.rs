@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use config::Name;
 use control::plane::{
-    Care, Certificate, CheckCounts, ClientTls, DataPlane, EndpointHealth, EndpointState, FailedHandshakes, Resolved,
+    self, Addresses, Care, Certificate, CheckCounts, ClientTls, DataPlane, EndpointHealth, EndpointState, FailedHandshakes, Resolved,
     Split,
 };
 use meter::{Class, Tally, VersionMeter, Window};
@@ -14,11 +14,15 @@ use proxy::endpoint::{CareCounts, Standing, State, is_panicking};
 use proxy::routing::{Baseline, Wanted};
 use proxy::tls::{CertificateState, HandshakeFailure, SecureListeners};
 
+use crate::resolve::Names;
+
 /// The proxy's publisher and meters, behind the trait that control asks for.
 #[derive(Debug)]
 pub struct LivePlane {
     publisher: Publisher,
     secure: SecureListeners,
+    /// Who resolves the names; none where nobody does.
+    names: Option<Names>,
     /// One moment by both clocks.
     began: (Instant, SystemTime),
 }
@@ -29,7 +33,13 @@ impl LivePlane {
     pub fn new(publisher: Publisher, secure: SecureListeners) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the executable is a shell: moments are told by the wall clock")]
         let began = (Instant::now(), SystemTime::now());
-        Self { publisher, secure, began }
+        Self { publisher, secure, names: None, began }
+    }
+
+    /// Lets `names` resolve the names of what is installed.
+    #[must_use]
+    pub fn resolving(self, names: Names) -> Self {
+        Self { names: Some(names), ..self }
     }
 
     /// A moment by the wall clock. The same each time, whatever becomes of that clock meanwhile.
@@ -71,6 +81,15 @@ impl DataPlane for LivePlane {
         let now = Instant::now();
         let split_of = |service: &Name| splits.get(service).map(wanted);
         self.publisher.install(&resolved.configuration, &resolved.addresses, split_of, now);
+        if let Some(names) = &self.names {
+            names.follow(resolved);
+        }
+    }
+
+    fn readdress(&mut self, changed: &Addresses) {
+        #[expect(clippy::disallowed_methods, reason = "the executable is a shell: endpoints begin their lives now")]
+        let now = Instant::now();
+        self.publisher.readdress(changed, now);
     }
 
     fn steer(&mut self, service: &Name, split: &Split) {
@@ -134,6 +153,10 @@ impl DataPlane for LivePlane {
         self.publisher.access_log().dropped()
     }
 
+    fn names(&self) -> plane::Names {
+        self.names.as_ref().map(Names::states).unwrap_or_default()
+    }
+
     fn client_tls(&self) -> ClientTls {
         let certificates = self.secure.certificates();
         let warnings = certificates.iter().flat_map(CertificateState::warnings).collect();
@@ -166,6 +189,7 @@ impl DataPlane for LivePlane {
             let Standing { state, reason, since, next_try, share } = endpoint.standing(now);
             EndpointState {
                 endpoint: endpoint.written.clone(),
+                resolved: endpoint.written.name().and(endpoint.address.tcp()),
                 health: health(state),
                 reason,
                 since: since.map(|at| self.wall(at)),

@@ -23,7 +23,7 @@ use tracing::info;
 
 use crate::plane::LivePlane;
 use crate::reload::Reloader;
-use crate::resolve::resolve;
+use crate::resolve::Names;
 
 /// How a reload comes by the new configuration, or by the problems with it.
 pub type Source = Arc<dyn Fn() -> Result<Configuration, Vec<String>> + Send + Sync>;
@@ -82,7 +82,8 @@ impl Tidegate {
         let token = admin_token(&configuration, token)?;
         let listeners = configuration.listeners.clone();
         let state_directory = configuration.state.clone();
-        let resolved = resolve(configuration).map_err(|problems| anyhow!(problems.join("\n")))?;
+        let names = Names::start(&state_directory).context("cannot start to resolve names")?;
+        let resolved = names.resolve(configuration).map_err(|problems| anyhow!(problems.join("\n")))?;
         // Every address is taken before the state directory is touched; who connects now waits until all is in place.
         let listeners = Listeners::bind(&listeners)?;
         let admin_listener = TcpListener::bind(admin.address).map_err(|error| {
@@ -94,15 +95,17 @@ impl Tidegate {
         log.prepare(&resolved.configuration.rules)?;
         let reader = publisher.reader();
         let options = Options::new(state_directory);
-        let (handle, control) = control_loop::start(options, LivePlane::new(publisher, listeners.secured()), resolved)?;
+        let plane = LivePlane::new(publisher, listeners.secured()).resolving(names.clone());
+        let (handle, control) = control_loop::start(options, plane, resolved)?;
+        names.publish(handle.commands.clone());
 
         // Last: the journal is replayed and the split in force is published before the first connection is accepted.
         let data = DataPlane::start(listeners, &limits, &reader)?;
         let draining = Arc::new(AtomicBool::new(false));
         let prepared = log.clone();
         let read: api::Reload = Arc::new(move || {
-            let mut resolved = source().and_then(resolve)?;
-            resolved.notes = of_certificates(&resolved.configuration);
+            let mut resolved = source().and_then(|configuration| names.resolve(configuration))?;
+            resolved.notes.extend(of_certificates(&resolved.configuration));
             prepared.prepare(&resolved.configuration.rules).map_err(|refused| vec![refused.to_string()])?;
             Ok(resolved)
         });

@@ -5,6 +5,7 @@
 
 mod at;
 mod care;
+mod dns;
 mod listener;
 mod places;
 mod plan;
@@ -114,6 +115,7 @@ fn settings(configuration: &Configuration, places: &Places) -> Vec<Setting> {
     telling.value(&admin.key("address"), written::text(&configuration.admin.address.to_string()));
     telling.if_some(&admin.key("tokens"), configuration.admin.tokens.as_deref().map(written::path), "none");
     telling.value(&root.key("state"), written::path(&configuration.state));
+    dns::tell(&configuration.dns, &root.key("dns"), &mut telling);
     rules::tell(&configuration.rules, &root, &mut telling);
     for service in &configuration.services {
         let at = root.key("services").named(service.name.as_str());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::literal::{Illegal, address, is_ip};
-use crate::model::{Admin, Canary, Configuration, Endpoint, EndpointTls, Listener, Name, Service, Version};
+use crate::model::{Admin, Canary, Configuration, Dns, Endpoint, EndpointTls, Listener, Name, Service, Version};
 use crate::problem::{Problem, Problems, quoted};
 use crate::read::{Read, clash, without_token};
 use crate::units::Weight;
@@ -50,6 +50,7 @@ pub fn without_file(
                 rules: Arc::default(),
                 admin: Admin { address: admin_address, tokens: None },
                 state,
+                dns: Dns::default(),
                 services: vec![only_service(stable, canary_endpoint, weight)],
                 plans: Vec::new(),
             };

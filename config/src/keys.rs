@@ -31,6 +31,7 @@ pub(crate) const TOP: Keys = Keys {
         "listeners",
         "admin",
         "state",
+        "dns",
         "services",
         "plans",
         "timeouts",
@@ -45,6 +46,8 @@ pub(crate) const TOP: Keys = Keys {
         ("connections", "write it into the limits, like limits: { connections: 10000 }"),
         ("ejection", INTO_VERSION),
         ("forced", "write it into a service"),
+        ("resolver", "write it as dns: { servers: [10.0.0.2] }"),
+        ("resolvers", "write it as dns: { servers: [10.0.0.2] }"),
         ("shield", "write it into a service"),
         ("slow_start", INTO_VERSION),
         ("tls", "write it into a listener, or for what is spoken to endpoints into a version"),
@@ -121,6 +124,21 @@ pub(crate) const REQUESTS: Keys =
     Keys { of: "the rules for requests", known: &["underscores", "encoded_slashes"], ..NONE };
 
 pub(crate) const ACCESS_LOG: Keys = Keys { of: "the access log", known: &["to", "sample"], ..NONE };
+
+pub(crate) const DNS: Keys = Keys {
+    of: "the rules for DNS",
+    known: &["servers", "at_least", "at_most", "timeout", "prefer"],
+    elsewhere: &[
+        ("family", "write which addresses go first as `prefer`, like prefer: ipv6"),
+        ("ipv6", "write which addresses go first as `prefer`, like prefer: ipv6"),
+        ("nameservers", "write them as `servers`, like servers: [10.0.0.2]"),
+        ("port", "write it behind its server, like servers: [\"10.0.0.2:5353\"]"),
+        ("search", "the domains of /etc/resolv.conf are searched; write whole names to have none searched"),
+        ("ttl", "write between what an answer's own is kept: `at_least` and `at_most`"),
+        ("valid", "write between what an answer's own TTL is kept: `at_least` and `at_most`"),
+    ],
+    ..NONE
+};
 
 pub(crate) const ADMIN: Keys = Keys { of: "the admin address", known: &["address", "tokens"], later: &["tls"], ..NONE };
 

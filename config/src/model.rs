@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 mod care;
+mod dns;
 mod gate;
 mod listener;
 mod matching;
@@ -14,6 +15,7 @@ mod rules;
 mod service;
 
 pub use care::{Balance, Ejection, HashKey, HealthCheck, HealthQuestion, InFlightLimits, Retries};
+pub use dns::{Dns, IpFamily};
 pub use gate::{Gate, GateRole, GateRule, LatencyMargin, LatencyOf, Tolerance};
 pub use listener::{CertificateFiles, ClientCertificates, Hsts, ListenAddress, Listener, ListenerTls, TlsVersion};
 pub use matching::{CookieMatch, Match};
@@ -35,6 +37,8 @@ pub struct Configuration {
     pub admin: Admin,
     /// The state directory.
     pub state: PathBuf,
+    /// How the names of endpoints are resolved.
+    pub dns: Dns,
     /// The services, in the order of the file.
     pub services: Vec<Service>,
     /// Plans that a rollout may name (`rollout start --plan NAME`), beside each service's own.

@@ -3,6 +3,7 @@
 mod affinity;
 mod alone;
 mod care;
+mod dns;
 mod gate;
 mod headers;
 mod listener;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use crate::cursor::{Cursor, Entry, Report};
 use crate::keys;
 use crate::literal;
-use crate::model::{AddressRange, Configuration, Name, Plan, Service};
+use crate::model::{AddressRange, Configuration, Dns, Name, Plan, Service};
 use crate::problem::{self, Problem, Problems, did_you_mean, quoted};
 use crate::tree::{LONGEST, Place, grow};
 
@@ -142,6 +143,7 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
         Some(state) => file_path(state, "the path of a directory", report),
         None => Some(PathBuf::from(Configuration::DEFAULT_STATE)),
     };
+    let dns = fields.or("dns", Dns::default(), |written| dns::dns(written, report));
     let rules = rules::rules(&fields, report);
     let shared =
         service::Shared { timeouts: rules.as_ref().map(|rules| rules.timeouts), trusted: fields.has("trusted") };
@@ -158,6 +160,7 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
         rules: Arc::new(rules?),
         admin: admin?,
         state: state?,
+        dns: dns?,
         services: services?,
         plans: plans?,
     })

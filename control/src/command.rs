@@ -3,7 +3,7 @@
 use config::{Name, Weight};
 use tokio::sync::oneshot;
 
-use crate::plane::Resolved;
+use crate::plane::{Addresses, Resolved};
 use crate::view::{RolloutView, ServiceView};
 
 /// A request to the control loop. Each carries where its answer goes; an answer is given once the change is in force
@@ -57,6 +57,13 @@ pub enum Command {
         resolved: Resolved,
         /// What is to be known of it.
         reply: oneshot::Sender<Result<Reloaded, Refused>>,
+    },
+    /// Names were resolved again: use these addresses for their endpoints, wherever they are used.
+    Readdress {
+        /// What changed. Endpoints that the configuration in force does not have change nothing.
+        changed: Addresses,
+        /// Told when they are in use.
+        reply: oneshot::Sender<()>,
     },
     /// A configuration was to be taken into use and could not be read. Nothing changes; it is told and shown.
     ReloadFailed {

@@ -4,6 +4,7 @@
 //! and one that does the journal's writing. If the loop's thread ends, whatever the reason, the data plane keeps its
 //! last split, and senders of commands get an error.
 
+mod addresses;
 mod core;
 mod effects;
 mod estimates;

@@ -6,15 +6,16 @@
 mod counts;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::UNIX_EPOCH;
 
 use meter::{Attempt, Class};
 
 use self::counts::BOUNDS_US;
 pub use self::counts::{Histogram, VersionCounts};
 use self::text::{Kind, Page};
-use crate::plane::{Certificate, ClientTls, FailedHandshakes};
-use crate::view::{Phase, ServiceSnapshot, Snapshot};
+use crate::plane::{Certificate, ClientTls, EndpointHealth, FailedHandshakes, Names};
+use crate::view::{EndpointView, Phase, ServiceSnapshot, Snapshot, VersionView};
 
 /// The content type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -54,6 +55,7 @@ pub fn render(snapshot: &Snapshot) -> String {
         "Lines of the access log that were dropped: their target was too slow, or could not be written to.",
     );
     page.sample("", &[], snapshot.log_lines_dropped);
+    names(&mut page, &snapshot.names);
     client_tls(&mut page, &snapshot.client_tls);
     page.finish()
 }
@@ -223,15 +225,69 @@ fn splits(page: &mut Page, snapshot: &Snapshot) {
     page.family(
         "tidegate_endpoint_healthy",
         Kind::Gauge,
-        "Whether an endpoint is well: 0 while it is down, unhealthy or ejected.",
+        "Whether an endpoint is well: 0 while it is down, unhealthy or ejected; of a name, while any of its addresses is.",
     );
     for (service, it) in services(snapshot) {
         for version in &it.view.versions {
-            for endpoint in &version.endpoints {
-                let labels = [("service", service), ("version", &version.name), ("endpoint", &endpoint.address)];
-                page.sample("", &labels, u8::from(endpoint.healthy));
+            for (endpoint, states) in by_endpoint(version) {
+                let is_well = states.iter().all(|(state, count)| *state == EndpointHealth::Well || *count == 0);
+                let labels = [("service", service), ("version", &version.name), ("endpoint", endpoint)];
+                page.sample("", &labels, u8::from(is_well));
             }
         }
+    }
+    page.family(
+        "tidegate_endpoint_addresses",
+        Kind::Gauge,
+        "The addresses of an endpoint that is written with a name, by how they do.",
+    );
+    for (service, it) in services(snapshot) {
+        for version in &it.view.versions {
+            let names: BTreeSet<&str> = version.endpoints.iter().filter_map(written_with_a_name).collect();
+            for (endpoint, states) in by_endpoint(version).into_iter().filter(|(endpoint, _)| names.contains(endpoint)) {
+                for (state, count) in states {
+                    let labels = [("endpoint", endpoint), ("state", state.word())];
+                    page.sample("", &[("service", service), ("version", &version.name), labels[0], labels[1]], count);
+                }
+            }
+        }
+    }
+}
+
+/// How many addresses of each endpoint are in which state. Endpoints are told apart as they are written, so that the
+/// series are those of the configuration, whatever names resolve to.
+fn by_endpoint(version: &VersionView) -> BTreeMap<&str, [(EndpointHealth, u64); EndpointHealth::ALL.len()]> {
+    let mut counts: BTreeMap<&str, _> = BTreeMap::new();
+    for endpoint in &version.endpoints {
+        let states = counts.entry(endpoint.address.as_str()).or_insert(EndpointHealth::ALL.map(|state| (state, 0)));
+        for (state, count) in states {
+            *count += u64::from(*state == endpoint.state);
+        }
+    }
+    counts
+}
+
+fn written_with_a_name(endpoint: &EndpointView) -> Option<&str> {
+    endpoint.resolved.is_some().then_some(endpoint.address.as_str())
+}
+
+fn names(page: &mut Page, names: &Names) {
+    page.family("tidegate_dns_resolutions_total", Kind::Counter, "Names of endpoints that were resolved, by result.");
+    for (result, count) in &names.resolutions {
+        page.sample("", &[("result", result)], count);
+    }
+    page.family("tidegate_dns_name_failing", Kind::Gauge, "1 while a name of endpoints does not resolve.");
+    for (name, state) in &names.known {
+        page.sample("", &[("name", name)], u8::from(state.failing.is_some()));
+    }
+    page.family(
+        "tidegate_dns_last_answer_timestamp_seconds",
+        Kind::Gauge,
+        "When a name of endpoints was last resolved, in seconds since 1970; 0: not since the start.",
+    );
+    for (name, state) in &names.known {
+        let at = state.answered.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs());
+        page.sample("", &[("name", name)], at);
     }
 }
 

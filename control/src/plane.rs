@@ -3,8 +3,8 @@
 //! Two real implementors: the live data plane, wired up by the executable, and the simulated one that tests drive
 //! with a virtual clock.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -31,13 +31,16 @@ pub struct Split {
     pub generation: u64,
 }
 
+/// What endpoints resolved to: an address is itself, a name may be several. A Unix socket is not among them.
+pub type Addresses = HashMap<Endpoint, Arc<[SocketAddr]>>;
+
 /// A configuration whose endpoints have addresses. Resolving blocks, so it is done before the control loop sees it.
 #[derive(Debug, Clone)]
 pub struct Resolved {
     /// The configuration.
     pub configuration: Arc<Configuration>,
-    /// An address for every endpoint in it.
-    pub addresses: HashMap<Endpoint, SocketAddr>,
+    /// The addresses of every endpoint in it, as they were a moment ago.
+    pub addresses: Addresses,
     /// What whoever reloads should know of it, a sentence each.
     pub notes: Vec<String>,
 }
@@ -47,6 +50,8 @@ pub struct Resolved {
 pub struct EndpointState {
     /// As the operator wrote it.
     pub endpoint: Endpoint,
+    /// What the name in it resolved to, where it has one: each of a name's addresses is an endpoint.
+    pub resolved: Option<SocketAddr>,
     /// What is known of it.
     pub health: EndpointHealth,
     /// Why, in words; none for one that is well.
@@ -77,6 +82,9 @@ pub enum EndpointHealth {
 }
 
 impl EndpointHealth {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Well, Self::Unhealthy, Self::Ejected, Self::Down];
+
     /// The word in JSON and status.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -109,6 +117,35 @@ pub struct Care {
     pub panic: bool,
     /// Requests that found no room, since as many were under way as its limits allow.
     pub overflows: u64,
+}
+
+/// How the names of endpoints are resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    /// How often a name was resolved since the start, by what came of it in a fixed word.
+    pub resolutions: Vec<(&'static str, u64)>,
+    /// Every name in use.
+    pub known: BTreeMap<Arc<str>, NameState>,
+}
+
+/// What is known of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameState {
+    /// Its addresses in use.
+    pub addresses: Arc<[IpAddr]>,
+    /// When they were last found to be these; none where they are from before the start.
+    pub answered: Option<SystemTime>,
+    /// Why it is not resolved now, while it is not: its last addresses stay in use.
+    pub failing: Option<NameFailing>,
+}
+
+/// Why a name is not resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameFailing {
+    /// In words, with the servers that were asked.
+    pub reason: Arc<str>,
+    /// Since when.
+    pub since: SystemTime,
 }
 
 /// A certificate that is shown to clients.
@@ -150,6 +187,11 @@ pub trait DataPlane: Send {
     /// Publishes a configuration with these splits (one a service), in one step. Meters of versions that stay are
     /// kept. Versions, endpoints and routes that are gone take no new request from here on.
     fn install(&mut self, resolved: &Resolved, splits: &HashMap<Name, Split>);
+
+    /// Publishes other addresses of some endpoints of the configuration. Takes effect for the next request: splits and
+    /// meters stay as they are, and what is known of addresses that stay is kept. Nothing where names are not resolved
+    /// again.
+    fn readdress(&mut self, _changed: &Addresses) {}
 
     /// Publishes another split of one service. Takes effect for the next request.
     fn steer(&mut self, service: &Name, split: &Split);
@@ -194,6 +236,11 @@ pub trait DataPlane: Send {
     /// Lines of the access log that were dropped since the start; 0 where none is kept.
     fn log_lines_dropped(&self) -> u64 {
         0
+    }
+
+    /// How the names of endpoints are resolved; nothing where there are none.
+    fn names(&self) -> Names {
+        Names::default()
     }
 
     /// How TLS towards clients does; nothing where none is spoken.

@@ -9,8 +9,7 @@ use meter::Class;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::VersionCounts;
-use crate::plane::ClientTls;
-use crate::plane::{CheckCounts, EndpointHealth};
+use crate::plane::{CheckCounts, ClientTls, EndpointHealth, Names};
 
 /// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]
@@ -27,6 +26,8 @@ pub struct Snapshot {
     pub log_lines_dropped: u64,
     /// How TLS towards clients does.
     pub client_tls: Arc<ClientTls>,
+    /// How names of endpoints are resolved.
+    pub names: Arc<Names>,
     /// Whether the journal is replayed and the first configuration installed.
     pub ready: bool,
 }
@@ -115,6 +116,24 @@ pub struct VersionView {
     /// Health checks since the process began; none where the version has no check.
     #[serde(default)]
     pub health_checks: Option<CheckCounts>,
+    /// The names among its endpoints, and how they are resolved.
+    #[serde(default)]
+    pub names: Vec<NameView>,
+}
+
+/// A name among the endpoints of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameView {
+    /// As written in the configuration.
+    pub name: String,
+    /// Its addresses in use.
+    pub addresses: Vec<String>,
+    /// When they were last found to be these, in RFC 3339; none where they are from before the start.
+    pub answered_at: Option<String>,
+    /// Why it is not resolved now, while it is not: its last addresses stay in use.
+    pub problem: Option<String>,
+    /// Since when it is not, in RFC 3339.
+    pub failing_since: Option<String>,
 }
 
 /// The share of an endpoint of which nothing else is known.
@@ -127,6 +146,10 @@ const fn whole() -> f64 {
 pub struct EndpointView {
     /// As written in the configuration.
     pub address: String,
+    /// What the name in it resolved to, with the port; none where an address is written. Each of a name's addresses is
+    /// an endpoint.
+    #[serde(default)]
+    pub resolved: Option<String>,
     /// Whether it is well.
     pub healthy: bool,
     /// How it does.
@@ -153,7 +176,8 @@ impl EndpointView {
     #[must_use]
     pub const fn well(address: String) -> Self {
         let (state, share) = (EndpointHealth::Well, whole());
-        Self { address, healthy: true, state, reason: None, since: None, next_try: None, share, in_flight: 0 }
+        let (resolved, reason, since, next_try) = (None, None, None, None);
+        Self { address, resolved, healthy: true, state, reason, since, next_try, share, in_flight: 0 }
     }
 }
 

@@ -2,7 +2,6 @@
 
 #![expect(clippy::disallowed_methods, reason = "endpoints begin their lives now")]
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +10,7 @@ use config::{Balance, Configuration, Endpoint, HashKey, Name};
 use divan::{AllocProfiler, Bencher, black_box};
 use proxy::Publisher;
 use proxy::endpoint::Ask;
-use proxy::routing::Version;
+use proxy::routing::{Addresses, Version};
 
 /// Shows in the output what was allocated: nothing.
 #[global_allocator]
@@ -29,10 +28,10 @@ fn version(endpoints: u16, balance: &Balance) -> Option<Arc<Version>> {
     let mut configuration: Configuration = config::parse(&text, "bench.yaml").ok()?.configuration;
     configuration.services[0].versions[0].balance = balance.clone();
     let address = |endpoint: &Endpoint| match endpoint {
-        Endpoint::Tcp { host, port, .. } => Some((endpoint.clone(), SocketAddr::new(host.parse().ok()?, *port))),
+        Endpoint::Tcp { host, port, .. } => Some((endpoint.clone(), Arc::from([SocketAddr::new(host.parse().ok()?, *port)]))),
         Endpoint::Unix(_) => None,
     };
-    let addresses: HashMap<_, _> = configuration.services[0].versions[0].endpoints.iter().filter_map(address).collect();
+    let addresses: Addresses = configuration.services[0].versions[0].endpoints.iter().filter_map(address).collect();
     let mut publisher = Publisher::new(1);
     let now = Instant::now();
     publisher.install(&configuration, &addresses, |_| None, now);

@@ -1,13 +1,14 @@
 //! What choosing costs with ten thousand services: a lookup, and a reload. Run with `cargo bench -p proxy --bench routes`.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::{Configuration, Endpoint, HostName, Name, PathPrefix, Service};
+use config::{Configuration, HostName, Name, PathPrefix, Service};
 use divan::{AllocProfiler, Bencher, black_box};
 use http::{HeaderMap, Method};
 use proxy::Publisher;
+use proxy::routing::Addresses;
 use proxy::routes::{Asked, RouteTable};
 
 /// Shows in the output what was allocated: nothing, for a lookup.
@@ -92,8 +93,8 @@ fn a_lookup_of_what_no_service_has(bencher: Bencher) {
 fn a_reload(bencher: Bencher) {
     let configuration = configuration();
     let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| &v.endpoints);
-    let address = SocketAddr::from(([10, 0, 0, 1], 80));
-    let addresses: HashMap<Endpoint, SocketAddr> = endpoints.map(|endpoint| (endpoint.clone(), address)).collect();
+    let address: Arc<[SocketAddr]> = Arc::from([([10, 0, 0, 1], 80).into()]);
+    let addresses: Addresses = endpoints.map(|endpoint| (endpoint.clone(), Arc::clone(&address))).collect();
     let mut publisher = Publisher::new(2);
     #[expect(clippy::disallowed_methods, reason = "endpoints begin their lives now")]
     let now = Instant::now();
@@ -105,8 +106,8 @@ fn a_reload(bencher: Bencher) {
 fn a_first_start(bencher: Bencher) {
     let configuration = configuration();
     let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| &v.endpoints);
-    let address = SocketAddr::from(([10, 0, 0, 1], 80));
-    let addresses: HashMap<Endpoint, SocketAddr> = endpoints.map(|endpoint| (endpoint.clone(), address)).collect();
+    let address: Arc<[SocketAddr]> = Arc::from([([10, 0, 0, 1], 80).into()]);
+    let addresses: Addresses = endpoints.map(|endpoint| (endpoint.clone(), Arc::clone(&address))).collect();
     #[expect(clippy::disallowed_methods, reason = "endpoints begin their lives now")]
     let now = Instant::now();
     bencher.with_inputs(|| Publisher::new(2)).bench_local_values(|mut publisher| {

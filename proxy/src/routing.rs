@@ -1,5 +1,6 @@
 //! The one immutable snapshot that a request sees, and its one writer.
 
+mod addresses;
 mod path_list;
 mod publisher;
 
@@ -12,9 +13,10 @@ use http::HeaderValue;
 use meter::{Exposure, ServiceMeter, VersionMeter};
 use pingora_http::RequestHeader;
 
+pub use self::addresses::Addresses;
 pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
-use crate::endpoint::{Ask, Balancer, Care, Endpoint, InFlight, Unavailable};
+use crate::endpoint::{Ask, Balancer, Care, Contact, Endpoint, InFlight, Unavailable};
 use crate::request_head::host_of;
 use crate::retries::Budget;
 use crate::routes::{Asked, RouteTable};
@@ -118,8 +120,10 @@ pub struct Version {
     pub(crate) label: HeaderValue,
     /// What is spoken to its endpoints.
     pub protocol: config::Protocol,
-    /// Its endpoints, in the order of the file.
+    /// Its endpoints, in the order of the file; those of a name in the order of its addresses.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// How they are spoken to.
+    pub(crate) contact: Contact,
     /// What it does. Kept over reloads while the version stays.
     pub meter: Arc<VersionMeter>,
     /// What requests that are drawn to it under this snapshot carry. Published with the split and its paths, so that no

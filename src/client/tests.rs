@@ -178,6 +178,7 @@ fn service(rollout: RolloutView) -> ServiceView {
         ejections: 0,
         overflows: 0,
         health_checks: None,
+        names: Vec::new(),
     };
     ServiceView {
         service: "shop".into(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::listener::CertificateFiles;
 use super::{AddressRange, Balance, Ejection, HealthCheck, InFlightLimits, Name, Plan, Retries};
+use crate::literal::is_ip;
 use crate::units::{Bytes, Weight};
 
 /// What clients reach, by host, path, method and headers.
@@ -368,6 +369,15 @@ impl Endpoint {
         match self {
             Self::Tcp { tls, .. } => *tls,
             Self::Unix(_) => false,
+        }
+    }
+
+    /// The name that has to be resolved, where it is written with one; none of an address.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Tcp { host, .. } => Some(host.as_str()).filter(|host| !is_ip(host)),
+            Self::Unix(_) => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "only the schema of these types is used")]
 
 mod care;
+mod dns;
 mod listener;
 mod plan;
 mod rules;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
+use self::dns::Dns;
 use self::listener::Listener;
 use self::plan::Plan;
 use self::rules::{AccessLog, Limits, Requests, Timeouts};
@@ -29,6 +31,8 @@ pub(super) struct Configuration {
     /// The state directory, kept over restarts.
     #[schemars(extend("default" = "./tidegate-state"))]
     state: Option<String>,
+    /// How the names of endpoints are resolved.
+    dns: Option<Dns>,
     /// The services by name.
     #[schemars(extend("minProperties" = 1))]
     services: BTreeMap<String, Service>,

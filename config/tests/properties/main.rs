@@ -35,6 +35,7 @@ trusted: [10.0.0.0/8, "fd00::/8"]
 access_log: { to: /var/log/access.log, sample: 12.5% }
 admin: { address: "127.0.0.1:9901", tokens: tokens.txt }
 state: /var/lib/tidegate
+dns: { servers: [10.0.0.2, "[fd00::2]:5353"], at_least: 500ms, at_most: 1h, timeout: 250ms, prefer: ipv6 }
 plans: { careful: { alpha: 0.5%, advance: time, steps: [{ weight: 0.25%, hold: 1h30m }, { match: { x-beta: '1' } }, { approval: true }], gates: [] } }
 services:
   checkout:

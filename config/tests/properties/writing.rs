@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use config::{
-    Advance, Affinity, Baseline, CertificateFiles, Configuration, Forced, Gate, GateRole, GateRule, GrpcCodes,
-    Handling, LatencyMargin, LatencyOf, Limits, Listener, LogTarget, OnDeadline, Plan, Protocol, Rules, Service, Step,
+    Advance, Affinity, Baseline, CertificateFiles, Configuration, Dns, Forced, Gate, GateRole, GateRule, GrpcCodes,
+    Handling, IpFamily, LatencyMargin, LatencyOf, Limits, Listener, LogTarget, OnDeadline, Plan, Protocol, Rules, Service, Step,
     Timeouts, TlsVersion, Tolerance, Version,
 };
 use serde_json::{Map, Value, json};
@@ -25,6 +25,14 @@ pub(crate) fn written(configuration: &Configuration) -> Value {
         "services": services.collect::<Map<_, _>>(),
         "plans": plans.collect::<Map<_, _>>(),
     });
+    let Dns { servers, at_least, at_most, timeout, prefer } = &configuration.dns;
+    let family = match prefer {
+        IpFamily::V4 => "ipv4",
+        IpFamily::V6 => "ipv6",
+    };
+    let times = [at_least, at_most, timeout].map(|length| time(*length));
+    whole["dns"] = json!({ "at_least": times[0], "at_most": times[1], "timeout": times[2], "prefer": family });
+    put_some(&mut whole["dns"], "servers", servers);
     write_rules(&configuration.rules, &mut whole);
     whole
 }

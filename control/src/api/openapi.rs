@@ -150,6 +150,7 @@ mod tests {
             ejections: 0,
             overflows: 0,
             health_checks: None,
+            names: Vec::new(),
         };
         let service = ServiceView {
             service: String::new(),

@@ -23,7 +23,7 @@ use super::served::Served;
 use crate::command::Command;
 use crate::events::EventLog;
 use crate::journal::{Answer, Replayed, Request};
-use crate::plane::{ClientTls, DataPlane, Resolved};
+use crate::plane::{ClientTls, DataPlane, Names, Resolved};
 use crate::rollout::{Event, Moment, Release, State};
 use crate::view::{ServiceSnapshot, Snapshot};
 
@@ -51,6 +51,8 @@ pub struct ControlCore {
     pub(super) warnings: Vec<String>,
     /// How TLS towards clients does, as of the last full second.
     pub(super) client_tls: Arc<ClientTls>,
+    /// How names are resolved, as of the last full second.
+    pub(super) names: Arc<Names>,
     pub(super) cached: BTreeMap<String, Arc<ServiceSnapshot>>,
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     /// While a configuration is being installed, its splits are published with it and not one by one.
@@ -118,6 +120,7 @@ impl ControlCore {
             last_reload_success: true,
             warnings: replayed.warnings,
             client_tls: Arc::default(),
+            names: Arc::default(),
             cached: BTreeMap::new(),
             snapshot: Arc::default(),
             installing: true,
@@ -202,6 +205,7 @@ impl ControlCore {
         self.plane.install(&self.resolved, &splits);
         self.installing = false;
         for served in self.services.values_mut() {
+            served.count_instances(&self.resolved.addresses);
             served.read_counts(self.plane.as_ref());
             served.changed = true;
         }
@@ -275,6 +279,7 @@ impl ControlCore {
             Command::Act { service, action, reason, reply } => self.act(now, &service, action, reason, reply),
             command @ Command::SetWeight { .. } => self.set_weight(now, command),
             Command::Reload { resolved, reply } => self.reload(now, resolved, reply),
+            Command::Readdress { changed, reply } => self.readdress(now, changed, reply),
             Command::ReloadFailed { problems } => self.reload_failed(now, &problems),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::ops::Bound;
 
-use config::{Baseline, Name, Service};
+use config::{Baseline, Name};
 use meter::Window;
 
 use super::Now;
@@ -128,7 +128,7 @@ impl Served {
         plane: &mut dyn DataPlane,
         windows: &mut Windows,
     ) -> Option<Change> {
-        let Self { release, judged, steadiness, calls, .. } = self;
+        let Self { release, judged, steadiness, calls, instances, .. } = self;
         let (judged, state) = (judged.as_mut()?, release.state());
         let Rollout { stable, canary, plan, .. } = state.running()?;
         let Windows { stable: of_stable, baseline: of_baseline, canary: of_canary, matched } = windows;
@@ -152,6 +152,7 @@ impl Served {
             plane.take_matched(name, matched);
         }
         let (generation, weight) = (state.generation, state.weight_of(canary));
+        let instances_of = |version: &Name| instances.get(version).copied().unwrap_or(1);
         let steady = steadiness.holds(generation);
         let tick = Tick {
             second: moment.wall.as_second(),
@@ -160,7 +161,7 @@ impl Served {
             canary: of_canary,
             matched: leaves_out.then_some(&*matched),
             draws: Draws::under(weight, drawn[1], drawn.iter().sum()).filter(|_| steady),
-            endpoints: endpoints(release.service(), stable, canary),
+            endpoints: Arms { stable: instances_of(stable), canary: instances_of(canary) },
         };
         judged.tick(Ticked { at: moment.wall, generation, weight }, &tick);
         let judge = judged.judge();
@@ -234,14 +235,6 @@ fn is_taken_each_tick(state: &State, version: &Name) -> bool {
     let Some(rollout) = state.running() else { return false };
     let is_baseline = matches!(&rollout.plan.baseline, Baseline::Version(baseline) if baseline == version);
     is_baseline || *version == rollout.stable || *version == rollout.canary
-}
-
-fn endpoints(service: &Service, stable: &Name, canary: &Name) -> Arms<u32> {
-    let count = |name: &Name| {
-        let version = service.versions.iter().find(|version| version.name == *name);
-        version.map_or(1, |version| u32::try_from(version.endpoints.len()).unwrap_or(u32::MAX))
-    };
-    Arms { stable: count(stable), canary: count(canary) }
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub(super) struct Served {
     /// Who waits for which revision.
     pub(super) waiting: Vec<(u64, Reply)>,
     pub(super) figures: HashMap<Name, Figures>,
+    /// How many instances each version has: endpoints, those of a name by its addresses.
+    pub(super) instances: HashMap<Name, u32>,
     /// As of the last full second.
     pub(super) counts: BTreeMap<String, Arc<VersionCounts>>,
     /// What a restart has lost of the running rollout's evidence, in a sentence.
@@ -64,6 +66,7 @@ impl Served {
             calls: Calls::default(),
             waiting: Vec::new(),
             figures: HashMap::new(),
+            instances: HashMap::new(),
             counts: BTreeMap::new(),
             lost: None,
             changed: true,

@@ -1,9 +1,10 @@
 //! What people see: built from the releases and the data plane, and published.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use config::{Name, Service, Weight};
+use config::{Endpoint, Name, Service, Weight};
 use jiff::Timestamp;
 use meter::Attempt;
 
@@ -11,14 +12,15 @@ use super::Now;
 use super::core::ControlCore;
 use super::figures::Shown;
 use super::served::Served;
-use crate::plane::{DataPlane, EndpointHealth};
-use crate::view::{EndpointView, ServiceSnapshot, ServiceView, Snapshot, VersionView};
+use crate::plane::{DataPlane, EndpointHealth, NameFailing, NameState, Names};
+use crate::view::{EndpointView, NameView, ServiceSnapshot, ServiceView, Snapshot, VersionView};
 
 impl ControlCore {
     /// Publishes what changed; everything, where a second is over.
     pub(super) fn publish(&mut self, now: Now, all: bool) {
         if all {
             self.client_tls = Arc::new(self.plane.client_tls());
+            self.names = Arc::new(self.plane.names());
         }
         let due: Vec<Name> =
             self.services.iter().filter(|(_, served)| all || served.changed).map(|(name, _)| name.clone()).collect();
@@ -54,6 +56,7 @@ impl ControlCore {
             journal_problem: self.link.problem().map(ToString::to_string),
             log_lines_dropped: self.plane.log_lines_dropped(),
             client_tls: Arc::clone(&self.client_tls),
+            names: Arc::clone(&self.names),
             ready: true,
         }));
     }
@@ -89,11 +92,15 @@ pub(super) fn view_of(core: &ControlCore, now: Now, name: &Name) -> Option<Servi
     let canary = state.running().map(|rollout| &rollout.canary).or(state.canary.as_ref().map(|(canary, _)| canary));
     let weight = canary.map_or(Weight::ZERO, |canary| state.weight_of(canary));
     let plane = core.plane.as_ref();
-    let version = |version: &config::Version| version_view(plane, served, &version.name, state.share_of(&version.name));
+    let version = |version: &config::Version| VersionView {
+        names: names_of(version, &core.names),
+        ..version_view(plane, served, &version.name, state.share_of(&version.name))
+    };
     let mut warnings = core.warnings.clone();
     warnings.extend(core.client_tls.warnings.iter().cloned());
     warnings.extend(release.warnings().iter().cloned());
     warnings.extend(warnings_now(core, served, release.service()));
+    warnings.extend(unresolved(release.service(), &core.names));
     Some(ServiceView {
         service: name.to_string(),
         stable: state.stable.to_string(),
@@ -135,6 +142,7 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
     let shown = served.figures.get(version).map_or(Shown::default(), super::figures::Figures::shown);
     let endpoint = |endpoint: crate::plane::EndpointState| EndpointView {
         address: endpoint.endpoint.to_string(),
+        resolved: endpoint.resolved.map(|address| address.to_string()),
         healthy: endpoint.health == EndpointHealth::Well,
         state: endpoint.health,
         reason: endpoint.reason,
@@ -161,7 +169,41 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
         ejections: care.ejections,
         overflows: care.overflows,
         health_checks: care.checks,
+        names: Vec::new(),
     }
+}
+
+/// The names among a version's endpoints, each once, in the order of the file.
+fn names_of(version: &config::Version, names: &Names) -> Vec<NameView> {
+    let mut seen = HashSet::new();
+    let hosts = version.endpoints.iter().filter_map(Endpoint::name).filter(|host| seen.insert(*host));
+    let view = |host: &str| {
+        let NameState { addresses, answered, failing } = names.known.get(host)?;
+        Some(NameView {
+            name: host.to_owned(),
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+            answered_at: answered.and_then(moment),
+            problem: failing.as_ref().map(|failing| failing.reason.to_string()),
+            failing_since: failing.as_ref().and_then(|failing| moment(failing.since)),
+        })
+    };
+    hosts.filter_map(view).collect()
+}
+
+/// A warning where names of a service are not resolved now; one for all, since what is wrong is seldom wrong with one.
+fn unresolved(service: &Service, names: &Names) -> Option<String> {
+    let endpoints = service.versions.iter().flat_map(|version| &version.endpoints);
+    let hosts: BTreeSet<&str> = endpoints.filter_map(Endpoint::name).collect();
+    let mut failing =
+        hosts.iter().filter_map(|host| Some((*host, names.known.get(*host)?.failing.as_ref()?)));
+    let (first, NameFailing { reason, since }) = failing.next()?;
+    let since = moment(*since).map_or_else(String::new, |since| format!(" since {since}"));
+    let others = match failing.count() {
+        0 => String::new(),
+        1 => ", nor does one more name".to_owned(),
+        more => format!(", nor do {more} more names"),
+    };
+    Some(format!("the name {first} does not resolve{since} ({reason}){others}; the last addresses stay in use"))
 }
 
 /// In RFC 3339, to the millisecond.

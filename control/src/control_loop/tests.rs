@@ -3,17 +3,16 @@ mod exposure;
 mod pulse;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::Path;
 
-use config::{Endpoint, Name, Weight};
+use config::{Name, Weight};
 use meter::{Class, Tally, Window};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::command::{Action, Refused, Reloaded};
-use crate::plane::{EndpointState, Split};
+use crate::plane::{Addresses, EndpointState, Split};
 use crate::view::{Phase, RolloutView, ServiceView};
 
 const TWO_VERSIONS: &str = "services: { shop: { stable: v1, \
@@ -143,8 +142,7 @@ fn in_time<T>(coming: impl Future<Output = T>) -> T {
 
 fn resolved(text: &str) -> Resolved {
     let configuration = config::parse(text, "test.yaml").unwrap().configuration;
-    let addresses: HashMap<Endpoint, SocketAddr> = HashMap::new();
-    Resolved { configuration: Arc::new(configuration), addresses, notes: Vec::new() }
+    Resolved { configuration: Arc::new(configuration), addresses: Addresses::new(), notes: Vec::new() }
 }
 
 fn name(text: &str) -> Name {

@@ -122,6 +122,7 @@ fn version(name: &str, weight: u16) -> VersionView {
         ejections: u64::from(weight),
         overflows: u64::from(weight) + 1,
         health_checks: (name == "v1").then_some(CheckCounts { passed: 7, failed: 2 }),
+        names: Vec::new(),
     }
 }
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::{Admin, Configuration};
+use config::{Admin, Configuration, Dns};
 use control::api::{self, ApiOptions, ApiServer, Reload};
 use control::command::{Command, Refused, Reloaded};
 use control::control_loop::{Clock, Now};
@@ -312,6 +312,10 @@ fn answer(command: Command) -> String {
             }));
             "reload".into()
         }
+        Command::Readdress { reply, .. } => {
+            let _ = reply.send(());
+            "readdress".into()
+        }
         Command::ReloadFailed { problems } => format!("reload failed: {}", problems.join("; ")),
         Command::Journal(_) => "journal".into(),
         Command::Stop { reply } => {
@@ -327,6 +331,7 @@ pub(crate) fn resolved() -> Resolved {
         rules: Arc::default(),
         admin: Admin { address: ([127, 0, 0, 1], 0).into(), tokens: None },
         state: PathBuf::new(),
+        dns: Dns::default(),
         services: Vec::new(),
         plans: Vec::new(),
     };
@@ -374,6 +379,7 @@ fn view(name: &str) -> ServiceView {
         ejections: 0,
         overflows: 0,
         health_checks: None,
+        names: Vec::new(),
     };
     ServiceView {
         service: name.into(),

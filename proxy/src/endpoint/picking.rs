@@ -73,6 +73,12 @@ impl Balancer {
         Self { balance: version.balance.clone(), limits: version.limits, slots, load }
     }
 
+    /// This one where the version has these endpoints instead. What is under way is the same.
+    pub(crate) fn among(&self, endpoints: &[Arc<Endpoint>]) -> Self {
+        let slots = self.slots.as_ref().map(|slots| Slots::of(endpoints, Some(slots)));
+        Self { slots, ..self.clone() }
+    }
+
     /// What requests are given their endpoint by, where that is a key of theirs.
     #[must_use]
     pub fn key(&self) -> Option<&HashKey> {

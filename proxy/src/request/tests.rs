@@ -9,12 +9,16 @@ use super::*;
 use crate::endpoint::Ask;
 use crate::routing::{Draw, Publisher, Wanted};
 
+fn at(port: u16) -> Arc<[SocketAddr]> {
+    Arc::from([([127, 0, 0, 1], port).into()])
+}
+
 /// A service of one version that has one endpoint.
 fn service() -> Arc<Service> {
     let text = "services: { shop: { stable: v1, versions: { v1: { endpoints: ['127.0.0.1:1'] } } } }";
     let configuration = config::parse(text, "test.yaml").unwrap().configuration;
     let written = configuration.services[0].versions[0].endpoints[0].clone();
-    let addresses: HashMap<_, SocketAddr> = HashMap::from([(written, ([127, 0, 0, 1], 1).into())]);
+    let addresses = HashMap::from([(written, at(1))]);
     let mut publisher = Publisher::new(1);
     publisher.install(&configuration, &addresses, |_| None, Instant::now());
     let routing = publisher.shared().load_full();
@@ -251,7 +255,7 @@ fn with_a_match(judged: bool) -> (Publisher, Arc<Service>) {
     let configuration = config::parse(&text, "test.yaml").unwrap().configuration;
     let addresses = [1, 2].map(|port| {
         let written = configuration.services[0].versions[usize::from(port - 1)].endpoints[0].clone();
-        (written, SocketAddr::from(([127, 0, 0, 1], port)))
+        (written, at(port))
     });
     let mut publisher = Publisher::new(1);
     publisher.install(&configuration, &HashMap::from(addresses), |_| None, Instant::now());

@@ -1,7 +1,6 @@
 //! The one writer of snapshots.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,9 +10,9 @@ use http::HeaderValue;
 use meter::{ServiceMeter, VersionMeter, Window};
 use tracing::error;
 
-use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
+use super::{Addresses, Baseline, PathList, Routing, Service, Slice, Split, Version, addresses};
 use crate::access_log::{AccessLog, Unread};
-use crate::endpoint::{Address, Balancer, Care, Contact, Credentials, Endpoint};
+use crate::endpoint::{Balancer, Care, Contact, Credentials};
 use crate::retries::Budget;
 use crate::routes::RouteTable;
 use crate::selection::Secret;
@@ -95,11 +94,12 @@ impl Publisher {
     }
 
     /// Publishes a configuration. `addresses` holds what its endpoints resolved to (one that is missing is left out; a
-    /// Unix socket is its own address), `wanted` gives each service's split. Reads the certificates of endpoints, and secrets. Meters and endpoints that stay are kept, with all that they know.
+    /// Unix socket is its own address), `wanted` gives each service's split. Reads the certificates of endpoints, and
+    /// secrets. Meters and endpoints that stay are kept, with all that they know.
     pub fn install<'a>(
         &mut self,
         configuration: &Configuration,
-        addresses: &HashMap<config::Endpoint, SocketAddr>,
+        addresses: &Addresses,
         wanted: impl Fn(&Name) -> Option<Wanted<'a>>,
         now: Instant,
     ) {
@@ -143,6 +143,22 @@ impl Publisher {
         self.replace(service, |service| service.exposed(version));
     }
 
+    /// Publishes other addresses of some endpoints, wherever they are used, for every request that begins from now on.
+    /// All else stays as it is: splits, meters, and what is known of the addresses that stay. A request that is at an
+    /// address which is gone ends there. Endpoints that nobody uses change nothing.
+    pub fn readdress(&mut self, changed: &Addresses, now: Instant) {
+        let before = self.shared.load_full();
+        let readdressed = |service: &Arc<Service>| service.readdressed(changed, now).map(Arc::new);
+        let after: Vec<Option<Arc<Service>>> = before.services.iter().map(readdressed).collect();
+        if after.iter().all(Option::is_none) {
+            return;
+        }
+        let services = after.into_iter().zip(&before.services).map(|(new, old)| new.unwrap_or_else(|| Arc::clone(old)));
+        let (rules, table) = (Arc::clone(&before.rules), Arc::clone(&before.table));
+        let by_name = Arc::clone(&before.by_name);
+        self.shared.store(Arc::new(Routing { rules, table, services: services.collect(), by_name }));
+    }
+
     fn replace(&self, service: &Name, next: impl FnOnce(&Service) -> Service) {
         let before = self.shared.load();
         let Some(place) = before.by_name.get(service) else { return };
@@ -184,19 +200,9 @@ impl Publisher {
         let credentials = version.tls.as_ref().and_then(|tls| world.credentials.get(tls)).map(Arc::clone);
         let contact = Contact::new(service, version, &world.rules.timeouts, credentials);
         let care = Arc::new(Care::of(version, known.map(|known| &*known.care)));
-        let endpoint = |(place, written): (usize, &config::Endpoint)| {
-            let place = u16::try_from(place).unwrap_or(u16::MAX);
-            let address = match written {
-                config::Endpoint::Tcp { .. } => Address::Tcp(*world.addresses.get(written)?),
-                config::Endpoint::Unix(path) => Address::Unix(path.clone()),
-            };
-            let same = |e: &&Arc<Endpoint>| e.written == *written && e.address == address;
-            Some(match known.and_then(|version| version.endpoints.iter().find(same)) {
-                Some(known) => known.under(place, &contact, &care),
-                None => Arc::new(Endpoint::new(written.clone(), address, place, &contact, &care, world.now)),
-            })
-        };
-        let endpoints: Vec<_> = version.endpoints.iter().enumerate().filter_map(endpoint).collect();
+        let known_endpoints = known.map_or(&[] as &[_], |known| &known.endpoints);
+        let wanted = addresses::of(&version.endpoints, world.addresses);
+        let endpoints = addresses::endpoints(wanted, known_endpoints, &contact, &care, world.now);
         let balancer = Balancer::new(version, &endpoints, known.map(|known| &known.balancer), world.now);
         care.has(endpoints.len());
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
@@ -208,6 +214,7 @@ impl Publisher {
             endpoints,
             exposure: meter.exposure(),
             meter,
+            contact,
             care,
             balancer,
         })
@@ -217,7 +224,7 @@ impl Publisher {
 /// What a configuration is published into.
 struct World<'a> {
     rules: &'a Arc<Rules>,
-    addresses: &'a HashMap<config::Endpoint, SocketAddr>,
+    addresses: &'a Addresses,
     credentials: HashMap<&'a EndpointTls, Arc<Credentials>>,
     now: Instant,
 }

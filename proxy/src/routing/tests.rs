@@ -22,11 +22,15 @@ pub(crate) fn prefix(text: &str) -> PathPrefix {
     PathPrefix::new(text).unwrap()
 }
 
-fn configuration(text: &str) -> (Configuration, HashMap<config::Endpoint, SocketAddr>) {
+fn configuration(text: &str) -> (Configuration, Addresses) {
     let configuration = config::parse(text, "test.yaml").unwrap().configuration;
     let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
-    let addresses = endpoints.map(|e| (e.clone(), format!("{e}").parse().unwrap())).collect();
+    let addresses = endpoints.map(|e| (e.clone(), at(&[&format!("{e}")]))).collect();
     (configuration, addresses)
+}
+
+fn at(addresses: &[&str]) -> Arc<[SocketAddr]> {
+    addresses.iter().map(|address| address.parse().unwrap()).collect()
 }
 
 const TWO: &str = "services: { shop: { stable: v1, versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] } } } }";
@@ -117,7 +121,7 @@ fn meters_and_endpoints_outlive_a_reload_and_a_changed_address_is_a_new_endpoint
     let before = shop(&publisher);
     let (configuration, mut addresses) = configuration(TWO);
     let second = config::Endpoint::Tcp { host: "127.0.0.1".into(), port: 2, tls: false };
-    addresses.insert(second, "127.0.0.1:3".parse().unwrap());
+    addresses.insert(second, at(&["127.0.0.1:3"]));
     publisher.install(&configuration, &addresses, |_| None, Instant::now());
     let after = shop(&publisher);
     assert!(Arc::ptr_eq(&before.versions[1].meter, &after.versions[1].meter));

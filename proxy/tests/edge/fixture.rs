@@ -1,6 +1,5 @@
 //! A running data plane, and clients for it.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use loadtest::Origin;
 use meter::{Attempt, Class, Tally, VersionMeter, Window};
 use proxy::client_stream::ClientTimeouts;
-use proxy::routing::{Routing, Wanted};
+use proxy::routing::{Addresses, Routing, Wanted};
 use proxy::tls::SecureListeners;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -249,13 +248,13 @@ pub(crate) fn configuration(v1: &[SocketAddr], v2: &[SocketAddr], more: &str) ->
 }
 
 /// What its endpoints resolve to: every name is this machine.
-pub(crate) fn addresses(configuration: &Configuration) -> HashMap<config::Endpoint, SocketAddr> {
+pub(crate) fn addresses(configuration: &Configuration) -> Addresses {
     let endpoints = configuration.services.iter().flat_map(|s| &s.versions).flat_map(|v| v.endpoints.clone());
     endpoints
         .filter_map(|endpoint| match &endpoint {
             config::Endpoint::Tcp { host, port, .. } => {
                 let host = host.parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
-                Some((endpoint.clone(), SocketAddr::new(host, *port)))
+                Some((endpoint.clone(), Arc::from([SocketAddr::new(host, *port)])))
             }
             config::Endpoint::Unix(_) => None,
         })
