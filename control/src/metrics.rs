@@ -6,7 +6,7 @@
 mod counts;
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
 use meter::{Attempt, Class};
@@ -15,7 +15,7 @@ use self::counts::BOUNDS_US;
 pub use self::counts::{Histogram, VersionCounts};
 use self::text::{Kind, Page};
 use crate::plane::{Certificate, ClientTls, EndpointHealth, FailedHandshakes, Names};
-use crate::view::{EndpointView, Phase, ServiceSnapshot, Snapshot, VersionView};
+use crate::view::{Phase, ServiceSnapshot, Snapshot, VersionView};
 
 /// The content type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -229,10 +229,9 @@ fn splits(page: &mut Page, snapshot: &Snapshot) {
     );
     for (service, it) in services(snapshot) {
         for version in &it.view.versions {
-            for (endpoint, states) in by_endpoint(version) {
-                let is_well = states.iter().all(|(state, count)| *state == EndpointHealth::Well || *count == 0);
+            for (endpoint, written) in by_endpoint(version) {
                 let labels = [("service", service), ("version", &version.name), ("endpoint", endpoint)];
-                page.sample("", &labels, u8::from(is_well));
+                page.sample("", &labels, u8::from(written.is_well));
             }
         }
     }
@@ -243,9 +242,8 @@ fn splits(page: &mut Page, snapshot: &Snapshot) {
     );
     for (service, it) in services(snapshot) {
         for version in &it.view.versions {
-            let names: BTreeSet<&str> = version.endpoints.iter().filter_map(written_with_a_name).collect();
-            for (endpoint, states) in by_endpoint(version).into_iter().filter(|(endpoint, _)| names.contains(endpoint)) {
-                for (state, count) in states {
+            for (endpoint, written) in by_endpoint(version).into_iter().filter(|(_, written)| written.is_a_name) {
+                for (state, count) in written.addresses {
                     let labels = [("endpoint", endpoint), ("state", state.word())];
                     page.sample("", &[("service", service), ("version", &version.name), labels[0], labels[1]], count);
                 }
@@ -254,21 +252,31 @@ fn splits(page: &mut Page, snapshot: &Snapshot) {
     }
 }
 
-/// How many addresses of each endpoint are in which state. Endpoints are told apart as they are written, so that the
-/// series are those of the configuration, whatever names resolve to.
-fn by_endpoint(version: &VersionView) -> BTreeMap<&str, [(EndpointHealth, u64); EndpointHealth::ALL.len()]> {
-    let mut counts: BTreeMap<&str, _> = BTreeMap::new();
+/// An endpoint as it is written, which is several where it is written with a name.
+struct Written {
+    is_a_name: bool,
+    /// Whether all of its addresses are.
+    is_well: bool,
+    /// How many of them are in which state.
+    addresses: [(EndpointHealth, u64); EndpointHealth::ALL.len()],
+}
+
+/// The endpoints of a version, told apart as they are written: so the series are those of the configuration, whatever
+/// names resolve to.
+fn by_endpoint(version: &VersionView) -> BTreeMap<&str, Written> {
+    let mut all: BTreeMap<&str, Written> = BTreeMap::new();
     for endpoint in &version.endpoints {
-        let states = counts.entry(endpoint.address.as_str()).or_insert(EndpointHealth::ALL.map(|state| (state, 0)));
-        for (state, count) in states {
+        let written = all.entry(endpoint.address.as_str()).or_insert_with(|| Written {
+            is_a_name: endpoint.resolved.is_some(),
+            is_well: true,
+            addresses: EndpointHealth::ALL.map(|state| (state, 0)),
+        });
+        written.is_well &= endpoint.healthy;
+        for (state, count) in &mut written.addresses {
             *count += u64::from(*state == endpoint.state);
         }
     }
-    counts
-}
-
-fn written_with_a_name(endpoint: &EndpointView) -> Option<&str> {
-    endpoint.resolved.is_some().then_some(endpoint.address.as_str())
+    all
 }
 
 fn names(page: &mut Page, names: &Names) {

@@ -133,7 +133,8 @@ impl Asker {
         } else {
             (Outcome::NoSuchName, "there is no such name")
         };
-        Err(NoAnswer { result, reason: format!("{}: {what}", self.names_of_servers()).into() })
+        let server = self.servers[self.first.load(Ordering::Relaxed)];
+        Err(NoAnswer { result, reason: format!("{server}: {what}").into() })
     }
 
     /// The whole names that this one may stand for, in the order of the C library.
@@ -171,7 +172,8 @@ impl Asker {
                 Said::NoSuchName => return Ok(Found::NoSuchName),
             }
         }
-        let reason = format!("{}: more than {MOST_ALIASES} aliases in a row", self.names_of_servers()).into();
+        let server = self.servers[self.first.load(Ordering::Relaxed)];
+        let reason = format!("{server}: more than {MOST_ALIASES} aliases in a row").into();
         Err(NoAnswer { result: Outcome::Failed, reason })
     }
 

@@ -141,6 +141,7 @@ fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out(
             "listeners": [{ "address": "0.0.0.0:8080" }],
             "admin": { "address": "127.0.0.1:9900" },
             "state": "./tidegate-state",
+            "dns": { "at_least": "1000ms", "at_most": "300000ms", "timeout": "2000ms", "prefer": "ipv4" },
             "timeouts": {
                 "handshake": "10000ms",
                 "head": "10000ms",

@@ -1,5 +1,6 @@
 mod crash;
 mod exposure;
+mod names;
 mod pulse;
 
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::command::{Action, Refused, Reloaded};
-use crate::plane::{Addresses, EndpointState, Split};
+use crate::plane::{Addresses, EndpointState, Names, Split};
 use crate::view::{Phase, RolloutView, ServiceView};
 
 const TWO_VERSIONS: &str = "services: { shop: { stable: v1, \
@@ -24,6 +25,10 @@ struct Quiet {
     splits: Arc<Mutex<HashMap<Name, Split>>>,
     /// The versions whose exposure began, in order.
     exposures: Arc<Mutex<Vec<String>>>,
+    /// Other addresses, in order.
+    changes: Arc<Mutex<Vec<Addresses>>>,
+    /// How names are resolved.
+    names: Arc<Mutex<Names>>,
 }
 
 impl DataPlane for Quiet {
@@ -39,6 +44,14 @@ impl DataPlane for Quiet {
 
     fn install(&mut self, _resolved: &Resolved, splits: &HashMap<Name, Split>) {
         self.splits.lock().clone_from(splits);
+    }
+
+    fn readdress(&mut self, changed: &Addresses) {
+        self.changes.lock().push(changed.clone());
+    }
+
+    fn names(&self) -> Names {
+        self.names.lock().clone()
     }
 
     fn steer(&mut self, service: &Name, split: &Split) {
@@ -79,8 +92,12 @@ impl Running {
     }
 
     fn try_start(directory: &Path) -> Result<Self, StartError> {
+        Self::try_start_with(directory, resolved(TWO_VERSIONS))
+    }
+
+    fn try_start_with(directory: &Path, resolved: Resolved) -> Result<Self, StartError> {
         let plane = Quiet::default();
-        let (handle, thread) = start(Options::new(directory.to_owned()), plane.clone(), resolved(TWO_VERSIONS))?;
+        let (handle, thread) = start(Options::new(directory.to_owned()), plane.clone(), resolved)?;
         Ok(Self { handle, thread, plane })
     }
 

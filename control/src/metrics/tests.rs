@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use meter::Tally;
 
 use super::*;
-use crate::plane::CheckCounts;
+use crate::plane::{CheckCounts, NameFailing, NameState};
 use crate::view::{Arms, EndpointView, GateView, Matched, Role, RolloutView, ServiceView, Verdict, VersionView};
 
 /// A sample's labels and value.
@@ -209,6 +210,45 @@ fn snapshot() -> Snapshot {
         log_lines_dropped: 17,
         client_tls: Arc::new(client_tls()),
         ..Snapshot::default()
+    }
+}
+
+/// A name with three addresses, of which one is down.
+#[test]
+fn a_name_is_one_endpoint_whatever_it_resolves_to() {
+    let mut snapshot = snapshot();
+    let shop = Arc::get_mut(snapshot.services.get_mut("shop").unwrap()).unwrap();
+    let at = |last: u8| EndpointView {
+        resolved: Some(format!("10.0.0.{last}:80")),
+        ..EndpointView::well("shop.internal:80".into())
+    };
+    let down = EndpointView { healthy: false, state: EndpointHealth::Down, ..at(2) };
+    shop.view.versions[0].endpoints.extend([at(1), down, at(3)]);
+    let answered = Some(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+    let failing = NameFailing { reason: "late".into(), since: UNIX_EPOCH };
+    let known = [
+        ("shop.internal".into(), NameState { addresses: Arc::from([]), answered, failing: None }),
+        ("kept.internal".into(), NameState { addresses: Arc::from([]), answered: None, failing: Some(failing) }),
+    ];
+    snapshot.names = Arc::new(Names { resolutions: vec![("answered", 7), ("timeout", 2)], known: known.into() });
+    let page = parse(&render(&snapshot));
+    let labels = |state| [("service", "shop"), ("version", "v1"), ("endpoint", "shop.internal:80"), ("state", state)];
+    let name = |name| [("name", name)];
+    let last = "tidegate_dns_last_answer_timestamp_seconds";
+    let values = [
+        (page.value("tidegate_endpoint_healthy", &labels("")[..3]), Some(0.0)),
+        (page.value("tidegate_endpoint_addresses", &labels("well")), Some(2.0)),
+        (page.value("tidegate_endpoint_addresses", &labels("down")), Some(1.0)),
+        (page.value("tidegate_endpoint_addresses", &labels("ejected")), Some(0.0)),
+        (page.value("tidegate_dns_resolutions_total", &[("result", "answered")]), Some(7.0)),
+        (page.value("tidegate_dns_resolutions_total", &[("result", "timeout")]), Some(2.0)),
+        (page.value("tidegate_dns_name_failing", &name("shop.internal")), Some(0.0)),
+        (page.value("tidegate_dns_name_failing", &name("kept.internal")), Some(1.0)),
+        (page.value(last, &name("shop.internal")), Some(1_800_000_000.0)),
+        (page.value(last, &name("kept.internal")), Some(0.0)),
+    ];
+    for (place, (found, wanted)) in values.iter().enumerate() {
+        assert_eq!(found, wanted, "value {place}");
     }
 }
 
