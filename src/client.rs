@@ -3,6 +3,7 @@
 mod connection;
 mod follow;
 mod gates;
+mod names;
 mod screen;
 mod status;
 

@@ -6,7 +6,7 @@ use config::Weight;
 use control::plane::EndpointHealth;
 use control::view::{MatchView, Matched, Phase, RolloutView, ServiceView, VersionView};
 
-use super::gates;
+use super::{gates, names};
 use super::screen::{Screen, Tone, plain};
 
 /// The columns of a service's versions.
@@ -48,6 +48,9 @@ pub(super) fn service(service: &ServiceView, detail: Detail, screen: &mut Screen
     }
     for version in &service.versions {
         endpoints(version, screen)?;
+        if detail == Detail::Whole {
+            names::of(version, screen)?;
+        }
     }
     if let Some(it) = &service.rollout {
         rollout(it, "  ", detail, screen)?;
@@ -83,7 +86,8 @@ fn endpoints(version: &VersionView, screen: &mut Screen<'_>) -> io::Result<()> {
     }
     let noteworthy = || version.endpoints.iter().filter(|it| it.state != EndpointHealth::Well || it.share < 1.0);
     for endpoint in noteworthy().take(MOST_ENDPOINTS) {
-        let address = plain(&endpoint.address);
+        let resolved = endpoint.resolved.as_ref().map_or_else(String::new, |at| format!(" ({})", plain(at)));
+        let address = format!("{}{resolved}", plain(&endpoint.address));
         let since = endpoint.since.as_ref().map_or_else(String::new, |at| format!(", since {}", plain(at)));
         let stands = match endpoint.state {
             EndpointHealth::Well => format!("comes back, with {:.0} % of its share{since}", endpoint.share * 100.0),

@@ -137,9 +137,11 @@ fn answer(command: Command) -> String {
             });
             format!("weight {name} {} {weight} {}", words(version.map(|it| it.to_string())), words(reason))
         }
-        Command::Reload { .. } | Command::ReloadFailed { .. } | Command::Stop { .. } | Command::Journal(_) => {
-            "something else".into()
-        }
+        Command::Reload { .. }
+        | Command::ReloadFailed { .. }
+        | Command::Readdress { .. }
+        | Command::Stop { .. }
+        | Command::Journal(_) => "something else".into(),
     }
 }
 

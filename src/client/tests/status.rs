@@ -123,6 +123,28 @@ fn status_of_one_service_says_what_a_rollout_would_take() {
 }
 
 #[test]
+fn status_of_one_service_says_where_its_names_lead_and_which_do_not_resolve() {
+    let world = World::new();
+    let mut service = service(rollout(Phase::Progressing));
+    let name = |name: &str, count: u8, problem: Option<&str>| NameView {
+        name: name.into(),
+        addresses: (1..=count).map(|last| format!("10.0.0.{last}")).collect(),
+        answered_at: None,
+        problem: problem.map(Into::into),
+        failing_since: problem.map(|_| "2026-11-22T01:20:00Z".into()),
+    };
+    service.versions[0].names = vec![name("shop.internal", 2, None), name("many.internal", 10, Some("late\x1b"))];
+    service.versions[0].endpoints[1].address = "shop.internal:80".into();
+    service.versions[0].endpoints[1].resolved = Some("10.0.0.2:80".into());
+    world.show_service(service);
+    let (_, out) = world.run("status shop");
+    let lines: Vec<_> = out.lines().filter(|line| line.contains("internal")).collect();
+    expect![[""]].assert_eq(&lines.join("\n"));
+    let (_, brief) = world.run("status");
+    assert_eq!(brief.matches("internal").count(), 1, "only what is the matter");
+}
+
+#[test]
 fn status_as_json_is_what_the_api_says() {
     let world = World::new();
     let all: Value = serde_json::from_str(&world.run("status --json").1).unwrap();
