@@ -213,6 +213,7 @@ fn whole_line(endpoint: &config::Endpoint) -> Line<'_> {
             weight: Some(500),
             attempts: 2,
             endpoint: Some(endpoint),
+            ended: None,
             upstream_us: Some(7_904),
         },
     }
