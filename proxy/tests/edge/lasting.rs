@@ -76,7 +76,7 @@ async fn chat(called: &'static str) -> (SocketAddr, mpsc::Receiver<Option<u16>>)
                     match message {
                         Message::Text(text) => drop(socket.send(Message::text(format!("{called}: {text}"))).await),
                         Message::Close(frame) => close = frame.map(|frame| frame.code.into()),
-                        _ => {}
+                        Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
                     }
                 }
                 let _ = send.send(close).await;
@@ -191,7 +191,8 @@ async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     while !String::from_utf8_lossy(&read).contains(wanted) {
         let byte = tokio::time::timeout(LONG, stream.read_u8()).await;
         let byte = byte.ok().and_then(Result::ok);
-        read.push(byte.unwrap_or_else(|| panic!("{wanted} is not in {:?}", String::from_utf8_lossy(&read))));
+        assert!(byte.is_some(), "{wanted} is not in {:?}", String::from_utf8_lossy(&read));
+        read.extend(byte);
     }
     String::from_utf8(read).unwrap()
 }
