@@ -259,11 +259,7 @@ impl State {
 }
 
 /// Asks for names, so many at a time, until nobody listens.
-async fn ask_each(
-    names: Vec<Arc<str>>,
-    asker: Arc<Asker>,
-    told: Sender<(Arc<str>, Result<Answer, NoAnswer>)>,
-) {
+async fn ask_each(names: Vec<Arc<str>>, asker: Arc<Asker>, told: Sender<(Arc<str>, Result<Answer, NoAnswer>)>) {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut asking = JoinSet::new();
     for name in names {

@@ -7,6 +7,7 @@ mod dns;
 mod gate;
 mod headers;
 mod listener;
+mod mirror;
 mod place;
 mod plan;
 mod route;
@@ -145,8 +146,11 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
     };
     let dns = fields.or("dns", Dns::default(), |written| dns::dns(written, report));
     let rules = rules::rules(&fields, report);
-    let shared =
-        service::Shared { timeouts: rules.as_ref().map(|rules| rules.timeouts), trusted: fields.has("trusted") };
+    let shared = service::Shared {
+        timeouts: rules.as_ref().map(|rules| rules.timeouts),
+        trusted: fields.has("trusted"),
+        plans: fields.has("plans"),
+    };
     let services = fields
         .need(report, "services", "at least one service")
         .cloned()

@@ -28,7 +28,9 @@ fn version(endpoints: u16, balance: &Balance) -> Option<Arc<Version>> {
     let mut configuration: Configuration = config::parse(&text, "bench.yaml").ok()?.configuration;
     configuration.services[0].versions[0].balance = balance.clone();
     let address = |endpoint: &Endpoint| match endpoint {
-        Endpoint::Tcp { host, port, .. } => Some((endpoint.clone(), Arc::from([SocketAddr::new(host.parse().ok()?, *port)]))),
+        Endpoint::Tcp { host, port, .. } => {
+            Some((endpoint.clone(), Arc::from([SocketAddr::new(host.parse().ok()?, *port)])))
+        }
         Endpoint::Unix(_) => None,
     };
     let addresses: Addresses = configuration.services[0].versions[0].endpoints.iter().filter_map(address).collect();

@@ -8,8 +8,8 @@ use config::{Configuration, HostName, Name, PathPrefix, Service};
 use divan::{AllocProfiler, Bencher, black_box};
 use http::{HeaderMap, Method};
 use proxy::Publisher;
-use proxy::routing::Addresses;
 use proxy::routes::{Asked, RouteTable};
+use proxy::routing::Addresses;
 
 /// Shows in the output what was allocated: nothing, for a lookup.
 #[global_allocator]

@@ -17,6 +17,7 @@ pub use self::addresses::Addresses;
 pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
 use crate::endpoint::{Ask, Balancer, Care, Contact, Endpoint, InFlight, Unavailable};
+use crate::lasting::Lasting;
 use crate::request_head::host_of;
 use crate::retries::Budget;
 use crate::routes::{Asked, RouteTable};
@@ -133,6 +134,8 @@ pub struct Version {
     pub care: Arc<Care>,
     /// How it chooses among its endpoints. What is under way is kept over reloads.
     pub balancer: Balancer,
+    /// What lasts there.
+    pub(crate) lasting: Arc<Lasting>,
 }
 
 impl Version {

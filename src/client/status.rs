@@ -6,8 +6,8 @@ use config::Weight;
 use control::plane::EndpointHealth;
 use control::view::{MatchView, Matched, Phase, RolloutView, ServiceView, VersionView};
 
-use super::{gates, names};
 use super::screen::{Screen, Tone, plain};
+use super::{gates, names};
 
 /// The columns of a service's versions.
 const COLUMNS: [&str; 9] = ["VERSION", "ROLE", "WEIGHT", "REQ/S", "ERRORS", "P50", "P99", "HEALTHY", "IN FLIGHT"];

@@ -18,8 +18,8 @@ use control::events::EventLog;
 use control::handle::{Handle, Pulse};
 use control::plane::EndpointHealth;
 use control::view::{
-    Arms, Dispersion, EndpointView, GateView, MatchView, Matched, Phase, Role, ServiceSnapshot, Snapshot, StepEstimate,
-    Verdict, VersionView,
+    Arms, Dispersion, EndpointView, GateView, MatchView, Matched, NameView, Phase, Role, ServiceSnapshot, Snapshot,
+    StepEstimate, Verdict, VersionView,
 };
 
 use super::*;

@@ -163,9 +163,9 @@ impl Asker {
             match self.of_servers(&name, family).await? {
                 Said::Addresses(addresses, own_ttl) => {
                     let ttl = Some(ttl.min(own_ttl));
-                    return Ok(usable(addresses).map_or(Found::Nothing, |addresses| {
-                        Found::Answer(Answer { addresses, ttl })
-                    }));
+                    return Ok(
+                        usable(addresses).map_or(Found::Nothing, |addresses| Found::Answer(Answer { addresses, ttl }))
+                    );
                 }
                 Said::Alias(alias, own_ttl) => (name, ttl) = (alias, ttl.min(own_ttl)),
                 Said::Nothing => return Ok(Found::Nothing),

@@ -201,10 +201,10 @@ impl Book {
         let state = |entry: &Entry| NameState {
             addresses: Arc::clone(&entry.addresses),
             answered: entry.answered,
-            failing: entry.failing.as_ref().map(|failing| NameFailing {
-                reason: Arc::clone(&failing.reason),
-                since: failing.since,
-            }),
+            failing: entry
+                .failing
+                .as_ref()
+                .map(|failing| NameFailing { reason: Arc::clone(&failing.reason), since: failing.since }),
         };
         self.names.iter().map(|(name, entry)| (Arc::clone(name), state(entry))).collect()
     }
@@ -213,13 +213,7 @@ impl Book {
 impl Entry {
     /// One that is used with these addresses from now on. The first time is anywhere in the time that its answer holds,
     /// so that names which were learned together are not asked for together.
-    fn new(
-        in_use: Arc<[IpAddr]>,
-        fresh: Option<Learned>,
-        dns: &Dns,
-        now: Now,
-        chance: f64,
-    ) -> (Self, Option<News>) {
+    fn new(in_use: Arc<[IpAddr]>, fresh: Option<Learned>, dns: &Dns, now: Now, chance: f64) -> (Self, Option<News>) {
         let mut entry =
             Self { addresses: Arc::clone(&in_use), in_use, answered: None, failing: None, due: Some(now.at) };
         match fresh {

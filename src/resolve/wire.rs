@@ -48,12 +48,7 @@ pub(super) enum Silent {
 }
 
 /// Asks `server` for the addresses of `name` that are of this kind, and waits so long in all.
-pub(super) async fn ask(
-    server: SocketAddr,
-    name: &Name,
-    family: IpFamily,
-    patience: Duration,
-) -> Result<Said, Silent> {
+pub(super) async fn ask(server: SocketAddr, name: &Name, family: IpFamily, patience: Duration) -> Result<Said, Silent> {
     let query = Query::query(name.clone(), type_of(family));
     let answer = timeout(patience, exchange(server, &query, patience)).await;
     read(&answer.map_err(|_| Silent::Late(patience))??, &query)

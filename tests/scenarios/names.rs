@@ -132,7 +132,8 @@ fn a_dns_server_that_dies_or_talks_nonsense_changes_nothing_for_users_and_is_tol
     until_true("its death", || server.admin.service("shop").versions[0].names[0].problem.is_some());
     let asked = || {
         let text = server.admin.text("/metrics");
-        let line = text.lines().find_map(|line| line.strip_prefix("tidegate_dns_resolutions_total{result=\"failed\"} "));
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("tidegate_dns_resolutions_total{result=\"failed\"} "));
         line.and_then(|count| count.parse::<u64>().ok()).unwrap_or_default()
     };
     let before = asked();
@@ -163,7 +164,12 @@ fn a_dns_server_that_dies_or_talks_nonsense_changes_nothing_for_users_and_is_tol
 #[test]
 fn a_name_that_never_resolved_refuses_a_start_and_a_reload_and_says_who_said_so() {
     let site = Site::open(&[0]);
-    let bad = configuration(&site.place, &site.dns, &site.origins, "      v2: { endpoints: ['nowhere.internal:80'] }\n    stable: v1\n");
+    let bad = configuration(
+        &site.place,
+        &site.dns,
+        &site.origins,
+        "      v2: { endpoints: ['nowhere.internal:80'] }\n    stable: v1\n",
+    );
     let said = format!(
         "endpoint nowhere.internal:80: no address found for this name ({}: there is no such name)",
         site.dns.address()

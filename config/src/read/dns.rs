@@ -48,7 +48,10 @@ fn servers(written: &Cursor<'_>, report: &mut Report) -> Option<Vec<SocketAddr>>
     let legal = "a list of DNS servers, like [10.0.0.2, \"10.0.0.3:5353\"]";
     let items = written.items(report, legal)?;
     if items.len() > Dns::MOST_SERVERS {
-        written.wrong(report, format!("{} servers are written here; legal are at most {}", items.len(), Dns::MOST_SERVERS));
+        written.wrong(
+            report,
+            format!("{} servers are written here; legal are at most {}", items.len(), Dns::MOST_SERVERS),
+        );
         return None;
     }
     if items.is_empty() {

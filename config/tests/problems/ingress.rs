@@ -105,15 +105,13 @@ fn what_is_for_all_listeners_does_not_stand_in_one() {
 #[test]
 fn how_names_are_resolved_is_checked() {
     check(
-        &top(
-            r#"dns:
+        &top(r#"dns:
   servers: [10.0.0.2, "10.0.0.2:53", dns.internal, "10.0.0.3:0", 0.0.0.0, "[fd00::2]", "fd00::3", "10.0.0.300"]
   at_least: 1d
   at_most: 50ms
   timeout: 1m
   prefer: inet6
-  valid: 10s"#,
-        ),
+  valid: 10s"#),
         &expect![[r#"
             t.yaml:2:23: dns.servers[1]: `10.0.0.2:53` is written twice; keep one, the other is at t.yaml:2:13
             t.yaml:2:38: dns.servers[2]: `dns.internal` is no DNS server; legal is an IP address, perhaps with a port, like 10.0.0.2, 10.0.0.2:5353 or "[fd00::2]:53"
@@ -127,16 +125,28 @@ fn how_names_are_resolved_is_checked() {
             t.yaml:7:3: dns.valid: `valid` is no key of the rules for DNS; write between what an answer's own TTL is kept: `at_least` and `at_most`"#]],
     );
     let nine = (1..=9).map(|last| format!("10.0.0.{last}")).collect::<Vec<_>>().join(", ");
-    check(&top(&format!("dns: {{ servers: [{nine}] }}")), &expect!["t.yaml:1:17: dns.servers: 9 servers are written here; legal are at most 8"]);
-    check(&top("dns: { servers: [], at_least: 10m }"), &expect![[r#"
+    check(
+        &top(&format!("dns: {{ servers: [{nine}] }}")),
+        &expect!["t.yaml:1:17: dns.servers: 9 servers are written here; legal are at most 8"],
+    );
+    check(
+        &top("dns: { servers: [], at_least: 10m }"),
+        &expect![[r#"
         t.yaml:1:17: dns.servers: no server is written here; leave `servers` out for those of /etc/resolv.conf
-        t.yaml:1:31: dns.at_least: an answer cannot hold for at least 10m (`at_least`) and at most 5m (`at_most`); write a longer `at_most`"#]]);
-    check(&top("dns: { servers: 10.0.0.2, at_least: 10s, at_most: 5s }"), &expect![[r#"
+        t.yaml:1:31: dns.at_least: an answer cannot hold for at least 10m (`at_least`) and at most 5m (`at_most`); write a longer `at_most`"#]],
+    );
+    check(
+        &top("dns: { servers: 10.0.0.2, at_least: 10s, at_most: 5s }"),
+        &expect![[r#"
         t.yaml:1:17: dns.servers: `10.0.0.2` is written here; legal is a list of DNS servers, like [10.0.0.2, "10.0.0.3:5353"]
-        t.yaml:1:51: dns.at_most: an answer cannot hold for at least 10s (`at_least`) and at most 5s (`at_most`); write a longer `at_most`"#]]);
-    check(&top("resolver: 10.0.0.2\ndns: { nameservers: [10.0.0.2] }"), &expect![[r#"
+        t.yaml:1:51: dns.at_most: an answer cannot hold for at least 10s (`at_least`) and at most 5s (`at_most`); write a longer `at_most`"#]],
+    );
+    check(
+        &top("resolver: 10.0.0.2\ndns: { nameservers: [10.0.0.2] }"),
+        &expect![[r#"
         t.yaml:1:1: resolver: `resolver` is no key of a configuration; write it as dns: { servers: [10.0.0.2] }
-        t.yaml:2:8: dns.nameservers: `nameservers` is no key of the rules for DNS; write them as `servers`, like servers: [10.0.0.2]"#]]);
+        t.yaml:2:8: dns.nameservers: `nameservers` is no key of the rules for DNS; write them as `servers`, like servers: [10.0.0.2]"#]],
+    );
 }
 
 #[test]

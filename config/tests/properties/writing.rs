@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use config::{
     Advance, Affinity, Baseline, CertificateFiles, Configuration, Dns, Forced, Gate, GateRole, GateRule, GrpcCodes,
-    Handling, IpFamily, LatencyMargin, LatencyOf, Limits, Listener, LogTarget, OnDeadline, Plan, Protocol, Rules, Service, Step,
-    Timeouts, TlsVersion, Tolerance, Version,
+    Handling, IpFamily, LatencyMargin, LatencyOf, Limits, Listener, LogTarget, OnDeadline, Plan, Protocol, Rules,
+    Service, Step, Timeouts, TlsVersion, Tolerance, Version,
 };
 use serde_json::{Map, Value, json};
 
@@ -303,6 +303,7 @@ fn written_step(step: &Step) -> Value {
             }
             None => json!({ "match": "nobody", "hold": milliseconds(*hold) }),
         },
+        Step::Mirror { share, hold } => json!({ "mirror": share.to_string(), "hold": milliseconds(*hold) }),
         Step::Approval => json!({ "approval": true }),
     }
 }
@@ -332,6 +333,11 @@ fn written_gate(gate: &Gate) -> Value {
                 latency["margin"] = json!(percent(margin.body.get()));
             }
             json!({ "latency": latency })
+        }
+        GateRule::Mirror(limits) => {
+            let parts: Map<_, _> =
+                limits.parts().map(|(part, limit)| (part.word().to_owned(), json!(percent(limit.get())))).collect();
+            json!({ "mirror": parts })
         }
     };
     written["name"] = json!(gate.name.as_str());

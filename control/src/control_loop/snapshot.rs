@@ -194,8 +194,7 @@ fn names_of(version: &config::Version, names: &Names) -> Vec<NameView> {
 fn unresolved(service: &Service, names: &Names) -> Option<String> {
     let endpoints = service.versions.iter().flat_map(|version| &version.endpoints);
     let hosts: BTreeSet<&str> = endpoints.filter_map(Endpoint::name).collect();
-    let mut failing =
-        hosts.iter().filter_map(|host| Some((*host, names.known.get(*host)?.failing.as_ref()?)));
+    let mut failing = hosts.iter().filter_map(|host| Some((*host, names.known.get(*host)?.failing.as_ref()?)));
     let (first, NameFailing { reason, since }) = failing.next()?;
     let since = moment(*since).map_or_else(String::new, |since| format!(" since {since}"));
     let others = match failing.count() {

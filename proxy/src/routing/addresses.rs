@@ -36,7 +36,8 @@ pub(super) fn endpoints<'a>(
     care: &Arc<Care>,
     now: Instant,
 ) -> Vec<Arc<Endpoint>> {
-    let known: HashMap<_, _> = known.iter().map(|endpoint| ((&endpoint.written, &endpoint.address), endpoint)).collect();
+    let known: HashMap<_, _> =
+        known.iter().map(|endpoint| ((&endpoint.written, &endpoint.address), endpoint)).collect();
     let wanted: Vec<_> = wanted
         .map(|(written, address)| {
             let known = known.get(&(written, &address)).copied();

@@ -47,7 +47,10 @@ fn other_addresses_reach_the_plane_and_leave_the_split_and_the_rollout_as_they_a
     assert_eq!(running.changes(), [("shop.internal:80".to_owned(), 2)]);
     assert_eq!(running.split(), split);
     let after = running.view().rollout.unwrap();
-    assert_eq!((after.id, after.phase, after.weight, after.generation), (before.id, before.phase, before.weight, before.generation));
+    assert_eq!(
+        (after.id, after.phase, after.weight, after.generation),
+        (before.id, before.phase, before.weight, before.generation)
+    );
     running.stop();
 }
 
@@ -68,8 +71,10 @@ fn names_are_shown_with_their_versions_and_one_that_does_not_resolve_is_a_warnin
     let running = Running::try_start_with(directory.path(), named(&[1])).unwrap();
     let since = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     let failing = NameFailing { reason: "10.0.0.2:53: no answer within 2s".into(), since };
-    let state = NameState { addresses: Arc::from([[10, 0, 0, 1].into()]), answered: Some(since), failing: Some(failing) };
-    *running.plane.names.lock() = Names { resolutions: vec![("timeout", 3)], known: [("shop.internal".into(), state)].into() };
+    let state =
+        NameState { addresses: Arc::from([[10, 0, 0, 1].into()]), answered: Some(since), failing: Some(failing) };
+    *running.plane.names.lock() =
+        Names { resolutions: vec![("timeout", 3)], known: [("shop.internal".into(), state)].into() };
     let shown = loop {
         let (view, ended) = (running.view(), running.thread.is_finished());
         if !view.versions[1].names.is_empty() {
