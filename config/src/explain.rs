@@ -173,6 +173,11 @@ impl Telling<'_> {
         self.tell(at, value, line.map_or(Source::Default, Source::Line));
     }
 
+    /// Whether something is written at its place.
+    fn is_written(&self, at: &At<'_>) -> bool {
+        self.places.line(at.path()).is_some()
+    }
+
     fn tell(&mut self, at: &At<'_>, value: String, source: Source) {
         // A default may be written otherwise than it is told here: 75s is 1m15s.
         let usual = at.usual().map(|usual| literal::duration(&usual).map_or(usual, spelt));

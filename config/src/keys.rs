@@ -39,8 +39,10 @@ pub(crate) const TOP: Keys = Keys {
         "requests",
         "trusted",
         "access_log",
+        "health",
+        "retries",
     ],
-    later: &["drain", "health", "retries"],
+    later: &["drain"],
     elsewhere: &[
         ("balance", INTO_VERSION),
         ("connections", "write it into the limits, like limits: { connections: 10000 }"),
@@ -156,6 +158,7 @@ pub(crate) const SERVICE: Keys = Keys {
         "grpc_errors",
         "body",
         "timeouts",
+        "health",
         "retries",
         "shield",
         "stable",
@@ -164,7 +167,7 @@ pub(crate) const SERVICE: Keys = Keys {
         "versions",
         "plan",
     ],
-    later: &["health", "mirror"],
+    later: &["mirror"],
     elsewhere: &[
         ("balance", INTO_VERSION),
         ("baseline", "write it into the plan, like plan: { baseline: equal }"),

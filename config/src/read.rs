@@ -33,6 +33,7 @@ use crate::problem::{self, Problem, Problems, did_you_mean, quoted};
 use crate::tree::{LONGEST, Place, grow};
 
 pub use alone::{ReadPlan, parse_plan, read_plan_file};
+use care::ForAll;
 pub(crate) use place::{clash, without_token};
 use plan::Planned;
 use routes::Routes;
@@ -149,6 +150,9 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
     let shared = service::Shared {
         timeouts: rules.as_ref().map(|rules| rules.timeouts),
         trusted: fields.has("trusted"),
+        health: fields.get("health").and_then(|written| ForAll::read(written, report)),
+        // What is wrong there is a problem already.
+        retries: fields.get("retries").and_then(|written| care::retries(written, report)).unwrap_or_default(),
         plans: fields.has("plans"),
     };
     let services = fields

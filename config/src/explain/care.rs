@@ -2,13 +2,16 @@
 
 use super::at::At;
 use super::{Telling, written};
+use crate::literal::spelt;
 use crate::model::{Balance, Ejection, HashKey, HealthCheck, HealthQuestion, InFlightLimits, Retries, Version};
 
-/// What a version says of it.
-pub(super) fn tell(version: &Version, at: &At<'_>, telling: &mut Telling<'_>) {
+/// What a version says of it; of its health check also the service or the whole file, the nearest first.
+pub(super) fn tell(version: &Version, at: &At<'_>, for_all: &[At<'_>], telling: &mut Telling<'_>) {
+    let own = at.key("health");
+    let from = std::iter::once(&own).chain(for_all).find(|at| telling.is_written(at)).unwrap_or(&own);
     match &version.health {
-        Some(health) => tell_health(health, &at.key("health"), telling),
-        None => telling.value(&at.key("health"), "(none)"),
+        Some(health) => tell_health(health, &own, from, telling),
+        None => telling.own_or_written(&own, Some("(none)"), from),
     }
     tell_ejection(version.ejection, &at.key("ejection"), telling);
     tell_balance(&version.balance, &at.key("balance"), telling);
@@ -19,23 +22,25 @@ pub(super) fn tell(version: &Version, at: &At<'_>, telling: &mut Telling<'_>) {
     telling.if_some(&at.key("requests_per_endpoint"), per_endpoint, "none");
 }
 
-fn tell_health(health: &HealthCheck, at: &At<'_>, telling: &mut Telling<'_>) {
+/// A health check that is written at `from`.
+fn tell_health(health: &HealthCheck, at: &At<'_>, from: &At<'_>, telling: &mut Telling<'_>) {
     let HealthCheck { ask, interval, jitter, timeout, unhealthy, healthy } = health;
+    let mut tell = |key, value: String| telling.own_or_written(&at.key(key), Some(value), &from.key(key));
     match ask {
         HealthQuestion::Http { path, host, status: (least, most) } => {
-            telling.value(&at.key("path"), written::text(path));
-            telling.if_some(&at.key("host"), host.as_deref().map(written::text), "each endpoint's own");
+            tell("path", written::text(path));
+            tell("host", host.as_deref().map_or_else(|| "(each endpoint's own)".to_owned(), written::text));
             let one = least == most;
-            telling.value(&at.key("status"), if one { least.to_string() } else { format!("{least}-{most}") });
+            tell("status", if one { least.to_string() } else { format!("{least}-{most}") });
         }
-        HealthQuestion::Grpc(service) => telling.value(&at.key("grpc"), written::text(service)),
-        HealthQuestion::Connect => telling.value(&at.key("connect"), true),
+        HealthQuestion::Grpc(service) => tell("grpc", written::text(service)),
+        HealthQuestion::Connect => tell("connect", true.to_string()),
     }
-    telling.time(&at.key("interval"), *interval);
-    telling.time(&at.key("timeout"), *timeout);
-    telling.value(&at.key("jitter"), jitter);
-    telling.value(&at.key("healthy"), healthy);
-    telling.value(&at.key("unhealthy"), unhealthy);
+    tell("interval", spelt(*interval));
+    tell("timeout", spelt(*timeout));
+    tell("jitter", jitter.to_string());
+    tell("healthy", healthy.to_string());
+    tell("unhealthy", unhealthy.to_string());
 }
 
 fn tell_ejection(ejection: Option<Ejection>, at: &At<'_>, telling: &mut Telling<'_>) {
@@ -63,16 +68,18 @@ fn tell_balance(balance: &Balance, at: &At<'_>, telling: &mut Telling<'_>) {
     }
 }
 
-/// What a service tries again.
-pub(super) fn tell_retries(retries: Retries, at: &At<'_>, telling: &mut Telling<'_>) {
+/// What a service tries again, by its own rules or those of the whole file.
+pub(super) fn tell_retries(retries: Retries, at: &At<'_>, of_file: &At<'_>, telling: &mut Telling<'_>) {
+    let from = if telling.is_written(at) { at } else { of_file };
     if retries == Retries::off() {
-        return telling.value(at, "off");
+        return telling.own_or_written(at, Some("off"), from);
     }
     let Retries { most, budget, floor, unavailable, broken } = retries;
-    telling.value(&at.key("most"), most);
-    telling.value(&at.key("budget"), budget);
-    telling.value(&at.key("floor"), floor);
+    let mut tell = |key, value: String| telling.own_or_written(&at.key(key), Some(value), &from.key(key));
+    tell("most", most.to_string());
+    tell("budget", budget.to_string());
+    tell("floor", floor.to_string());
     let on = [(unavailable, "unavailable"), (broken, "broken")];
     let on: Vec<String> = on.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()).collect();
-    telling.value(&at.key("on"), written::list(&on));
+    tell("on", written::list(&on));
 }

@@ -21,14 +21,15 @@ pub(super) fn tell(service: &Service, rules: &Rules, at: &At<'_>, root: &At<'_>,
     telling.value(&at.key("grpc_errors"), grpc_errors(service.grpc_errors));
     telling.own_or(&at.key("body"), service.body.or(rules.limits.body), &root.key("limits").key("body"));
     tell_timeouts(&service.timeouts, rules, &at.key("timeouts"), &root.key("timeouts"), telling);
-    care::tell_retries(service.retries, &at.key("retries"), telling);
+    care::tell_retries(service.retries, &at.key("retries"), &root.key("retries"), telling);
     telling.value(&at.key("shield"), service.shield);
     telling.value(&at.key("stable"), written::text(service.stable.as_str()));
     let canary = service.canary.as_ref();
     telling.if_some(&at.key("canary"), canary.map(|canary| written::text(canary.version.as_str())), "none");
     telling.if_some(&at.key("weight"), canary.map(|canary| canary.weight), "none");
+    let for_all = [at.key("health"), root.key("health")];
     for version in &service.versions {
-        tell_version(version, &at.key("versions").named(version.name.as_str()), telling);
+        tell_version(version, &at.key("versions").named(version.name.as_str()), &for_all, telling);
     }
     plan::tell(&service.plan, &at.key("plan"), telling);
 }
@@ -89,7 +90,8 @@ fn tell_timeouts(own: &ServiceTimeouts, rules: &Rules, at: &At<'_>, all_at: &At<
     }
 }
 
-fn tell_version(version: &Version, at: &At<'_>, telling: &mut Telling<'_>) {
+/// A version; `health` is where the check may stand of one that writes none.
+fn tell_version(version: &Version, at: &At<'_>, health: &[At<'_>], telling: &mut Telling<'_>) {
     let endpoints: Vec<String> =
         version.endpoints.iter().map(|endpoint| written::text(&endpoint.to_string())).collect();
     telling.value(&at.key("endpoints"), written::list(&endpoints));
@@ -103,7 +105,7 @@ fn tell_version(version: &Version, at: &At<'_>, telling: &mut Telling<'_>) {
         Some(tls) => tell_tls(tls, &at.key("tls"), telling),
         None => telling.value(&at.key("tls"), "(none)"),
     }
-    care::tell(version, at, telling);
+    care::tell(version, at, health, telling);
 }
 
 fn tell_tls(EndpointTls { server_name, ca, certificate }: &EndpointTls, at: &At<'_>, telling: &mut Telling<'_>) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use self::balance::balance;
 use self::ejection::ejection;
+pub(super) use self::health::ForAll;
 use self::health::health;
 pub(super) use self::retries::retries;
 use crate::cursor::{Cursor, Fields, Report};
@@ -48,8 +49,17 @@ pub(super) fn counted<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> 
 
 impl Care {
     /// Reads what is written beside the endpoints of a version.
-    pub(super) fn read(fields: &Fields<'_>, endpoints: Endpoints, report: &mut Report) -> Option<Self> {
-        let health = fields.if_written("health", |written| health(written, endpoints, report));
+    pub(super) fn read(
+        fields: &Fields<'_>,
+        endpoints: Endpoints,
+        for_all: Option<&ForAll>,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let health = match (fields.get("health"), for_all) {
+            (Some(written), _) => health(written, endpoints, report),
+            (None, Some(for_all)) => for_all.of(fields, endpoints, report),
+            (None, None) => Some(None),
+        };
         let usual = Some(Ejection::default());
         let ejection = fields.or("ejection", usual, |written| ejection(written, endpoints.count, report));
         let balance = fields.or("balance", Balance::default(), |written| balance(written, report));

@@ -6,7 +6,7 @@ use crate::literal::{Illegal, is_token};
 use crate::model::{Affinity, Canary, GrpcCodes, MirrorRules, Name, Plan, Retries, Service, ServiceTimeouts, Timeouts};
 use crate::problem::{did_you_mean, listed, quoted};
 use crate::read::affinity::{affinity, forced};
-use crate::read::care::retries;
+use crate::read::care::{ForAll, retries};
 use crate::read::mirror::mirror_rules;
 use crate::read::plan::{Planned, plan};
 use crate::read::route::{Route, route};
@@ -21,6 +21,10 @@ pub(super) struct Shared {
     pub(super) timeouts: Option<Timeouts>,
     /// Whether anybody's word on a client is believed.
     pub(super) trusted: bool,
+    /// What endpoints are asked where neither service nor version says so.
+    pub(super) health: Option<ForAll>,
+    /// What is tried again where the service does not say so.
+    pub(super) retries: Retries,
     /// Whether there are plans beside those of the services.
     pub(super) plans: bool,
 }
@@ -38,7 +42,8 @@ pub(super) fn service<'a>(
     let route = route(entry, &fields, routes, report);
     let affinity = fields.or("affinity", Affinity::default(), |written| affinity(written, shared.trusted, report));
     let traffic = Traffic::read(&fields, shared, report);
-    let versions = versions(&fields, report);
+    let health = fields.get("health").map_or_else(|| shared.health.clone(), |written| ForAll::read(written, report));
+    let versions = versions(&fields, health.as_ref(), report);
     let forced = fields.if_written("forced", |written| {
         let names = versions.as_ref().map_or(&[] as &[Name], |versions| &versions.names);
         forced(written, names, report)
@@ -117,7 +122,7 @@ impl Traffic {
         let timeouts = fields.or("timeouts", ServiceTimeouts::default(), |written| {
             rules::service_timeouts(written, shared.timeouts.as_ref(), report)
         });
-        let retries = fields.or("retries", Retries::default(), |written| retries(written, report));
+        let retries = fields.or("retries", shared.retries, |written| retries(written, report));
         let shield = fields.or("shield", true, |written| written.switch(report));
         let mirror = fields.or("mirror", MirrorRules::default(), |written| mirror_rules(written, report));
         Some(Self {

@@ -7,7 +7,7 @@ use crate::keys;
 use crate::literal::{Illegal, is_ip};
 use crate::model::{Endpoint, EndpointTls, HostName, Name, Protocol, Version};
 use crate::problem::quoted;
-use crate::read::care::{Care, Endpoints, counted};
+use crate::read::care::{Care, Endpoints, ForAll, counted};
 use crate::read::listener::certificate_files;
 use crate::read::{file_path, own_name};
 use crate::tree::Place;
@@ -22,7 +22,8 @@ pub(super) struct Versions {
     pub(super) incomplete: bool,
 }
 
-pub(super) fn versions(fields: &Fields<'_>, report: &mut Report) -> Option<Versions> {
+/// The versions of a service; `health` is asked of those that say nothing of it.
+pub(super) fn versions(fields: &Fields<'_>, health: Option<&ForAll>, report: &mut Report) -> Option<Versions> {
     const LEGAL: &str =
         "a mapping from each version's name to the version, like v1: { endpoints: [\"127.0.0.1:9001\"] }";
     let written = fields.need(report, "versions", "at least one version with its endpoints")?;
@@ -38,20 +39,26 @@ pub(super) fn versions(fields: &Fields<'_>, report: &mut Report) -> Option<Versi
         .map(|entry| {
             let name = own_name(entry, "version", report);
             names.extend(name.clone());
-            version(entry, name, &mut seen, report)
+            version(entry, name, health, &mut seen, report)
         })
         .collect();
     Some(Versions { incomplete: names.len() < entries.len(), names, read: read.into_iter().collect() })
 }
 
-fn version<'a>(entry: &'a Entry<'_>, name: Option<Name>, seen: &mut Seen<'a>, report: &mut Report) -> Option<Version> {
+fn version<'a>(
+    entry: &'a Entry<'_>,
+    name: Option<Name>,
+    health: Option<&ForAll>,
+    seen: &mut Seen<'a>,
+    report: &mut Report,
+) -> Option<Version> {
     let fields = entry.value.fields(report, &keys::VERSION)?;
     let endpoints = endpoints(&entry.key.text, &fields, seen, report);
     let tls = fields.if_written("tls", |written| endpoint_tls(written, report));
     let speaks_tls = endpoints.as_deref().and_then(|endpoints| all_or_none(endpoints, report));
     let protocol = fields.or("protocol", Protocol::default(), |written| protocol(written, speaks_tls, report));
     let count = endpoints.as_ref().and_then(|endpoints| counted(endpoints.iter().map(|(endpoint, _)| endpoint)));
-    let care = Care::read(&fields, Endpoints { protocol, speak_tls: speaks_tls, count }, report);
+    let care = Care::read(&fields, Endpoints { protocol, speak_tls: speaks_tls, count }, health, report);
     if let (Some(false), Some(written)) = (speaks_tls, fields.get("tls")) {
         let message = "no endpoint speaks TLS; write https:// before each endpoint, or leave `tls` out";
         written.wrong(report, message);

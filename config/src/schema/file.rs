@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
+use self::care::{Health, Retries};
 use self::dns::Dns;
 use self::listener::Listener;
 use self::plan::Plan;
@@ -48,6 +49,11 @@ pub(super) struct Configuration {
     trusted: Option<Ranges>,
     /// A line for each request; none by default.
     access_log: Option<AccessLog>,
+    /// How endpoints are asked whether they are well, of all versions that neither write it nor have it written in their
+    /// service; they are not asked by default.
+    health: Option<Health>,
+    /// What is tried again, and how often, in all services that do not write it.
+    retries: Option<Retries>,
 }
 
 /// The control API, the metrics and the dashboard.

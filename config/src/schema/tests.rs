@@ -175,7 +175,7 @@ fn what_the_decoder_refuses_by_its_keys_does_not_fit_the_schema() {
         "services: { a: { versions: { v: { endpoints: ['a:1'], protocol: h3 } } } }",
         "services: { a: { versions: { v: { endpoints: ['https://a:1'], tls: { verify: false } } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], health: {} } } } }",
-        "services: { a: { versions: { v: { endpoints: ['a:1'], health: off } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], health: on } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], health: { path: /a, connect: true } } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], health: { connect: true, status: 200 } } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], health: { connect: false } } } } }",

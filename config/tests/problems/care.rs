@@ -19,7 +19,7 @@ fn a_health_check_asks_one_thing() {
         &versions(&[
             "health: { interval: 1s }",
             "health: {}",
-            "health: off",
+            "health: no",
             "health: /healthz",
             "health: [/healthz]",
             "health:",
@@ -33,14 +33,14 @@ fn a_health_check_asks_one_thing() {
         &expect![[r#"
             t.yaml:5:54: services.shop.versions.v0.health: asks nothing; legal is { path: /healthz }, { grpc: SERVICE } or { connect: true }
             t.yaml:6:54: services.shop.versions.v1.health: asks nothing; legal is { path: /healthz }, { grpc: SERVICE } or { connect: true }
-            t.yaml:7:62: services.shop.versions.v2.health: `off` is no health check; legal is { path: /healthz }, { grpc: SERVICE } or { connect: true }; leave `health` out for none
-            t.yaml:8:62: services.shop.versions.v3.health: `/healthz` is no health check; legal is { path: /healthz }, { grpc: SERVICE } or { connect: true }; did you mean `{ path: /healthz }`?
-            t.yaml:9:62: services.shop.versions.v4.health: a list is written here; legal is { path: /healthz }, { grpc: SERVICE } or { connect: true }
-            t.yaml:10:54: services.shop.versions.v5.health: nothing is written here; legal is { path: /healthz }, { grpc: SERVICE } or { connect: true }
+            t.yaml:7:62: services.shop.versions.v2.health: `no` is no health check; legal is `off`, { path: /healthz }, { grpc: SERVICE } or { connect: true }; did you mean `off`?
+            t.yaml:8:62: services.shop.versions.v3.health: `/healthz` is no health check; legal is `off`, { path: /healthz }, { grpc: SERVICE } or { connect: true }; did you mean `{ path: /healthz }`?
+            t.yaml:9:62: services.shop.versions.v4.health: a list is written here; legal is `off`, { path: /healthz }, { grpc: SERVICE } or { connect: true }
+            t.yaml:10:54: services.shop.versions.v5.health: nothing is written here; legal is `off`, { path: /healthz }, { grpc: SERVICE } or { connect: true }
             t.yaml:11:89: services.shop.versions.v6.health.connect: `path` is written as well; keep one of `path`, `grpc` and `connect`
             t.yaml:12:83: services.shop.versions.v7.health.connect: `grpc` is written as well; keep one of `path`, `grpc` and `connect`
-            t.yaml:13:73: services.shop.versions.v8.health.connect: `false` is written here; legal is `true`, or leave `health` out for none
-            t.yaml:14:73: services.shop.versions.v9.health.connect: `yes` is written here; legal is `true`, or leave `health` out for none
+            t.yaml:13:73: services.shop.versions.v8.health.connect: `false` is written here; legal is `true`, or health: off for none
+            t.yaml:14:73: services.shop.versions.v9.health.connect: `yes` is written here; legal is `true`, or health: off for none
             t.yaml:14:78: services.shop.versions.v9.health.tcp: `tcp` is no key of a health check; write connect: true
             t.yaml:15:67: services.shop.versions.v10.health.http: `http` is no key of a health check; write `path`, like path: /healthz
             t.yaml:15:83: services.shop.versions.v10.health.port: `port` is no key of a health check; it is each endpoint's own; leave it out
@@ -376,4 +376,19 @@ services:
       v6: { endpoints: ["10.0.4.1:1", "10.0.4.1:2", "10.0.4.1:3", "10.0.4.1:4", "10.0.4.1:5"], ejection: { success_rate: true } }
 "#;
     assert_eq!(warnings(text), "");
+}
+
+#[test]
+fn what_is_written_once_for_many_is_checked_once_and_for_each_version_that_has_it() {
+    check(
+        "health: { grpc: '' }\nretries: none\nservices:\n  a:\n    health: { path: healthz }\n    versions: { v1: { endpoints: ['a:1'] } }\n  b:\n    versions:\n      \
+         v1: { endpoints: ['b:1'] }\n      v2: { endpoints: ['b:2'], protocol: h2c }\n      v3: { endpoints: ['b:3'], health: { connect: true } }\n      \
+         v4: { endpoints: ['https://b:4'] }\n    stable: v1\n",
+        &expect![[r#"
+            t.yaml:2:10: retries: `none` is written here; legal is `off` or a mapping, like { most: 2, budget: 20% }; did you mean `off`?
+            t.yaml:5:21: services.a.health.path: `healthz` does not begin with /; legal is a path that begins with /, like /healthz or /healthz?full=1; did you mean `/healthz`?
+            t.yaml:7:3: services.b: every host with path / leads to service `a` already, at t.yaml:4:3; write another host or path
+            t.yaml:9:7: services.b.versions.v1: this version speaks `h1`, and its health check (at t.yaml:1:9) is gRPC, which is spoken over HTTP/2; write `protocol: h2c` beside `endpoints`, or a `health` of its own, like health: { path: /healthz } or health: off
+            t.yaml:12:7: services.b.versions.v4: this version speaks `h1`, and its health check (at t.yaml:1:9) is gRPC, which is spoken over HTTP/2; write `protocol: h2` beside `endpoints`, or a `health` of its own, like health: { path: /healthz } or health: off"#]],
+    );
 }

@@ -73,7 +73,7 @@ fn an_empty_text_says_what_is_needed() {
     check(
         "~",
         &expect![
-            "t.yaml:1:1: nothing is written here; legal is a mapping with `listeners`, `admin`, `state`, `dns`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted` and `access_log`"
+            "t.yaml:1:1: nothing is written here; legal is a mapping with `listeners`, `admin`, `state`, `dns`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted`, `access_log`, `health` and `retries`"
         ],
     );
     check(
@@ -89,13 +89,13 @@ fn something_else_in_place_of_a_mapping_is_named() {
     check(
         "[]",
         &expect![
-            "t.yaml:1:1: a list is written here; legal is a mapping with `listeners`, `admin`, `state`, `dns`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted` and `access_log`"
+            "t.yaml:1:1: a list is written here; legal is a mapping with `listeners`, `admin`, `state`, `dns`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted`, `access_log`, `health` and `retries`"
         ],
     );
     check(
         "hello",
         &expect![
-            "t.yaml:1:1: `hello` is written here; legal is a mapping with `listeners`, `admin`, `state`, `dns`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted` and `access_log`"
+            "t.yaml:1:1: `hello` is written here; legal is a mapping with `listeners`, `admin`, `state`, `dns`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted`, `access_log`, `health` and `retries`"
         ],
     );
     check(
@@ -108,8 +108,8 @@ fn something_else_in_place_of_a_mapping_is_named() {
     check(
         "services:\n  shop:\n  cart: v1\n",
         &expect![[r#"
-            t.yaml:2:3: services.shop: nothing is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`
-            t.yaml:3:9: services.cart: `v1` is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
+            t.yaml:2:3: services.shop: nothing is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `health`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`
+            t.yaml:3:9: services.cart: `v1` is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `health`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
     );
 }
 
@@ -118,9 +118,9 @@ fn an_unknown_key_is_met_with_the_legal_ones_and_the_one_meant() {
     check(
         &shop("    stabel: v1\n    affinty: random\n    zebra: 1"),
         &expect![[r#"
-            t.yaml:7:5: services.shop.stabel: `stabel` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `stable`?
-            t.yaml:8:5: services.shop.affinty: `affinty` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `affinity`?
-            t.yaml:9:5: services.shop.zebra: `zebra` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
+            t.yaml:7:5: services.shop.stabel: `stabel` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `health`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `stable`?
+            t.yaml:8:5: services.shop.affinty: `affinty` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `health`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `affinity`?
+            t.yaml:9:5: services.shop.zebra: `zebra` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `health`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
     );
 }
 
@@ -147,11 +147,9 @@ services:
 "#,
         &expect![[r#"
             t.yaml:2:37: admin.tls: `tls` is known and not built yet; leave it out for now
-            t.yaml:3:1: retries: `retries` is known and not built yet; leave it out for now
-            t.yaml:4:1: health: `health` is known and not built yet; leave it out for now
+            t.yaml:3:10: retries: `3` is written here; legal is `off` or a mapping, like { most: 2, budget: 20% }
             t.yaml:7:5: services.shop.mirror: `mirror` is known and not built yet; leave it out for now
             t.yaml:7:13: services.shop.mirror: `1%` is written here; legal is a mapping with `methods`, `body`, `in_flight` and `timeout`
-            t.yaml:8:5: services.shop.health: `health` is known and not built yet; leave it out for now
             t.yaml:9:17: services.shop.affinity.client_certificate: `client_certificate` is known and not built yet; leave it out for now
             t.yaml:11:33: services.shop.versions.v1.timeouts: `timeouts` is known and not built yet; leave it out for now
             t.yaml:11:58: services.shop.versions.v1.warm_start: `warm_start` is known and not built yet; leave it out for now
@@ -230,7 +228,7 @@ colour: blue
             t.yaml:8:25: services.shop.versions.v1.endpoints[0]: `nonsense` has no port; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
             t.yaml:9:13: services.shop.versions.v2.endpoint: `endpoint` is no key of a version; legal keys are `endpoints`, `protocol`, `tls`, `health`, `ejection`, `balance`, `slow_start` and `limits`; did you mean `endpoints`?
             t.yaml:10:48: services.shop.plan.steps[1].weight: 5% is below the 10% of an earlier step at t.yaml:10:31; legal is 10% or more (weights never fall)
-            t.yaml:11:1: colour: `colour` is no key of a configuration; legal keys are `listeners`, `admin`, `state`, `dns`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted` and `access_log`"#]],
+            t.yaml:11:1: colour: `colour` is no key of a configuration; legal keys are `listeners`, `admin`, `state`, `dns`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted`, `access_log`, `health` and `retries`"#]],
     );
 }
 
@@ -257,7 +255,7 @@ fn text_of_the_operator_cannot_forge_another_line() {
     check(
         "\"a\\nb\": 1\nservices: { \"x\\ny\": { versions: { v1: { endpoints: [\"a:1\\nforged\"] } } } }",
         &expect![[r#"
-            t.yaml:1:1: a\nb: `a\nb` is no key of a configuration; legal keys are `listeners`, `admin`, `state`, `dns`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted` and `access_log`
+            t.yaml:1:1: a\nb: `a\nb` is no key of a configuration; legal keys are `listeners`, `admin`, `state`, `dns`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted`, `access_log`, `health` and `retries`
             t.yaml:2:13: services.x\ny: `x\ny` cannot name a service; legal is 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit
             t.yaml:2:53: services.x\ny.versions.v1.endpoints[0]: `a:1\nforged` has no port from 1 to 65535; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080"#]],
     );

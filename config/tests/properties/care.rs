@@ -261,3 +261,43 @@ pub(crate) fn written_retries(retries: &Retries) -> Value {
     let on: Vec<&str> = on.into_iter().filter(|(on, _)| **on).map(|(_, word)| word).collect();
     json!({ "most": most, "budget": percent(budget.get()), "floor": floor, "on": on })
 }
+
+/// The nearest that is written counts, whole: nothing of it is mixed with what is further away.
+#[test]
+fn a_health_check_is_that_of_the_version_or_of_the_service_or_of_the_file() {
+    let text = "health: { path: /all, interval: 3s }\nservices:\n  a:\n    health: { path: /a }\n    stable: own\n    versions:\n      \
+                own: { endpoints: ['a:1'], health: { connect: true } }\n      of_service: { endpoints: ['a:2'] }\n      \
+                none: { endpoints: ['a:3'], health: off }\n  b:\n    path: /b\n    health: none\n    versions: { none: { endpoints: ['b:1'] } }\n  \
+                c:\n    path: /c\n    versions: { of_file: { endpoints: ['c:1'] } }\n  \
+                d:\n    path: /d\n    versions: { none: { endpoints: ['d:1'], health: false } }\n";
+    let explained = config::explain(text, "t.yaml").unwrap();
+    let told = |path: &str| {
+        let settings = explained.settings();
+        let found = settings.iter().find(|setting| setting.path == path).unwrap_or_else(|| panic!("no {path}"));
+        (found.value.clone(), found.source.to_string())
+    };
+    let versions: Vec<_> = explained.read.configuration.services.iter().flat_map(|s| s.versions.clone()).collect();
+    let asked: Vec<_> = versions
+        .iter()
+        .map(|version| version.health.as_ref().map(|health| (health.ask.clone(), health.interval.as_secs())))
+        .collect();
+    let path = |path: &str| HealthQuestion::Http { path: path.into(), host: None, status: (200, 299) };
+    assert_eq!(
+        asked,
+        [Some((HealthQuestion::Connect, 5)), Some((path("/a"), 5)), None, None, Some((path("/all"), 3)), None]
+    );
+    let line = |value: &str, source: &str| (value.to_owned(), source.to_owned());
+    assert_eq!(told("services.a.versions.of_service.health.path"), line("/a", "line 4"));
+    assert_eq!(told("services.a.versions.of_service.health.interval"), line("5s", "default"));
+    assert_eq!(told("services.c.versions.of_file.health.interval"), line("3s", "line 1"));
+    assert_eq!(told("services.b.versions.none.health"), line("(none)", "line 12"));
+}
+
+#[test]
+fn retries_are_those_of_the_service_or_of_the_file() {
+    let text = "retries: { most: 4 }\nservices:\n  a: { retries: { floor: 9 }, versions: { v1: { endpoints: ['a:1'] } } }\n  \
+                b: { path: /b, versions: { v1: { endpoints: ['b:1'] } } }\n  c: { path: /c, retries: off, versions: { v1: { endpoints: ['c:1'] } } }\n";
+    let services = config::parse(text, "t.yaml").unwrap().configuration.services;
+    let own = services.iter().map(|service| (service.retries.most, service.retries.floor)).collect::<Vec<_>>();
+    assert_eq!(own, [(2, 9), (4, 3), (0, 3)]);
+}

@@ -33,6 +33,8 @@ limits: { connections: 5000, connections_per_client: 50, request_line: 2KiB, hea
 requests: { underscores: pass, encoded_slashes: pass }
 trusted: [10.0.0.0/8, "fd00::/8"]
 access_log: { to: /var/log/access.log, sample: 12.5% }
+health: { path: /all, interval: 3s }
+retries: { most: 4, floor: 7 }
 admin: { address: "127.0.0.1:9901", tokens: tokens.txt }
 state: /var/lib/tidegate
 dns: { servers: [10.0.0.2, "[fd00::2]:5353"], at_least: 500ms, at_most: 1h, timeout: 250ms, prefer: ipv6 }

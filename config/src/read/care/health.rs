@@ -8,16 +8,57 @@ use crate::keys;
 use crate::literal::{Illegal, authority, spelt, whole_number};
 use crate::model::{HealthCheck, HealthQuestion, Protocol};
 use crate::problem::{listed, quoted};
+use crate::tree::Place;
 use crate::units::Fraction;
 
 const LEGAL: &str = "{ path: /healthz }, { grpc: SERVICE } or { connect: true }";
 
 const LONGEST: Duration = Duration::from_secs(3600);
 
-pub(super) fn health(written: &Cursor<'_>, endpoints: Endpoints, report: &mut Report) -> Option<HealthCheck> {
+/// A health check that is written once for many versions, and where; the check is none where it is `off`.
+#[derive(Debug, Clone)]
+pub(in crate::read) struct ForAll {
+    check: Option<HealthCheck>,
+    place: Place,
+}
+
+impl ForAll {
+    /// Reads what is written in a service, or at the top of the file.
+    pub(in crate::read) fn read(written: &Cursor<'_>, report: &mut Report) -> Option<Self> {
+        // Each version speaks what it speaks.
+        let unknown = Endpoints { protocol: None, speak_tls: None, count: None };
+        Some(Self { check: health(written, unknown, report)?, place: written.place })
+    }
+
+    /// The check of a version that writes none.
+    pub(super) fn of(
+        &self,
+        version: &Fields<'_>,
+        endpoints: Endpoints,
+        report: &mut Report,
+    ) -> Option<Option<HealthCheck>> {
+        let Some(check) = &self.check else { return Some(None) };
+        if matches!(check.ask, HealthQuestion::Grpc(_)) && endpoints.protocol == Some(Protocol::H1) {
+            let instead = if endpoints.speak_tls == Some(true) { "h2" } else { "h2c" };
+            let message = format!(
+                "this version speaks `h1`, and its health check (at {}) is gRPC, which is spoken over HTTP/2; write `protocol: \
+                 {instead}` beside `endpoints`, or a `health` of its own, like health: {{ path: /healthz }} or health: off",
+                report.place(self.place)
+            );
+            version.wrong(report, message);
+            return None;
+        }
+        Some(Some(check.clone()))
+    }
+}
+
+/// What a version asks its endpoints; none where it is `off`.
+pub(super) fn health(written: &Cursor<'_>, endpoints: Endpoints, report: &mut Report) -> Option<Option<HealthCheck>> {
+    const LEGAL: &str = "`off`, { path: /healthz }, { grpc: SERVICE } or { connect: true }";
     if let Some(word) = written.word() {
         let near = match word {
-            "off" | "false" | "none" | "no" => "; leave `health` out for none".to_owned(),
+            "off" | "none" | "false" => return Some(None),
+            "no" | "never" | "disabled" => "; did you mean `off`?".to_owned(),
             path if path.starts_with('/') => format!("; did you mean {}?", quoted(&format!("{{ path: {path} }}"))),
             _ => String::new(),
         };
@@ -39,14 +80,14 @@ pub(super) fn health(written: &Cursor<'_>, endpoints: Endpoints, report: &mut Re
         fields.or("jitter", usual.jitter, |written| written.literal(report, "a percentage, like 10%", up_to_half));
     let mut in_a_row = |key, usual| fields.or(key, usual, |written| number(written, 1..=100, report));
     let (unhealthy, healthy) = (in_a_row("unhealthy", usual.unhealthy), in_a_row("healthy", usual.healthy));
-    Some(HealthCheck {
+    Some(Some(HealthCheck {
         ask: ask?,
         interval: interval?,
         jitter: jitter?,
         timeout: timeout?,
         unhealthy: unhealthy?,
         healthy: healthy?,
-    })
+    }))
 }
 
 /// How long one check may take: never longer than the interval, so that they do not pile up.
@@ -108,7 +149,7 @@ fn question(fields: &Fields<'_>, endpoints: Endpoints, report: &mut Report) -> O
     if text == "true" {
         return Some(HealthQuestion::Connect);
     }
-    asked.wrong(report, format!("{} is written here; legal is `true`, or leave `health` out for none", quoted(text)));
+    asked.wrong(report, format!("{} is written here; legal is `true`, or health: off for none", quoted(text)));
     None
 }
 

@@ -4,10 +4,14 @@ use schemars::JsonSchema;
 
 use super::{Literal, Percentage, Time};
 
-/// How endpoints are asked whether they are well, on connections of their own, with the protocol and TLS of the version.
+/// `off`, or how endpoints are asked whether they are well, on connections of their own, with the protocol and TLS of the version.
 #[derive(JsonSchema)]
 #[schemars(untagged, deny_unknown_fields)]
 pub(super) enum Health {
+    /// They are not asked, whatever is written for all.
+    Never(Never),
+    /// The same.
+    No(#[schemars(extend("const" = false))] bool),
     /// A `GET`.
     Path {
         /// What is asked for with `GET`: a path, perhaps with a query.
@@ -75,6 +79,14 @@ pub(super) enum Health {
         #[schemars(range(min = 1, max = 100), extend("default" = 3))]
         unhealthy: Option<u64>,
     },
+}
+
+/// `off`: endpoints are not asked.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+pub(super) enum Never {
+    Off,
+    None,
 }
 
 /// A status, or a range: `204`, `200-299`.

@@ -40,7 +40,10 @@ pub(super) struct Service {
     body: Option<Size>,
     /// Times that are not those of all services.
     timeouts: Option<ServiceTimeouts>,
-    /// What is tried again, and how often.
+    /// How endpoints are asked whether they are well, of all its versions that do not write it; as for the whole file by
+    /// default.
+    health: Option<Health>,
+    /// What is tried again, and how often; as for the whole file by default.
     retries: Option<Retries>,
     /// Whether stable answers in place of a canary whose failure can be hidden; the canary is charged all the same.
     #[schemars(extend("default" = true))]
@@ -171,7 +174,7 @@ struct Version {
     protocol: Option<Protocol>,
     /// How they prove who they are, where they are `https://`. Verification is always on.
     tls: Option<EndpointTls>,
-    /// How its endpoints are asked whether they are well; they are not asked by default.
+    /// How its endpoints are asked whether they are well; as for its service by default, or else the whole file.
     health: Option<Health>,
     /// When traffic shows that one of them is ill.
     ejection: Option<Ejection>,
