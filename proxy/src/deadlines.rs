@@ -9,8 +9,12 @@
 //!
 //! The limit of the whole is the endpoint's: while a client takes its time with what it has been given ([`Hold`]), it
 //! stands still. An endpoint that could not go on for such a client may lose patience with us; that is remembered, too.
+//!
+//! Whoever waits for a head is looked at meanwhile ([`Vigil`]): an endpoint that answers nobody is found out before its
+//! first deadline passes.
 
 mod hold;
+mod vigil;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -21,6 +25,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub(crate) use self::hold::{Hold, Holder};
+pub(crate) use self::vigil::Vigil;
 
 /// A client that takes so long for one piece (64 KiB at most) has stopped its endpoint: slower than anybody's link.
 const STALL: Duration = Duration::from_secs(1);
@@ -39,6 +44,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Table {
     slots: Vec<Slot>,
+    /// Who waits for a head, at the places of their slots.
+    vigils: Vec<Option<Vigil>>,
     free: Vec<usize>,
     /// When the watchman looks next; none while there is nothing to wait for.
     looks_at: Option<Instant>,
@@ -101,7 +108,11 @@ impl Deadlines {
     }
 
     fn look_in_time(&self, table: &mut Table, slot: Slot) {
-        if let Some(due) = slot.due()
+        self.look_by(table, slot.due());
+    }
+
+    fn look_by(&self, table: &mut Table, due: Option<Instant>) {
+        if let Some(due) = due
             && table.looks_at.is_none_or(|looks_at| due < looks_at)
         {
             table.looks_at = Some(due);
@@ -113,7 +124,14 @@ impl Deadlines {
 impl Deadline {
     /// The head must come by then; none where nothing is waited for.
     pub(crate) fn set_head(&self, due: Option<Instant>) {
-        self.change(|slot| slot.head = due);
+        let mut table = self.of.0.table.lock();
+        let slot = &mut table.slots[self.place];
+        slot.head = due;
+        let slot = *slot;
+        if due.is_none() {
+            table.vigils[self.place] = None;
+        }
+        self.of.look_in_time(&mut table, slot);
     }
 
     /// The whole must be over by then, or however late; where it has a limit at all.
@@ -206,7 +224,10 @@ impl Table {
         };
         match self.slots.get_mut(place) {
             Some(free) => *free = slot,
-            None => self.slots.push(slot),
+            None => {
+                self.slots.push(slot);
+                self.vigils.push(None);
+            }
         }
         (place, slot)
     }
@@ -215,22 +236,21 @@ impl Table {
         let slot = &mut self.slots[place];
         (slot.fd, slot.head, slot.whole, slot.overdue) = (-1, None, None, None);
         slot.turn = slot.turn.wrapping_add(1);
+        self.vigils[place] = None;
         self.free.push(place);
     }
 
     /// Ends what is overdue, and says when to look again.
     fn look(&mut self, now: Instant, end: impl Fn(RawFd)) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
+        let over = |slot: &mut Slot, what| {
+            *slot = Slot { head: None, whole: None, overdue: Some(what), ..*slot };
+            end(slot.fd);
+        };
+        let mut next = vigil::look(&mut self.vigils, &mut self.slots, now, |slot| over(slot, Overdue::Head));
         for slot in &mut self.slots {
             if slot.due().is_some_and(|due| due <= now) {
                 let head_is_late = slot.head.is_some_and(|due| due <= now);
-                *slot = Slot {
-                    head: None,
-                    whole: None,
-                    overdue: Some(if head_is_late { Overdue::Head } else { Overdue::Whole }),
-                    ..*slot
-                };
-                end(slot.fd);
+                over(slot, if head_is_late { Overdue::Head } else { Overdue::Whole });
             }
             next = [next, slot.due()].into_iter().flatten().min();
         }

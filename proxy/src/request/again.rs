@@ -44,6 +44,21 @@ impl Request {
         true
     }
 
+    /// Whether the budget for retries has room for the attempt that follows a stale connection. Endpoints that reset every
+    /// connection they are asked on again would have half as much traffic again without it.
+    pub(crate) fn may_be_forgiven(&self, now: Instant) -> bool {
+        let budget = |service: &Service| service.retry_budget.retry(&service.written.retries, now);
+        self.matched.as_ref().is_some_and(|matched| budget(&matched.service))
+    }
+
+    /// Whether there would be another attempt if no response came in time. Asked in advance, of the service as it was when
+    /// the request came.
+    pub(crate) fn would_go_again(&self, repeatable: Repeatable, now: Instant) -> bool {
+        let service = self.matched.as_ref().map(|matched| &*matched.service);
+        let then = service.and_then(|service| self.after(Failure::Late, repeatable, service, now));
+        then.is_some_and(|then| then != Then::PassOn)
+    }
+
     fn after(&self, failure: Failure, repeatable: Repeatable, service: &Service, now: Instant) -> Option<Then> {
         let (matched, attempt) = (self.matched.as_ref()?, self.attempt.as_ref()?);
         let written = &matched.service.written;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use config::Protocol;
 
 use super::Request;
-use crate::deadlines::{Deadlines, Holder, Overdue};
+use crate::deadlines::{Deadlines, Holder, Overdue, Vigil};
 use crate::exchange::{Exchange, Patience};
 use crate::request_body::silence::Waiting;
 use crate::routing::Version;
@@ -26,6 +26,17 @@ impl Request {
             // pingora's own limit is one of silence: a head that drips would meet it.
             let head = waits_now.then(|| now + patience.first_byte);
             attempt.deadline = Some(deadlines.begin(fd, head, whole));
+        }
+    }
+
+    /// The endpoint has all of the request, and a response is waited for; `may_leave`: if it failed now, it would be tried
+    /// again. Calls, tunnels and streams of events may be silent for as long as they want.
+    pub(crate) fn keeps_vigil(&mut self, may_leave: bool, now: Instant) {
+        let Some(patience) = self.patience() else { return };
+        if let (Exchange::Response, Some(attempt)) = (self.exchange, &self.attempt)
+            && let Some(deadline) = &attempt.deadline
+        {
+            deadline.keep(Vigil::begin(attempt.at.shared(), patience.first_byte, may_leave, now));
         }
     }
 
