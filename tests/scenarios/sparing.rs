@@ -37,17 +37,20 @@ fn taken_back(turn_bad: impl Fn(&Shop)) -> Taken {
     let rollout = shop.admin().until_phase("shop", Phase::RolledBack);
     let report = load.stop();
     assert_eq!((rollout.weight, report.not_sent), (0, 0), "{report}");
-    let v2 = until("the end of what was under way on v2", || {
+    // Figures are told a moment after what they are of.
+    let counted =
+        |metric: &str, class| shop.admin().counted(metric, &[("service", "shop"), ("version", "v2"), ("class", class)]);
+    let (v2, attempts) = until("the books of v2 to be closed", || {
         let v2 = shop.admin().service("shop").versions.into_iter().find(|version| version.name == "v2")?;
-        (v2.in_flight == 0).then_some(v2)
-    });
-    let failed = ["5xx", "connect_error", "timeout", "reset", "protocol_error"];
-    let attempts = failed.map(|class| {
-        shop.admin().counted("tidegate_attempts_total", &[("service", "shop"), ("version", "v2"), ("class", class)])
+        let failed = ["5xx", "connect_error", "timeout", "reset", "protocol_error"];
+        let attempts: u64 = failed.map(|class| counted("tidegate_attempts_total", class)).iter().sum();
+        let forgiven = counted("tidegate_attempts_total", "reset") - counted("tidegate_requests_total", "reset");
+        let is_over = v2.in_flight == 0 && shop.v2.arrivals().in_progress == 0;
+        (is_over && attempts >= shop.v2.arrivals().bad && v2.failed + forgiven == attempts).then_some((v2, attempts))
     });
     let seen = shop.v2.arrivals();
     let exposed = seen.incident.map_or(Duration::ZERO, |incident| incident.span());
-    Taken { rollout, report, v2, attempts: attempts.iter().sum(), bad: seen.bad, exposed }
+    Taken { rollout, report, v2, attempts, bad: seen.bad, exposed }
 }
 
 /// Users saw nothing, and everything that the canary did is in its books.

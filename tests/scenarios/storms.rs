@@ -33,8 +33,9 @@ fn where_every_endpoint_answers_503_to_half_of_its_requests_the_endpoints_get_le
     let failed = failures(&report);
     assert_eq!(failed, report.server_errors, "{report}");
     assert!(failed * 20 < of_users * 9, "{report}");
-    let refused = server.admin.counted("tidegate_retries_refused_total", &[("service", "shop")]);
-    assert_eq!(refused, failed, "whatever was passed on was so for want of a budget");
+    // Few fail three times in a row; all others were passed on for want of a budget.
+    let refused = server.admin.counted("tidegate_retry_budget_exhausted_total", &[("service", "shop")]);
+    assert!(refused <= failed && refused * 10 > failed * 8, "{refused} of {failed}");
     server.stop();
 }
 
