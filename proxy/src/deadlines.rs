@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub(crate) use self::hold::{Hold, Holder};
-pub(crate) use self::vigil::Vigil;
+pub(crate) use self::vigil::{Leave, Vigil};
 
 /// A client that takes so long for one piece (64 KiB at most) has stopped its endpoint: slower than anybody's link.
 const STALL: Duration = Duration::from_secs(1);
@@ -78,6 +78,8 @@ pub(crate) enum Overdue {
     Head,
     /// The end of the response.
     Whole,
+    /// Anything at all, from an endpoint that hangs. The budget for retries has been asked for the next attempt.
+    Answer,
 }
 
 /// The deadlines of one attempt; forgotten when dropped.
@@ -246,7 +248,7 @@ impl Table {
             *slot = Slot { head: None, whole: None, overdue: Some(what), ..*slot };
             end(slot.fd);
         };
-        let mut next = vigil::look(&mut self.vigils, &mut self.slots, now, |slot| over(slot, Overdue::Head));
+        let mut next = vigil::look(&mut self.vigils, &mut self.slots, now, |slot| over(slot, Overdue::Answer));
         for slot in &mut self.slots {
             if slot.due().is_some_and(|due| due <= now) {
                 let head_is_late = slot.head.is_some_and(|due| due <= now);

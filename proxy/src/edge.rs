@@ -202,7 +202,7 @@ impl ProxyHttp for Edge {
             let waits_now = session.as_downstream_mut().is_body_done() || ctx.exchange.is_tunnel();
             ctx.watch(&self.deadlines, waits_now, now);
             if waits_now {
-                ctx.keeps_vigil(ctx.would_go_again(repeatable(session), now), now);
+                ctx.keeps_vigil(ctx.leave(repeatable(session), now), now);
             }
             if let Some(stream) = client_stream(session) {
                 stream.tell(ctx.holder());

@@ -370,7 +370,7 @@ impl Request {
         }
         let is_well = !class.is_bad() && !matches!(class, Class::ClientAbort | Class::Local);
         if attempt.kind == Attempt::Shield && is_well {
-            matched.account.saved();
+            matched.account.answered_by_another();
         }
         match attempt.kind {
             Attempt::First => matched.account.record_first(&outcome),

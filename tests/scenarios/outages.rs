@@ -71,7 +71,7 @@ impl Site {
         let most = before.latency_at(0.99) * 2 + Duration::from_millis(10);
         let windows = (0..WINDOWS).map(|_| whole(self.users(WINDOW)));
         let after = windows.into_iter().find(|report| report.latency_at(0.99) <= most);
-        let after = after.unwrap_or_else(|| panic!("p99 was {:?}, and was above {most:?} ever after", most));
+        let after = after.unwrap_or_else(|| panic!("p99 was above {most:?} ever after; before:\n{before}"));
         Seen { during, after }
     }
 

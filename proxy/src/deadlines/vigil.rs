@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Deadline, Slot};
 use crate::endpoint::Endpoint;
+use crate::routing::Service;
 
 /// How often those who wait are looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
@@ -16,22 +17,43 @@ pub(crate) struct Vigil {
     since: Instant,
     /// How long its service lets it wait.
     first_byte: Duration,
-    /// It would be tried again if it failed now.
-    may_leave: bool,
+    leave: Leave,
     /// The endpoint knows that it waits in vain.
     is_counted: bool,
 }
 
+/// Whether a request may leave an endpoint that hangs, for another attempt elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) enum Leave {
+    /// It stays: nothing else can be done for it.
+    Never,
+    /// The attempt is not limited.
+    Free,
+    /// The attempt is a retry, within the budget of this service.
+    Within(Arc<Service>),
+}
+
+impl Leave {
+    /// Whether it may leave now. Who may not for want of a budget asks again later.
+    fn allows(&self, now: Instant) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Free => true,
+            Self::Within(service) => service.retry_budget.retry(&service.written.retries, now),
+        }
+    }
+}
+
 impl Vigil {
     /// A request waits at an endpoint from now on, and may wait for so long.
-    pub(crate) const fn begin(at: Arc<Endpoint>, first_byte: Duration, may_leave: bool, now: Instant) -> Self {
-        Self { at, since: now, first_byte, may_leave, is_counted: false }
+    pub(crate) const fn begin(at: Arc<Endpoint>, first_byte: Duration, leave: Leave, now: Instant) -> Self {
+        Self { at, since: now, first_byte, leave, is_counted: false }
     }
 
     /// Tells the endpoint where it waits in vain. Whether it is to wait no longer, since the endpoint hangs.
     pub(super) fn look(&mut self, now: Instant) -> bool {
         self.is_counted = self.is_counted || self.at.waits_in_vain(self.since, self.first_byte, now);
-        self.may_leave && self.at.has_hung_since(self.since, now)
+        self.at.has_hung_since(self.since, now) && self.leave.allows(now)
     }
 }
 

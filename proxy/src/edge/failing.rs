@@ -32,7 +32,7 @@ impl Edge {
             return stopped_in_its_body();
         }
         match ctx.overdue() {
-            Some(Overdue::Head | Overdue::Whole) if is_uploading(session) => {
+            Some(Overdue::Head | Overdue::Whole | Overdue::Answer) if is_uploading(session) => {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
             }
@@ -40,9 +40,10 @@ impl Edge {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(504), "the client's own deadline has passed").into_down();
             }
-            Some(Overdue::Head | Overdue::Whole) => {
+            Some(overdue) => {
                 let mut late = Error::explain(ErrorType::ReadTimedout, "no response in time").into_up();
-                late.set_retry(self.goes_again(Failure::Late, session, ctx, now));
+                let failure = if overdue == Overdue::Answer { Failure::Left } else { Failure::Late };
+                late.set_retry(self.goes_again(failure, session, ctx, now));
                 ctx.end_attempt(Class::Timeout, now);
                 return late;
             }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use config::Protocol;
 
 use super::Request;
-use crate::deadlines::{Deadlines, Holder, Overdue, Vigil};
+use crate::deadlines::{Deadlines, Holder, Leave, Overdue, Vigil};
 use crate::exchange::{Exchange, Patience};
 use crate::request_body::silence::Waiting;
 use crate::routing::Version;
@@ -29,14 +29,14 @@ impl Request {
         }
     }
 
-    /// The endpoint has all of the request, and a response is waited for; `may_leave`: if it failed now, it would be tried
-    /// again. Calls, tunnels and streams of events may be silent for as long as they want.
-    pub(crate) fn keeps_vigil(&mut self, may_leave: bool, now: Instant) {
+    /// The endpoint has all of the request, and a response is waited for; `leave`: whether it may leave an endpoint that
+    /// hangs. Calls, tunnels and streams of events may be silent for as long as they want.
+    pub(crate) fn keeps_vigil(&mut self, leave: Leave, now: Instant) {
         let Some(patience) = self.patience() else { return };
         if let (Exchange::Response, Some(attempt)) = (self.exchange, &self.attempt)
             && let Some(deadline) = &attempt.deadline
         {
-            deadline.keep(Vigil::begin(attempt.at.shared(), patience.first_byte, may_leave, now));
+            deadline.keep(Vigil::begin(attempt.at.shared(), patience.first_byte, leave, now));
         }
     }
 
