@@ -109,9 +109,18 @@ impl InFlight {
         self.answered(us, failed, now);
     }
 
+    /// It was waited for so many microseconds for a response that never began; it came to this. That makes it look slow,
+    /// and never fast. A time that is over does not, where the endpoint can be ejected for it: that is seen, is over in ten
+    /// seconds, and ends with a slow start, while an average of fifteen seconds fades for minutes.
+    pub fn waited_in_vain(&self, us: u64, class: Class, now: Instant) {
+        if class != Class::Timeout || !self.at.may_be_ejected(now) {
+            self.answered(us, true, now);
+        }
+    }
+
     /// Its response began so many microseconds after it could have, or failed to until then. A failure never makes the
     /// endpoint look faster.
-    pub fn answered(&self, us: u64, failed: bool, now: Instant) {
+    fn answered(&self, us: u64, failed: bool, now: Instant) {
         self.at.known.latency.observe(us, failed, self.at.known.moment(now));
     }
 
@@ -286,6 +295,11 @@ impl Endpoint {
     pub(crate) fn has_hung_since(&self, since: Instant, now: Instant) -> bool {
         let known = &self.known;
         known.health.is_ejected_for(Cause::Silence, now) && !known.silence.is_heard_after(known.health.millis(since))
+    }
+
+    /// Whether it is ejected, or would be for good cause.
+    fn may_be_ejected(&self, now: Instant) -> bool {
+        self.care.ejection.is_some_and(|rule| self.care.ledger.has_room(rule, &self.known, now))
     }
 
     fn eject(&self, cause: Cause, now: Instant) {

@@ -365,8 +365,7 @@ impl Request {
         if attempt.head.is_none()
             && let Some(us) = outcome.latency_us
         {
-            // As long as it was waited for, in vain.
-            attempt.at.answered(us, true, now);
+            attempt.at.waited_in_vain(us, class, now);
         }
         let is_well = !class.is_bad() && !matches!(class, Class::ClientAbort | Class::Local);
         if attempt.kind == Attempt::Shield && is_well {

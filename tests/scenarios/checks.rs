@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use control::plane::EndpointHealth;
-use loadtest::Origin;
+use loadtest::{Length, Load, Origin, failures};
 
 use crate::patience::{until, until_true};
 use crate::shop::{Place, Server, origin};
@@ -37,31 +37,36 @@ fn talk(mut stream: TcpStream, first: &[u8], then: Option<&[u8]>) -> Option<()> 
     Some(())
 }
 
-/// Stable has one good endpoint and this one, and asks them with this check.
-fn serve(good: &Origin, bad: SocketAddr, check: &str, protocol: &str) -> (Server, Place) {
+/// A service for each of these: its stable has one good endpoint and this bad one, and asks them with this check.
+fn serve(good: &Origin, bad: &[(SocketAddr, &str)]) -> (Server, Place) {
     let place = Place::new();
-    let (head, good) = (place.head(), good.address());
-    let check = format!("{check}, interval: 200ms, timeout: 200ms, unhealthy: 2");
-    place.write(&format!(
-        "{head}  shop: {{ versions: {{ v1: {{ endpoints: ['{good}', '{bad}'], {protocol} health: {{ {check} }} }} }} }}\n"
-    ));
+    let (mut text, good) = (place.head(), good.address());
+    for (number, (bad, keys)) in bad.iter().enumerate() {
+        text.push_str(&format!(
+            "  s{number}: {{ path: /{number}, versions: {{ v1: {{ endpoints: ['{good}', '{bad}'], {keys} }} }} }}\n"
+        ));
+    }
+    place.write(&text);
     (place.serve(), place)
 }
 
-/// Why the second endpoint of v1 is unhealthy, once it is.
-fn reason(server: &Server) -> String {
-    let second = || server.admin.service("shop").versions.remove(0).endpoints.remove(1);
+/// A check of this kind that comes often.
+fn asks(question: &str) -> String {
+    format!("health: {{ {question}, interval: 200ms, timeout: 200ms, unhealthy: 2 }}")
+}
+
+/// Why the second endpoint of a service is unhealthy, once it is.
+fn reason(server: &Server, number: usize) -> String {
+    let name = format!("s{number}");
+    let second = || server.admin.service(&name).versions.remove(0).endpoints.remove(1);
     let ill = until("unhealthy", || Some(second()).filter(|it| it.state == EndpointHealth::Unhealthy));
-    let status = server.tidegate(&["status", "shop"]).out;
-    let reason = ill.reason.unwrap();
-    assert!(status.contains(&reason), "{reason}: {status}");
-    reason
+    ill.reason.unwrap()
 }
 
 #[test]
 fn whatever_is_wrong_with_an_answer_to_a_health_check_is_told_in_plain_words() {
     let good = origin("a");
-    for (first, then, told) in [
+    let cases = [
         (&b"\x16\x03\x01 this is not HTTP\r\n\r\n"[..], None, "what it speaks is not HTTP/1.1"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", Some(&b""[..]), "what it speaks is not HTTP/1.1"),
         (b"\0\0\x12\x04\0\0\0\0\0", None, "what it speaks is not HTTP/1.1"),
@@ -75,22 +80,30 @@ fn whatever_is_wrong_with_an_answer_to_a_health_check_is_told_in_plain_words() {
         (b"", Some(b""), "no answer within 200ms"),
         (b"HTTP/1.1 200 OK\r\n", Some(b"a: bcdefghijklmnop\r\n"), "64 KiB"),
         (b"", Some(b"HTTP/1.1 100 Continue\r\n\r\n"), "more than 16 interim answers"),
-    ] {
-        let (server, _place) = serve(&good, hostile(first, then), "path: /healthz", "");
-        let reason = reason(&server);
+    ];
+    let check = asks("path: /healthz");
+    let bad: Vec<_> = cases.iter().map(|(first, then, _)| (hostile(first, *then), check.as_str())).collect();
+    let (server, _place) = serve(&good, &bad);
+    let reasons: Vec<_> = (0..cases.len()).map(|number| reason(&server, number)).collect();
+    let status = server.tidegate(&["status"]).out;
+    for ((.., told), reason) in cases.iter().zip(&reasons) {
         assert!(reason.starts_with("its health check fails: ") && reason.contains(told), "{told}: {reason}");
-        // Users are served by the other.
-        assert_eq!(server.answers(50)("a"), 50);
-        server.stop();
+        assert!(status.contains(reason), "{reason}: {status}");
     }
+    // Users are served by the other.
+    let length = Length::Count(200);
+    let load = Load { length, path: "/3".to_owned(), ..server.load(500.0) };
+    let report = load.start().unwrap().wait();
+    assert_eq!((report.answered, failures(&report)), (200, 0), "{report}");
+    server.stop();
 }
 
 #[test]
 fn a_body_without_an_end_is_not_read() {
     let good = origin("a");
     let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-    let (server, _place) = serve(&good, hostile(head, Some(b"4\r\nbody\r\n")), "path: /healthz", "");
-    let checked = || server.admin.service("shop").versions.remove(0).health_checks.unwrap();
+    let (server, _place) = serve(&good, &[(hostile(head, Some(b"4\r\nbody\r\n")), &asks("path: /healthz"))]);
+    let checked = || server.admin.service("s0").versions.remove(0).health_checks.unwrap();
     let after = |passed: u64| until_true("checks", || checked().passed >= passed);
     after(10);
     let before = resident(&server);
@@ -105,12 +118,13 @@ fn a_body_without_an_end_is_not_read() {
 fn an_endpoint_that_speaks_http1_where_http2_is_asked_is_told_so() {
     let good = origin("a");
     let other = hostile(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", None);
-    for check in ["path: /healthz", "grpc: ''"] {
-        let (server, _place) = serve(&good, other, check, "protocol: h2c,");
-        let reason = reason(&server);
-        assert!(reason.contains("HTTP/2"), "{check}: {reason}");
-        server.stop();
+    let keys = ["path: /healthz", "grpc: ''"].map(|question| format!("protocol: h2c, {}", asks(question)));
+    let (server, _place) = serve(&good, &keys.each_ref().map(|keys| (other, keys.as_str())));
+    for number in 0..keys.len() {
+        let reason = reason(&server, number);
+        assert!(reason.contains("HTTP/2"), "{reason}");
     }
+    server.stop();
 }
 
 /// Memory that the process has, in bytes.

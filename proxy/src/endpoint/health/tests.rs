@@ -186,6 +186,24 @@ fn an_endpoint_that_lets_two_requests_wait_far_longer_than_usual_and_answers_nob
 }
 
 #[test]
+fn a_time_that_is_over_counts_towards_an_ejection_and_makes_nobody_slow_who_can_be_ejected() {
+    let mut world = World::of(3);
+    (0..3).for_each(|place| world.request(place).heard(1_000, false, world.now));
+    world.pass(seconds(1));
+    let waited = |world: &World, place, class| world.request(place).waited_in_vain(15_000_000, class, world.now);
+    waited(&world, 0, Class::Timeout);
+    assert!(world.thousand()[0] > 200);
+    // Nobody else sees that clients have had enough.
+    waited(&world, 0, Class::ClientAbort);
+    assert!(world.thousand()[0] < 20);
+    // As many as may be are ejected: an average of its own is all that keeps requests away.
+    world.answer(1, Class::ServerError, 5);
+    waited(&world, 2, Class::Timeout);
+    let chosen = world.thousand();
+    assert!(chosen[1] == 0 && chosen[0].abs_diff(chosen[2]) < 200, "{chosen:?}");
+}
+
+#[test]
 fn without_the_rule_and_where_as_many_as_may_be_are_ejected_nobody_hangs() {
     let mut world = World::with(3, None);
     assert_eq!((waits(&mut world, 0, &[5, 5, 5]), world.state(0)), (vec![true; 3], State::Well));
