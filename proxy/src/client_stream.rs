@@ -14,9 +14,10 @@ mod as_pingora_asks;
 pub(crate) mod characters;
 pub mod chunks;
 #[cfg(test)]
-mod corpus;
+pub(crate) mod corpus;
 mod deadline;
-mod field_check;
+pub(crate) mod field_check;
+pub(crate) mod field_lines;
 pub mod frames;
 pub mod head_check;
 pub(crate) mod host;
