@@ -60,6 +60,11 @@ impl FieldCheck {
         matches!(self.field, Field::ContentLength | Field::TransferEncoding)
     }
 
+    /// Another line begins.
+    pub(super) const fn begin_line(&mut self) {
+        self.field = Field::Other;
+    }
+
     /// A field's name has been read. Says whether its value is to be looked at.
     pub(super) fn begin(&mut self, name: &Word) -> Result<bool, Refused> {
         let is = |word: &[u8]| name.bytes().eq_ignore_ascii_case(word);

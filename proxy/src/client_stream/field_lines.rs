@@ -89,6 +89,7 @@ impl FieldLines {
     }
 
     fn start(&mut self, byte: u8) -> Result<usize, Refused> {
+        self.check.begin_line();
         match byte {
             b'\r' => Ok(self.now(State::EndLf)),
             b'\n' => Err(BARE_LF),
