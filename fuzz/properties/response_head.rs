@@ -31,7 +31,11 @@ fn head(bytes: &[u8], cut: usize) {
     if let Ok(Some(read)) = whole {
         let mut fields = [httparse::EMPTY_HEADER; 64];
         let mut response = httparse::Response::new(&mut fields);
-        assert_eq!(response.parse(bytes), Ok(httparse::Status::Complete(read.used)), "as the parser behind us reads it");
+        assert_eq!(
+            response.parse(bytes),
+            Ok(httparse::Status::Complete(read.used)),
+            "as the parser behind us reads it"
+        );
         assert_eq!((response.headers.len(), response.code), (read.fields, Some(read.status)));
     }
 }

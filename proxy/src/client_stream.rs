@@ -95,10 +95,10 @@ pub struct Unmatched {
 }
 
 impl Unmatched {
-    /// One more, of this peer; `status` is what it got.
-    fn count(&self, status: Option<u16>, socket: Option<&SocketDigest>) {
+    /// One more, of this peer; `status` is what it got, and `why` where that is known.
+    fn count(&self, status: Option<u16>, why: Option<&'static str>, socket: Option<&SocketDigest>) {
         self.meter.count(self.core, Class::Local);
-        self.log.request(status, socket.and_then(|socket| Some(socket.peer_addr()?.as_inet()?.ip())));
+        self.log.request(status, why, socket.and_then(|socket| Some(socket.peer_addr()?.as_inet()?.ip())));
     }
 }
 
@@ -276,7 +276,7 @@ impl<S: Carrier> ClientStream<S> {
 
     /// Answers in place of pingora, which has seen nothing of the request.
     fn refuse(&mut self, refused: Refused) {
-        self.unmatched.count(Some(refused.status), self.socket.as_deref());
+        self.unmatched.count(Some(refused.status), Some(refused.why), self.socket.as_deref());
         self.gathered.extend_from_slice(refusal::answer(refused).as_bytes());
         self.farewell = Some(Farewell::default());
     }
@@ -293,7 +293,7 @@ impl<S: Carrier> ClientStream<S> {
 
     /// The connection ends: its client is told so where that is possible at once.
     fn end_flood(&mut self, cx: &mut Context<'_>, flood: Flood) -> io::Error {
-        self.unmatched.count(None, self.socket.as_deref());
+        self.unmatched.count(None, Some(flood.why()), self.socket.as_deref());
         self.say_goodbye(cx);
         io::Error::new(io::ErrorKind::InvalidData, flood.why())
     }
@@ -326,7 +326,7 @@ impl<S: Carrier> Drop for ClientStream<S> {
             None => u64::from(self.head_given && self.turn.load(Ordering::Relaxed) == self.turn_read),
         };
         for _ in 0..unheard {
-            self.unmatched.count(Some(400), self.socket.as_deref());
+            self.unmatched.count(Some(400), None, self.socket.as_deref());
         }
     }
 }

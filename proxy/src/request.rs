@@ -81,6 +81,8 @@ pub(crate) struct Request {
     ended: Option<(Class, Duration)>,
     /// Everything was said that there is to say of it.
     is_over: bool,
+    /// What was wrong with it, or with what an endpoint answered, where something was.
+    pub(crate) why: Option<&'static str>,
 }
 
 /// What a request matched and drew.
@@ -163,6 +165,7 @@ impl Request {
             last: None,
             ended: None,
             is_over: false,
+            why: None,
         }
     }
 
@@ -275,7 +278,8 @@ impl Request {
     }
 
     /// What the endpoint sent is not what HTTP says.
-    pub(crate) fn malformed(&self, malformed: Malformed) {
+    pub(crate) fn malformed(&mut self, malformed: Malformed) {
+        self.why = Some(malformed.why);
         if let Some(attempt) = &self.attempt {
             attempt.at.endpoint().malformed(malformed.flaw);
         }

@@ -179,9 +179,7 @@ impl Drop for UpstreamStream {
             return;
         }
         let is_at_rest = self.is_released && !self.is_ended && self.gathered.is_empty();
-        if is_at_rest
-            && let (Some(pool), Some(inner)) = (&self.pool, self.inner.take())
-        {
+        if is_at_rest && let (Some(pool), Some(inner)) = (&self.pool, self.inner.take()) {
             pool.put(self.at.pool_key(), inner, self.at.patience());
         }
     }

@@ -86,12 +86,8 @@ impl FieldCheck {
                 self.host = Some(Host::Begin);
                 Ok(true)
             }
-            Field::ContentLength if self.length.is_some() => {
-                Err(bad("there is more than one Content-Length header"))
-            }
-            Field::TransferEncoding if self.chunked => {
-                Err(bad("there is more than one Transfer-Encoding header"))
-            }
+            Field::ContentLength if self.length.is_some() => Err(bad("there is more than one Content-Length header")),
+            Field::TransferEncoding if self.chunked => Err(bad("there is more than one Transfer-Encoding header")),
             Field::ContentLength | Field::TransferEncoding | Field::Expect | Field::Other => Ok(true),
         }
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use pingora_core::connectors::TransportConnector;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions};
+use pingora_core::connectors::TransportConnector;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::net::{TcpStream, UnixStream};

@@ -134,3 +134,111 @@ fn is_quiet(stream: &mut Stream) -> bool {
     let read = Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
     matches!(read, Poll::Pending)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn pool() -> Arc<Pool> {
+        Arc::new(Pool::new(Arc::new(TransportConnector::new(None))))
+    }
+
+    /// A connection, and its endpoint's side.
+    fn connection() -> (Stream, DuplexStream) {
+        let (ours, theirs) = duplex(64);
+        (Box::new(ours), theirs)
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_waited_shortest_is_taken_and_only_for_what_it_leads_to() {
+        let pool = pool();
+        let (mut endpoints, mut byte) = (Vec::new(), [0]);
+        for _ in 0..2 {
+            let (ours, theirs) = connection();
+            pool.put(1, ours, LONG);
+            endpoints.push(theirs);
+        }
+        assert!(pool.take(2).is_none());
+        pool.take(1).unwrap().write_all(b"x").await.unwrap();
+        endpoints[1].read_exact(&mut byte).await.unwrap();
+        assert_eq!(byte, *b"x");
+        assert!(pool.take(1).is_some() && pool.take(1).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ended_or_on_which_something_came_is_not_taken() {
+        let pool = pool();
+        let (ours, ended) = connection();
+        pool.put(1, ours, LONG);
+        drop(ended);
+        let (ours, mut talking) = connection();
+        pool.put(1, ours, LONG);
+        talking.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        assert!(pool.take(1).is_none());
+        // Nor is it kept in the first place.
+        let (ours, ended) = connection();
+        drop(ended);
+        pool.put(1, ours, LONG);
+        assert_eq!(pool.idle.lock().count, 0);
+    }
+
+    #[tokio::test]
+    async fn what_has_waited_long_enough_or_ended_is_closed_and_the_rest_is_not() {
+        let pool = pool();
+        let ((short, mut short_end), (long, _long_end), (ended, end)) = (connection(), connection(), connection());
+        pool.put(1, short, Duration::from_secs(1));
+        pool.put(1, long, LONG);
+        pool.put(2, ended, LONG);
+        drop(end);
+        let now = Instant::now();
+        assert!(pool.sweep(now + Duration::from_secs(2)));
+        assert_eq!(short_end.read(&mut [0]).await.unwrap(), 0, "closed");
+        assert_eq!(pool.idle.lock().waiting.keys().collect::<Vec<_>>(), [&1]);
+        assert!(pool.take(1).is_some() && pool.take(1).is_none());
+        assert!(!pool.sweep(now), "nobody needs to look again");
+    }
+
+    #[tokio::test]
+    async fn no_more_wait_than_may_and_the_one_that_waited_longest_makes_room() {
+        let pool = pool();
+        let mut endpoints = Vec::new();
+        for place in 0..=MOST {
+            let (ours, theirs) = connection();
+            pool.put(place as u64 % 7, ours, LONG);
+            endpoints.push(theirs);
+        }
+        assert_eq!(pool.idle.lock().count, MOST);
+        assert_eq!(endpoints[0].read(&mut [0]).await.unwrap(), 0, "closed");
+        let quiet = endpoints[1..].iter_mut().map(|end| tokio::time::timeout(Duration::ZERO, end.read_u8()));
+        for end in quiet {
+            assert!(end.await.is_err(), "still open");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_any_waits_somebody_looks_for_those_that_ended() {
+        let pool = pool();
+        let (ours, theirs) = connection();
+        pool.put(1, ours, LONG);
+        drop(theirs);
+        tokio::time::timeout(ROUND * 2, async {
+            while pool.idle.lock().count > 0 {
+                tokio::time::sleep(ROUND / 10).await;
+            }
+        })
+        .await
+        .unwrap();
+        assert!(!pool.idle.lock().is_swept);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_may_not_wait_is_closed() {
+        let pool = pool();
+        let (ours, mut theirs) = connection();
+        pool.put(1, ours, Duration::ZERO);
+        assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
+    }
+}

@@ -1,15 +1,19 @@
 //! Origins of HTTP/1.1 whose responses are malformed in their bytes, which a lenient parser would repair: each is refused
 //! and charged to its version. What is odd and legal is passed on.
 
+use config::Protocol;
 use loadtest::{RawAnswer, RawOrigin, Then};
 use meter::Class;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use proxy::Flaw;
+use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+use crate::certificates::{Authority, SecureOrigin, acceptor};
+use crate::endpoints::{believing, secure};
 use crate::fixture::{LONG, Shop, exchange, get, judged, name, nobody, status};
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -33,8 +37,14 @@ async fn answering(bytes: &str) -> (Shop, RawOrigin) {
 #[tokio::test]
 async fn what_a_lenient_parser_would_repair_is_refused_and_charged_to_the_version() {
     let attacks: [(&str, Flaw); 26] = [
-        ("HTTP/1.1 200 OK\r\ncontent-length: 50\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", Flaw::Framing),
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n", Flaw::Framing),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 50\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            Flaw::Framing,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            Flaw::Framing,
+        ),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok", Flaw::Framing),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok", Flaw::Framing),
         ("HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nok", Flaw::Framing),
@@ -164,6 +174,72 @@ async fn a_chunk_that_goes_wrong_after_the_head_has_gone_out_ends_as_broken() {
     assert_eq!(flaws(&shop), one(Flaw::Chunks));
     // The connection was ended, and not by the endpoint.
     assert_eq!(timeout(LONG, origin).await.unwrap().unwrap().unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn what_comes_over_tls_is_read_in_its_bytes_as_well() {
+    let authority = Authority::new();
+    let acceptor = acceptor(&authority.sign("localhost"), &["http/1.1"], None);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let origin = tokio::spawn(async move {
+        let answers = ["HTTP/1.1 200 OK\r\nx : y\r\ncontent-length: 2\r\n\r\nok", GOOD];
+        let mut connections = Vec::new();
+        for answer in answers {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            connections.push(stream);
+        }
+        connections.len()
+    });
+    let configuration = secure(port, Protocol::H1, believing(&authority));
+    let shop = Shop::serve(1, 0, &configuration, ClientTimeouts::default());
+    let answer = get(shop.address()).await;
+    assert_eq!(status(&answer), 502, "{answer}");
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!((judged(&tally, Class::ProtocolError), tally.bad()), (1, 1), "{tally:?}");
+    assert_eq!(flaws(&shop), one(Flaw::Header));
+    assert!(get(shop.address()).await.ends_with("\r\n\r\nok"));
+    assert_eq!(timeout(LONG, origin).await.unwrap().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn connections_over_tls_carry_one_request_after_another() {
+    let authority = Authority::new();
+    let origin = SecureOrigin::start(&authority.sign("localhost"), &["http/1.1"], None).await;
+    let configuration = secure(origin.address.port(), Protocol::H1, believing(&authority));
+    let shop = Shop::serve(1, 0, &configuration, ClientTimeouts::default());
+    for _ in 0..5 {
+        assert_eq!(status(&get(shop.address()).await), 200);
+    }
+    assert_eq!((origin.requests(), origin.connections()), (5, 1));
+}
+
+#[tokio::test]
+async fn a_body_in_chunks_reaches_the_endpoint_as_it_comes() {
+    let origin = RawOrigin::start(vec![RawAnswer::new(GOOD), RawAnswer::new(GOOD)]).await.unwrap();
+    let shop = Shop::open_on(1, &[origin.address()], &[nobody()]);
+    let head = "POST / HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (piece, last) in [("hello", ""), ("world", "connection: close\r\n")] {
+        let mut client = TcpStream::connect(shop.address()).await.unwrap();
+        let head = head.replace("host", &format!("{last}host"));
+        client.write_all(format!("{head}5\r\n{piece}\r\n").as_bytes()).await.unwrap();
+        let has = |connection: &loadtest::RawConnection| {
+            String::from_utf8_lossy(&connection.received).contains(&format!("5\r\n{piece}\r\n"))
+        };
+        origin.until(LONG, |all| all.iter().any(has)).await.expect("the piece, before the end of the body");
+        client.write_all(b"0\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok") {
+            assert_ne!(timeout(LONG, client.read_buf(&mut answer)).await.unwrap().unwrap(), 0);
+        }
+    }
+    let connections = origin.connections();
+    assert_eq!((connections.len(), connections[0].requests, connections[0].malformed), (1, 2, false));
 }
 
 /// Something like a response: pieces of heads, bodies and chunks, and noise.

@@ -88,8 +88,7 @@ fn what_has_no_end_of_its_own_is_passed_as_it_comes() {
 fn each_flaw_is_of_its_kind() {
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(40_000));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(101));
-    let trailing =
-        format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n{}\r\n", "x: y\r\n".repeat(101));
+    let trailing = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n{}\r\n", "x: y\r\n".repeat(101));
     for (response, flaw) in [
         ("HTTP/2.0 200 OK\r\n\r\n", Flaw::StatusLine),
         ("HTTP/1.1200 OK\r\n\r\n", Flaw::StatusLine),
