@@ -18,7 +18,6 @@ use super::arrival::Arrival;
 use super::clients::Clients;
 use super::served::Served;
 use crate::client_stream::Unmatched;
-use crate::deadlines::Deadlines;
 use crate::edge::Edge;
 use crate::retries::ATTEMPTS;
 use crate::routing::Reader;
@@ -80,7 +79,7 @@ impl Worker {
             routing: Arc::clone(&self.reader.routing),
             unmatched: Arc::clone(&self.reader.unmatched),
             log: self.reader.log.clone(),
-            deadlines: Deadlines::default(),
+            deadlines: self.reader.under_way.on(self.core),
             pool: Arc::new(Pool::new(Arc::clone(&self.connector))),
             leaving: Arc::clone(&self.leaving),
         };
