@@ -80,33 +80,18 @@ impl Crowd {
         let impatient = load(rate / 10.0, &|load| load.timeout = Some(Duration::from_millis(4)))?;
         let counts = Arc::<Counts>::default();
         for _ in 0..10 {
-            runtime.spawn(again(
-                address,
-                Arc::clone(&counts),
-                |address| chat(address),
-                |it, is_well| {
-                    it.sockets.fetch_add(1, Ordering::Relaxed);
-                    it.sockets_failed.fetch_add(u64::from(!is_well), Ordering::Relaxed);
-                },
-            ));
-            runtime.spawn(again(
-                address,
-                Arc::clone(&counts),
-                |address| listen(address),
-                |it, is_well| {
-                    it.streams.fetch_add(1, Ordering::Relaxed);
-                    it.streams_cut.fetch_add(u64::from(!is_well), Ordering::Relaxed);
-                },
-            ));
-            runtime.spawn(again(
-                address,
-                Arc::clone(&counts),
-                |address| read_slowly(address),
-                |it, is_well| {
-                    it.readers.fetch_add(1, Ordering::Relaxed);
-                    it.readers_cut.fetch_add(u64::from(!is_well), Ordering::Relaxed);
-                },
-            ));
+            runtime.spawn(again(address, Arc::clone(&counts), chat, |it, is_well| {
+                it.sockets.fetch_add(1, Ordering::Relaxed);
+                it.sockets_failed.fetch_add(u64::from(!is_well), Ordering::Relaxed);
+            }));
+            runtime.spawn(again(address, Arc::clone(&counts), listen, |it, is_well| {
+                it.streams.fetch_add(1, Ordering::Relaxed);
+                it.streams_cut.fetch_add(u64::from(!is_well), Ordering::Relaxed);
+            }));
+            runtime.spawn(again(address, Arc::clone(&counts), read_slowly, |it, is_well| {
+                it.readers.fetch_add(1, Ordering::Relaxed);
+                it.readers_cut.fetch_add(u64::from(!is_well), Ordering::Relaxed);
+            }));
         }
         Ok(Self { users, posters, impatient, counts })
     }

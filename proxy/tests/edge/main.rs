@@ -16,6 +16,7 @@ mod framing;
 mod grpc;
 mod hanging;
 mod health;
+mod hostile_answers;
 mod hostile_bodies;
 mod hostile_frames;
 mod hostile_heads;
