@@ -51,6 +51,7 @@ fn wanted(split: &Split) -> Wanted<'_> {
         canary: split.canary.as_ref().map(|(canary, weight)| (canary, *weight)),
         baseline: split.baseline.as_ref().map(|(baseline, weight)| (baseline, *weight)),
         matched: split.matched.as_ref(),
+        mirror: None,
         paths: &split.paths,
         generation: split.generation,
     }

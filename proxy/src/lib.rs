@@ -26,6 +26,7 @@ mod expect;
 mod fields;
 pub mod forwarded;
 mod grpc;
+pub mod mirror;
 pub mod proxy_protocol;
 mod request;
 mod request_body;

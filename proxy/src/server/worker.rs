@@ -19,6 +19,7 @@ use super::served::Served;
 use crate::client_stream::Unmatched;
 use crate::deadlines::Deadlines;
 use crate::edge::Edge;
+use crate::mirror::Outbox;
 use crate::retries::ATTEMPTS;
 use crate::routing::Reader;
 use crate::transport::{Socket, Wire};
@@ -29,6 +30,7 @@ pub(super) struct Worker {
     pub(super) reader: Reader,
     pub(super) clients: Clients,
     pub(super) leaving: Arc<AtomicBool>,
+    pub(super) outbox: Outbox,
 }
 
 impl Worker {
@@ -79,6 +81,7 @@ impl Worker {
             log: self.reader.log.clone(),
             deadlines: Deadlines::default(),
             leaving: Arc::clone(&self.leaving),
+            outbox: self.outbox.clone(),
         };
         let mut proxy = http_proxy(&Arc::new(conf), edge);
         let mut options = HttpServerOptions::default();

@@ -23,6 +23,7 @@ mod hostile_streams;
 mod hostile_tls;
 mod http2;
 mod listening;
+mod mirroring;
 mod raw_http2;
 mod secure;
 mod sparing;
