@@ -36,9 +36,13 @@ pub(crate) struct Delivery {
     pub(super) place: Place,
 }
 
+/// How much less than a core that serves this thread gets where both want the same processor, in the steps of `nice`.
+const NICE: i32 = 10;
+
 /// Sends the copies that come, until nobody is left who hands any over. All of them have one pool of connections, which
-/// no request has.
+/// no request has. To be run on a thread of its own, which makes way for those that serve.
 pub(crate) async fn run(mut deliveries: Deliveries) {
+    make_way();
     let connector = Arc::new(Connector::new(None));
     while let Some(delivery) = deliveries.recv().await {
         let connector = Arc::clone(&connector);
@@ -184,6 +188,13 @@ impl Delivery {
 enum Unanswered {
     Broken(Box<Error>),
     Misspoken,
+}
+
+/// Copies may wait, and requests may not.
+fn make_way() {
+    // Linux knows a priority for each thread, elsewhere it is that of the whole process. An error leaves it as it was.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
 }
 
 /// Gives a copy a connection that nothing else has had or will have.

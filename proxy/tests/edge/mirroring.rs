@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use config::Protocol;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use loadtest::{Behaviour, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
@@ -15,7 +16,9 @@ use proxy::client_stream::ClientTimeouts;
 use proxy::endpoint::State;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_stream::wrappers::ReceiverStream;
 
+use crate::grpc::origin::{Client, GrpcOrigin, words};
 use crate::fixture::{LONG, Shop, configuration, exchange, get, http2, name, nobody, status};
 
 async fn origin(name: &str) -> Origin {
@@ -213,6 +216,44 @@ async fn clients_of_http2_are_copied_too_with_their_bodies() {
     let seen = canary.until(LONG, |all| all.first().is_some_and(|one| one.requests == 1)).await.unwrap();
     let seen = String::from_utf8_lossy(&seen[0].received).to_ascii_lowercase();
     assert!(seen.contains("host: shop.example\r\n") && seen.ends_with("order"), "{seen}");
+}
+
+#[tokio::test]
+async fn calls_are_copied_where_post_is_and_compared_by_their_codes() {
+    let (stable, canary) = (GrpcOrigin::start("v1").await, GrpcOrigin::start("v1").await);
+    let shop = shop_with(stable.address, canary.address, |service| {
+        with_post(&mut service.mirror);
+        service.versions.iter_mut().for_each(|version| version.protocol = Protocol::H2c);
+    });
+    let mut client = Client::to(shop.address());
+    assert_eq!(client.say(words("hello")).await.unwrap().text, "v1: hello");
+    let counts = shop.mirrored_until(|counts| counts.ended == 1).await;
+    assert_eq!((counts.compared, counts.status, counts.body), (1, 0, 0), "{:?}", shop.ledger().samples());
+    canary.state.is_broken.store(true, Ordering::SeqCst);
+    assert_eq!(client.say(words("hello")).await.unwrap().text, "v1: hello");
+    let counts = shop.mirrored_until(|counts| counts.ended == 2).await;
+    assert_eq!((counts.compared, counts.status, counts.failed), (2, 1, 1), "{:?}", shop.ledger().samples());
+    assert_eq!(shop.ledger().samples()[0].canary.as_ref().unwrap().grpc, Some(13));
+    // One whose client goes on talking is no single question.
+    let (send, receive) = tokio::sync::mpsc::channel(1);
+    let mut replies = client.talk(ReceiverStream::new(receive)).await.unwrap();
+    send.send(words("one")).await.unwrap();
+    assert!(replies.message().await.unwrap().is_some());
+    drop(replies);
+    let counts = shop.mirrored_until(|counts| counts.unsent(Unsent::Streamed) == 1).await;
+    assert_eq!(counts.sent, 2);
+}
+
+#[tokio::test]
+async fn a_canary_that_does_not_speak_its_protocol_is_charged() {
+    let (stable, canary) = (GrpcOrigin::start("v1").await, origin("v2").await);
+    let shop = shop_with(stable.address, canary.address(), |service| {
+        with_post(&mut service.mirror);
+        service.versions.iter_mut().for_each(|version| version.protocol = Protocol::H2c);
+    });
+    assert_eq!(Client::to(shop.address()).say(words("hello")).await.unwrap().text, "v1: hello");
+    let counts = shop.mirrored_until(|counts| counts.ended == 1).await;
+    assert_eq!((counts.failed, counts.compared), (1, 0));
 }
 
 #[tokio::test]
