@@ -1,16 +1,20 @@
 //! The live data plane as the control plane sees it. The two meet here and nowhere else.
 
+mod mirroring;
+
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use config::Name;
 use control::plane::{
-    Care, Certificate, CheckCounts, ClientTls, DataPlane, EndpointHealth, EndpointState, FailedHandshakes, Resolved,
-    Split,
+    Care, Certificate, CheckCounts, ClientTls, DataPlane, EndpointHealth, EndpointState, FailedHandshakes,
+    MirrorSample, Resolved, Split,
 };
-use meter::{Class, Tally, VersionMeter, Window};
+use meter::{Class, MirrorCounts, Tally, VersionMeter, Window};
 use proxy::Publisher;
 use proxy::endpoint::{CareCounts, Standing, State, is_panicking};
+use proxy::mirror::Ledger;
 use proxy::routing::{Baseline, Wanted};
 use proxy::tls::{CertificateState, HandshakeFailure, SecureListeners};
 
@@ -43,6 +47,11 @@ impl LivePlane {
         let version = routing.service(service)?.version(version)?;
         Some(read(&version.meter))
     }
+
+    fn ledger(&self, service: &Name, version: &Name) -> Option<Arc<Ledger>> {
+        let routing = self.publisher.shared().load_full();
+        Some(Arc::clone(&routing.service(service)?.version(version)?.mirror))
+    }
 }
 
 fn wanted(split: &Split) -> Wanted<'_> {
@@ -51,7 +60,7 @@ fn wanted(split: &Split) -> Wanted<'_> {
         canary: split.canary.as_ref().map(|(canary, weight)| (canary, *weight)),
         baseline: split.baseline.as_ref().map(|(baseline, weight)| (baseline, *weight)),
         matched: split.matched.as_ref(),
-        mirror: None,
+        mirror: split.mirror,
         paths: &split.paths,
         generation: split.generation,
     }
@@ -131,6 +140,15 @@ impl DataPlane for LivePlane {
         self.meter(service, version, VersionMeter::in_flight).unwrap_or_default()
     }
 
+    fn mirrored(&self, service: &Name, version: &Name) -> MirrorCounts {
+        self.ledger(service, version).map(|ledger| ledger.counts()).unwrap_or_default()
+    }
+
+    fn mirror_samples(&self, service: &Name, version: &Name) -> Vec<MirrorSample> {
+        let samples = self.ledger(service, version).map(|ledger| ledger.samples()).unwrap_or_default();
+        samples.into_iter().map(mirroring::sample).collect()
+    }
+
     fn log_lines_dropped(&self) -> u64 {
         self.publisher.access_log().dropped()
     }
@@ -163,7 +181,7 @@ impl DataPlane for LivePlane {
         };
         #[expect(clippy::disallowed_methods, reason = "the executable is a shell: this is how they do now")]
         let now = Instant::now();
-        let state = |endpoint: &std::sync::Arc<proxy::endpoint::Endpoint>| {
+        let state = |endpoint: &Arc<proxy::endpoint::Endpoint>| {
             let Standing { state, reason, since, next_try, share } = endpoint.standing(now);
             EndpointState {
                 endpoint: endpoint.written.clone(),
@@ -194,8 +212,6 @@ impl DataPlane for LivePlane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-
     use config::{PathPrefix, Weight};
     use meter::{Attempt, Outcome};
     use proxy::routing::Service;

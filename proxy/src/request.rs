@@ -451,6 +451,7 @@ impl Drop for Request {
         } else {
             self.end_attempt(Class::Local, self.began);
             self.end_unserved(Class::Local);
+            self.mirror.end(Class::Local);
         }
     }
 }

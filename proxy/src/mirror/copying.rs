@@ -21,14 +21,14 @@ use crate::ticket::Ticket;
 
 /// What a request's copy has come to. Nothing, for the most.
 #[derive(Debug, Default)]
-pub(crate) struct Mirroring(Option<Box<Copied>>);
+pub(crate) struct Mirroring(Option<Copied>);
 
 #[derive(Debug)]
 enum Copied {
     /// It is not whole yet.
-    Gathering(Gathering),
+    Gathering(Box<Gathering>),
     /// It was handed over.
-    Beside(Beside),
+    Beside(Box<Beside>),
 }
 
 /// A copy that is not whole yet.
@@ -91,31 +91,29 @@ impl Mirroring {
         let (service, canary) = (Arc::clone(service), Arc::clone(canary));
         let body = has_body.then(Body::default);
         let gathering = Gathering { outbox: outbox.clone(), service, canary, head, body, began: now };
-        Self(Some(Box::new(Copied::Gathering(gathering))))
+        Self(Some(Copied::Gathering(Box::new(gathering))))
     }
 
     /// An attempt begins, which is sent the body from its beginning, and whose answer counts in place of what came of an
     /// earlier one.
     pub(crate) fn begin_again(&mut self) {
-        match self.0.as_deref_mut() {
-            Some(Copied::Gathering(Gathering { body: Some(body), .. })) => *body = Body::default(),
-            Some(Copied::Beside(beside)) => {
-                (beside.head, beside.body, beside.trailers) = (None, Print::new(), None);
-            }
-            Some(Copied::Gathering(Gathering { body: None, .. })) | None => {}
+        match &mut self.0 {
+            Some(Copied::Gathering(gathering)) => gathering.body = gathering.body.as_ref().map(|_| Body::default()),
+            Some(Copied::Beside(beside)) => beside.begin_again(),
+            None => {}
         }
     }
 
     /// The head of the request goes to stable. A copy that has no body is whole.
     pub(crate) fn sets_out(&mut self) {
-        if let Some(Copied::Gathering(Gathering { body: None, .. })) = self.0.as_deref() {
+        if self.gathering().is_some_and(|gathering| gathering.body.is_none()) {
             self.hand_over();
         }
     }
 
     /// A piece of the request's body goes to stable; `whole`: the last one.
     pub(crate) fn takes(&mut self, piece: Option<&Bytes>, whole: bool, now: Instant) {
-        let Some(Copied::Gathering(gathering)) = self.0.as_deref_mut() else { return };
+        let Some(gathering) = self.gathering() else { return };
         let (rules, body) = (&gathering.service.written.mirror, &mut gathering.body);
         let is_late = now.saturating_duration_since(gathering.began) > rules.timeout;
         let fits = match (piece, body) {
@@ -134,7 +132,7 @@ impl Mirroring {
 
     /// The head of stable's answer came.
     pub(crate) fn head(&mut self, response: &ResponseHeader) {
-        let Some(Copied::Beside(beside)) = self.0.as_deref_mut() else { return };
+        let Some(beside) = self.beside() else { return };
         let kind = response.headers.get(header::CONTENT_TYPE);
         if kind.is_some_and(|kind| is_event_stream(kind.as_bytes())) {
             // It has no end that the canary's could be compared with.
@@ -146,7 +144,7 @@ impl Mirroring {
 
     /// A piece of stable's answer came.
     pub(crate) fn hears(&mut self, piece: Option<&Bytes>) {
-        if let Some(Copied::Beside(beside)) = self.0.as_deref_mut()
+        if let Some(beside) = self.beside()
             && let Some(piece) = piece
         {
             beside.body.take(piece);
@@ -155,37 +153,47 @@ impl Mirroring {
 
     /// The trailers of stable's answer came.
     pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
-        if let Some(Copied::Beside(beside)) = self.0.as_deref_mut() {
+        if let Some(beside) = self.beside() {
             beside.trailers = Some(trailers.clone());
         }
     }
 
     /// The request is over, and the client got this.
     pub(crate) fn end(&mut self, class: Class) {
-        let Some(copied) = self.0.take() else { return };
-        match *copied {
-            Copied::Gathering(Gathering { body: Some(_), canary, .. }) => canary.mirror.meter.unsent(Unsent::Streamed),
+        match self.0.take() {
+            // Its end did not come in time.
+            Some(Copied::Gathering(gathering)) if gathering.body.is_some() => gathering.is_not_sent(Unsent::Streamed),
+            Some(Copied::Beside(beside)) => beside.end(class),
             // Nobody could be sent it: there is nothing to compare with.
-            Copied::Gathering(Gathering { body: None, .. }) => {}
-            Copied::Beside(beside) => beside.end(class),
+            Some(Copied::Gathering(_)) | None => {}
+        }
+    }
+
+    fn gathering(&mut self) -> Option<&mut Gathering> {
+        match &mut self.0 {
+            Some(Copied::Gathering(gathering)) => Some(gathering),
+            Some(Copied::Beside(_)) | None => None,
+        }
+    }
+
+    fn beside(&mut self) -> Option<&mut Beside> {
+        match &mut self.0 {
+            Some(Copied::Beside(beside)) => Some(beside),
+            Some(Copied::Gathering(_)) | None => None,
         }
     }
 
     fn give_up(&mut self, why: Unsent) {
-        if let Some(copied) = self.0.take()
-            && let Copied::Gathering(gathering) = *copied
-        {
-            gathering.canary.mirror.meter.unsent(why);
+        if let Some(Copied::Gathering(gathering)) = self.0.take() {
+            gathering.is_not_sent(why);
         }
     }
 
     fn hand_over(&mut self) {
-        let Some(copied) = self.0.take() else { return };
-        let copied = match *copied {
-            Copied::Gathering(gathering) => gathering.hand_over(),
-            Copied::Beside(beside) => Some(beside),
+        self.0 = match self.0.take() {
+            Some(Copied::Gathering(gathering)) => gathering.hand_over().map(|beside| Copied::Beside(Box::new(beside))),
+            sent => sent,
         };
-        self.0 = copied.map(|beside| Box::new(Copied::Beside(beside)));
     }
 }
 
@@ -208,6 +216,10 @@ fn hindrance(service: &Service, canary: &Version, exchange: Exchange, head: &Req
 }
 
 impl Gathering {
+    fn is_not_sent(&self, why: Unsent) {
+        self.canary.mirror.meter.unsent(why);
+    }
+
     /// Hands the copy over, where there is room for it.
     fn hand_over(self) -> Option<Beside> {
         let Self { outbox, service, canary, mut head, body, .. } = self;
@@ -220,15 +232,19 @@ impl Gathering {
         ledger.meter.sent();
         let body = body.map(Body::whole).unwrap_or_default();
         frame(&mut head, body.iter().map(Bytes::len).sum());
-        let (half, other) = Pair::begin(head, service.written.grpc_errors, &ledger);
+        let (half, other) = Pair::begin(&head, service.written.grpc_errors, &ledger);
         let timeout = service.written.mirror.timeout;
         let rules = Arc::clone(&service.rules);
-        room.send(Delivery { half: other, body, canary, rules, timeout, place });
+        room.send(Delivery { half: other, head, body, canary, rules, timeout, place });
         Some(Beside { half, head: None, body: Print::new(), trailers: None })
     }
 }
 
 impl Beside {
+    fn begin_again(&mut self) {
+        (self.head, self.body, self.trailers) = (None, Print::new(), None);
+    }
+
     fn end(self, class: Class) {
         let Self { half, head, body, trailers } = self;
         let is_whole = matches!(class, Class::Success | Class::Redirect | Class::ClientError);

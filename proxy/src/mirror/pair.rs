@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use config::GrpcCodes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, Uri, header};
 use meter::{Class, Comparison};
 use pingora_http::RequestHeader;
 
@@ -13,11 +13,12 @@ use super::print::Printed;
 use crate::grpc;
 
 /// A request that was copied, and what came of it. Kept for as long as it is among the latest that differ, so it holds
-/// nothing of a snapshot.
+/// nothing of a snapshot, nor what the client sent.
 #[derive(Debug)]
 pub(super) struct Pair {
-    /// What the canary was asked.
-    pub(super) asked: RequestHeader,
+    pub(super) method: Method,
+    /// What was asked for; its path alone is shown.
+    pub(super) target: Uri,
     /// The codes of gRPC that count as errors.
     errors: GrpcCodes,
     pub(super) stable: OnceLock<End>,
@@ -64,11 +65,12 @@ pub(super) struct Half {
 }
 
 impl Pair {
-    /// The two sides of a request of which the canary is asked this, stable's first. What comes of it goes into `ledger`;
+    /// The two sides of a request, stable's first. What comes of it goes into `ledger`;
     /// `errors` are the codes of gRPC that count as such.
-    pub(super) fn begin(asked: RequestHeader, errors: GrpcCodes, ledger: &Arc<Ledger>) -> (Half, Half) {
+    pub(super) fn begin(asked: &RequestHeader, errors: GrpcCodes, ledger: &Arc<Ledger>) -> (Half, Half) {
+        let (method, target) = (asked.method.clone(), asked.uri.clone());
         let (stable, canary) = (OnceLock::new(), OnceLock::new());
-        let pair = Arc::new(Self { asked, errors, stable, canary, is_half_over: AtomicBool::new(false) });
+        let pair = Arc::new(Self { method, target, errors, stable, canary, is_half_over: AtomicBool::new(false) });
         let half = |side| Half { pair: Arc::clone(&pair), ledger: Arc::clone(ledger), side, is_over: false };
         (half(Side::Stable), half(Side::Canary))
     }

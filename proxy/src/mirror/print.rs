@@ -7,7 +7,7 @@ pub(super) const LOOKED_AT: u64 = 8 * 1024 * 1024;
 
 /// The print of a body that goes by.
 pub(super) struct Print {
-    hash: Xxh3,
+    hash: Box<Xxh3>,
     /// At most one more than is looked at.
     length: u64,
 }
@@ -24,7 +24,7 @@ pub(super) struct Printed {
 impl Print {
     /// Of an empty body.
     pub(super) fn new() -> Self {
-        Self { hash: Xxh3::new(), length: 0 }
+        Self { hash: Box::new(Xxh3::new()), length: 0 }
     }
 
     /// A piece of the body.

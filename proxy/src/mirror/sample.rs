@@ -62,10 +62,8 @@ pub struct Sample {
     pub what: Difference,
     /// The method.
     pub method: String,
-    /// The target with its query, as the access log has it.
-    pub target: String,
-    /// The headers that the canary was sent, without secrets.
-    pub headers: Vec<(String, String)>,
+    /// The path, without its query: who looks at samples need not be one of those who may read the access log.
+    pub path: String,
     /// What stable answered.
     pub stable: Told,
     /// What the canary answered; what became of it instead where it gave no whole answer.
@@ -106,9 +104,8 @@ impl Sample {
         Some(Self {
             at,
             what,
-            method: pair.asked.method.to_string(),
-            target: shown(target_of(pair).as_bytes()),
-            headers: without_secrets(&pair.asked.headers),
+            method: pair.method.to_string(),
+            path: shown(pair.target.path().as_bytes()),
             stable: Told::of(stable),
             canary,
         })
@@ -121,11 +118,6 @@ impl Told {
         let headers = without_secrets(fields);
         Self { status: *status, grpc: *grpc, headers, body_hash: body.hash, body_bytes: body.length }
     }
-}
-
-fn target_of(pair: &Pair) -> &str {
-    let path = pair.asked.uri.path_and_query();
-    path.map_or("/", http::uri::PathAndQuery::as_str)
 }
 
 fn without_secrets(fields: &HeaderMap) -> Vec<(String, String)> {

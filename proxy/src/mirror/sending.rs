@@ -11,6 +11,7 @@ use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
 use pingora_error::Error;
+use pingora_http::RequestHeader;
 use tokio::sync::mpsc;
 
 use super::ledger::Place;
@@ -28,6 +29,7 @@ pub(crate) type Deliveries = mpsc::Receiver<Delivery>;
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(super) half: Half,
+    pub(super) head: RequestHeader,
     pub(super) body: Vec<Bytes>,
     pub(super) canary: Arc<Version>,
     pub(super) rules: Arc<Rules>,
@@ -82,7 +84,7 @@ impl Delivery {
         let at = open_endpoint(&self.canary, Instant::now()).ok_or(Class::ConnectError)?;
         let mut peer = at.peer();
         // What must not be sent twice goes on a connection of its own, which cannot be found closed.
-        let may_repeat = self.half.pair.asked.method.is_idempotent();
+        let may_repeat = self.head.method.is_idempotent();
         if !may_repeat {
             keep_apart(&mut peer);
         }
@@ -146,7 +148,7 @@ impl Delivery {
     }
 
     async fn write(&self, session: &mut HttpSession) -> Result<(), Box<Error>> {
-        let head = Box::new(self.half.pair.asked.clone());
+        let head = Box::new(self.head.clone());
         match session {
             HttpSession::H1(http1) => {
                 http1.write_request_header(head).await?;

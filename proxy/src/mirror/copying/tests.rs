@@ -92,7 +92,7 @@ fn a_request_without_a_body_is_handed_over_when_it_sets_out_and_once() {
     mirroring.begin_again();
     mirroring.sets_out();
     let copy = world.handed_over().unwrap();
-    assert_eq!((copy.half.pair.asked.method.as_str(), copy.body.len()), ("GET", 0));
+    assert_eq!((copy.head.method.as_str(), copy.body.len()), ("GET", 0));
     assert!(world.handed_over().is_none());
     assert_eq!(world.counts(), MirrorCounts { sent: 1, ..MirrorCounts::default() });
 }
@@ -150,7 +150,7 @@ fn a_body_goes_with_its_request_once_it_is_whole() {
     mirroring.takes(Some(&Bytes::from_static(b"two")), true, world.now);
     let copy = world.handed_over().unwrap();
     assert_eq!(copy.body.concat(), b"one two");
-    assert_eq!(copy.half.pair.asked.headers[header::CONTENT_LENGTH], "7");
+    assert_eq!(copy.head.headers[header::CONTENT_LENGTH], "7");
 }
 
 #[test]

@@ -15,8 +15,7 @@ fn asked(target: &str, fields: &[(&'static str, &'static str)]) -> RequestHeader
 
 fn copied(head: &RequestHeader, more: &str) -> Option<RequestHeader> {
     let service = service(more);
-    let canary = service.versions[1].clone();
-    original(head).copy(&service, &canary)
+    original(head).copy(&service, &service.versions[1])
 }
 
 #[test]
