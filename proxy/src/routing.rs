@@ -15,6 +15,7 @@ use pingora_http::RequestHeader;
 pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
 use crate::endpoint::{Ask, Balancer, Care, Endpoint, InFlight, Unavailable};
+use crate::lasting::Lasting;
 use crate::mirror;
 use crate::request_head::host_of;
 use crate::retries::Budget;
@@ -134,6 +135,8 @@ pub struct Version {
     pub balancer: Balancer,
     /// What becomes of the copies of requests that it is sent. Kept over reloads while the version stays.
     pub mirror: Arc<mirror::Ledger>,
+    /// What lasts there.
+    pub(crate) lasting: Arc<Lasting>,
 }
 
 impl Version {
