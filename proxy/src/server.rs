@@ -18,6 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use config::ListenAddress;
+use pingora_core::connectors::TransportConnector;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
@@ -106,6 +107,8 @@ impl DataPlane {
         let leaving = Arc::new(AtomicBool::new(false));
         let clients = Clients::default();
         let (outbox, deliveries) = mirror::outbox();
+        // Of all cores: it knows the system's authorities, and keeps no connection.
+        let connector = Arc::new(TransportConnector::new(None));
         let mut threads = Vec::new();
         let mut cores = Vec::new();
         for core in 0..limits.cores.max(1) {
@@ -116,6 +119,7 @@ impl DataPlane {
                 clients: clients.clone(),
                 leaving: Arc::clone(&leaving),
                 outbox: outbox.clone(),
+                connector: Arc::clone(&connector),
             };
             let stopped = stopped.clone();
             let name = format!("tidegate-core-{core}");
