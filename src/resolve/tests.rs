@@ -96,18 +96,14 @@ impl World {
 
 /// The next change, in the order of its endpoints; whoever sent it is told that it is in use.
 fn next(changes: &mpsc::Receiver<Command>) -> Vec<(String, Vec<String>)> {
-    match changes.recv_timeout(LONG).unwrap() {
-        Command::Readdress { changed, reply } => {
-            answer(reply);
-            let shown = |(endpoint, addresses): (Endpoint, Arc<[SocketAddr]>)| {
-                (endpoint.to_string(), addresses.iter().map(ToString::to_string).collect())
-            };
-            let mut changed: Vec<_> = changed.into_iter().map(shown).collect();
-            changed.sort();
-            changed
-        }
-        other => panic!("{other:?}"),
-    }
+    let Command::Readdress { changed, reply } = changes.recv_timeout(LONG).unwrap() else { panic!("another command") };
+    answer(reply);
+    let shown = |(endpoint, addresses): (Endpoint, Arc<[SocketAddr]>)| {
+        (endpoint.to_string(), addresses.iter().map(ToString::to_string).collect())
+    };
+    let mut changed: Vec<_> = changed.into_iter().map(shown).collect();
+    changed.sort();
+    changed
 }
 
 fn answer(reply: oneshot::Sender<()>) {

@@ -81,15 +81,15 @@ async fn exchange(server: SocketAddr, query: &Query, patience: Duration) -> Resu
 async fn by_udp(server: SocketAddr, message: &Message, each: Duration) -> Result<Message, Silent> {
     let asked = wire(message)?;
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).await.map_err(unreachable)?;
-    socket.connect(server).await.map_err(unreachable)?;
+    let socket = UdpSocket::bind((any, 0)).await.map_err(|error| unreachable(&error))?;
+    socket.connect(server).await.map_err(|error| unreachable(&error))?;
     let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {
         // Bounded by whoever waits for all of this.
-        socket.send(&asked).await.map_err(unreachable)?;
+        socket.send(&asked).await.map_err(|error| unreachable(&error))?;
         let answer = timeout(each, async {
             loop {
-                let length = socket.recv(&mut buffer).await.map_err(unreachable)?;
+                let length = socket.recv(&mut buffer).await.map_err(|error| unreachable(&error))?;
                 if belongs(&buffer[..length], &asked) {
                     return understood(&buffer[..length], message);
                 }
@@ -103,13 +103,13 @@ async fn by_udp(server: SocketAddr, message: &Message, each: Duration) -> Result
 
 async fn by_tcp(server: SocketAddr, message: &Message) -> Result<Message, Silent> {
     let asked = wire(message)?;
-    let mut stream = TcpStream::connect(server).await.map_err(unreachable)?;
+    let mut stream = TcpStream::connect(server).await.map_err(|error| unreachable(&error))?;
     let length = u16::try_from(asked.len()).map_err(|_| Silent::Nonsense("the question is too long".to_owned()))?;
     let framed = [&length.to_be_bytes(), asked.as_slice()].concat();
-    stream.write_all(&framed).await.map_err(unreachable)?;
-    let length = stream.read_u16().await.map_err(unreachable)?;
+    stream.write_all(&framed).await.map_err(|error| unreachable(&error))?;
+    let length = stream.read_u16().await.map_err(|error| unreachable(&error))?;
     let mut answer = vec![0; usize::from(length)];
-    stream.read_exact(&mut answer).await.map_err(unreachable)?;
+    stream.read_exact(&mut answer).await.map_err(|error| unreachable(&error))?;
     if !belongs(&answer, &asked) {
         return Err(Silent::Nonsense("it answers another question".to_owned()));
     }
@@ -180,7 +180,7 @@ fn read(answer: &Message, asked: &Query) -> Result<Said, Silent> {
     if name == *asked.name() { Ok(Said::Nothing) } else { Ok(Said::Alias(name, Duration::from_secs(ttl.into()))) }
 }
 
-fn unreachable(error: io::Error) -> Silent {
+fn unreachable(error: &io::Error) -> Silent {
     let kind = error.kind();
     Silent::Unreachable(if kind == io::ErrorKind::ConnectionRefused {
         "nothing listens there".to_owned()

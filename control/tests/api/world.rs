@@ -378,6 +378,7 @@ fn view(name: &str) -> ServiceView {
         panic: false,
         ejections: 0,
         overflows: 0,
+        malformed_responses: control::plane::MalformedCounts::default(),
         health_checks: None,
         names: Vec::new(),
     };
