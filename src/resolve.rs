@@ -71,6 +71,8 @@ struct State {
     endpoints: HashMap<Arc<str>, Vec<Endpoint>>,
     /// What was not told yet.
     news: Vec<(Arc<str>, News)>,
+    /// The last good answers differ from those on disk.
+    is_unwritten: bool,
     ended: bool,
 }
 
@@ -102,6 +104,7 @@ impl Names {
             dns: Dns::default(),
             endpoints: HashMap::new(),
             news: Vec::new(),
+            is_unwritten: false,
             ended: false,
         };
         let known = Arc::new(Known {
@@ -190,6 +193,7 @@ impl Names {
         let state = &mut *self.known.state.lock();
         state.dns = configuration.dns.clone();
         state.endpoints = endpoints;
+        state.is_unwritten = !state.endpoints.is_empty();
         let news = state.book.follow(in_use, &mut state.fresh, &state.dns, now(), fastrand::f64);
         state.news.extend(news);
         self.known.wake.notify_one();

@@ -74,8 +74,6 @@ struct Rounds {
     in_use: Option<oneshot::Receiver<()>>,
     /// Until the last good answers are on disk.
     written: Option<oneshot::Receiver<()>>,
-    /// What is on disk differs from what is known.
-    is_unwritten: bool,
     writes_next: Instant,
     /// When what was gathered is told.
     tells_at: Option<Instant>,
@@ -96,7 +94,6 @@ impl Rounds {
             asks_next: now,
             in_use: None,
             written: None,
-            is_unwritten: true,
             writes_next: now,
             tells_at: None,
         }
@@ -148,7 +145,6 @@ impl Rounds {
         if changed.is_empty() {
             return;
         }
-        self.is_unwritten = true;
         let (reply, done) = oneshot::channel();
         // An error means that the loop has ended, and with it the need for addresses.
         if commands.send(Command::Readdress { changed, reply }).is_ok() {
@@ -158,14 +154,15 @@ impl Rounds {
 
     /// Writes the last good answers where they changed, on a thread that may wait for the disk.
     fn keep(&mut self, now: Instant) {
-        // Before that the directory is perhaps another process's.
-        let is_ours = self.known.commands.get().is_some();
-        if !is_ours || !self.is_unwritten || self.written.is_some() || now < self.writes_next {
+        if !self.has_to_write() || now < self.writes_next {
             return;
         }
-        self.is_unwritten = false;
         self.writes_next = now + WRITTEN_APART;
-        let names = self.known.state.lock().book.addresses();
+        let names = {
+            let state = &mut *self.known.state.lock();
+            state.is_unwritten = false;
+            state.book.addresses()
+        };
         let (done, written) = oneshot::channel();
         self.written = Some(written);
         let directory = self.known.state_directory.clone();
@@ -176,6 +173,12 @@ impl Rounds {
             }
             let _ = done.send(());
         });
+    }
+
+    /// Whether what is on disk differs from what is known. Before changes are wanted the directory is perhaps another
+    /// process's.
+    fn has_to_write(&self) -> bool {
+        self.written.is_none() && self.known.commands.get().is_some() && self.known.state.lock().is_unwritten
     }
 
     fn tell(&mut self, now: Instant) {
@@ -194,7 +197,7 @@ impl Rounds {
     fn next(&self, now: Instant) -> Instant {
         let due = self.known.state.lock().book.next_due().filter(|_| self.asked.len() < AT_ONCE);
         let due = due.map(|due| due.max(self.asks_next));
-        let writes = (self.is_unwritten && self.written.is_none()).then_some(self.writes_next);
+        let writes = self.has_to_write().then_some(self.writes_next);
         let next = [due, writes, self.tells_at].into_iter().flatten().min();
         next.unwrap_or(self.looks_next).min(self.looks_next).max(now)
     }
@@ -205,6 +208,7 @@ impl State {
     fn take_moved(&mut self) -> Addresses {
         let mut changed = Addresses::new();
         for (name, addresses) in self.book.take_moved() {
+            self.is_unwritten = true;
             for endpoint in self.endpoints.get(&name).into_iter().flatten() {
                 if let config::Endpoint::Tcp { port, .. } = endpoint {
                     changed.insert(endpoint.clone(), at_port(&addresses, *port));
