@@ -178,6 +178,9 @@ fn service(rollout: RolloutView) -> ServiceView {
         ejections: 0,
         overflows: 0,
         health_checks: None,
+        mirror: None,
+        long_lived: 0,
+        long_lived_end_at: None,
     };
     ServiceView {
         service: "shop".into(),
@@ -232,6 +235,8 @@ fn rollout(phase: Phase) -> RolloutView {
         failed: Arms { stable: 31, canary: 2 },
         matching: None,
         matched: Matched::default(),
+            mirror: None,
+            copies: None,
         gates: vec![
             gate("errors", Verdict::Inconclusive, 0.069, "v2 fails 0.13 % of requests, v1 0.11 %: no harm seen yet"),
             gate("latency", Verdict::NoData, 0.0, "no requests in the last 30 s"),

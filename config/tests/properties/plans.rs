@@ -268,11 +268,20 @@ fn any_gates() -> impl Strategy<Value = Vec<Gate>> {
     })
 }
 
+/// Steps that send copies, which come before the others.
+fn any_mirrors() -> impl Strategy<Value = Vec<Step>> {
+    let step = (1_u16..=10_000, time(9000)).prop_map(|(share, hold)| {
+        let share = Weight::from_basis_points(share).unwrap();
+        Step::Mirror { share, hold }
+    });
+    prop::collection::vec(step, 0..3)
+}
+
 fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     let then = select(vec![OnDeadline::Hold, OnDeadline::Promote, OnDeadline::RollBack]);
     let deadline = prop::option::of((time(9000), then));
     let step = (prop::option::of(1_u16..1000), time(9000), any::<bool>(), deadline, prop::option::of(any_match()));
-    prop::collection::vec(step, 1..6).prop_map(|steps| {
+    (any_mirrors(), prop::collection::vec(step, 1..6)).prop_map(|(mirrors, steps)| {
         let mut weight = 1;
         let mut steps: Vec<Step> = steps
             .into_iter()
@@ -287,7 +296,7 @@ fn any_steps() -> impl Strategy<Value = Vec<Step>> {
             })
             .collect();
         steps.push(Step::of_weight(Weight::from_basis_points(9_999).unwrap(), Duration::ZERO));
-        steps
+        mirrors.into_iter().chain(steps).collect()
     })
 }
 
@@ -314,10 +323,11 @@ pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
         Baseline::Version(Name::new("v2").unwrap()),
         Baseline::Version(Name::new("v3").unwrap()),
     ]);
-    let figures = (rate(), rate(), 1_u64..=1_000_000_000, time(3600));
+    let drain = prop::option::of(time(86_400));
+    let figures = (rate(), rate(), 1_u64..=1_000_000_000, time(3600), drain);
     let advance = select(vec![Advance::Time, Advance::Proof]);
     (figures, advance, baseline, any::<bool>(), any_steps(), any_gates()).prop_map(
-        |((alpha, beta, min_requests, warmup), advance, baseline, dry_run, steps, gates)| Plan {
+        |((alpha, beta, min_requests, warmup, drain), advance, baseline, dry_run, steps, gates)| Plan {
             alpha: Alpha::new(alpha).unwrap(),
             beta: Beta::new(beta).unwrap(),
             min_requests,
@@ -325,7 +335,7 @@ pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
             advance,
             baseline,
             dry_run,
-            drain: Some(Plan::DRAIN),
+            drain,
             steps,
             gates,
         },

@@ -266,6 +266,7 @@ pub(crate) fn written_plan(plan: &Plan) -> Value {
             Baseline::Version(version) => version.as_str(),
         },
         "dry_run": plan.dry_run,
+        "drain": plan.drain.map_or_else(|| "never".to_owned(), milliseconds),
         "steps": plan.steps.iter().map(written_step).collect::<Vec<_>>(),
     });
     if plan.gates != Plan::built_in().gates {

@@ -130,6 +130,8 @@ mod tests {
             failed: Arms::default(),
             matching: None,
             matched: Matched::default(),
+            mirror: None,
+            copies: None,
             gates: vec![gate.clone()],
         };
         let endpoint = EndpointView::well(String::new());
@@ -150,6 +152,9 @@ mod tests {
             ejections: 0,
             overflows: 0,
             health_checks: None,
+            mirror: None,
+            long_lived: 0,
+            long_lived_end_at: None,
         };
         let service = ServiceView {
             service: String::new(),
@@ -170,7 +175,7 @@ mod tests {
             ("GateCounts", json!(GateCounts::default())),
             ("GateEstimate", json!(GateEstimate { fail_s: None, pass_s: None })),
             ("Dispersion", json!(Dispersion { errors: 1.0, latency: 1.0 })),
-            ("StepEstimate", json!(StepEstimate { step: 1, weight: 1, fail_s: None, pass_s: None })),
+            ("StepEstimate", json!(StepEstimate { step: 1, weight: 1, mirror: None, fail_s: None, pass_s: None })),
             ("RolloutView", json!(rollout)),
             ("MatchView", json!(MatchView { headers: BTreeMap::new(), judged: false })),
             ("Matched", json!(Matched::default())),

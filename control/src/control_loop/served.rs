@@ -13,6 +13,7 @@ use super::judged::Judged;
 use super::known::Known;
 use super::looking::{Calls, Steadiness, exhibit};
 use crate::command::Refused;
+use crate::judge::Copies;
 use crate::metrics::VersionCounts;
 use crate::plane::DataPlane;
 use crate::rollout::Release;
@@ -27,6 +28,8 @@ pub(super) struct Served {
     /// What is known of the stable's traffic while no rollout runs.
     pub(super) known: Known,
     pub(super) steadiness: Steadiness,
+    /// What had become of copies to the canary when its tests were last told of them.
+    pub(super) copied: Copies,
     /// How long verdicts take, for people.
     pub(super) estimates: Estimates,
     /// What was to be heard of at the last tick.
@@ -60,6 +63,7 @@ impl Served {
             judged: None,
             known,
             steadiness: Steadiness::default(),
+            copied: Copies::default(),
             estimates: Estimates::in_turn(),
             calls: Calls::default(),
             waiting: Vec::new(),

@@ -69,6 +69,12 @@ pub(in crate::judge) fn plan(rules: &[GateRule]) -> Plan {
     }
 }
 
+/// The same, with a step before the others that sends copies.
+pub(in crate::judge) fn with_copies(mut plan: Plan) -> Plan {
+    plan.steps.insert(0, Step::Mirror { share: Weight::FULL, hold: Duration::ZERO });
+    plan
+}
+
 /// A judge of v2 against v1.
 pub(in crate::judge) fn judge_of(rules: &[GateRule]) -> Judge {
     Judge::new(Trial::of(&plan(rules), "v1", "v2"))

@@ -122,6 +122,9 @@ fn version(name: &str, weight: u16) -> VersionView {
         ejections: u64::from(weight),
         overflows: u64::from(weight) + 1,
         health_checks: (name == "v1").then_some(CheckCounts { passed: 7, failed: 2 }),
+        mirror: None,
+        long_lived: u64::from(weight) + 2,
+        long_lived_end_at: None,
     }
 }
 
@@ -164,6 +167,8 @@ fn rollout() -> RolloutView {
         failed: Arms::default(),
         matching: None,
         matched: Matched::default(),
+            mirror: None,
+            copies: None,
         gates: vec![gate("errors", Some(-0.25)), gate("latency", None)],
     }
 }

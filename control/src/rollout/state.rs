@@ -6,6 +6,7 @@ use std::sync::Arc;
 use config::{Baseline, Match, Name, Plan, Service, Step, Weight};
 use jiff::Timestamp;
 
+use crate::judge::Copies;
 use crate::plane::Split;
 use crate::view::{Arms, Dispersion, GateView, Matched, Phase, RolloutView};
 
@@ -276,6 +277,8 @@ pub struct Reading {
     pub failed: Arms<u64>,
     /// Those who went to the canary whatever its weight, where they were counted apart.
     pub matched: Matched,
+    /// What became of copies of requests.
+    pub copies: Copies,
     /// The gates.
     pub gates: Vec<GateView>,
     /// How bursty stable's events are, where that was measured.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use config::Configuration;
 
 use super::*;
-use crate::judge::Harm;
+use crate::judge::{Copies, Harm};
 use crate::view::{Arms, Matched, Phase, Role, Verdict};
 
 const VERSIONS: &str =
@@ -225,6 +225,8 @@ fn good() -> Judgement {
         step_requests: enough,
         matched: Matched::default(),
         matched_in_step: 0,
+        copies: Copies::default(),
+        copies_in_step: Copies::default(),
         has_data: true,
     }
 }

@@ -374,6 +374,9 @@ fn view(name: &str) -> ServiceView {
         ejections: 0,
         overflows: 0,
         health_checks: None,
+        mirror: None,
+        long_lived: 0,
+        long_lived_end_at: None,
     };
     ServiceView {
         service: name.into(),
@@ -415,6 +418,8 @@ pub(crate) fn rollout(phase: Phase) -> RolloutView {
         failed: Arms::default(),
         matching: None,
         matched: Matched::default(),
+            mirror: None,
+            copies: None,
         gates: Vec::new(),
     }
 }
