@@ -28,13 +28,13 @@ use meter::Window;
 use serde::{Deserialize, Serialize};
 
 pub use self::background::Background;
-pub use self::copies::Copies;
 use self::background::{Bursts, REFRESH_SECONDS};
 use self::baseline::BaselineCheck;
 use self::copies::Copied;
+pub use self::copies::Copies;
 use self::counting::Counted;
-pub use self::estimate::{forecast, forecast_copies};
 use self::estimate::{Outlook, USUAL_SPREAD};
+pub use self::estimate::{forecast, forecast_copies};
 pub use self::evidence::TestEvidence;
 use self::family::Family;
 use self::measure::{Lens, Measure, Now, SERVICE, has_everybody, population_of};

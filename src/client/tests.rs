@@ -235,8 +235,8 @@ fn rollout(phase: Phase) -> RolloutView {
         failed: Arms { stable: 31, canary: 2 },
         matching: None,
         matched: Matched::default(),
-            mirror: None,
-            copies: None,
+        mirror: None,
+        copies: None,
         gates: vec![
             gate("errors", Verdict::Inconclusive, 0.069, "v2 fails 0.13 % of requests, v1 0.11 %: no harm seen yet"),
             gate("latency", Verdict::NoData, 0.0, "no requests in the last 30 s"),

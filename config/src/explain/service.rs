@@ -4,7 +4,8 @@ use super::at::At;
 use super::{Telling, care, plan, written};
 use crate::literal::spelt;
 use crate::model::{
-    Affinity, EndpointTls, Forced, GrpcCodes, HeaderMatch, MirrorRules, Protocol, Rules, Service, ServiceTimeouts, Version,
+    Affinity, EndpointTls, Forced, GrpcCodes, HeaderMatch, MirrorRules, Protocol, Rules, Service, ServiceTimeouts,
+    Version,
 };
 
 /// A service. What it leaves to the rules for all is told as it holds here.

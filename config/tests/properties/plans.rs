@@ -257,7 +257,14 @@ fn any_gates() -> impl Strategy<Value = Vec<Gate>> {
     let role = select(vec![GateRole::Guardrail, GateRole::Signal]);
     let path = prop::option::of("/[a-z]{1,3}(/[a-z0-9_.%-]{3}){0,2}")
         .prop_map(|path| path.map(|path| PathPrefix::new(&path).unwrap()));
-    prop::collection::vec((any_rule(), role, path), 1..6).prop_map(|gates| {
+    let limit = || prop::option::of((1_u32..1_000_000).prop_map(|limit| Fraction::new(millionths(limit)).unwrap()));
+    let limits = (limit(), limit(), limit()).prop_map(|(errors, status, body)| MirrorLimits { errors, status, body });
+    let copies = limits.prop_map(|limits| {
+        let some = limits.parts().next().is_some();
+        some.then_some((GateRule::Mirror(limits), GateRole::Guardrail, None))
+    });
+    (prop::collection::vec((any_rule(), role, path), 1..6), copies).prop_map(|(mut gates, copies)| {
+        gates.extend(copies);
         let named = gates.into_iter().enumerate().map(|(number, (rule, role, path))| Gate {
             name: Name::new(&format!("gate-{number}")).unwrap(),
             role,

@@ -176,6 +176,12 @@ fn written_service(service: &Service) -> Value {
         "grpc_errors": codes,
         "retries": written_retries(&service.retries),
         "shield": service.shield,
+        "mirror": {
+            "methods": service.mirror.methods,
+            "body": service.mirror.body.to_string(),
+            "in_flight": service.mirror.in_flight,
+            "timeout": time(service.mirror.timeout),
+        },
         "stable": service.stable.as_str(),
         "versions": versions.collect::<Map<_, _>>(),
         "plan": written_plan(&service.plan),

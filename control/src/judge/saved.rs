@@ -73,7 +73,8 @@ impl From<Misfit> for Unusable {
 
 impl From<Judge> for Saved {
     fn from(judge: Judge) -> Self {
-        let Judge { settings, family, measure, traffic, baseline, copies, beside, record, background, bursts: _ } = judge;
+        let Judge { settings, family, measure, traffic, baseline, copies, beside, record, background, bursts: _ } =
+            judge;
         let (family, traffic) = (family.into_saved(), traffic.into_saved());
         let baseline = baseline.map(BaselineCheck::into_saved);
         Self { version: VERSION, settings, family, measure, traffic, baseline, copies, beside, record, background }
@@ -84,7 +85,8 @@ impl TryFrom<Saved> for Judge {
     type Error = Unusable;
 
     fn try_from(saved: Saved) -> Result<Self, Unusable> {
-        let Saved { version: _, settings, family, measure, traffic, baseline, copies, beside, record, background } = saved;
+        let Saved { version: _, settings, family, measure, traffic, baseline, copies, beside, record, background } =
+            saved;
         let fits_beside = beside.is_some() == settings.has_breaker_beside() && copies.is_some() == settings.copies;
         if !fits_beside || !settings.are_sound() || !measure.fits(&settings) || !record.fits(&settings) {
             return Err(Unusable::Misfit);

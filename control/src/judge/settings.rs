@@ -4,6 +4,7 @@ use config::{Fraction, GateRole, GateRule, LatencyOf, MirrorPart, PathPrefix, Pl
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::name_of_compared;
+use crate::statistics::edges::Longer;
 use crate::view::Role;
 
 /// The part of alpha that belongs to the breaker; the family of gates has the rest.
@@ -143,7 +144,8 @@ impl Rule {
     fn of(rule: GateRule) -> Vec<Self> {
         let only = match rule {
             GateRule::Mirror(limits) => {
-                let test = |(part, limit): (MirrorPart, Fraction)| Self::Copies { part: part.into(), limit: limit.get() };
+                let test =
+                    |(part, limit): (MirrorPart, Fraction)| Self::Copies { part: part.into(), limit: limit.get() };
                 return limits.parts().map(test).collect();
             }
             GateRule::Errors { tolerance, margin } => {
@@ -167,6 +169,21 @@ impl Rule {
         };
         vec![only]
     }
+}
+
+/// So many microseconds more are tolerated of any latency, wherever something is: a version with little traffic finds
+/// caches and processors cold, and answers in 0.12 ms what takes the busy one 0.10. Nobody minds, and a fraction alone
+/// would call it harm (docs/decisions/0035).
+pub(super) const TOLERATED_US: f64 = 250.0;
+
+/// How much longer than stable's a canary's latency may be, where this fraction is written: none where that is none.
+pub(super) fn tolerated(tolerance: f64) -> Longer {
+    Longer { stretch: tolerance, at_least_us: if tolerance > 0.0 { TOLERATED_US } else { 0.0 } }
+}
+
+/// How much longer must be ruled out, where this tolerance and this margin are written: always more than is tolerated.
+pub(super) fn margin_beside(tolerance: f64, margin: f64) -> Longer {
+    Longer { stretch: margin, at_least_us: 2.0 * tolerated(tolerance).at_least_us }
 }
 
 /// Quantiles up to this one have the margin of the body, those above it that of the tail.

@@ -167,8 +167,8 @@ fn rollout() -> RolloutView {
         failed: Arms::default(),
         matching: None,
         matched: Matched::default(),
-            mirror: None,
-            copies: None,
+        mirror: None,
+        copies: None,
         gates: vec![gate("errors", Some(-0.25)), gate("latency", None)],
     }
 }

@@ -183,7 +183,8 @@ impl Open {
     fn add(&mut self, frame: Frame, counts: &Counts<'_>) {
         let compared = counts.baseline.is_some();
         let copied = frame.copies.is_some_and(|copies| copies != Copies::default());
-        let nothing = counts.are_nothing() && !copied && frame.draws.is_none_or(|Draws { all, canary, .. }| all + canary == 0);
+        let nothing =
+            counts.are_nothing() && !copied && frame.draws.is_none_or(|Draws { all, canary, .. }| all + canary == 0);
         if let Some(quiet) = &mut self.quiet {
             let before = &mut quiet.frame;
             let goes_on = nothing

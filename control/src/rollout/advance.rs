@@ -261,7 +261,10 @@ impl Release {
         let of_plan = rollout.map_or(&[][..], |rollout| &rollout.plan.gates);
         let copies = rollout.is_some_and(|rollout| rollout.mirror().is_some());
         let judges = move |gate: &&GateView| {
-            of_plan.iter().filter(|planned| is_of_copies(planned) == copies).any(|planned| planned.tests().contains(&gate.name))
+            of_plan
+                .iter()
+                .filter(|planned| is_of_copies(planned) == copies)
+                .any(|planned| planned.tests().contains(&gate.name))
         };
         self.reading.gates.iter().filter(judges)
     }

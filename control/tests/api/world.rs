@@ -418,8 +418,8 @@ pub(crate) fn rollout(phase: Phase) -> RolloutView {
         failed: Arms::default(),
         matching: None,
         matched: Matched::default(),
-            mirror: None,
-            copies: None,
+        mirror: None,
+        copies: None,
         gates: Vec::new(),
     }
 }

@@ -27,10 +27,16 @@ pub(super) struct Member {
 #[derive(Debug, Clone, PartialEq)]
 enum Test {
     Errors(Excess),
-    ErrorLimit { absolute: OverLimit, relative: Relative },
+    ErrorLimit {
+        absolute: OverLimit,
+        relative: Relative,
+    },
     Shape(Shape),
     Quantile(OverQuantile),
-    LatencyLimit { absolute: OverLimit, relative: Box<Excess> },
+    LatencyLimit {
+        absolute: OverLimit,
+        relative: Box<Excess>,
+    },
     /// A copy is compared with stable's answer to the same request, so the limit alone says what is the canary's doing.
     Copies(OverLimit),
 }

@@ -1,7 +1,7 @@
 //! Sentences about copies of requests.
 
-use super::figures::{grouped, percent, span};
 use super::Words;
+use super::figures::{grouped, percent, span};
 use crate::judge::FRESH_SECONDS;
 use crate::judge::settings::Part;
 use crate::statistics::Batcher;
@@ -27,7 +27,9 @@ impl Words<'_> {
         let (rate, of) = (percent(events, of), grouped(of));
         match part {
             Part::Errors => format!("{canary} failed {rate} of {of} copied requests that {stable} did not fail"),
-            Part::Status => format!("{canary} answered {rate} of {of} copied requests with another status than {stable}"),
+            Part::Status => {
+                format!("{canary} answered {rate} of {of} copied requests with another status than {stable}")
+            }
             Part::Body => format!("{canary} answered {rate} of {of} copied requests with another body than {stable}"),
         }
     }
