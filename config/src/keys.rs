@@ -151,6 +151,7 @@ pub(crate) const SERVICE: Keys = Keys {
     elsewhere: &[
         ("balance", INTO_VERSION),
         ("baseline", "write it into the plan, like plan: { baseline: equal }"),
+        ("drain", "write it into the plan, like plan: { drain: 10m }"),
         ("ejection", INTO_VERSION),
         ("gates", "write it into the plan, like plan: { gates: [{ errors: {} }] }"),
         (

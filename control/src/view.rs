@@ -121,9 +121,20 @@ pub struct VersionView {
     /// Connections that last (WebSocket, streams) and are there now.
     #[serde(default)]
     pub long_lived: u64,
-    /// When those are asked to end, where the version has left, in RFC 3339; none where they may stay, or were asked.
+    /// Of a version that had traffic and has none any more: how long those may stay.
     #[serde(default)]
-    pub long_lived_end_at: Option<String>,
+    pub leaving: Option<LeavingView>,
+}
+
+/// How a version stands that had traffic and has none any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeavingView {
+    /// Since when, in RFC 3339.
+    pub since: String,
+    /// Whether its connections that last were asked to end.
+    pub asked: bool,
+    /// Seconds until they are; none where they were, or may stay for as long as they like.
+    pub asked_in_s: Option<f64>,
 }
 
 /// What became of copies of requests that a version was sent, since the process began.
@@ -487,7 +498,7 @@ pub struct Event {
     pub at: String,
     /// The service it is about; none for the process (a reload, the journal).
     pub service: Option<String>,
-    /// What kind: `rollout-started`, `step`, `phase`, `weight`, `reload`, `journal`, `warning`.
+    /// What kind: `rollout-started`, `step`, `phase`, `weight`, `reload`, `journal`, `drain`, `warning`.
     pub kind: String,
     /// In a sentence.
     pub text: String,

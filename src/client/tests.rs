@@ -180,7 +180,7 @@ fn service(rollout: RolloutView) -> ServiceView {
         health_checks: None,
         mirror: None,
         long_lived: 0,
-        long_lived_end_at: None,
+        leaving: None,
     };
     ServiceView {
         service: "shop".into(),

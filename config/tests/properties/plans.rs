@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use config::{
     Advance, Alpha, Baseline, Beta, CookieMatch, Deadline, Fraction, Gate, GateRole, GateRule, HeaderMatch,
-    LatencyMargin, LatencyOf, Match, Name, OnDeadline, PathPrefix, Plan, Quantile, Step, Stretch, Tolerance, Weight,
+    LatencyMargin, LatencyOf, Match, MirrorLimits, Name, OnDeadline, PathPrefix, Plan, Quantile, Step, Stretch,
+    Tolerance, Weight,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -113,6 +114,7 @@ fn gates_have_the_names_and_figures_that_they_default_to() {
         configuration.services[0].plan.gates.iter().map(|gate| (gate.name.as_str(), gate.rule)).collect();
     let harm = |ratio, points: &str| Tolerance { ratio, points: points.parse().unwrap() };
     let errors = |tolerance, margin| GateRule::Errors { tolerance, margin };
+    let of = |limit: &str| limit.parse().ok();
     let stretch = |percent: &str| percent.parse::<Stretch>().unwrap();
     let limit = |quantile: &str, seconds: f64, of| GateRule::LatencyLimit {
         quantile: quantile.parse().unwrap(),
@@ -138,7 +140,37 @@ fn gates_have_the_names_and_figures_that_they_default_to() {
             ("latency-p95", latency(Some("p95"), "40%", ("60%", "60%"), LatencyOf::Total)),
             ("latency-checkout-cart", latency(None, "30%", ("60%", "50%"), LatencyOf::Head)),
             ("errors-checkout-pay", errors(harm(1.1, "0.05%"), harm(1.1, "0.5%"))),
+            ("mirror", GateRule::Mirror(MirrorLimits { errors: of("0.5%"), status: of("1%"), body: of("99%") })),
         ]
+    );
+}
+
+#[test]
+fn each_limit_on_copies_is_a_test_named_after_its_gate() {
+    let names = |gate: &str| {
+        let plan =
+            plan(&format!("{{ steps: [{{ mirror: 1% }}, {{ weight: 1% }}], gates: [{gate}, {{ errors: {{}} }}] }}"));
+        plan.gates.iter().flat_map(config::Gate::tests).collect::<Vec<_>>()
+    };
+    assert_eq!(names("{ mirror: { status: 1% } }"), ["mirror-status", "errors"]);
+    assert_eq!(
+        names("{ mirror: { body: 5%, errors: 1%, status: 1% }, name: copies }"),
+        ["copies-errors", "copies-status", "copies-body", "errors"]
+    );
+}
+
+#[test]
+fn a_mirror_holds_five_minutes_and_connections_that_last_may_stay_for_ten_where_nothing_is_written() {
+    let read = plan("{ steps: [{ mirror: 0.25% }, { approval: true }, { mirror: 100%, hold: 1s }, { weight: 5% }] }");
+    let share = |text: &str| text.parse().unwrap();
+    let mirror = |at: &str, hold| Step::Mirror { share: share(at), hold };
+    assert_eq!(read.steps[0], mirror("0.25%", Duration::from_secs(300)));
+    assert_eq!((&read.steps[2], read.mirrors()), (&mirror("100%", Duration::from_secs(1)), true));
+    assert_eq!((read.drain, plan("{}").mirrors()), (Some(Duration::from_secs(600)), false));
+    let drain = |text: &str| plan(&format!("{{ drain: {text} }}")).drain;
+    assert_eq!(
+        [drain("never"), drain("0s"), drain("24h")].map(|time| time.map(|time| time.as_secs())),
+        [None, Some(0), Some(86_400)]
     );
 }
 

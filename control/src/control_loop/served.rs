@@ -11,6 +11,7 @@ use super::estimates::Estimates;
 use super::figures::Figures;
 use super::judged::Judged;
 use super::known::Known;
+use super::leaving::Leaving;
 use super::looking::{Calls, Steadiness, exhibit};
 use crate::command::Refused;
 use crate::judge::Copies;
@@ -32,6 +33,8 @@ pub(super) struct Served {
     pub(super) copied: Copies,
     /// How long verdicts take, for people.
     pub(super) estimates: Estimates,
+    /// Who has traffic, and whose connections may stay for how long.
+    pub(super) leaving: Leaving,
     /// What was to be heard of at the last tick.
     pub(super) calls: Calls,
     /// Who waits for which revision.
@@ -65,6 +68,7 @@ impl Served {
             steadiness: Steadiness::default(),
             copied: Copies::default(),
             estimates: Estimates::in_turn(),
+            leaving: Leaving::default(),
             calls: Calls::default(),
             waiting: Vec::new(),
             figures: HashMap::new(),

@@ -91,7 +91,11 @@ pub(super) fn view_of(core: &ControlCore, now: Now, name: &Name) -> Option<Servi
     let canary = state.running().map(|rollout| &rollout.canary).or(state.canary.as_ref().map(|(canary, _)| canary));
     let weight = canary.map_or(Weight::ZERO, |canary| state.weight_of(canary));
     let plane = core.plane.as_ref();
-    let version = |version: &config::Version| version_view(plane, served, &version.name, state.share_of(&version.name));
+    let version = |version: &config::Version| {
+        let name = &version.name;
+        let leaving = served.leaving.view(name, now.elapsed);
+        VersionView { leaving, ..version_view(plane, served, name, state.share_of(name)) }
+    };
     let mut warnings = core.warnings.clone();
     warnings.extend(core.client_tls.warnings.iter().cloned());
     warnings.extend(release.warnings().iter().cloned());
@@ -165,7 +169,7 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
         health_checks: care.checks,
         mirror: mirror_view(plane, service, version),
         long_lived: plane.lasting(service, version),
-        long_lived_end_at: None,
+        leaving: None,
     }
 }
 

@@ -1,5 +1,6 @@
 mod baselines;
 pub(super) mod clients;
+mod copies;
 mod going_on;
 mod golden;
 mod latency;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{
-    Baseline, Gate, GateRole, GateRule, HeaderMatch, LatencyMargin, LatencyOf, Match, Name, PathPrefix, Plan, Quantile,
-    Step, Stretch, Tolerance,
+    Baseline, Gate, GateRole, GateRule, HeaderMatch, LatencyMargin, LatencyOf, Match, MirrorLimits, Name, PathPrefix,
+    Plan, Quantile, Step, Stretch, Tolerance,
 };
 use jiff::Timestamp;
 use meter::{Class, Clients, GroupCounts, LatencyCounts, PathTally, Window};

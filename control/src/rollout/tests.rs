@@ -3,6 +3,7 @@ mod baseline;
 mod by_hand;
 mod dry_run;
 mod matching;
+mod mirror;
 mod over_time;
 mod proof;
 

@@ -376,7 +376,7 @@ fn view(name: &str) -> ServiceView {
         health_checks: None,
         mirror: None,
         long_lived: 0,
-        long_lived_end_at: None,
+        leaving: None,
     };
     ServiceView {
         service: name.into(),
