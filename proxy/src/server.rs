@@ -27,6 +27,7 @@ use self::listeners::SocketFile;
 pub use self::listeners::{Listeners, why_not_bound};
 use self::worker::Worker;
 use crate::checks;
+use crate::lasting::UnderWay;
 use crate::routing::Reader;
 use crate::tls::{self, Finding};
 
@@ -72,6 +73,7 @@ pub struct DataPlane {
     stop: watch::Sender<Stop>,
     leaving: Arc<AtomicBool>,
     open: Arc<AtomicU64>,
+    under_way: UnderWay,
     threads: Vec<JoinHandle<()>>,
     watch: Option<tls::Watch>,
     /// Removed at the end.
@@ -127,7 +129,8 @@ impl DataPlane {
         };
         threads.push(spawn("tidegate-checks".into(), ask)?);
         let watch = Some(tls::Watch::begin(tls).map_err(StartError::Thread)?);
-        Ok(Self { addresses, stop, leaving, open, threads, watch, files })
+        let under_way = reader.under_way.clone();
+        Ok(Self { addresses, stop, leaving, open, under_way, threads, watch, files })
     }
 
     /// Where it listens, in the order given; port 0 has become a real one.
@@ -151,6 +154,13 @@ impl DataPlane {
     /// From now on every response ends its HTTP/1.1 connection, and says so: busy clients leave before they are cut.
     pub fn announce_drain(&self) {
         self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks everything that lasts (tunnels, streams of events, whatever else has streamed for 5 s) to end now, in a way
+    /// that clients try again: a WebSocket is sent a close frame and has 5 s to answer, a gRPC call its status, anything
+    /// else is cut. Says how many were asked by this.
+    pub fn end_all_lasting(&self) -> u64 {
+        self.under_way.end_all(Instant::now())
     }
 
     /// Stops accepting, ends idle connections, lets requests in flight end (HTTP/2 gets a GOAWAY), and returns how
