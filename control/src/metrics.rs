@@ -319,6 +319,14 @@ fn copies(page: &mut Page, snapshot: &Snapshot) {
     for (service, version) in versions() {
         page.sample("", &[("service", service), ("version", &version.name)], version.long_lived);
     }
+    page.family(
+        "tidegate_long_lived_ended_total",
+        Kind::Counter,
+        "Connections that last and were ended, since their version had left and their time was over.",
+    );
+    for (service, version) in versions() {
+        page.sample("", &[("service", service), ("version", &version.name)], version.long_lived_ended);
+    }
 }
 
 fn rollouts(page: &mut Page, snapshot: &Snapshot) {

@@ -121,6 +121,9 @@ pub struct VersionView {
     /// Connections that last (WebSocket, streams) and are there now.
     #[serde(default)]
     pub long_lived: u64,
+    /// How many of those were ended after their version had left, since the process began.
+    #[serde(default)]
+    pub long_lived_ended: u64,
     /// Of a version that had traffic and has none any more: how long those may stay.
     #[serde(default)]
     pub leaving: Option<LeavingView>,

@@ -59,7 +59,11 @@ pub(super) const fn says_something(estimate: &StepEstimate) -> bool {
 
 /// How long the verdicts of a step take.
 pub(super) fn estimate(estimate: &StepEstimate) -> String {
-    let size = if estimate.mirror.is_some() { "twice as many differences as are allowed" } else { "harm of the margin's size" };
+    let size = if estimate.mirror.is_some() {
+        "twice as many differences as are allowed"
+    } else {
+        "harm of the margin's size"
+    };
     let harm = match (estimate.fail_s, estimate.mirror) {
         (Some(time), Some(_)) => format!("{size} show in about {}", about(time)),
         (Some(time), None) => format!("{size} shows in about {}", about(time)),

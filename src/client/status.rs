@@ -5,9 +5,7 @@ use std::io;
 use config::Weight;
 use control::judge::Copies;
 use control::plane::{EndpointHealth, MirrorAnswer};
-use control::view::{
-    MatchView, Matched, MirrorSampleView, NotCopied, Phase, RolloutView, ServiceView, VersionView,
-};
+use control::view::{MatchView, Matched, MirrorSampleView, NotCopied, Phase, RolloutView, ServiceView, VersionView};
 
 use super::gates;
 use super::screen::{Screen, Tone, plain};
@@ -128,7 +126,8 @@ fn copies(version: &VersionView) -> Vec<String> {
         (streamed, "they are streams or upgrades"),
         (method, "their method is not copied"),
     ];
-    let reasons: Vec<_> = reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count}: {why}")).collect();
+    let reasons: Vec<_> =
+        reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count}: {why}")).collect();
     if !reasons.is_empty() {
         lines.push(format!("  not copied: {}", reasons.join(", ")));
     }
@@ -145,7 +144,11 @@ fn told(sample: &MirrorSampleView) -> String {
     };
     let MirrorSampleView { method, path, stable, canary, differs_in, .. } = sample;
     let (method, path, differs_in) = (plain(method), plain(path), plain(differs_in));
-    format!("{method} {path}: stable answered {}, the copy {} (differs in: {differs_in})", answer(stable), answer(canary))
+    format!(
+        "{method} {path}: stable answered {}, the copy {} (differs in: {differs_in})",
+        answer(stable),
+        answer(canary)
+    )
 }
 
 /// What is still there of a version that has left.

@@ -16,10 +16,11 @@ use control::command::{Command, Refused};
 use control::control_loop::SystemClock;
 use control::events::EventLog;
 use control::handle::{Handle, Pulse};
-use control::plane::EndpointHealth;
+use control::judge::Copies;
+use control::plane::{EndpointHealth, MirrorAnswer};
 use control::view::{
-    Arms, Dispersion, EndpointView, GateView, MatchView, Matched, Phase, Role, ServiceSnapshot, Snapshot, StepEstimate,
-    Verdict, VersionView,
+    Arms, Dispersion, EndpointView, GateView, LeavingView, MatchView, Matched, MirrorSampleView, MirrorView, NotCopied,
+    Phase, Role, ServiceSnapshot, Snapshot, StepEstimate, Verdict, VersionView,
 };
 
 use super::*;
@@ -180,6 +181,7 @@ fn service(rollout: RolloutView) -> ServiceView {
         health_checks: None,
         mirror: None,
         long_lived: 0,
+        long_lived_ended: 0,
         leaving: None,
     };
     ServiceView {

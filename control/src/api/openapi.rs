@@ -32,8 +32,9 @@ mod tests {
     use crate::judge::Copies;
     use crate::plane::{CheckCounts, MirrorAnswer};
     use crate::view::{
-        Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, LeavingView, MatchView, Matched, MirrorSampleView, MirrorView, NotCopied, Phase, Role,
-        RolloutView, ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
+        Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, LeavingView, MatchView, Matched,
+        MirrorSampleView, MirrorView, NotCopied, Phase, Role, RolloutView, ServiceView, Snapshot, StepEstimate,
+        Verdict, VersionView,
     };
 
     fn read() -> Value {
@@ -155,6 +156,7 @@ mod tests {
             health_checks: None,
             mirror: None,
             long_lived: 0,
+            long_lived_ended: 0,
             leaving: None,
         };
         let service = ServiceView {

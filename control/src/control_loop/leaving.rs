@@ -110,3 +110,105 @@ impl ControlCore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::State;
+
+    const TEXT: &str = "services: { shop: { stable: v1, canary: v2, weight: 5%, plan: { drain: 10s }, versions: { \
+        v1: { endpoints: ['a:1'] }, v2: { endpoints: ['b:1'] }, v3: { endpoints: ['c:1'] } } } }";
+
+    fn service(text: &str) -> Service {
+        config::parse(text, "test.yaml").unwrap().configuration.services.remove(0)
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn at(second: u64) -> Now {
+        let wall = Timestamp::from_second(1_795_310_400 + i64::try_from(second).unwrap()).unwrap();
+        Now { elapsed: Duration::from_secs(second), wall }
+    }
+
+    /// The state of a split that gives v2 so much.
+    fn split(service: &Service, basis_points: u16) -> State {
+        let mut state = State::from_file(service);
+        let weight = config::Weight::from_basis_points(basis_points).unwrap();
+        state.canary = (basis_points > 0).then(|| (name("v2"), weight));
+        state
+    }
+
+    fn asked(leaving: &mut Leaving, second: u64, service: &Service, state: &State) -> Vec<String> {
+        leaving.turn(at(second), service, state).into_iter().map(|(name, _)| name.to_string()).collect()
+    }
+
+    #[test]
+    fn what_has_left_is_asked_once_when_its_time_is_over() {
+        let service = service(TEXT);
+        let mut leaving = Leaving::default();
+        assert!(asked(&mut leaving, 0, &service, &split(&service, 500)).is_empty());
+        let gone = split(&service, 0);
+        for second in 1..11 {
+            assert!(asked(&mut leaving, second, &service, &gone).is_empty(), "at {second}");
+        }
+        let view = leaving.view(&name("v2"), Duration::from_secs(5)).unwrap();
+        assert_eq!((view.asked, view.asked_in_s, view.since.as_str()), (false, Some(6.0), "2026-11-22T01:20:01Z"));
+        assert_eq!(asked(&mut leaving, 11, &service, &gone), ["v2"]);
+        assert!(asked(&mut leaving, 12, &service, &gone).is_empty(), "once");
+        let view = leaving.view(&name("v2"), Duration::from_secs(12)).unwrap();
+        assert_eq!((view.asked, view.asked_in_s), (true, None));
+        assert_eq!([name("v1"), name("v3")].map(|name| leaving.view(&name, Duration::ZERO)), [None, None]);
+    }
+
+    #[test]
+    fn what_comes_back_in_time_is_asked_nothing_and_has_its_whole_time_the_next_time() {
+        let service = service(TEXT);
+        let (here, gone) = (split(&service, 500), split(&service, 0));
+        let mut leaving = Leaving::default();
+        for (second, state) in [(0, &here), (1, &gone), (9, &gone), (10, &here), (11, &gone), (20, &gone)] {
+            assert!(asked(&mut leaving, second, &service, state).is_empty(), "at {second}");
+        }
+        assert_eq!(asked(&mut leaving, 21, &service, &gone), ["v2"]);
+    }
+
+    #[test]
+    fn a_stable_that_another_took_the_place_of_has_left_too() {
+        let service = service(TEXT);
+        let mut leaving = Leaving::default();
+        asked(&mut leaving, 0, &service, &split(&service, 500));
+        let promoted = State { stable: name("v2"), ..split(&service, 0) };
+        assert!(asked(&mut leaving, 1, &service, &promoted).is_empty());
+        assert_eq!(asked(&mut leaving, 11, &service, &promoted), ["v1"]);
+        assert_eq!(leaving.view(&name("v2"), Duration::ZERO), None, "it has all of it");
+    }
+
+    #[test]
+    fn never_is_never_and_no_time_is_at_once() {
+        let never = service(&TEXT.replace("drain: 10s", "drain: never"));
+        let mut leaving = Leaving::default();
+        asked(&mut leaving, 0, &never, &split(&never, 500));
+        assert!(asked(&mut leaving, 1, &never, &split(&never, 0)).is_empty());
+        assert!(asked(&mut leaving, 1_000_000, &never, &split(&never, 0)).is_empty());
+        let view = leaving.view(&name("v2"), Duration::from_secs(1_000_000)).unwrap();
+        assert_eq!((view.asked, view.asked_in_s), (false, None));
+        let at_once = service(&TEXT.replace("drain: 10s", "drain: 0s"));
+        let mut leaving = Leaving::default();
+        asked(&mut leaving, 0, &at_once, &split(&at_once, 500));
+        assert_eq!(asked(&mut leaving, 1, &at_once, &split(&at_once, 0)), ["v2"]);
+    }
+
+    #[test]
+    fn a_version_that_never_had_traffic_has_not_left_and_one_that_the_file_lost_is_forgotten() {
+        let service = service(TEXT);
+        let mut leaving = Leaving::default();
+        let gone = split(&service, 0);
+        assert!((0..100).all(|second| asked(&mut leaving, second, &service, &gone).is_empty()));
+        asked(&mut leaving, 100, &service, &split(&service, 500));
+        let mut without = service.clone();
+        without.versions.retain(|version| version.name != name("v2"));
+        assert!(asked(&mut leaving, 200, &without, &gone).is_empty());
+        assert_eq!(leaving.view(&name("v2"), Duration::from_secs(200)), None);
+    }
+}

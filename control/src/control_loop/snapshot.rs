@@ -169,6 +169,7 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
         health_checks: care.checks,
         mirror: mirror_view(plane, service, version),
         long_lived: plane.lasting(service, version),
+        long_lived_ended: plane.ended_lasting(service, version),
         leaving: None,
     }
 }

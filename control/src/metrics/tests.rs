@@ -132,6 +132,7 @@ fn version(name: &str, weight: u16) -> VersionView {
             ..MirrorView::default()
         }),
         long_lived: u64::from(weight) + 2,
+        long_lived_ended: u64::from(weight) + 3,
         leaving: None,
     }
 }
@@ -258,9 +259,13 @@ fn every_family_of_a_service_is_there_with_its_figures() {
         (page.value("tidegate_health_checks_total", &[v1[0], v1[1], ("result", "failed")]), Some(2.0)),
         (page.value("tidegate_health_checks_total", &[v1[0], ("version", "v2"), ("result", "failed")]), None),
         (page.value("tidegate_long_lived", &v1), Some(9_502.0)),
+        (page.value("tidegate_long_lived_ended_total", &v1), Some(9_503.0)),
         (page.value("tidegate_mirror_requests_total", &[v1[0], ("version", "v2"), ("stage", "compared")]), Some(40.0)),
         (page.value("tidegate_mirror_requests_total", &[v1[0], v1[1], ("stage", "sent")]), None),
-        (page.value("tidegate_mirror_differences_total", &[v1[0], ("version", "v2"), ("difference", "status")]), Some(3.0)),
+        (
+            page.value("tidegate_mirror_differences_total", &[v1[0], ("version", "v2"), ("difference", "status")]),
+            Some(3.0),
+        ),
         (page.value("tidegate_mirror_unsent_total", &[v1[0], ("version", "v2"), ("reason", "method")]), Some(8.0)),
         (page.value("tidegate_mirror_share_basis_points", &v1[..1]), Some(0.0)),
         (page.value("tidegate_config_last_reload_success", &[]), Some(1.0)),

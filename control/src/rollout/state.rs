@@ -207,7 +207,8 @@ impl Question {
 
 impl Rollout {
     /// The versions that it needs: the two that it compares, and one that its plan names as baseline.
-    pub(super) fn versions(&self) -> impl Iterator<Item = &Name> {
+    #[must_use]
+    pub fn versions(&self) -> impl Iterator<Item = &Name> {
         let baseline = match &self.plan.baseline {
             Baseline::Version(version) => Some(version),
             Baseline::Stable | Baseline::Equal => None,

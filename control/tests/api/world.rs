@@ -376,6 +376,7 @@ fn view(name: &str) -> ServiceView {
         health_checks: None,
         mirror: None,
         long_lived: 0,
+        long_lived_ended: 0,
         leaving: None,
     };
     ServiceView {
