@@ -21,6 +21,7 @@ mod h2load;
 mod hardening;
 mod judgements;
 mod matching;
+mod mirroring;
 mod page;
 mod patience;
 mod process;

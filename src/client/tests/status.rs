@@ -174,7 +174,28 @@ fn status_says_what_became_of_copies_and_who_is_still_there() {
     let world = World::new();
     world.show_service(service.clone());
     let (_, out) = world.run("status");
-    expect![[r#""#]].assert_eq(&out);
+    expect![[r#"
+        shop  (generation 42)
+          VERSION  ROLE    WEIGHT  REQ/S  ERRORS     P50     P99  HEALTHY  IN FLIGHT
+          v1       stable     95%  950.0   0.12%  2.4 ms  108 ms      1/1          3
+          v2       canary      5%   50.0       -       -       -      0/1          3
+          too few endpoints are well: the unhealthy and ejected ones of v2 are used, too
+          127.0.0.1:9001 of v2 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
+          v1: 12 long-lived connections, asked to end in 4 min
+          copies to v2: 1300 sent, 1200 compared with stable's answer: 37 with another status, 5 with another body; 10 failed that stable did not
+            not copied: 2: as many were under way as may be, 400: their method is not copied
+            GET /cart: stable answered 200, the copy 404 (differs in: status)
+            GET /pay [31m: stable answered 200, the copy nothing (no answer within 5 s) (differs in: errors)
+          rollout of v2 (plan default): progressing, step 2 of 4, canary 0%, held 31 s of 2 min
+            judged: 28411 requests on stable (31 failed), 1502 on v2 (2 failed)
+            mirror: v2 gets copies of 10% of stable's requests: 1200 of 1210 compared, 37 with another status, 5 with another body, 10 failed that stable did not
+            errors   [#-------------------]   6% to fail     - to pass  inconclusive  v2 fails 0.13 % of requests, v1 0.11 %: no harm seen yet
+            latency  [--------------------]   0% to fail     - to pass  no-data       no requests in the last 30 s
+            dispersion: unmeasured
+            at this traffic, step 2 (copies of 10%): twice as many differences as are allowed show in about 40 s, no canary would pass
+          differs from the file: stable is v1, the file says v0
+          warning: no [31m gates
+    "#]].assert_eq(&out);
 
     let mut told = |asked, asked_in_s| {
         service.versions[0].leaving = Some(LeavingView { since: "2026-11-22T01:20:00Z".into(), asked, asked_in_s });
