@@ -6,6 +6,7 @@ mod credentials;
 mod health;
 mod outliers;
 mod picking;
+mod silence;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use meter::Class;
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
 
 pub use self::care::{Care, CareCounts};
 pub use self::contact::Contact;
@@ -25,6 +26,8 @@ use self::health::{Cause, FIRST_BACK_OFF, Health};
 pub use self::health::{Standing, State};
 pub use self::picking::{Ask, Balancer, Unavailable, is_panicking};
 use self::picking::{Latency, Moment, Room};
+use self::silence::Silence;
+use crate::upstream_stream::Flaw;
 
 /// Where an endpoint is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +60,10 @@ pub struct Endpoint {
     contact: Contact,
     care: Arc<Care>,
     peer: HttpPeer,
+    /// What pingora is given in its stead where the connection is ours to make.
+    outer: Option<HttpPeer>,
+    /// What tells connections there from others.
+    pool_key: u64,
     known: Arc<Known>,
 }
 
@@ -66,6 +73,7 @@ struct Known {
     in_flight: AtomicU64,
     health: Health,
     latency: Latency,
+    silence: Silence,
     /// How it did when the log was told last.
     told: AtomicU8,
 }
@@ -100,9 +108,24 @@ impl InFlight {
         self.at.known.health.failed_to_connect(now, self.tries);
     }
 
+    /// Its response began so many microseconds after it could have; `failed`: as one of 5xx.
+    pub fn heard(&self, us: u64, failed: bool, now: Instant) {
+        self.at.known.silence.heard(us, failed, self.at.known.health.millis(now));
+        self.answered(us, failed, now);
+    }
+
+    /// It was waited for so many microseconds for a response that never began; it came to this. That makes it look slow,
+    /// and never fast. A time that is over does not, where the endpoint can be ejected for it: that is seen, is over in ten
+    /// seconds, and ends with a slow start, while an average of fifteen seconds fades for minutes.
+    pub fn waited_in_vain(&self, us: u64, class: Class, now: Instant) {
+        if class != Class::Timeout || !self.at.may_be_ejected(now) {
+            self.answered(us, true, now);
+        }
+    }
+
     /// Its response began so many microseconds after it could have, or failed to until then. A failure never makes the
     /// endpoint look faster.
-    pub fn answered(&self, us: u64, failed: bool, now: Instant) {
+    fn answered(&self, us: u64, failed: bool, now: Instant) {
         self.at.known.latency.observe(us, failed, self.at.known.moment(now));
     }
 
@@ -152,6 +175,7 @@ impl Endpoint {
             in_flight: AtomicU64::new(0),
             health: Health::new(now),
             latency: Latency::default(),
+            silence: Silence::default(),
             told,
         });
         Self::with(written, address, place, contact, care, known)
@@ -183,7 +207,33 @@ impl Endpoint {
         known: Arc<Known>,
     ) -> Self {
         let peer = contact.peer(&written, &address);
-        Self { written, address, place, contact: contact.clone(), care: Arc::clone(care), peer, known }
+        let (outer, pool_key) = (contact.outer(&peer), peer.reuse_hash());
+        Self { written, address, place, contact: contact.clone(), care: Arc::clone(care), peer, outer, pool_key, known }
+    }
+
+    /// What pingora is given where the connection is made by a link; none in HTTP/2.
+    pub(crate) fn outer(&self) -> Option<Box<HttpPeer>> {
+        self.outer.clone().map(Box::new)
+    }
+
+    /// What a link connects to.
+    pub(crate) const fn dialled(&self) -> &HttpPeer {
+        &self.peer
+    }
+
+    /// What tells connections there from others: who it is, and how it is spoken to.
+    pub(crate) const fn pool_key(&self) -> u64 {
+        self.pool_key
+    }
+
+    /// How long an unused connection is kept.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.contact.patience()
+    }
+
+    /// It sent something that is not what HTTP says.
+    pub(crate) fn malformed(&self, flaw: Flaw) {
+        self.care.ledger.flaws.count(flaw);
     }
 
     /// What pingora connects to. A clone costs a few hundred instructions; building one would parse and resolve.
@@ -257,9 +307,38 @@ impl Endpoint {
         }
     }
 
+    /// Whether a request that waits for a response since then, and may wait for so long, does so in vain. With the second
+    /// one in a row the endpoint is said to hang, and ejected. To be asked until it says so, once.
+    pub(crate) fn waits_in_vain(&self, since: Instant, first_byte: Duration, now: Instant) -> bool {
+        let waited = now.saturating_duration_since(since);
+        let known = &self.known;
+        if waited < silence::LONG.min(first_byte) || !known.silence.is_in_vain(known.health.millis(since), waited) {
+            return false;
+        }
+        let Some(rule) = self.care.ejection else { return true };
+        if known.silence.count() >= silence::UNANSWERED.min(rule.failures) {
+            self.eject(Cause::Silence, now);
+        }
+        true
+    }
+
+    /// Whether it is ejected because it hangs, and has answered nobody after this moment.
+    pub(crate) fn has_hung_since(&self, since: Instant, now: Instant) -> bool {
+        let known = &self.known;
+        known.health.is_ejected_for(Cause::Silence, now) && !known.silence.is_heard_after(known.health.millis(since))
+    }
+
+    /// Whether it is ejected, or would be for good cause.
+    fn may_be_ejected(&self, now: Instant) -> bool {
+        self.care.ejection.is_some_and(|rule| self.care.ledger.has_room(rule, &self.known, now))
+    }
+
     fn eject(&self, cause: Cause, now: Instant) {
         let Some(rule) = self.care.ejection else { return };
-        let leave = || self.known.health.eject(cause, rule.first, now);
+        let leave = || {
+            self.known.health.eject(cause, rule.first, now);
+            self.known.silence.forget();
+        };
         self.care.ledger.eject(rule, &self.known, now, leave);
     }
 

@@ -27,6 +27,7 @@ mod fields;
 pub mod forwarded;
 mod grpc;
 mod lasting;
+pub mod mirror;
 mod parting;
 pub mod proxy_protocol;
 mod request;
@@ -45,6 +46,8 @@ pub mod tls;
 pub mod trace;
 pub mod transport;
 mod upgrade;
+mod upstream_stream;
 
 pub use routing::Publisher;
 pub use server::{DataPlane, Limits, Listeners, StartError};
+pub use upstream_stream::Flaw;

@@ -25,6 +25,7 @@ use crate::connection::UnderWay;
 use crate::deadlines::{self, Deadline, Ending, Overdue};
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::Exchange;
+use crate::mirror::Mirroring;
 use crate::request_body::BodyLimit;
 use crate::request_body::silence::{Silence, Waiting};
 use crate::response_check::ResponseCheck;
@@ -32,6 +33,7 @@ use crate::retries::Tries;
 use crate::routing::{Service, Version};
 use crate::selection::{Decision, Issued, Judged, Reason, Selection, Target};
 use crate::trace::Trace;
+use crate::upstream_stream::{Link, Malformed};
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
 const AT_ONCE: Duration = Duration::from_millis(10);
@@ -64,6 +66,8 @@ pub(crate) struct Request {
     pub(crate) found_no_room: bool,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
+    /// Its copy for the canary, where it has one.
+    pub(crate) mirror: Mirroring,
     /// How long its client has been silent, where that is for us to limit.
     silence: Option<Arc<Silence>>,
     /// When its body came to its end.
@@ -82,6 +86,8 @@ pub(crate) struct Request {
     ended: Option<(Class, Duration)>,
     /// Everything was said that there is to say of it.
     is_over: bool,
+    /// What was wrong with it, or with what an endpoint answered, where something was.
+    pub(crate) why: Option<&'static str>,
 }
 
 /// What a request matched and drew.
@@ -122,6 +128,8 @@ struct Underway {
     total_us: Option<u64>,
     /// The heads that came.
     heads: ResponseCheck,
+    /// Its way to the endpoint, where that is ours to make.
+    link: Option<Arc<Link>>,
     /// Its connection; none before it is ready.
     fd: Option<RawFd>,
     /// What ends it where it takes too long; none once all of the response is there.
@@ -158,6 +166,7 @@ impl Request {
             avoided: None,
             found_no_room: false,
             forgiven: false,
+            mirror: Mirroring::default(),
             silence: Silence::present(),
             said_all: None,
             is_tunnel: false,
@@ -167,6 +176,7 @@ impl Request {
             ended_by: None,
             ended: None,
             is_over: false,
+            why: None,
         }
     }
 
@@ -244,6 +254,7 @@ impl Request {
             head,
             total_us,
             heads,
+            link: None,
             fd,
             deadline,
             noted,
@@ -254,13 +265,37 @@ impl Request {
             waiting,
         });
         self.body.begin_again();
+        self.mirror.begin_again();
     }
 
-    /// Its connection is ready; pingora calls it `fd`.
+    /// The present attempt goes this way, where the way is ours to make.
+    pub(crate) fn goes_by(&mut self, link: Option<Arc<Link>>) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.link = link;
+        }
+    }
+
+    /// Its connection is ready; pingora calls it `fd`, where it knows it.
     pub(crate) fn connected(&mut self, fd: RawFd, now: Instant) {
         if let Some(attempt) = &mut self.attempt {
-            attempt.fd = Some(fd);
+            attempt.fd = match &attempt.link {
+                Some(link) => link.fd(),
+                None => Some(fd),
+            };
             attempt.ready = Some(now);
+        }
+    }
+
+    /// Whether the connection of its attempt had carried requests before; none where only pingora knows.
+    pub(crate) fn is_reused(&self) -> Option<bool> {
+        Some(self.attempt.as_ref()?.link.as_ref()?.is_reused())
+    }
+
+    /// What the endpoint sent is not what HTTP says.
+    pub(crate) fn malformed(&mut self, malformed: Malformed) {
+        self.why = Some(malformed.why);
+        if let Some(attempt) = &self.attempt {
+            attempt.at.endpoint().malformed(malformed.flaw);
         }
     }
 
@@ -308,7 +343,7 @@ impl Request {
         if let Some(attempt) = &mut self.attempt {
             let latency_us = micros(attempt.waits_since().unwrap_or(now), now);
             attempt.head = Some((status, latency_us));
-            attempt.at.answered(latency_us, status >= 500, now);
+            attempt.at.heard(latency_us, status >= 500, now);
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
             }
@@ -380,12 +415,11 @@ impl Request {
             && self.ended_by.is_none()
             && let Some(us) = outcome.latency_us
         {
-            // As long as it was waited for, in vain.
-            attempt.at.answered(us, true, now);
+            attempt.at.waited_in_vain(us, class, now);
         }
         let is_well = !class.is_bad() && !matches!(class, Class::ClientAbort | Class::Local);
         if attempt.kind == Attempt::Shield && is_well {
-            matched.account.saved();
+            matched.account.answered_by_another();
         }
         if self.ended_by.is_some() {
             attempt.version.lasting.ended();
@@ -429,6 +463,7 @@ impl Request {
         } else {
             self.unmatched.count(self.core, response);
         }
+        self.mirror.end(response);
         self.ended = Some((response, now.saturating_duration_since(self.began)));
         self.is_over = true;
     }
@@ -459,7 +494,7 @@ impl Underway {
     fn ending(&self) -> Option<Ending> {
         match self.place().and_then(Deadline::overdue) {
             Some(Overdue::Ended(why)) => Some(why),
-            Some(Overdue::Head | Overdue::Whole) | None => self.ending,
+            Some(Overdue::Head | Overdue::Whole | Overdue::Answer) | None => self.ending,
         }
     }
 }
@@ -477,6 +512,7 @@ impl Drop for Request {
         } else {
             self.end_attempt(Class::Local, self.began);
             self.end_unserved(Class::Local);
+            self.mirror.end(Class::Local);
         }
     }
 }

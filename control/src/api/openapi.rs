@@ -30,7 +30,7 @@ mod tests {
     use crate::events::EventLog;
     use crate::handle::{Handle, Pulse};
     use crate::judge::Copies;
-    use crate::plane::{CheckCounts, MirrorAnswer};
+    use crate::plane::{CheckCounts, MalformedCounts, MirrorAnswer};
     use crate::view::{
         Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, LeavingView, MatchView, Matched,
         MirrorSampleView, MirrorView, NotCopied, Phase, Role, RolloutView, ServiceView, Snapshot, StepEstimate,
@@ -153,6 +153,7 @@ mod tests {
             panic: false,
             ejections: 0,
             overflows: 0,
+            malformed_responses: MalformedCounts::default(),
             health_checks: None,
             mirror: None,
             long_lived: 0,
@@ -197,6 +198,7 @@ mod tests {
             ("MatchView", json!(MatchView { headers: BTreeMap::new(), judged: false })),
             ("Matched", json!(Matched::default())),
             ("CheckCounts", json!(CheckCounts::default())),
+            ("MalformedCounts", json!(MalformedCounts::default())),
             ("EndpointView", json!(endpoint)),
             ("VersionView", json!(version)),
             ("ServiceView", json!(service)),

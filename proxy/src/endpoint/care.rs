@@ -8,6 +8,7 @@ use config::{Ejection, HealthCheck};
 use parking_lot::Mutex;
 
 use super::Known;
+use crate::upstream_stream::{Flaw, FlawCounts};
 
 /// How the endpoints of a version are cared for. Two are the same where their rules are.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub(super) struct Ledger {
     ejections: AtomicU64,
     passed: AtomicU64,
     failed: AtomicU64,
+    /// What endpoints sent that is not what HTTP says.
+    pub(super) flaws: FlawCounts,
     /// Whether all endpoints were used for want of enough that are well, when somebody looked last.
     panicked: AtomicBool,
 }
@@ -50,6 +53,8 @@ pub struct CareCounts {
     pub checks_passed: u64,
     /// Health checks that failed.
     pub checks_failed: u64,
+    /// Responses that were not what HTTP says, in the order of [`Flaw::ALL`].
+    pub flaws: [u64; Flaw::ALL.len()],
 }
 
 impl Care {
@@ -73,6 +78,7 @@ impl Care {
             ejections: self.ledger.ejections.load(Ordering::Relaxed),
             checks_passed: self.ledger.passed.load(Ordering::Relaxed),
             checks_failed: self.ledger.failed.load(Ordering::Relaxed),
+            flaws: self.ledger.flaws.get(),
         }
     }
 
@@ -99,13 +105,22 @@ impl Ledger {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether `known` is ejected, or would be for good cause.
+    pub(super) fn has_room(&self, rule: Ejection, known: &Known, now: Instant) -> bool {
+        known.health.is_ejected(now) || self.room(&mut self.ejected.lock(), rule, now)
+    }
+
+    /// Whether one more may be ejected. Forgets those that are no more.
+    fn room(&self, ejected: &mut Vec<Weak<Known>>, rule: Ejection, now: Instant) -> bool {
+        ejected.retain(|one| one.upgrade().is_some_and(|one| one.health.is_ejected(now)));
+        ejected.len() < rule.most_of(self.endpoints.load(Ordering::Relaxed))
+    }
+
     /// Has `known` ejected by `leave`, where the rule lets one more be: at most its part of the version's endpoints, and
     /// never the only one.
     pub(super) fn eject(&self, rule: Ejection, known: &Arc<Known>, now: Instant, leave: impl FnOnce()) {
         let mut ejected = self.ejected.lock();
-        ejected.retain(|one| one.upgrade().is_some_and(|one| one.health.is_ejected(now)));
-        let endpoints = self.endpoints.load(Ordering::Relaxed);
-        if ejected.len() < rule.most_of(endpoints) && !known.health.is_ejected(now) {
+        if self.room(&mut ejected, rule, now) && !known.health.is_ejected(now) {
             leave();
             ejected.push(Arc::downgrade(known));
             self.ejections.fetch_add(1, Ordering::Relaxed);
