@@ -25,6 +25,7 @@ mod hashing;
 mod judgements;
 mod limits;
 mod matching;
+mod mirroring;
 mod names;
 mod outages;
 mod page;

@@ -1,5 +1,6 @@
 mod crash;
 mod exposure;
+mod mirroring;
 mod names;
 mod pulse;
 
@@ -7,7 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use config::{Name, Weight};
-use meter::{Class, Tally, Window};
+use meter::{Class, MirrorCounts, Tally, Window};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -29,6 +30,10 @@ struct Quiet {
     changes: Arc<Mutex<Vec<Addresses>>>,
     /// How names are resolved.
     names: Arc<Mutex<Names>>,
+    /// What became of copies to v2.
+    copies: Arc<Mutex<MirrorCounts>>,
+    /// The versions whose connections that last were asked to end, in order. Each has three of them.
+    ended: Arc<Mutex<Vec<String>>>,
 }
 
 impl DataPlane for Quiet {
@@ -72,6 +77,18 @@ impl DataPlane for Quiet {
 
     fn in_flight(&self, _service: &Name, _version: &Name) -> u64 {
         0
+    }
+
+    fn mirrored(&self, _service: &Name, version: &Name) -> MirrorCounts {
+        if version.as_str() == "v2" { *self.copies.lock() } else { MirrorCounts::default() }
+    }
+
+    fn lasting(&self, _service: &Name, _version: &Name) -> u64 {
+        3
+    }
+
+    fn end_lasting(&mut self, _service: &Name, version: &Name) {
+        self.ended.lock().push(version.to_string());
     }
 
     fn endpoints(&self, _service: &Name, _version: &Name) -> Vec<EndpointState> {

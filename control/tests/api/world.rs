@@ -381,6 +381,10 @@ fn view(name: &str) -> ServiceView {
         malformed_responses: control::plane::MalformedCounts::default(),
         health_checks: None,
         names: Vec::new(),
+        mirror: None,
+        long_lived: 0,
+        long_lived_ended: 0,
+        leaving: None,
     };
     ServiceView {
         service: name.into(),
@@ -422,6 +426,8 @@ pub(crate) fn rollout(phase: Phase) -> RolloutView {
         failed: Arms::default(),
         matching: None,
         matched: Matched::default(),
+        mirror: None,
+        copies: None,
         gates: Vec::new(),
     }
 }
