@@ -24,7 +24,7 @@ pub use explain::{Explained, Setting, Source, explain, explain_file};
 pub use flags::without_file;
 pub use model::{
     AccessLog, AddressRange, Admin, Advance, Affinity, Balance, Baseline, Canary, CertificateFiles, ClientCertificates,
-    Configuration, CookieMatch, Deadline, Ejection, Endpoint, EndpointTls, Forced, Gate, GateRole, GateRule, GrpcCodes,
+    Configuration, CookieMatch, Deadline, Drain, Ejection, Endpoint, EndpointTls, Forced, Gate, GateRole, GateRule, GrpcCodes,
     Handling, HashKey, HeaderMatch, HealthCheck, HealthQuestion, HostName, Hsts, InFlightLimits, LatencyMargin,
     LatencyOf, Limits, ListenAddress, Listener, ListenerTls, LogTarget, Match, Name, OnDeadline, PathPrefix, Plan,
     Protocol, Retries, Rules, Service, ServiceTimeouts, Step, Strictness, Timeouts, TlsVersion, Tolerance, Version,

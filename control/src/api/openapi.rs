@@ -30,6 +30,7 @@ mod tests {
     use crate::events::EventLog;
     use crate::handle::{Handle, Pulse};
     use crate::plane::CheckCounts;
+    use crate::process::{DrainView, ProcessView, UpgradeView};
     use crate::view::{
         Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, MatchView, Matched, Phase, Role,
         RolloutView, ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
@@ -166,6 +167,9 @@ mod tests {
         let event =
             Event { id: 1, at: String::new(), service: None, kind: String::new(), text: String::new(), rollout: None };
         let sent = [
+            ("ProcessView", json!(ProcessView::default())),
+            ("DrainView", json!(DrainView { connections: 0, requests: BTreeMap::new(), left_s: 0.0 })),
+            ("UpgradeView", json!(UpgradeView { at: String::new(), failed: None })),
             ("GateView", json!(gate)),
             ("GateCounts", json!(GateCounts::default())),
             ("GateEstimate", json!(GateEstimate { fail_s: None, pass_s: None })),
