@@ -185,7 +185,7 @@ impl DataPlane {
     /// # Errors
     /// Where the system has no further descriptor.
     pub fn hand_over(&self) -> io::Result<Vec<Handed>> {
-        self.listening.iter().filter_map(|kept| kept.hand().transpose()).collect()
+        self.listening.iter().enumerate().filter_map(|(place, kept)| kept.hand(place).transpose()).collect()
     }
 
     /// The files of its Unix sockets at these places are another process's now: they are not removed at the end.

@@ -11,6 +11,8 @@ use super::listeners::{Listening, Open, SocketFile};
 /// A listening socket of another process, which goes on listening until both have closed it.
 #[derive(Debug)]
 pub struct Handed {
+    /// Its place among those that are handed over.
+    pub place: usize,
     /// Where it was to listen, as it was written: port 0 is still 0.
     pub written: ListenAddress,
     /// Where it listens.
@@ -41,11 +43,11 @@ impl Kept {
         })
     }
 
-    pub(super) fn hand(&self) -> io::Result<Option<Handed>> {
+    pub(super) fn hand(&self, place: usize) -> io::Result<Option<Handed>> {
         let Some(socket) = &self.socket else { return Ok(None) };
         let (written, bound) = (self.written.clone(), self.bound.clone());
         let file = self.file.as_ref().map(SocketFile::inode);
-        Ok(Some(Handed { written, bound, socket: socket.try_clone()?.into(), file }))
+        Ok(Some(Handed { place, written, bound, socket: socket.try_clone()?.into(), file }))
     }
 
     /// It accepts no more.
