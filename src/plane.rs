@@ -210,6 +210,7 @@ mod tests {
             canary: Some((name("v2"), weight)),
             baseline: with_slice.then(|| (name("v1"), weight)),
             matched: None,
+            mirror: None,
             paths: Arc::new([PathPrefix::new("/a").unwrap()]),
             generation: 1,
         }

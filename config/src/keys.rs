@@ -246,6 +246,44 @@ pub(crate) const RETRIES: Keys = Keys {
     ..NONE
 };
 
+pub(crate) const MIRROR: Keys = Keys {
+    of: "the rules for copies",
+    known: &["methods", "body", "in_flight", "timeout"],
+    elsewhere: &[
+        ("errors", INTO_GATE),
+        ("hold", INTO_MIRROR_STEP),
+        ("limit", INTO_GATE),
+        ("percent", INTO_MIRROR_STEP),
+        ("share", INTO_MIRROR_STEP),
+        ("status", INTO_GATE),
+        ("to", "copies go to the canary of the rollout; leave it out"),
+        ("version", "copies go to the canary of the rollout; leave it out"),
+        ("weight", INTO_MIRROR_STEP),
+    ],
+    ..NONE
+};
+
+const INTO_GATE: &str = "write it into a gate of the plan, like { mirror: { status: 1% } }";
+
+const INTO_MIRROR_STEP: &str = "write it into a step of the plan, like { mirror: 10%, hold: 5m }";
+
+pub(crate) const MIRROR_GATE: Keys = Keys {
+    of: "a `mirror` gate",
+    known: &["errors", "status", "body"],
+    elsewhere: &[
+        ("limit", "write the limit itself, like mirror: { status: 1% }"),
+        ("name", BESIDE),
+        ("path", "copies are not counted by path; leave it out"),
+        ("role", BESIDE),
+        (
+            "tolerance",
+            "a copy is compared with the answer that stable gave to the same request; write the share of copies that \
+                       may differ, like mirror: { status: 1% }",
+        ),
+    ],
+    ..NONE
+};
+
 pub(crate) const ENDPOINT_TLS: Keys = Keys {
     of: "the TLS of endpoints",
     known: &["server_name", "ca", "cert", "key"],

@@ -9,6 +9,7 @@ mod care;
 mod gate;
 mod listener;
 mod matching;
+mod mirror;
 mod plan;
 mod rules;
 mod service;
@@ -17,6 +18,7 @@ pub use care::{Balance, Ejection, HashKey, HealthCheck, HealthQuestion, InFlight
 pub use gate::{Gate, GateRole, GateRule, LatencyMargin, LatencyOf, Tolerance};
 pub use listener::{CertificateFiles, ClientCertificates, Hsts, ListenAddress, Listener, ListenerTls, TlsVersion};
 pub use matching::{CookieMatch, Match};
+pub use mirror::{MirrorLimits, MirrorPart, MirrorRules};
 pub use plan::{Advance, Baseline, Deadline, OnDeadline, Plan, Step};
 pub use rules::{AccessLog, AddressRange, Drain, Handling, Limits, LogTarget, Rules, Strictness, Timeouts};
 pub use service::{

@@ -6,6 +6,7 @@ mod care;
 mod gate;
 mod headers;
 mod listener;
+mod mirror;
 mod place;
 mod plan;
 mod route;
@@ -143,8 +144,11 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
         None => Some(PathBuf::from(Configuration::DEFAULT_STATE)),
     };
     let rules = rules::rules(&fields, report);
-    let shared =
-        service::Shared { timeouts: rules.as_ref().map(|rules| rules.timeouts), trusted: fields.has("trusted") };
+    let shared = service::Shared {
+        timeouts: rules.as_ref().map(|rules| rules.timeouts),
+        trusted: fields.has("trusted"),
+        plans: fields.has("plans"),
+    };
     let services = fields
         .need(report, "services", "at least one service")
         .cloned()

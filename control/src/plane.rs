@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use config::{Configuration, Endpoint, Match, Name, PathPrefix, Weight};
-use meter::{Class, Tally, Window};
+use config::{Configuration, Endpoint, Match, MirrorPart, Name, PathPrefix, Weight};
+use meter::{Class, MirrorCounts, Tally, Window};
 use serde::{Deserialize, Serialize};
 
 /// How a service's traffic is divided. The stable version has what the canary has not.
@@ -25,6 +25,9 @@ pub struct Split {
     pub baseline: Option<(Name, Weight)>,
     /// Who goes to the canary whatever its weight. Where limits alone judge them they are counted apart.
     pub matched: Option<Arc<Match>>,
+    /// The share of the requests that the stable serves which are also sent to the canary, whatever its weight, and never
+    /// waited for.
+    pub mirror: Option<Weight>,
     /// Paths whose traffic is also counted by itself, by place in this list; at most 16.
     pub paths: Arc<[PathPrefix]>,
     /// Grows by one with every change of the service's split or configuration.
@@ -111,6 +114,34 @@ pub struct Care {
     pub overflows: u64,
 }
 
+/// A copied request whose answers differed, for people: heads alone, without secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorSample {
+    /// When its answers were compared.
+    pub at: SystemTime,
+    /// What set them apart: the first of these that did.
+    pub part: MirrorPart,
+    /// Of the request.
+    pub method: String,
+    /// Of the request, without its query.
+    pub path: String,
+    /// What stable answered.
+    pub stable: MirrorAnswer,
+    /// What the canary answered to the copy.
+    pub canary: MirrorAnswer,
+}
+
+/// The head of one answer, without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MirrorAnswer {
+    /// Its status; none where there was no answer.
+    pub status: Option<u16>,
+    /// Its header fields, in the order in which they came: few and short, those that may hold secrets by their name alone.
+    pub headers: Vec<(String, String)>,
+    /// Why there was none, or why it is a failure, in words; none for one that is well.
+    pub failure: Option<String>,
+}
+
 /// A certificate that is shown to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
@@ -190,6 +221,25 @@ pub trait DataPlane: Send {
 
     /// Requests drawn to this version that are not over.
     fn in_flight(&self, service: &Name, version: &Name) -> u64;
+
+    /// What became of the copies of requests that this version was sent, since the process began. It only grows; nothing
+    /// for a version that was never sent any.
+    fn mirrored(&self, _service: &Name, _version: &Name) -> MirrorCounts {
+        MirrorCounts::default()
+    }
+
+    /// A few copied requests whose answers differed, newest first.
+    fn mirror_samples(&self, _service: &Name, _version: &Name) -> Vec<MirrorSample> {
+        Vec::new()
+    }
+
+    /// Exchanges under way at this version that last (WebSocket, streams).
+    fn lasting(&self, _service: &Name, _version: &Name) -> u64 {
+        0
+    }
+
+    /// Asks those to end now, in a way that clients try again.
+    fn end_lasting(&mut self, _service: &Name, _version: &Name) {}
 
     /// Lines of the access log that were dropped since the start; 0 where none is kept.
     fn log_lines_dropped(&self) -> u64 {

@@ -27,7 +27,7 @@ fn strict(gate: Gate) -> Gate {
         GateRule::Latency { quantile, margin, of, .. } => {
             GateRule::Latency { quantile, tolerance: Stretch::ZERO, margin, of }
         }
-        GateRule::ErrorLimit { .. } | GateRule::LatencyLimit { .. } => gate.rule,
+        GateRule::ErrorLimit { .. } | GateRule::LatencyLimit { .. } | GateRule::Mirror(_) => gate.rule,
     };
     Gate { rule, ..gate }
 }

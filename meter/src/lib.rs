@@ -7,12 +7,14 @@
 //! Absent here: clocks (time is an argument), sockets, tokio, pingora.
 
 mod latency;
+mod mirror;
 mod outcome;
 mod service;
 mod shard;
 mod tally;
 
 pub use latency::{LATENCY_BUCKETS, LatencyCounts, latency_bound_us, latency_bounds_us, latency_bucket_of};
+pub use mirror::{Comparison, MirrorCounts, MirrorMeter, Unsent};
 pub use outcome::{Attempt, Class, GROUPS, Outcome};
 pub use service::ServiceMeter;
 pub use shard::{Exposure, VersionMeter};

@@ -11,7 +11,7 @@ use crate::model::{
 };
 
 pub(super) fn tell(plan: &Plan, at: &At<'_>, telling: &mut Telling<'_>) {
-    let Plan { alpha, beta, min_requests, warmup, advance, baseline, dry_run, steps, gates } = plan;
+    let Plan { alpha, beta, min_requests, warmup, advance, baseline, dry_run, drain: _, steps, gates } = plan;
     telling.value(&at.key("alpha"), alpha);
     telling.value(&at.key("beta"), beta);
     telling.value(&at.key("min_requests"), min_requests);
@@ -42,6 +42,10 @@ pub(super) fn tell(plan: &Plan, at: &At<'_>, telling: &mut Telling<'_>) {
 fn tell_step(step: &Step, at: &At<'_>, plan: &At<'_>, telling: &mut Telling<'_>) {
     let (weight, hold, early, deadline) = match step {
         Step::Approval => return telling.value(&at.key("approval"), true),
+        Step::Mirror { share, hold } => {
+            telling.value(&at.key("mirror"), share);
+            return telling.time(&at.key("hold"), *hold);
+        }
         Step::Match { who, hold } => return tell_match(who.as_ref(), *hold, at, telling),
         Step::Weight { weight, hold, early, deadline } => (weight, hold, early, deadline),
     };
@@ -104,6 +108,11 @@ fn tell_gate(gate: &Gate, at: &At<'_>, telling: &mut Telling<'_>) {
             telling.time(&latency.key("limit"), *limit);
             telling.value(&latency.key("quantile"), quantile);
             telling.value(&latency.key("of"), end(*of));
+        }
+        GateRule::Mirror(limits) => {
+            for (part, limit) in limits.parts() {
+                telling.value(&at.key("mirror").key(part.word()), limit);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Name, PathPrefix};
+use super::{MirrorLimits, Name, PathPrefix};
 use crate::units::{Fraction, Quantile, Stretch};
 
 /// A rule that traffic must satisfy while the canary is exposed.
@@ -19,6 +19,21 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// The names of its tests: its own, or for each of several limits its own with the limit's word behind
+    /// (`mirror-status`). Unique in a plan.
+    #[must_use]
+    pub fn tests(&self) -> Vec<String> {
+        match self.rule {
+            GateRule::Mirror(limits) => {
+                limits.parts().map(|(part, _)| format!("{}-{}", self.name, part.word())).collect()
+            }
+            GateRule::Errors { .. }
+            | GateRule::ErrorLimit { .. }
+            | GateRule::Latency { .. }
+            | GateRule::LatencyLimit { .. } => vec![self.name.to_string()],
+        }
+    }
+
     /// The gates where none are written: errors against stable, and the shape of latency.
     pub(crate) fn defaults() -> Vec<Self> {
         let gate = |name: &str, rule| Self { name: Name::given(name), role: GateRole::Guardrail, path: None, rule };
@@ -71,6 +86,9 @@ pub enum GateRule {
         /// From where to where it is measured.
         of: LatencyOf,
     },
+    /// Absolute limits on what the canary does with copies of stable's requests (each T3 alone). Each is a test of its
+    /// own, named `GATE-errors`, `GATE-status` or `GATE-body`.
+    Mirror(MirrorLimits),
 }
 
 impl GateRule {

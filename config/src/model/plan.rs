@@ -22,7 +22,11 @@ pub struct Plan {
     pub baseline: Baseline,
     /// Judge and report, and never move the split on a verdict.
     pub dry_run: bool,
-    /// Never empty; one at least gives a weight, and weights never fall from one step to the next.
+    /// For how long the connections that last (WebSocket, streams) may stay on a version that has left; then they are
+    /// asked to end, in a way that clients try again. 10 min by default; none: for as long as they like.
+    pub drain: Option<Duration>,
+    /// Never empty; one at least gives a weight, and weights never fall from one step to the next: a mirror comes before
+    /// the first of them.
     pub steps: Vec<Step>,
     /// The gates; names are unique. Empty only where the operator wrote `gates: []`.
     pub gates: Vec<Gate>,
@@ -33,6 +37,8 @@ impl Plan {
     pub const MIN_REQUESTS: u64 = 50;
     /// How long a canary warms up where nothing is written.
     pub const WARMUP: Duration = Duration::from_secs(30);
+    /// For how long connections that last may stay on a version that has left, where nothing is written.
+    pub const DRAIN: Duration = Duration::from_secs(10 * 60);
     /// How many different paths the gates of a plan may judge.
     pub const MOST_PATHS: usize = 16;
     /// How many gates a plan may have: each is a test that runs at every tick, and takes its part of alpha.
@@ -51,6 +57,7 @@ impl Plan {
             advance: Advance::Time,
             baseline: Baseline::Stable,
             dry_run: false,
+            drain: Some(Self::DRAIN),
             steps: Step::built_in(),
             gates: Gate::defaults(),
         }
@@ -67,6 +74,12 @@ impl Plan {
             }
         }
         paths
+    }
+
+    /// Whether a step sends the canary copies of requests.
+    #[must_use]
+    pub fn mirrors(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Mirror { .. }))
     }
 
     /// Whether a step gives the canary people whom the gates that compare leave out.
@@ -118,6 +131,13 @@ pub enum Step {
     Match {
         /// Who matches; none is nobody, from here on.
         who: Option<Match>,
+        /// At least this long.
+        hold: Duration,
+    },
+    /// Give the canary no users, and copies of this share of the requests that stable serves.
+    Mirror {
+        /// Above 0, at most everything.
+        share: Weight,
         /// At least this long.
         hold: Duration,
     },

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listener::CertificateFiles;
-use super::{AddressRange, Balance, Ejection, HealthCheck, InFlightLimits, Name, Plan, Retries};
+use super::{AddressRange, Balance, Ejection, HealthCheck, InFlightLimits, MirrorRules, Name, Plan, Retries};
 use crate::units::{Bytes, Weight};
 
 /// What clients reach, by host, path, method and headers.
@@ -53,6 +53,8 @@ pub struct Service {
     pub retries: Retries,
     /// Whether stable answers in place of a canary whose failure can be hidden; on.
     pub shield: bool,
+    /// Which requests may be copied to the canary while a plan asks for it, and what bounds the copies.
+    pub mirror: MirrorRules,
     /// The version that serves users by the file.
     pub stable: Name,
     /// A split that stands until a rollout or a person says otherwise.
@@ -86,6 +88,7 @@ impl Service {
             timeouts: ServiceTimeouts::default(),
             retries: Retries::default(),
             shield: true,
+            mirror: MirrorRules::default(),
             stable,
             canary: None,
             versions,

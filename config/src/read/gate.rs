@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::cursor::{Cursor, Report};
+use crate::cursor::{Cursor, Fields, Report};
 use crate::keys;
 use crate::literal::Illegal;
 use crate::model::{Gate, GateRole, GateRule, Name, PathPrefix, Plan};
 use crate::problem::quoted;
+use crate::read::mirror::mirror_limits;
 use crate::read::rule::{errors_rule, latency_rule};
 use crate::tree::Place;
 
@@ -22,18 +23,22 @@ pub(super) fn gates<'a>(
 ) -> Option<Vec<Gate>> {
     let legal = format!("a list of gates, each {LEGAL}");
     let items = written.few_items(report, &legal, "gate", Plan::MOST_GATES)?;
-    let mut names: HashMap<Name, Place> = HashMap::new();
+    let mut names: HashMap<String, Place> = HashMap::new();
     let read: Vec<_> = items
         .iter()
         .map(|item| {
             let gate = gate(item, paths, report)?;
-            if let Some(first) = names.get(&gate.name) {
+            // Each of its tests is told by its name, and so is the gate.
+            let mut mine = gate.tests();
+            mine.push(gate.name.to_string());
+            mine.dedup();
+            if let Some((name, first)) = mine.iter().find_map(|name| Some((name, names.get(name)?))) {
                 let first = report.place(*first);
-                let message = format!("a gate at {first} is named `{}` already; write another `name:` here", gate.name);
+                let message = format!("a gate at {first} is named `{name}` already; write another `name:` here");
                 item.wrong(report, message);
                 return None;
             }
-            names.insert(gate.name.clone(), item.place);
+            names.extend(mine.into_iter().map(|name| (name, item.place)));
             Some(gate)
         })
         .collect();
@@ -60,24 +65,37 @@ fn gate<'a>(item: &Cursor<'a>, paths: &mut Vec<(PathPrefix, Cursor<'a>)>, report
         written.choice(report, "is no role", &[("guardrail", GateRole::Guardrail), ("signal", GateRole::Signal)])
     });
     let path = fields.if_written("path", |written| own_path(written, paths, report));
-    let rule = match (fields.get("errors"), fields.get("latency")) {
-        (Some(errors), None) => errors_rule(errors, report),
-        (None, Some(latency)) => latency_rule(latency, report),
-        (Some(_), Some(latency)) => {
-            latency.wrong(report, "`errors` stands in the same gate; write two gates");
-            None
-        }
-        (None, None) => {
-            fields.chooses_none(report, format!("judges nothing; legal is {LEGAL}"));
-            None
-        }
-    };
+    let rule = rule(&fields, report);
     let (name, role, path, rule) = (name?, role?, path?, rule?);
     let name = match name {
         Some(name) => name,
         None => default_name(&rule, path.as_ref(), item, report)?,
     };
     Some(Gate { name, role, path, rule })
+}
+
+fn rule(fields: &Fields<'_>, report: &mut Report) -> Option<GateRule> {
+    let mut judged = ["errors", "latency", "mirror"].into_iter().filter_map(|key| Some((key, fields.get(key)?)));
+    let Some((first, written)) = judged.next() else {
+        fields.chooses_none(report, format!("judges nothing; legal is {LEGAL}"));
+        return None;
+    };
+    if let Some((_, second)) = judged.next() {
+        second.wrong(report, format!("`{first}` stands in the same gate; write two gates"));
+        return None;
+    }
+    match first {
+        "errors" => errors_rule(written, report),
+        "latency" => latency_rule(written, report),
+        _ => {
+            let limits = mirror_limits(written, report);
+            if let Some(path) = fields.get("path") {
+                path.wrong(report, "copies are not counted by path; leave `path` out");
+                return None;
+            }
+            limits.map(GateRule::Mirror)
+        }
+    }
 }
 
 fn default_name(rule: &GateRule, path: Option<&PathPrefix>, item: &Cursor<'_>, report: &mut Report) -> Option<Name> {
@@ -88,6 +106,7 @@ fn default_name(rule: &GateRule, path: Option<&PathPrefix>, item: &Cursor<'_>, r
             format!("latency-{quantile}")
         }
         GateRule::Latency { quantile: None, .. } => "latency".to_owned(),
+        GateRule::Mirror(_) => "mirror".to_owned(),
     };
     // Its slashes become dashes, the first one too: `errors-api-checkout`.
     let text = judged + &path.map_or_else(String::new, |path| path.as_str().replace('/', "-"));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cursor::{Cursor, Fields, Report};
 use crate::keys;
 use crate::literal::{self, Illegal};
-use crate::model::{Advance, Baseline, Gate, Match, Name, PathPrefix, Plan, Step};
+use crate::model::{Advance, Baseline, Gate, GateRule, Match, Name, PathPrefix, Plan, Step};
 use crate::problem::quoted;
 use crate::read::gate::gates;
 use crate::read::step::{ProofAt, Usual, steps};
@@ -41,6 +41,8 @@ fn read<'a>(fields: &Fields<'a>, planned: &mut Planned<'a>, report: &mut Report)
     });
     let baseline = fields.or("baseline", Baseline::default(), |written| baseline(written, planned, report));
     let dry_run = fields.or("dry_run", false, |written| written.switch(report));
+    let drain =
+        fields.or("drain", Some(Plan::DRAIN), |written| written.literal(report, "a time, like 10m, or `never`", drain));
     let usual = Usual::read(fields, report);
     let proof = ProofAt { always: advance == Some(Advance::Proof), warmup: warmup.unwrap_or_default() };
     let steps = match dry_run {
@@ -59,6 +61,7 @@ fn read<'a>(fields: &Fields<'a>, planned: &mut Planned<'a>, report: &mut Report)
         advance: advance?,
         baseline: baseline?,
         dry_run: dry_run?,
+        drain: drain?,
         steps: steps?,
         gates: gates?,
     };
@@ -78,6 +81,16 @@ fn warmup(text: &str) -> Result<Duration, Illegal> {
         return Ok(warmup);
     }
     Err(Illegal::new(format!("{} is longer than an hour; legal is 0s to 1h", quoted(text))))
+}
+
+/// How long connections that last may stay on a version that has left; none for as long as they like.
+fn drain(text: &str) -> Result<Option<Duration>, Illegal> {
+    const MOST: Duration = Duration::from_secs(24 * 3600);
+    if text == "never" {
+        return Ok(None);
+    }
+    let or_never = |illegal| Illegal::new(format!("{illegal}, or `never`"));
+    literal::time_within(text, Duration::ZERO..=MOST).map(Some).map_err(or_never)
 }
 
 fn baseline<'a>(written: &Cursor<'a>, planned: &mut Planned<'a>, report: &mut Report) -> Option<Baseline> {
@@ -101,15 +114,18 @@ fn fits_together(plan: &Plan, fields: &Fields<'_>, report: &mut Report) -> bool 
     if !baseline_has_traffic(plan, fields, report) {
         return false;
     }
+    copies_are_judged(plan, fields, report);
     let early = plan.steps.iter().any(|step| matches!(step, Step::Weight { early: true, .. }));
     let waits = match (plan.advance, early) {
         (Advance::Proof, _) => "`advance: proof`",
         (Advance::Time, true) => "`early: true`",
         (Advance::Time, false) => return true,
     };
-    if let (Some(gates), []) = (fields.get("gates"), plan.gates.as_slice()) {
+    if let (Some(gates), true) = (fields.get("gates"), plan.gates.iter().all(is_of_copies)) {
+        let of_users = if plan.gates.is_empty() { "" } else { " of a canary with users" };
         let message = format!(
-            "no gate is written here that could prove anything, and {waits} waits for proof; write a gate, or leave {waits} out"
+            "no gate is written here that could prove anything{of_users}, and {waits} waits for proof; write a gate, or leave \
+             {waits} out"
         );
         gates.wrong(report, message);
         return false;
@@ -119,6 +135,38 @@ fn fits_together(plan: &Plan, fields: &Fields<'_>, report: &mut Report) -> bool 
         report.warning(dry_run.place, &dry_run.path, message);
     }
     true
+}
+
+fn is_of_copies(gate: &Gate) -> bool {
+    matches!(gate.rule, GateRule::Mirror(_))
+}
+
+/// Warns of copies that nobody looks at, and of gates that look at copies which nobody sends.
+fn copies_are_judged(plan: &Plan, fields: &Fields<'_>, report: &mut Report) {
+    let first = plan.gates.iter().find(|gate| is_of_copies(gate));
+    if let (Some(gate), Some(written), false) = (first, fields.get("gates"), plan.mirrors()) {
+        let message = format!(
+            "the gate `{}` judges copies of requests, and no step sends any; write a step like {{ mirror: 10%, hold: 5m }} \
+             before the first weight, or leave the gate out",
+            gate.name
+        );
+        report.warning(written.place, &written.path, message);
+    }
+    let step = plan.steps.iter().position(|step| matches!(step, Step::Mirror { .. }));
+    if let (Some(number), Some(written), None) = (step, fields.get("steps"), first) {
+        let message = format!(
+            "no gate looks at the copies of step {}, so it ends by its hold whatever the canary answers; write a gate like \
+             {{ mirror: {{ errors: 1%, status: 1% }} }}",
+            number + 1
+        );
+        report.warning(written.place, &written.path, message);
+    }
+    let of_users = plan.gates.iter().any(|gate| !is_of_copies(gate));
+    if let (Some(_), Some(written), false) = (first, fields.get("gates"), of_users) {
+        let message = "every gate judges copies alone: once the canary has users nothing but the circuit breaker takes it \
+                       back; write a gate like { errors: {} } beside them";
+        report.warning(written.place, &written.path, message);
+    }
 }
 
 /// Whether those who match and are judged can be compared: a baseline of its own has as much traffic as the canary draws,

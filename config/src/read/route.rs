@@ -72,7 +72,7 @@ fn methods(written: &Cursor<'_>, report: &mut Report) -> Option<Vec<String>> {
     different(&items, report, |item, report| item.literal(report, "a method, like GET", method))
 }
 
-fn method(text: &str) -> Result<String, Illegal> {
+pub(super) fn method(text: &str) -> Result<String, Illegal> {
     const LEGAL: &str = "legal is a method in upper case, like GET or POST";
     if is_token(text) && text == text.to_ascii_uppercase() && text.len() <= 32 {
         return Ok(text.to_owned());

@@ -3,10 +3,11 @@
 use crate::cursor::{Cursor, Entry, Fields, Report};
 use crate::keys;
 use crate::literal::{Illegal, is_token};
-use crate::model::{Affinity, Canary, GrpcCodes, Name, Plan, Retries, Service, ServiceTimeouts, Timeouts};
+use crate::model::{Affinity, Canary, GrpcCodes, MirrorRules, Name, Plan, Retries, Service, ServiceTimeouts, Timeouts};
 use crate::problem::{did_you_mean, listed, quoted};
 use crate::read::affinity::{affinity, forced};
 use crate::read::care::retries;
+use crate::read::mirror::mirror_rules;
 use crate::read::plan::{Planned, plan};
 use crate::read::route::{Route, route};
 use crate::read::routes::{Judged, Routes};
@@ -20,6 +21,8 @@ pub(super) struct Shared {
     pub(super) timeouts: Option<Timeouts>,
     /// Whether anybody's word on a client is believed.
     pub(super) trusted: bool,
+    /// Whether there are plans beside those of the services.
+    pub(super) plans: bool,
 }
 
 /// A service, and the paths that its gates judge, for when all routes are known.
@@ -59,6 +62,13 @@ pub(super) fn service<'a>(
         }
         None => Some(Plan::built_in()),
     };
+    if let (Some(written), Some(plan), false) = (fields.get("mirror"), &plan, shared.plans)
+        && !plan.mirrors()
+    {
+        let message = "says which requests may be copied, and no step of the plan copies any; write a step like \
+                       { mirror: 10%, hold: 5m } into `plan`, before the first weight";
+        report.warning(written.place, &written.path, message);
+    }
     let (Route { hosts, path, methods, headers }, traffic, (stable, canary)) = (route?, traffic?, split?);
     Some(Service {
         name: name?,
@@ -75,6 +85,7 @@ pub(super) fn service<'a>(
         timeouts: traffic.timeouts,
         retries: traffic.retries,
         shield: traffic.shield,
+        mirror: traffic.mirror,
         stable,
         canary,
         versions: versions?.read?,
@@ -91,6 +102,7 @@ struct Traffic {
     timeouts: ServiceTimeouts,
     retries: Retries,
     shield: bool,
+    mirror: MirrorRules,
 }
 
 impl Traffic {
@@ -107,6 +119,7 @@ impl Traffic {
         });
         let retries = fields.or("retries", Retries::default(), |written| retries(written, report));
         let shield = fields.or("shield", true, |written| written.switch(report));
+        let mirror = fields.or("mirror", MirrorRules::default(), |written| mirror_rules(written, report));
         Some(Self {
             version_header: version_header?,
             upgrades: upgrades?,
@@ -115,6 +128,7 @@ impl Traffic {
             timeouts: timeouts?,
             retries: retries?,
             shield: shield?,
+            mirror: mirror?,
         })
     }
 }

@@ -150,7 +150,7 @@ impl Reading<'_> {
     fn built_in(&mut self) -> Option<Vec<Step>> {
         let steps = Step::built_in().into_iter().enumerate().map(|(number, step)| match step {
             Step::Weight { weight, hold, .. } => self.step(weight, hold, &Ending::UNSAID, number == 0),
-            Step::Match { .. } | Step::Approval => Some(step),
+            Step::Match { .. } | Step::Mirror { .. } | Step::Approval => Some(step),
         });
         steps.collect()
     }
@@ -170,21 +170,26 @@ impl Reading<'_> {
     }
 
     fn item(&mut self, item: &Cursor<'_>, report: &mut Report) -> Option<Step> {
-        const LEGAL: &str = "{ weight: 5%, hold: 10m }, { match: { x-beta: \"1\" }, hold: 10m } or { approval: true }";
+        const LEGAL: &str = "{ weight: 5%, hold: 10m }, { match: { x-beta: \"1\" }, hold: 10m }, { mirror: 10%, hold: 5m } \
+                             or { approval: true }";
+        const KINDS: [&str; 4] = ["weight", "match", "mirror", "approval"];
         let fields = item.fields(report, &keys::STEP)?;
-        match (fields.get("weight"), fields.get("match"), fields.get("approval")) {
-            (Some(weight), None, None) => self.weight_step(weight, &fields, report),
-            (None, Some(matched), None) => self.match_step(matched, &fields, report),
-            (None, None, Some(approval)) => approval_step(approval, &fields, report),
-            (_, Some(second), None) | (_, _, Some(second)) => {
-                let message = format!("a step is a weight, a match or an approval; write two steps, each {LEGAL}");
-                second.wrong(report, message);
-                None
-            }
-            (None, None, None) => {
-                fields.chooses_none(report, format!("is no step; legal is {LEGAL}"));
-                None
-            }
+        let mut kinds = KINDS.into_iter().filter_map(|kind| Some((kind, fields.get(kind)?)));
+        let Some((kind, written)) = kinds.next() else {
+            fields.chooses_none(report, format!("is no step; legal is {LEGAL}"));
+            return None;
+        };
+        if let Some((_, second)) = kinds.last() {
+            let message =
+                format!("a step is a weight, a match, a mirror or an approval; write two steps, each {LEGAL}");
+            second.wrong(report, message);
+            return None;
+        }
+        match kind {
+            "weight" => self.weight_step(written, &fields, report),
+            "match" => self.match_step(written, &fields, report),
+            "mirror" => self.mirror_step(written, &fields, report),
+            _ => approval_step(written, &fields, report),
         }
     }
 
@@ -242,6 +247,37 @@ impl Reading<'_> {
         self.matches = true;
         let who = Match { headers, cookie, judged: judged? };
         Some(Step::Match { who: Some(who), hold: hold.or(Step::HOLD)? })
+    }
+
+    /// Copies are for a canary that has no users yet: once it has a weight, its own traffic says more.
+    fn mirror_step(&mut self, written: &Cursor<'_>, fields: &Fields<'_>, report: &mut Report) -> Option<Step> {
+        let vain = ["early", "deadline", "on_deadline", "judged"].into_iter().filter(|key| fields.has(key));
+        let vain: Vec<&str> = vain.collect();
+        if !vain.is_empty() {
+            let message = format!(
+                "a mirror ends by its `hold`, and by the proof that `advance` wants; leave {} out",
+                listed(vain)
+            );
+            fields.wrong(report, message);
+            return None;
+        }
+        let share: Option<Weight> = written.literal(report, "a share of stable's requests, like 10%", str::parse);
+        let hold = Said::read(fields, "hold", |hold| hold.literal(report, "a time, like 5m", literal::duration));
+        if let Some((weight, place)) = self.highest {
+            let message = format!(
+                "the canary has {weight} since the step at {}, and copies are for one without users; write the mirror before \
+                 the first weight",
+                report.place(place)
+            );
+            written.wrong(report, message);
+            return None;
+        }
+        let share = share?;
+        if share == Weight::ZERO {
+            written.wrong(report, "`0%` copies nothing; legal is above 0%, up to 100%");
+            return None;
+        }
+        Some(Step::Mirror { share, hold: hold.or(Step::HOLD)? })
     }
 
     /// From here on nobody goes to the canary but by its weight. There is nothing to wait for.

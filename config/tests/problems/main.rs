@@ -150,12 +150,14 @@ services:
             t.yaml:3:1: retries: `retries` is known and not built yet; leave it out for now
             t.yaml:4:1: health: `health` is known and not built yet; leave it out for now
             t.yaml:7:5: services.shop.mirror: `mirror` is known and not built yet; leave it out for now
+            t.yaml:7:13: services.shop.mirror: `1%` is written here; legal is a mapping with `methods`, `body`, `in_flight` and `timeout`
             t.yaml:8:5: services.shop.health: `health` is known and not built yet; leave it out for now
             t.yaml:9:17: services.shop.affinity.client_certificate: `client_certificate` is known and not built yet; leave it out for now
             t.yaml:11:33: services.shop.versions.v1.timeouts: `timeouts` is known and not built yet; leave it out for now
             t.yaml:11:58: services.shop.versions.v1.warm_start: `warm_start` is known and not built yet; leave it out for now
             t.yaml:13:7: services.shop.plan.drain: `drain` is known and not built yet; leave it out for now
             t.yaml:15:25: services.shop.plan.steps[0].mirror: `mirror` is known and not built yet; leave it out for now
+            t.yaml:15:33: services.shop.plan.steps[0].mirror: a step is a weight, a match, a mirror or an approval; write two steps, each { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m }, { mirror: 10%, hold: 5m } or { approval: true }
             t.yaml:17:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
     );
 }

@@ -60,8 +60,8 @@ fn a_match_is_a_step_of_its_own_and_ends_by_its_hold_alone() {
 ",
         ),
         &expect![[r#"
-            t.yaml:9:20: services.shop.plan.steps[0].match: a step is a weight, a match or an approval; write two steps, each { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m } or { approval: true }
-            t.yaml:10:47: services.shop.plan.steps[1].approval: a step is a weight, a match or an approval; write two steps, each { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m } or { approval: true }
+            t.yaml:9:20: services.shop.plan.steps[0].match: a step is a weight, a match, a mirror or an approval; write two steps, each { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m }, { mirror: 10%, hold: 5m } or { approval: true }
+            t.yaml:10:47: services.shop.plan.steps[1].approval: a step is a weight, a match, a mirror or an approval; write two steps, each { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m }, { mirror: 10%, hold: 5m } or { approval: true }
             t.yaml:11:11: services.shop.plan.steps[2]: a match ends by its `hold` alone, without proof; leave `early`, `deadline` and `on_deadline` out
             t.yaml:12:45: services.shop.plan.steps[3].judged: `maybe` is no truth value; legal is `true` and `false`
             t.yaml:13:36: services.shop.plan.steps[4].judged: nobody matches, so there is nobody to judge; leave it out

@@ -56,10 +56,10 @@ fn steps_are_weights_that_never_fall_or_approvals() {
             t.yaml:9:32: services.shop.plan.steps[0].hold: `10` has no unit; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m; did you mean `10s`?
             t.yaml:10:21: services.shop.plan.steps[1].weight: 5% is below the 10% of an earlier step at t.yaml:9:21; legal is 10% or more (weights never fall)
             t.yaml:11:21: services.shop.plan.steps[2].weight: `0%` gives the canary nothing; legal is above 0% and below 100%
-            t.yaml:12:36: services.shop.plan.steps[3].approval: a step is a weight, a match or an approval; write two steps, each { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m } or { approval: true }
+            t.yaml:12:36: services.shop.plan.steps[3].approval: a step is a weight, a match, a mirror or an approval; write two steps, each { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m }, { mirror: 10%, hold: 5m } or { approval: true }
             t.yaml:13:23: services.shop.plan.steps[4].approval: `false` is written here; legal is `true`, or leave the step out
             t.yaml:14:11: services.shop.plan.steps[5]: an approval waits for a person, however long; leave `hold` out
-            t.yaml:15:11: services.shop.plan.steps[6]: is no step; legal is { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m } or { approval: true }
+            t.yaml:15:11: services.shop.plan.steps[6]: is no step; legal is { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m }, { mirror: 10%, hold: 5m } or { approval: true }
             t.yaml:16:11: services.shop.plan.steps[7]: `50%` is written here; legal is a mapping with `weight`, `hold`, `early`, `deadline`, `on_deadline`, `match`, `judged` and `approval`
             t.yaml:17:21: services.shop.plan.steps[8].weight: `101%` is more than everything; legal is 0% to 100% in steps of 0.01%
             t.yaml:17:33: services.shop.plan.steps[8].hold: `2 weeks` is not a time; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m

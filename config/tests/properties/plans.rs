@@ -83,7 +83,7 @@ fn what_a_plan_says_of_its_steps_holds_for_each_that_does_not_say_it_itself() {
         let steps = plan(text).steps.into_iter();
         let ending = steps.filter_map(|step| match step {
             Step::Weight { early, deadline, .. } => Some((early, deadline)),
-            Step::Match { .. } | Step::Approval => None,
+            Step::Match { .. } | Step::Mirror { .. } | Step::Approval => None,
         });
         ending.collect()
     };
@@ -325,6 +325,7 @@ pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
             advance,
             baseline,
             dry_run,
+            drain: Some(Plan::DRAIN),
             steps,
             gates,
         },

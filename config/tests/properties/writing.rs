@@ -296,6 +296,7 @@ fn written_step(step: &Step) -> Value {
             }
             None => json!({ "match": "nobody", "hold": milliseconds(*hold) }),
         },
+        Step::Mirror { share, hold } => json!({ "mirror": share.to_string(), "hold": milliseconds(*hold) }),
         Step::Approval => json!({ "approval": true }),
     }
 }
@@ -325,6 +326,11 @@ fn written_gate(gate: &Gate) -> Value {
                 latency["margin"] = json!(percent(margin.body.get()));
             }
             json!({ "latency": latency })
+        }
+        GateRule::Mirror(limits) => {
+            let parts: Map<_, _> =
+                limits.parts().map(|(part, limit)| (part.word().to_owned(), json!(percent(limit.get())))).collect();
+            json!({ "mirror": parts })
         }
     };
     written["name"] = json!(gate.name.as_str());

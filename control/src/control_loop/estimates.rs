@@ -81,7 +81,7 @@ fn of_steps(plan: &Plan, first: usize, traffic: Traffic, phi: Option<Dispersion>
             let weight = weight.basis_points();
             Some(StepEstimate { step: place + 1, weight, fail_s: times.fail_s, pass_s: times.pass_s })
         }
-        Step::Match { .. } | Step::Approval => None,
+        Step::Match { .. } | Step::Mirror { .. } | Step::Approval => None,
     };
     plan.steps.iter().enumerate().skip(first).filter_map(of_step).collect()
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use config::{
     Advance, Alpha, Baseline, Beta, CookieMatch, Deadline, Fraction, Gate, GateRole, GateRule, HeaderMatch,
-    LatencyMargin, LatencyOf, Match, Name, OnDeadline, PathPrefix, Plan, Quantile, Step, Stretch, Tolerance, Weight,
+    LatencyMargin, LatencyOf, Match, MirrorLimits, Name, OnDeadline, PathPrefix, Plan, Quantile, Step, Stretch,
+    Tolerance, Weight,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,9 @@ pub(crate) struct PlanForm {
     baseline: BaselineForm,
     #[serde(default)]
     dry_run: bool,
+    /// None is for ever, as it was when this was not written.
+    #[serde(default)]
+    drain: Option<Duration>,
     steps: Vec<StepForm>,
     gates: Vec<GateForm>,
 }
@@ -65,6 +69,10 @@ enum StepForm {
     },
     Match {
         who: Option<MatchForm>,
+        hold: Duration,
+    },
+    Mirror {
+        share: u16,
         hold: Duration,
     },
     Approval,
@@ -140,6 +148,11 @@ enum RuleForm {
         #[serde(default)]
         of: OfForm,
     },
+    Mirror {
+        errors: Option<f64>,
+        status: Option<f64>,
+        body: Option<f64>,
+    },
     /// As it was written when the shape of latency had no settings.
     LatencyShape,
 }
@@ -182,6 +195,7 @@ impl PlanForm {
                 Baseline::Version(version) => BaselineForm::Version(version.to_string()),
             },
             dry_run: plan.dry_run,
+            drain: plan.drain,
             steps: plan.steps.iter().map(StepForm::of).collect(),
             gates: plan.gates.iter().map(GateForm::of).collect(),
         }
@@ -204,6 +218,7 @@ impl PlanForm {
                 BaselineForm::Version(version) => Baseline::Version(Name::new(&version)?),
             },
             dry_run: self.dry_run,
+            drain: self.drain,
             steps: self.steps.into_iter().map(StepForm::proven).collect::<Option<_>>()?,
             gates: self.gates.into_iter().map(GateForm::proven).collect::<Option<_>>()?,
         })
@@ -220,6 +235,7 @@ impl StepForm {
                 deadline: deadline.map(DeadlineForm::of),
             },
             Step::Match { who, hold } => Self::Match { who: who.as_ref().map(MatchForm::of), hold: *hold },
+            Step::Mirror { share, hold } => Self::Mirror { share: share.basis_points(), hold: *hold },
             Step::Approval => Self::Approval,
         }
     }
@@ -238,6 +254,10 @@ impl StepForm {
                     None => None,
                 };
                 Some(Step::Match { who, hold })
+            }
+            Self::Mirror { share, hold } => {
+                let share = Weight::from_basis_points(share).ok().filter(|share| *share > Weight::ZERO)?;
+                Some(Step::Mirror { share, hold })
             }
             Self::Approval => Some(Step::Approval),
         }
@@ -329,6 +349,10 @@ impl RuleForm {
             GateRule::LatencyLimit { quantile, limit, of } => {
                 Self::LatencyLimit { quantile: quantile.get(), limit: *limit, of: OfForm::of(*of) }
             }
+            GateRule::Mirror(MirrorLimits { errors, status, body }) => {
+                let [errors, status, body] = [errors, status, body].map(|limit| limit.map(Fraction::get));
+                Self::Mirror { errors, status, body }
+            }
         }
     }
 
@@ -351,6 +375,11 @@ impl RuleForm {
             }
             Self::LatencyLimit { quantile, limit, of } => {
                 Some(GateRule::LatencyLimit { quantile: Quantile::new(quantile).ok()?, limit, of: of.proven() })
+            }
+            Self::Mirror { errors, status, body } => {
+                let limit = |limit: Option<f64>| limit.map(Fraction::new).transpose().ok();
+                let limits = MirrorLimits { errors: limit(errors)?, status: limit(status)?, body: limit(body)? };
+                limits.parts().next().is_some().then_some(GateRule::Mirror(limits))
             }
             Self::LatencyShape => Some(GateRule::LATENCY),
         }

@@ -257,7 +257,7 @@ impl RawRollout {
             asks: rollout.asks.as_ref().map(RawQuestion::of),
             acknowledged: rollout.acknowledged,
             would_have_rolled_back: rollout.would_have_rolled_back,
-            match_withdrawn: rollout.match_withdrawn,
+            match_withdrawn: rollout.withdrawn,
             matched: rollout.reading.matched,
         }
     }
@@ -289,7 +289,7 @@ impl RawRollout {
             asks: self.asks.map(RawQuestion::proven),
             acknowledged: self.acknowledged,
             would_have_rolled_back: self.would_have_rolled_back,
-            match_withdrawn: self.match_withdrawn,
+            withdrawn: self.match_withdrawn,
             reading: Reading {
                 requests: self.requests,
                 failed: self.failed,

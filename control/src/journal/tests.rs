@@ -136,7 +136,7 @@ fn full_state(revision: u64) -> State {
         asks: Some(Question::Found { signal: true, traffic: false }),
         acknowledged: 2,
         would_have_rolled_back: 3,
-        match_withdrawn: true,
+        withdrawn: true,
         reading: Reading {
             requests: Arms { stable: 5, canary: 6 },
             failed: Arms { stable: 1, canary: 2 },

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use meter::{Class, LatencyCounts, PathTally, Window, latency_bucket_of};
 use serde::{Deserialize, Serialize};
 
-use super::settings::{Of, Rule};
+use super::settings::{Of, Rule, margin_beside, tolerated};
 use super::sightings::{self, Sighting};
 use crate::statistics::edges::{over, shift_edge, shift_edge_down};
 use crate::statistics::levels::{EDGES, LEVELS, LevelCounts, edge_at};
@@ -237,13 +237,15 @@ impl Edges {
                 let mut place = 0..;
                 let margin = PROVEN_EDGES.map(|edge| {
                     let margin = if place.next() < Some(FIRST_OF_TAIL) { body } else { tail };
-                    shift_edge_down(stable[edge], margin)
+                    shift_edge_down(stable[edge], margin_beside(tolerance, margin))
                 });
-                Some(Self::Shape { stable, canary: stable.map(|edge| shift_edge(edge, tolerance)), margin })
+                let canary = stable.map(|edge| shift_edge(edge, tolerated(tolerance)));
+                Some(Self::Shape { stable, canary, margin })
             }
             Rule::Quantile { quantile, tolerance, margin, .. } => {
                 let stable = latencies.edge(quantile);
-                let (canary, margin) = (shift_edge(stable, tolerance), shift_edge_down(stable, margin));
+                let canary = shift_edge(stable, tolerated(tolerance));
+                let margin = shift_edge_down(stable, margin_beside(tolerance, margin));
                 Some(Self::Quantile { stable, canary, margin })
             }
             Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => None,

@@ -1,9 +1,10 @@
 //! What a judge keeps of its plan, so that it survives a restart whatever the file says by then.
 
-use config::{GateRole, GateRule, LatencyOf, PathPrefix, Plan, Tolerance};
+use config::{GateRole, GateRule, LatencyOf, MirrorPart, PathPrefix, Plan, Tolerance};
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::name_of_compared;
+use crate::statistics::edges::Longer;
 use crate::view::Role;
 
 /// The part of alpha that belongs to the breaker; the family of gates has the rest.
@@ -111,9 +112,11 @@ impl From<LatencyOf> for Of {
     }
 }
 
-impl From<GateRule> for Rule {
-    fn from(rule: GateRule) -> Self {
-        match rule {
+impl Rule {
+    /// What each test of a gate judges, with what follows the gate's name in that of the test.
+    fn of(rule: GateRule) -> Vec<(Option<MirrorPart>, Self)> {
+        let only = match rule {
+            GateRule::Mirror(_) => return Vec::new(),
             GateRule::Errors { tolerance, margin } => {
                 Self::Errors { tolerance: tolerance.into(), margin: margin.into() }
             }
@@ -132,8 +135,24 @@ impl From<GateRule> for Rule {
                 limit_us: u64::try_from(limit.as_micros()).unwrap_or(u64::MAX),
                 of: of.into(),
             },
-        }
+        };
+        vec![(None, only)]
     }
+}
+
+/// So many microseconds more are tolerated of any latency, wherever something is: a version with little traffic finds
+/// caches and processors cold, and answers in 0.12 ms what takes the busy one 0.10. Nobody minds, and a fraction alone
+/// would call it harm (docs/decisions/0035).
+pub(super) const TOLERATED_US: f64 = 250.0;
+
+/// How much longer than stable's a canary's latency may be, where this fraction is written: none where that is none.
+pub(super) fn tolerated(tolerance: f64) -> Longer {
+    Longer { stretch: tolerance, at_least_us: if tolerance > 0.0 { TOLERATED_US } else { 0.0 } }
+}
+
+/// How much longer must be ruled out, where this tolerance and this margin are written: always more than is tolerated.
+pub(super) fn margin_beside(tolerance: f64, margin: f64) -> Longer {
+    Longer { stretch: margin, at_least_us: 2.0 * tolerated(tolerance).at_least_us }
 }
 
 /// Quantiles up to this one have the margin of the body, those above it that of the tail.
@@ -191,14 +210,14 @@ impl Settings {
     pub(super) fn new(plan: &Plan, stable: &str, canary: &str) -> Self {
         let paths = plan.paths();
         let place = |path: &PathPrefix| paths.iter().position(|other| other == path);
-        let gate = |gate: &config::Gate| GateSetting {
-            name: gate.name.as_str().to_owned(),
-            role: match gate.role {
+        let tests = |gate: &config::Gate| -> Vec<GateSetting> {
+            let role = match gate.role {
                 GateRole::Guardrail => Role::Guardrail,
                 GateRole::Signal => Role::Signal,
-            },
-            path: gate.path.as_ref().and_then(place),
-            rule: gate.rule.into(),
+            };
+            let path = gate.path.as_ref().and_then(place);
+            let rules = Rule::of(gate.rule).into_iter().zip(gate.tests());
+            rules.map(|((_, rule), name)| GateSetting { name, role, path, rule }).collect()
         };
         Self {
             alpha: plan.alpha.get(),
@@ -213,7 +232,7 @@ impl Settings {
             },
             compared: name_of_compared(plan, stable),
             leaves_out: plan.leaves_people_out(),
-            gates: plan.gates.iter().map(gate).collect(),
+            gates: plan.gates.iter().flat_map(tests).collect(),
             paths: paths.iter().map(|path| path.as_str().to_owned()).collect(),
         }
     }
@@ -354,8 +373,8 @@ mod tests {
         let margin = |quantile: f64| {
             let GateRule::Latency { tolerance, margin, of, .. } = GateRule::LATENCY else { panic!() };
             let quantile = config::Quantile::new(quantile).ok();
-            let rule = Rule::from(GateRule::Latency { quantile, tolerance, margin, of });
-            let Rule::Quantile { margin, .. } = rule else { panic!("{rule:?}") };
+            let rules = Rule::of(GateRule::Latency { quantile, tolerance, margin, of });
+            let [(None, Rule::Quantile { margin, .. })] = rules[..] else { panic!("{rules:?}") };
             margin
         };
         assert_eq!([margin(0.5), margin(0.95), margin(0.99)], [0.25, 0.25, 0.5]);

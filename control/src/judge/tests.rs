@@ -50,6 +50,7 @@ pub(in crate::judge) fn plan(rules: &[GateRule]) -> Plan {
             GateRule::ErrorLimit { .. } => "errors-limit",
             GateRule::LatencyLimit { .. } => "latency-limit",
             GateRule::Latency { .. } => "latency",
+            GateRule::Mirror(_) => "mirror",
         };
         let nth = rules[..place].iter().filter(|other| std::mem::discriminant(*other) == std::mem::discriminant(rule));
         let nth = nth.count();

@@ -3,15 +3,17 @@
 mod figures;
 mod latency;
 
-use self::figures::{before, chance, duration, grouped, percent, percent_of, quantile, span, stretch};
+use self::figures::{before, chance, duration, grouped, latency, percent, percent_of, quantile, span, stretch};
 pub(super) use self::latency::{Compared, LookAt};
 use super::background::ENOUGH_LATENCIES;
 use super::counting::PROVEN_EDGES;
-use super::settings::{Above, GateSetting, Rule, Settings};
+use super::profile::Reach;
+use super::settings::{Above, GateSetting, Rule, Settings, margin_beside, tolerated};
 use super::sightings::Sighting;
 use super::traffic::Seen;
 use super::{FRESH_SECONDS, PATIENCE_SECONDS};
 use crate::statistics::Batcher;
+use crate::statistics::edges::Longer;
 use crate::statistics::levels::EDGE_QUANTILES;
 use crate::view::Arms;
 
@@ -193,9 +195,10 @@ impl<'a> Words<'a> {
             Rule::LatencyLimit { quantile, limit_us, .. } => {
                 format!("{} or more over {} is ruled out", percent_of(1.0 - quantile), duration(limit_us))
             }
-            Rule::Shape { body, tail, .. } => {
+            Rule::Shape { tolerance, body, tail, .. } => {
                 let [median, high, last] = PROVEN_EDGES.map(|edge| quantile(EDGE_QUANTILES[edge]));
-                let (body, tail) = (stretch(body), stretch(tail));
+                let [body, tail] =
+                    [body, tail].map(|margin| longer(margin_beside(tolerance, margin), told.compared, tolerance));
                 if body == tail {
                     format!("that {canary} takes {body} longer at {median}, {high} or {last} is ruled out")
                 } else {
@@ -204,8 +207,9 @@ impl<'a> Words<'a> {
                     )
                 }
             }
-            Rule::Quantile { quantile: at, margin, .. } => {
-                format!("that {canary} takes {} longer at {} is ruled out", stretch(margin), quantile(at))
+            Rule::Quantile { quantile: at, tolerance, margin, .. } => {
+                let margin = longer(margin_beside(tolerance, margin), told.compared, tolerance);
+                format!("that {canary} takes {margin} longer at {} is ruled out", quantile(at))
             }
         };
         format!("{}: {ending}", self.figures(told))
@@ -307,7 +311,7 @@ impl<'a> Words<'a> {
         };
         let tolerated = match told.gate.rule {
             Rule::Shape { tolerance, .. } | Rule::Quantile { tolerance, .. } if tolerance > 0.0 => {
-                format!("at most {} more is tolerated; ", stretch(tolerance))
+                format!("at most {} more is tolerated; ", longer(tolerated(tolerance), told.compared, tolerance))
             }
             Rule::Shape { .. } | Rule::Quantile { .. } => "nothing more is tolerated; ".to_owned(),
             Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => String::new(),
@@ -342,6 +346,16 @@ impl<'a> Words<'a> {
     fn place(self, gate: &GateSetting) -> String {
         let path = gate.path.and_then(|path| self.paths.get(path));
         path.map_or_else(String::new, |path| format!("on {path}: "))
+    }
+}
+
+/// `5 %`, or `5 % or 0.25 ms` where the time is more of a latency that is told.
+fn longer(by: Longer, compared: Option<Compared<'_>>, tolerance: f64) -> String {
+    let shortest = compared.and_then(|compared| compared.shortest_us(tolerance));
+    if shortest.is_some_and(|us| us * by.stretch < by.at_least_us) {
+        format!("{} or {}", stretch(by.stretch), latency(Reach::Us(by.at_least_us)))
+    } else {
+        stretch(by.stretch)
     }
 }
 

@@ -160,6 +160,6 @@ impl Header {
 pub(super) fn wants_totals(plan: &Plan) -> bool {
     plan.gates.iter().any(|gate| match gate.rule {
         GateRule::Latency { of, .. } | GateRule::LatencyLimit { of, .. } => of == LatencyOf::Total,
-        GateRule::Errors { .. } | GateRule::ErrorLimit { .. } => false,
+        GateRule::Errors { .. } | GateRule::ErrorLimit { .. } | GateRule::Mirror(_) => false,
     })
 }

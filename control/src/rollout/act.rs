@@ -118,7 +118,7 @@ impl Release {
             asks: None,
             acknowledged: 0,
             would_have_rolled_back: 0,
-            match_withdrawn: false,
+            withdrawn: false,
             reading: Reading::default(),
         };
         rollout.phase = rollout.phase_of_step();
@@ -211,7 +211,7 @@ impl Release {
         }
         rollout.phase = rollout.phase_of_step();
         rollout.reason = None;
-        rollout.match_withdrawn = false;
+        rollout.withdrawn = false;
         let present = self.state.weight_of(&rollout.canary);
         let weight = rollout.planned_weight().map_or(present, |planned| planned.min(present));
         let canary = rollout.canary.clone();
@@ -269,8 +269,9 @@ impl Release {
         let present = self.state.weight_of(&version);
         let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         let text = format!("weight of {version} set by hand to {weight}{why}");
-        // Weight 0 is no new request, from nobody.
-        let withdraws = |rollout: &Rollout| weight == Weight::ZERO && rollout.matched().is_some();
+        // Weight 0 is no new request, from nobody, nor a copy of one.
+        let withdraws =
+            |rollout: &Rollout| weight == Weight::ZERO && (rollout.matched().is_some() || rollout.mirror().is_some());
         let stays = |rollout: &Rollout| rollout.phase == Phase::Paused && present == weight && !withdraws(rollout);
         let mut next = match self.state.running() {
             Some(rollout) if stays(rollout) => return Ok(Change::default()),
@@ -280,7 +281,7 @@ impl Release {
         };
         next.expose(&version, weight);
         if let Some(rollout) = next.rollout.as_mut().filter(|rollout| withdraws(rollout)) {
-            rollout.match_withdrawn = true;
+            rollout.withdrawn = true;
         }
         let news = vec![News { kind: "weight", text }];
         if weight > present {
@@ -393,6 +394,16 @@ impl Release {
                 };
                 rollout.phase = Phase::Progressing;
                 rollout.reason = None;
+                (next, vec![News { kind: "step", text }])
+            }
+            Some(Step::Mirror { share, .. }) => {
+                let text = format!(
+                    "{canary} at step {number} of {steps}: copies of {share} of {stable}'s requests, and no users; {why}",
+                    stable = rollout.stable
+                );
+                rollout.phase = Phase::Progressing;
+                rollout.reason = None;
+                next.expose(&canary, Weight::ZERO);
                 (next, vec![News { kind: "step", text }])
             }
             Some(Step::Approval) => {

@@ -145,7 +145,7 @@ impl Release {
         let rollout = self.state.running()?;
         let (hold, early, deadline) = match rollout.plan.steps.get(rollout.step)? {
             Step::Weight { hold, early, deadline, .. } => (hold, *early, *deadline),
-            Step::Match { hold, .. } => (hold, false, None),
+            Step::Match { hold, .. } | Step::Mirror { hold, .. } => (hold, false, None),
             Step::Approval => return None,
         };
         if rollout.phase != Phase::Progressing || self.proposal.is_some() {
@@ -199,7 +199,7 @@ impl Release {
             Some(Step::Match { who: Some(Match { judged: true, .. }), .. }) => {}
             Some(Step::Match { who, .. }) => return lacks_people(who.as_ref(), rollout, judgement),
             Some(Step::Weight { .. } | Step::Approval) | None if self.state.weight_of(canary) > Weight::ZERO => {}
-            Some(Step::Weight { .. } | Step::Approval) | None => {
+            Some(Step::Weight { .. } | Step::Mirror { .. } | Step::Approval) | None => {
                 return Some(format!(
                     "{canary} has weight 0 and nothing to judge: set a weight, or skip to the next step"
                 ));

@@ -60,6 +60,7 @@ impl State {
             canary: self.canary.clone().or_else(|| Some((self.waiting()?.clone(), Weight::ZERO))),
             baseline: self.baseline(),
             matched: self.running().and_then(Rollout::matched).cloned().map(Arc::new),
+            mirror: self.running().and_then(Rollout::mirror),
             paths: self.running().map(|rollout| rollout.plan.paths().into()).unwrap_or_default(),
             generation: self.generation,
         }
@@ -168,8 +169,9 @@ pub struct Rollout {
     pub acknowledged: u64,
     /// In a dry run: how often the gates would have rolled back.
     pub would_have_rolled_back: u64,
-    /// A person set its weight to 0, which is to take it from those who match as well: until the plan is resumed.
-    pub match_withdrawn: bool,
+    /// A person set its weight to 0, which is to take it from those who match, and from copies of requests, as well: until
+    /// the plan is resumed.
+    pub withdrawn: bool,
     /// What was seen of it, as of its end.
     pub reading: Reading,
 }
@@ -212,12 +214,13 @@ impl Rollout {
         [&self.canary, &self.stable].into_iter().chain(baseline)
     }
 
-    /// The weight that the plan gives the canary in the present step: an approval keeps that of the step before.
-    /// None before the first weight.
+    /// The weight that the plan gives the canary in the present step: an approval keeps that of the step before, and a
+    /// mirror is for a canary without users. None before the first of these.
     #[must_use]
     pub fn planned_weight(&self) -> Option<Weight> {
         self.plan.steps.iter().take(self.step + 1).rev().find_map(|step| match step {
             Step::Weight { weight, .. } => Some(*weight),
+            Step::Mirror { .. } => Some(Weight::ZERO),
             Step::Match { .. } | Step::Approval => None,
         })
     }
@@ -228,9 +231,19 @@ impl Rollout {
     pub fn matched(&self) -> Option<&Match> {
         let last = self.plan.steps.iter().take(self.step + 1).rev().find_map(|step| match step {
             Step::Match { who, .. } => Some(who.as_ref()),
-            Step::Weight { .. } | Step::Approval => None,
+            Step::Weight { .. } | Step::Mirror { .. } | Step::Approval => None,
         });
-        last.flatten().filter(|_| !self.match_withdrawn)
+        last.flatten().filter(|_| !self.withdrawn)
+    }
+
+    /// The share of stable's requests that the canary gets copies of. It belongs to the present step alone: nothing that
+    /// follows a mirror keeps it on. None where it was withdrawn.
+    #[must_use]
+    pub fn mirror(&self) -> Option<Weight> {
+        match self.plan.steps.get(self.step)? {
+            Step::Mirror { share, .. } => Some(*share).filter(|_| !self.withdrawn),
+            Step::Weight { .. } | Step::Match { .. } | Step::Approval => None,
+        }
     }
 
     /// The phase of the present step while nobody holds it.
@@ -238,7 +251,7 @@ impl Rollout {
     pub fn phase_of_step(&self) -> Phase {
         match self.plan.steps.get(self.step) {
             Some(Step::Approval) => Phase::AwaitingApproval,
-            Some(Step::Weight { .. } | Step::Match { .. }) | None => Phase::Progressing,
+            Some(Step::Weight { .. } | Step::Match { .. } | Step::Mirror { .. }) | None => Phase::Progressing,
         }
     }
 }

@@ -66,7 +66,9 @@ impl Release {
         let reading = if ended { &rollout.reading } else { &self.reading };
         let weight = if state.stable == rollout.canary { Weight::FULL } else { state.weight_of(&rollout.canary) };
         let hold = match rollout.plan.steps.get(rollout.step) {
-            Some(Step::Weight { hold, .. } | Step::Match { hold, .. }) => Some(hold.as_secs_f64()),
+            Some(Step::Weight { hold, .. } | Step::Match { hold, .. } | Step::Mirror { hold, .. }) => {
+                Some(hold.as_secs_f64())
+            }
             Some(Step::Approval) | None => None,
         };
         let waits_for = self.waits_for.as_ref().filter(|_| rollout.phase == Phase::Progressing);

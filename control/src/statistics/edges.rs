@@ -124,17 +124,40 @@ fn pick_edges<const N: usize>(counts: &[u64], quantiles: &[f64; N]) -> [usize; N
     })
 }
 
-/// The edge of latencies longer than those of `edge` by `stretch` (a fraction of them, at least 0), rounded up to a
-/// bucket: the safe side where the canary's edge is to find harm.
+/// How much longer latencies are than others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Longer {
+    /// By this fraction of them; at least 0.
+    pub stretch: f64,
+    /// By so many microseconds at the least, where the fraction is less; at least 0.
+    pub at_least_us: f64,
+}
+
+impl Longer {
+    /// By this fraction, however little that is.
+    #[must_use]
+    pub const fn by(stretch: f64) -> Self {
+        Self { stretch, at_least_us: 0.0 }
+    }
+
+    /// What a latency becomes, in microseconds.
+    #[must_use]
+    pub fn than(self, us: f64) -> f64 {
+        (us * (1.0 + self.stretch)).max(us + self.at_least_us)
+    }
+}
+
+/// The edge of latencies that much longer than those of `edge`, rounded up to a bucket: the safe side where the canary's
+/// edge is to find harm.
 #[must_use]
-pub fn shift_edge(edge: usize, stretch: f64) -> usize {
-    shift_up(edge, stretch, LATENCY_BUCKETS, bound)
+pub fn shift_edge(edge: usize, longer: Longer) -> usize {
+    shift_up(edge, longer, LATENCY_BUCKETS, bound)
 }
 
 /// As [`shift_edge`], but rounded down: the safe side where the canary's edge is to prove that there is no harm.
 #[must_use]
-pub fn shift_edge_down(edge: usize, stretch: f64) -> usize {
-    shift_down(edge, stretch, LATENCY_BUCKETS, bound)
+pub fn shift_edge_down(edge: usize, longer: Longer) -> usize {
+    shift_down(edge, longer, LATENCY_BUCKETS, bound)
 }
 
 fn bound(bucket: usize) -> f64 {
@@ -144,21 +167,21 @@ fn bound(bucket: usize) -> f64 {
 /// Room for the rounding of a product, so that an edge which is met exactly is met.
 const ROUNDING: f64 = 1e-12;
 
-/// The first of `buckets` buckets from `edge` on whose lower bound is at least `1 + stretch` times that of `edge`.
-fn shift_up(edge: usize, stretch: f64, buckets: usize, bound: impl Fn(usize) -> f64) -> usize {
+/// The first of `buckets` buckets from `edge` on whose lower bound is at least that much longer than that of `edge`.
+fn shift_up(edge: usize, longer: Longer, buckets: usize, bound: impl Fn(usize) -> f64) -> usize {
     if edge >= buckets {
         return edge;
     }
-    let longer = bound(edge) * (1.0 + stretch) * (1.0 - ROUNDING);
+    let longer = longer.than(bound(edge)) * (1.0 - ROUNDING);
     first_where(edge, buckets, |bucket| bound(bucket) >= longer)
 }
 
-/// The last of `buckets` buckets from `edge` on whose lower bound is at most `1 + stretch` times that of `edge`.
-fn shift_down(edge: usize, stretch: f64, buckets: usize, bound: impl Fn(usize) -> f64) -> usize {
+/// The last of `buckets` buckets from `edge` on whose lower bound is at most that much longer than that of `edge`.
+fn shift_down(edge: usize, longer: Longer, buckets: usize, bound: impl Fn(usize) -> f64) -> usize {
     if edge >= buckets {
         return edge;
     }
-    let longer = bound(edge) * (1.0 + stretch) * (1.0 + ROUNDING);
+    let longer = longer.than(bound(edge)) * (1.0 + ROUNDING);
     first_where(edge + 1, buckets, |bucket| bound(bucket) > longer) - 1
 }
 
@@ -257,7 +280,7 @@ mod tests {
         let (bounds, buckets) = (&vectors.bounds, vectors.bounds.len());
         let edges = pick_edges(&vectors.counts, &COARSE_QUANTILES);
         assert_eq!(edges, vectors.edges);
-        let shifted = edges.map(|edge| shift_up(edge, vectors.stretch, buckets, |bucket| bounds[bucket]));
+        let shifted = edges.map(|edge| shift_up(edge, Longer::by(vectors.stretch), buckets, |bucket| bounds[bucket]));
         assert_eq!(shifted, vectors.shifted);
         let counts = || vectors.counts.iter().copied().enumerate();
         for (edges, expected) in [(edges, vectors.levels), (shifted, vectors.levels_shifted)] {
@@ -302,22 +325,37 @@ mod tests {
         let edge = latency_bucket_of(10_000);
         let at = latency_bound_us(edge) as f64;
         for stretch in [0.0, 0.001, 0.05, 0.25, 0.5, 3.0] {
-            let (up, down) = (shift_edge(edge, stretch), shift_edge_down(edge, stretch));
+            let (up, down) = (shift_edge(edge, Longer::by(stretch)), shift_edge_down(edge, Longer::by(stretch)));
             let target = at * (1.0 + stretch);
             assert!(bound(up) >= target * 0.999_999 && bound(up - 1) < target, "{stretch}");
             assert!(bound(down) <= target * 1.000_001 && bound(down + 1) > target, "{stretch}");
         }
-        assert_eq!((shift_edge(edge, 0.0), shift_edge_down(edge, 0.0)), (edge, edge));
-        assert_eq!((shift_edge(0, 0.5), shift_edge_down(0, 0.5)), (0, 0));
+        assert_eq!((shift_edge(edge, Longer::by(0.0)), shift_edge_down(edge, Longer::by(0.0))), (edge, edge));
+        assert_eq!((shift_edge(0, Longer::by(0.5)), shift_edge_down(0, Longer::by(0.5))), (0, 0));
+    }
+
+    #[test]
+    fn where_the_fraction_is_less_it_is_the_time_that_counts() {
+        let longer = Longer { stretch: 0.05, at_least_us: 250.0 };
+        for us in [1, 100, 900, 4_900, 5_100, 40_000] {
+            let edge = latency_bucket_of(us);
+            let target = (bound(edge) * 1.05).max(bound(edge) + 250.0);
+            let (up, down) = (shift_edge(edge, longer), shift_edge_down(edge, longer));
+            assert!(bound(up) >= target * 0.999_999 && bound(up - 1) < target, "{us}");
+            assert!(bound(down) <= target * 1.000_001 && bound(down + 1) > target, "{us}");
+        }
     }
 
     #[test]
     fn beyond_the_range_harm_is_not_seen_and_its_absence_not_proven() {
         let edge = latency_bucket_of(60_000_000);
         let all_slow = latencies([66_900_000; 9]);
-        assert_eq!(over(all_slow.iter(), shift_edge(edge, 0.25)), 0);
-        assert_eq!(over(all_slow.iter(), shift_edge_down(edge, 0.25)), 9);
-        assert_eq!((shift_edge(LATENCY_BUCKETS, 0.5), shift_edge_down(LATENCY_BUCKETS, 0.5)), (2_560, 2_560));
+        assert_eq!(over(all_slow.iter(), shift_edge(edge, Longer::by(0.25))), 0);
+        assert_eq!(over(all_slow.iter(), shift_edge_down(edge, Longer::by(0.25))), 9);
+        assert_eq!(
+            (shift_edge(LATENCY_BUCKETS, Longer::by(0.5)), shift_edge_down(LATENCY_BUCKETS, Longer::by(0.5))),
+            (2_560, 2_560)
+        );
     }
 
     proptest! {
@@ -327,7 +365,7 @@ mod tests {
             past in prop::collection::vec(1u64..5_000_000, 1..200),
             stretch in 0.0..2.0f64,
         ) {
-            let edges = of(&latencies(past)).edges().map(|edge| shift_edge(edge, stretch));
+            let edges = of(&latencies(past)).edges().map(|edge| shift_edge(edge, Longer::by(stretch)));
             prop_assert!(edges.is_sorted());
             let ticks: Vec<_> = ticks.into_iter().map(latencies).collect();
             let merged = |order: &mut dyn Iterator<Item = &LatencyCounts>| {

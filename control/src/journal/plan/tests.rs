@@ -27,6 +27,7 @@ fn plans() -> Vec<Plan> {
     };
     let tolerance = Tolerance { ratio: 1.25, points: Fraction::new(0.0007).unwrap() };
     let margin = Tolerance { ratio: 2.0, points: Fraction::new(0.003).unwrap() };
+    let mirror = MirrorLimits { errors: None, status: Fraction::new(0.01).ok(), body: Fraction::new(0.25).ok() };
     let step = |early, then: Option<OnDeadline>| Step::Weight {
         weight: Weight::from_basis_points(7).unwrap(),
         hold: Duration::from_millis(1_500),
@@ -46,10 +47,12 @@ fn plans() -> Vec<Plan> {
         advance: Advance::Proof,
         baseline: Baseline::Version(Name::new("v1-fresh").unwrap()),
         dry_run: true,
+        drain: None,
         steps: vec![
             step(false, None),
             step(true, Some(OnDeadline::Hold)),
             step(false, Some(OnDeadline::Promote)),
+            Step::Mirror { share: Weight::from_basis_points(250).unwrap(), hold: Duration::from_secs(3) },
             Step::Approval,
             matched(None),
             matched(Some("1")),
@@ -61,6 +64,7 @@ fn plans() -> Vec<Plan> {
             gate("b", GateRole::Signal, Some("/checkout"), latency(Some(0.9), LatencyOf::Total)),
             gate("c", GateRole::Guardrail, None, latency(None, LatencyOf::Head)),
             gate("d", GateRole::Guardrail, Some("/"), limit),
+            gate("f", GateRole::Guardrail, None, GateRule::Mirror(mirror)),
             gate("e", GateRole::Signal, None, GateRule::ErrorLimit { limit: Fraction::new(0.05).unwrap() }),
         ],
         ..built_in
@@ -88,7 +92,7 @@ fn a_plan_of_before_has_the_values_that_it_had_then() {
     let plan = serde_json::from_str::<PlanForm>(written).unwrap().proven().unwrap();
     let built_in = Plan::built_in();
     assert_eq!((plan.beta, plan.warmup, plan.advance), (built_in.beta, built_in.warmup, Advance::Time));
-    assert_eq!((&plan.baseline, plan.dry_run), (&Baseline::Stable, false));
+    assert_eq!((&plan.baseline, plan.dry_run, plan.drain), (&Baseline::Stable, false, None));
     let Step::Weight { early, deadline, .. } = plan.steps[0] else { panic!("{:?}", plan.steps) };
     assert_eq!((early, deadline), (false, None));
     assert!(plan.gates.iter().all(|gate| gate.role == GateRole::Guardrail && gate.path.is_none()));
@@ -110,6 +114,11 @@ fn a_plan_with_a_value_that_is_not_legal_is_none() {
     let mut broken = plan.clone();
     broken.steps[0] = StepForm::Match { who: Some(everybody), hold: Duration::ZERO };
     assert_eq!(broken.proven(), None, "nobody may be given everybody");
+    assert_eq!(with(|plan| plan.steps[0] = StepForm::Mirror { share: 0, hold: Duration::ZERO }), None);
+    let nothing = RuleForm::Mirror { errors: None, status: None, body: None };
+    broken = plan.clone();
+    broken.gates[0].rule = nothing;
+    assert_eq!(broken.proven(), None, "a gate that judges nothing");
     assert_eq!(with(|plan| plan.alpha = 1.0), None);
     assert_eq!(with(|plan| plan.beta = f64::NAN), None);
     assert_eq!(with(|plan| plan.baseline = BaselineForm::Version("a b".into())), None);

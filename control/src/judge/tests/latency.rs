@@ -82,6 +82,35 @@ fn a_gate_to_the_last_byte_learns_where_those_latencies_lie_and_then_judges() {
 }
 
 #[test]
+fn a_quarter_of_a_millisecond_more_is_no_harm_and_half_a_millisecond_is() {
+    let mut rollout = Rollout::warm(13, &[GateRule::LATENCY]);
+    // p50 is 0.1 ms. A version with little traffic finds everything cold: 30 % more, and nobody minds.
+    let [fast, cold, slow] = [0.005, 0.0065, 0.03].map(|slower| Answers { slower, ..Answers::WELL });
+    rollout.seconds(300, fast, fast);
+    rollout.seconds(240, fast, cold);
+    assert_eq!(rollout.judge.judgement().harm, None);
+    let latency = rollout.gate("latency");
+    assert_eq!(latency.verdict, Verdict::Pass, "{latency:?}");
+    expect!["v2's p50 is about 0.11 ms, v1's 0.10 ms; its p95 0.36 ms, v1's 0.32 ms; its p99 0.59 ms, v1's 0.51 ms: that v2 takes 25 % or 0.50 ms longer at p50 or p95, or 50 % or 0.50 ms longer at p99, is ruled out"].assert_eq(&latency.explain);
+    let harm = (0..30).find_map(|_| {
+        rollout.seconds(1, fast, slow);
+        rollout.judge.judgement().harm
+    });
+    expect!["v2's p99 is about 3.3 ms, v1's 0.53 ms (at most 5 % or 0.25 ms more is tolerated; in the 6 s before, 500 requests against 1 999): harm is established (chance of seeing this without harm: at most 1 in 1 600)"].assert_eq(&harm.unwrap().explain);
+}
+
+#[test]
+fn where_nothing_is_tolerated_a_cold_canary_is_slower() {
+    let GateRule::Latency { quantile, margin, of, .. } = GateRule::LATENCY else { panic!() };
+    let nothing = GateRule::Latency { quantile, tolerance: config::Stretch::ZERO, margin, of };
+    let mut rollout = Rollout::warm(13, &[nothing]);
+    let [fast, cold] = [0.005, 0.0065].map(|slower| Answers { slower, ..Answers::WELL });
+    rollout.seconds(300, fast, fast);
+    rollout.seconds(240, fast, cold);
+    assert_eq!(rollout.judge.judgement().harm.map(|harm| harm.gate), Some("latency".to_owned()));
+}
+
+#[test]
 fn edges_to_the_last_byte_follow_stable_as_it_changes() {
     let mut rollout = Rollout::warm(12, &[latency_at(0.5, LatencyOf::Total)]);
     rollout.seconds(30, Answers::WELL, Answers::WELL);

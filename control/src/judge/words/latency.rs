@@ -4,7 +4,7 @@ use super::Words;
 use super::figures::{latency, quantile};
 use crate::judge::counting::PROVEN_EDGES;
 use crate::judge::profile::{Profile, Reach};
-use crate::judge::settings::Of;
+use crate::judge::settings::{Of, tolerated};
 use crate::statistics::levels::{EDGE_QUANTILES, Moved};
 use crate::view::Arms;
 
@@ -82,7 +82,14 @@ impl Compared<'_> {
     fn is_slower(&self, quantile: f64, tolerance: f64) -> bool {
         // A bucket of a profile is about 4 % wide.
         const COARSE: f64 = 1.05;
-        self.ratio(quantile).is_some_and(|ratio| ratio > (1.0 + tolerance) * COARSE)
+        let Arms { stable: Some(stable), canary: Some(canary) } = self.at(quantile) else { return false };
+        canary.us() > tolerated(tolerance).than(stable.us().max(1.0)) * COARSE
+    }
+
+    /// Stable's shortest latency among the quantiles that are told, in microseconds.
+    pub(super) fn shortest_us(&self, tolerance: f64) -> Option<f64> {
+        let told = self.quantiles(tolerance).into_iter();
+        told.filter_map(|quantile| self.at(quantile).stable).map(Reach::us).min_by(f64::total_cmp)
     }
 
     /// Whether the canary is slower than is tolerated at a quantile that is told.
