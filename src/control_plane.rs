@@ -2,7 +2,6 @@
 //! started again, while the data plane goes on.
 
 use std::fs::File;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +35,13 @@ pub(crate) struct Outline {
     pub(crate) state: PathBuf,
 }
 
+/// A control loop that runs, and answers nobody yet.
+pub(crate) struct Begun {
+    handle: Handle,
+    thread: JoinHandle<Ended>,
+    lock: Option<File>,
+}
+
 /// A control plane that runs.
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
@@ -60,15 +66,16 @@ impl Outline {
         Ok(control_loop::open(Options { lock, ..Options::new(self.state.clone()) })?)
     }
 
-    /// Goes on from what was opened.
-    pub(crate) fn start(
-        &self,
-        opened: Opened,
-        plane: Box<dyn DataPlane>,
-        resolved: Resolved,
-    ) -> anyhow::Result<ControlPlane> {
+    /// Begins to judge what was opened: the split in force is published. Nobody is answered yet.
+    pub(crate) fn begin(opened: Opened, plane: Box<dyn DataPlane>, resolved: Resolved) -> anyhow::Result<Begun> {
         let lock = opened.directory().lock().context("cannot keep the lock of the state directory")?;
         let (handle, thread) = opened.start(plane, resolved)?;
+        Ok(Begun { handle, thread, lock })
+    }
+
+    /// Answers people, too.
+    pub(crate) fn serve(&self, begun: Begun) -> anyhow::Result<ControlPlane> {
+        let Begun { handle, thread, lock } = begun;
         let options = ApiOptions {
             token: self.token.clone(),
             draining: Arc::clone(&self.draining),
@@ -96,13 +103,24 @@ impl Outline {
         }
         let again = lock.as_ref().map(File::try_clone).transpose();
         let booted = Some(Arc::clone(&ended.booted));
-        let opened = again.map_err(anyhow::Error::from).and_then(|lock| {
-            Ok(control_loop::open(Options { lock, booted, ..Options::new(self.state.clone()) })?)
-        });
+        let opened = again
+            .map_err(anyhow::Error::from)
+            .and_then(|lock| Ok(control_loop::open(Options { lock, booted, ..Options::new(self.state.clone()) })?));
         match opened {
-            Ok(opened) => self.start(opened, ended.plane, ended.resolved).map_err(|error| (None, error)),
+            Ok(opened) => Self::begin(opened, ended.plane, ended.resolved)
+                .and_then(|begun| self.serve(begun))
+                .map_err(|error| (None, error)),
             Err(error) => Err((Some(Rested { ended, lock }), error)),
         }
+    }
+}
+
+impl Begun {
+    /// Ends it again: what is to be served cannot be.
+    pub(crate) fn end(self) {
+        end(&self.handle);
+        // A panic there has been reported by the thread itself.
+        let _ = self.thread.join();
     }
 }
 
@@ -156,7 +174,7 @@ impl Rested {
         if self.ended.writer.is_some() {
             bail!("the disk of the state directory does not answer");
         }
-        Ok(self.lock.as_ref().map(File::try_clone).transpose().map_err(|error: io::Error| error)?)
+        Ok(self.lock.as_ref().map(File::try_clone).transpose()?)
     }
 }
 

@@ -93,12 +93,7 @@ async fn set(once: bool) -> anyhow::Result<Stage> {
         Ok(read) => Ok(read.configuration),
         Err(problems) => Err(problems.as_slice().iter().map(ToString::to_string).collect()),
     });
-    let settings = Settings {
-        configuration: read.configuration,
-        source,
-        token: None,
-        limits: Limits::default(),
-    };
+    let settings = Settings { configuration: read.configuration, source, token: None, limits: Limits::default() };
     let tidegate = Tidegate::start(settings, None)?;
     let target = tidegate.addresses().first().copied().context("the demo listens nowhere")?;
     let population = NonZeroU32::new(USERS).context("a demo needs users")?;

@@ -92,16 +92,29 @@ impl Tidegate {
         log.prepare(&resolved.configuration.rules)?;
         let reader = publisher.reader();
         let process = Process::new(std::process::id(), env!("CARGO_PKG_VERSION"));
-        let outline =
-            Outline { token, process, draining: Arc::default(), admin: admin_listener, read: read(source, &log), state };
+        let outline = Outline {
+            token,
+            process,
+            draining: Arc::default(),
+            admin: admin_listener,
+            read: read(source, &log),
+            state,
+        };
         // All that may fail for reasons of ours is done: an old process gives up its control loop for this one.
         let lock = heir.as_ref().map(|heir| heir.get_ready(&handed)).transpose()?.flatten();
         drop(handed);
         let opened = outline.open(lock)?;
-        let control = outline.start(opened, Box::new(LivePlane::new(publisher, listeners.secured())), resolved)?;
+        let begun = Outline::begin(opened, Box::new(LivePlane::new(publisher, listeners.secured())), resolved)?;
 
         // Last: the journal is replayed and the split in force is published before the first connection is accepted.
-        let mut data = DataPlane::start(listeners, &limits, &reader)?;
+        let mut data = match DataPlane::start(listeners, &limits, &reader) {
+            Ok(data) => data,
+            Err(error) => {
+                begun.end();
+                return Err(error.into());
+            }
+        };
+        let control = outline.serve(begun)?;
         for address in data.listening() {
             info!(%address, "serving");
         }

@@ -18,7 +18,7 @@ pub struct Executable {
 
 /// Why an executable is not started.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotStarted {
+pub(crate) enum NotStarted {
     #[error("the executable {path} cannot be started: {error}", path = .0.display(), error = .1)]
     Refused(PathBuf, io::Error),
     #[error("{path} is not executable", path = .0.display())]
@@ -52,7 +52,9 @@ impl Executable {
         // The system's own start would give what is no program to a shell.
         let mut first = [0; 4];
         let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
-        if read.is_ok() && first != *b"\x7fELF" && !first.starts_with(b"#!") || read.is_err_and(|error| is_short(&error)) {
+        if read.is_ok() && first != *b"\x7fELF" && !first.starts_with(b"#!")
+            || read.is_err_and(|error| is_short(&error))
+        {
             return Err(NotStarted::NoProgram(path.clone()));
         }
         Command::new(path).args(&self.arguments).env(variable, value).stdin(Stdio::null()).spawn().map_err(refused)
@@ -112,8 +114,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let said = place.path().join("said");
         let script = format!("#!/bin/sh\necho \"$THERE|$1|$2\" > '{}'\n", said.display());
-        let mut child =
-            executable(&place.path().join("new"), &script).start("THERE", Path::new("/run/there")).unwrap();
+        let mut child = executable(&place.path().join("new"), &script).start("THERE", Path::new("/run/there")).unwrap();
         assert!(child.wait().unwrap().success());
         assert_eq!(fs::read_to_string(said).unwrap(), "/run/there|a b|c\n");
     }

@@ -232,8 +232,7 @@ fn is_the_one(wire: &Wire, pid: u32) -> Result<(), Failed> {
 
 fn give_sockets(wire: &Wire, offer: &Offer) -> Result<(), Broken> {
     for Handed { written, bound, socket, file, .. } in &offer.listeners {
-        let message =
-            Message::Listener { written: written.clone().into(), bound: bound.clone().into(), file: *file };
+        let message = Message::Listener { written: written.clone().into(), bound: bound.clone().into(), file: *file };
         wire.give(&message, Some(socket.as_fd()))?;
     }
     let (written, socket) = &offer.admin;
@@ -265,7 +264,10 @@ fn await_end(new: &mut Started, given_up: &AtomicBool) -> Option<ExitStatus> {
     let ended = patience.until(|| {
         let ended = new.end();
         if ended.is_none() {
-            #[expect(clippy::disallowed_methods, reason = "a bounded poll: the system tells of a child's end by a signal")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a bounded poll: the system tells of a child's end by a signal"
+            )]
             thread::sleep(Duration::from_millis(5));
         }
         Ok(ended)

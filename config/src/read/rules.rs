@@ -31,9 +31,8 @@ pub(super) fn rules(top: &Fields<'_>, report: &mut Report) -> Option<Rules> {
 fn drain(written: &Cursor<'_>, report: &mut Report) -> Option<Drain> {
     let fields = written.fields(report, &keys::DRAIN)?;
     let usual = Drain::default();
-    let mut time = |key, usual| {
-        fields.or(key, usual, |written| written.literal(report, "a time, like 30s", literal::duration))
-    };
+    let mut time =
+        |key, usual| fields.or(key, usual, |written| written.literal(report, "a time, like 30s", literal::duration));
     let (grace, deadline) = (time("grace", usual.grace), time("deadline", usual.deadline));
     Some(Drain { grace: grace?, deadline: deadline? })
 }
