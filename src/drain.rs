@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use config::Name;
 use control::process::{DrainView, Process};
 use proxy::DataPlane;
-use proxy::server::UnderWay;
+use proxy::server::Left;
 use tracing::{info, warn};
 
 /// How often it is looked at what is left: the process ends so long after the last request at most.
@@ -16,6 +16,9 @@ const LOOK: Duration = Duration::from_millis(5);
 const SHOW: Duration = Duration::from_millis(100);
 /// How often it is logged.
 const TELL: Duration = Duration::from_secs(5);
+
+/// So long after the deadline those may take that are told of it: a WebSocket answers its close frame.
+const PARTING: Duration = Duration::from_secs(5);
 
 /// Why a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +52,7 @@ impl Cut {
 /// nothing is left or the deadline comes.
 pub(crate) fn drain(mut data: DataPlane, ending: Ending, process: &Process) -> Cut {
     let times = data.drain_times();
-    let UnderWay { connections, requests } = data.under_way();
+    let Left { connections, requests } = data.left();
     info!(grace = ?times.grace, deadline = ?times.deadline, connections, requests = %in_words(&requests), "draining");
     data.announce_drain();
     let mut watch = Watch { process, cut_at: now() + times.grace + times.deadline, shown: None, told: now() };
@@ -63,9 +66,14 @@ pub(crate) fn drain(mut data: DataPlane, ending: Ending, process: &Process) -> C
     data.begin_drain();
     let cut_at = watch.cut_at;
     watch.until(&data, cut_at, |connections| connections == 0);
-    let UnderWay { connections, requests } = data.under_way();
+    let Left { connections, requests } = data.left();
     let cut = if connections == 0 { Cut::default() } else { Cut { connections, requests } };
     cut.tell();
+    // Tunnels and streams are told, so that their clients come again; nobody else is waited for any more.
+    let told = if cut == Cut::default() { 0 } else { data.end_all_lasting() };
+    if told > 0 {
+        watch.until(&data, now() + PARTING, |connections| connections <= cut.connections.saturating_sub(told));
+    }
     drop(data);
     cut
 }
@@ -95,7 +103,7 @@ impl Watch<'_> {
     }
 
     fn show(&mut self, data: &DataPlane, now: Instant) {
-        let UnderWay { connections, requests } = data.under_way();
+        let Left { connections, requests } = data.left();
         let left = self.cut_at.saturating_duration_since(now);
         if now >= self.told + TELL {
             info!(connections, requests = %in_words(&requests), cut_in_s = left.as_secs(), "still draining");

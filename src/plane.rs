@@ -45,6 +45,11 @@ impl LivePlane {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the executable is a shell: what is asked for is as of now")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 fn wanted(split: &Split) -> Wanted<'_> {
     Wanted {
         stable: &split.stable,
@@ -67,10 +72,8 @@ const fn health(state: State) -> EndpointHealth {
 
 impl DataPlane for LivePlane {
     fn install(&mut self, resolved: &Resolved, splits: &HashMap<Name, Split>) {
-        #[expect(clippy::disallowed_methods, reason = "the executable is a shell: endpoints begin their lives now")]
-        let now = Instant::now();
         let split_of = |service: &Name| splits.get(service).map(wanted);
-        self.publisher.install(&resolved.configuration, &resolved.addresses, split_of, now);
+        self.publisher.install(&resolved.configuration, &resolved.addresses, split_of, now());
     }
 
     fn steer(&mut self, service: &Name, split: &Split) {
@@ -130,6 +133,18 @@ impl DataPlane for LivePlane {
         self.meter(service, version, VersionMeter::in_flight).unwrap_or_default()
     }
 
+    fn lasting(&self, service: &Name, version: &Name) -> u64 {
+        self.publisher.lasting(service, version, now())
+    }
+
+    fn end_lasting(&mut self, service: &Name, version: &Name) {
+        self.publisher.end_lasting(service, version, now());
+    }
+
+    fn ended_lasting(&self, service: &Name, version: &Name) -> u64 {
+        self.publisher.ended_lasting(service, version)
+    }
+
     fn log_lines_dropped(&self) -> u64 {
         self.publisher.access_log().dropped()
     }
@@ -160,8 +175,7 @@ impl DataPlane for LivePlane {
         let Some(version) = routing.service(service).and_then(|service| service.version(version)) else {
             return Vec::new();
         };
-        #[expect(clippy::disallowed_methods, reason = "the executable is a shell: this is how they do now")]
-        let now = Instant::now();
+        let now = now();
         let state = |endpoint: &std::sync::Arc<proxy::endpoint::Endpoint>| {
             let Standing { state, reason, since, next_try, share } = endpoint.standing(now);
             EndpointState {
@@ -182,8 +196,7 @@ impl DataPlane for LivePlane {
         let Some(version) = routing.service(service).and_then(|service| service.version(version)) else {
             return Care::default();
         };
-        #[expect(clippy::disallowed_methods, reason = "the executable is a shell: this is how they do now")]
-        let panic = is_panicking(&version.endpoints, Instant::now());
+        let panic = is_panicking(&version.endpoints, now());
         let CareCounts { ejections, checks_passed: passed, checks_failed: failed } = version.care.counts();
         let checks = version.care.asks().then_some(CheckCounts { passed, failed });
         Care { ejections, checks, panic, overflows: version.balancer.overflows() }

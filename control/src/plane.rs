@@ -241,6 +241,11 @@ pub trait DataPlane: Send {
     /// Asks those to end now, in a way that clients try again.
     fn end_lasting(&mut self, _service: &Name, _version: &Name) {}
 
+    /// How many were ended so, and are over, since the process began.
+    fn ended_lasting(&self, _service: &Name, _version: &Name) -> u64 {
+        0
+    }
+
     /// Lines of the access log that were dropped since the start; 0 where none is kept.
     fn log_lines_dropped(&self) -> u64 {
         0

@@ -12,7 +12,9 @@ use crate::{grpc, secure, selection};
 
 /// Why there is no room for a request.
 pub(crate) const NO_ROOM: &str = "the service has as many requests under way as its limits allow";
-/// When a client that found no room may come again: requests end all the time.
+/// Why something that lasted was ended.
+pub(crate) const ENDED: &str = "what served this is leaving: try again";
+/// When a client that found no room, or whose version left, may come again: requests end all the time.
 const RETRY_AFTER: &str = "1";
 
 /// What a status of the proxy's own means, for a person.
@@ -33,7 +35,7 @@ pub(crate) fn reason_for(status: u16) -> &'static str {
 pub(crate) async fn answer(session: &mut Session, status: u16, why: &str, request: &Request) -> Result<bool> {
     let is_secure = Connection::of(session).is_some_and(|connection| connection.secure);
     let more = |response: &mut ResponseHeader| {
-        if request.found_no_room {
+        if request.found_no_room || request.ending().is_some() {
             response.insert_header(header::RETRY_AFTER, RETRY_AFTER)?;
         }
         match request.found() {

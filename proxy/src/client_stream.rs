@@ -23,6 +23,7 @@ pub(crate) mod host;
 mod inbound;
 mod reading;
 mod refusal;
+mod websocket;
 mod writing;
 
 use std::fmt;
@@ -45,9 +46,11 @@ use self::frames::{Flood, FrameLimits, FrameWatch};
 use self::head_check::{HeadLimits, Refused};
 use self::inbound::{Awaited, Inbound};
 use self::refusal::{Farewell, LATE_HEAD};
+use self::websocket::WebSocket;
 use crate::access_log::Unread;
 use crate::connection::{Connection, UnderWay};
 use crate::deadlines::{Hold, Holder};
+use crate::parting::Parting;
 use crate::transport::Carrier;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113, section 3.4).
@@ -123,6 +126,9 @@ pub struct ClientStream<S: Carrier> {
     head_given: bool,
     /// A tunnel follows the request under way.
     tunnel: AtomicBool,
+    /// It is a WebSocket, which this asks to close; taken by whoever reads or writes first.
+    parting: Mutex<Option<Arc<Parting>>>,
+    websocket: Option<Box<WebSocket>>,
     inbound: Inbound,
     /// None before HTTP/2 is spoken.
     frames: Option<Box<FrameWatch>>,
@@ -171,6 +177,8 @@ impl<S: Carrier> ClientStream<S> {
             turn_read: 0,
             head_given: false,
             tunnel: AtomicBool::new(false),
+            parting: Mutex::default(),
+            websocket: None,
             inbound: Inbound::new(HeadLimits::default()),
             frames: None,
             frame_limits: FrameLimits::default(),
@@ -220,8 +228,10 @@ impl<S: Carrier> ClientStream<S> {
         }
     }
 
-    /// The request under way became a tunnel: what follows it is not HTTP.
-    pub fn begin_tunnel(&self) {
+    /// The request under way became a tunnel: what follows it is not HTTP. `parting` asks it to close, where it is a
+    /// WebSocket.
+    pub(crate) fn begin_tunnel(&self, parting: Option<Arc<Parting>>) {
+        *self.parting.lock() = parting;
         self.tunnel.store(true, Ordering::Relaxed);
     }
 

@@ -9,9 +9,13 @@
 //!
 //! The limit of the whole is the endpoint's: while a client takes its time with what it has been given ([`Hold`]), it
 //! stands still. An endpoint that could not go on for such a client may lose patience with us; that is remembered, too.
+//!
+//! The same table says which attempts last long, and ends those of a version that has left ([`lasting`]).
 
 mod hold;
+mod lasting;
 
+use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +25,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub(crate) use self::hold::{Hold, Holder};
+pub(crate) use self::lasting::{Ending, Of};
+use crate::parting::Parting;
 
 /// A client that takes so long for one piece (64 KiB at most) has stopped its endpoint: slower than anybody's link.
 const STALL: Duration = Duration::from_secs(1);
@@ -40,6 +46,8 @@ struct Shared {
 struct Table {
     slots: Vec<Slot>,
     free: Vec<usize>,
+    /// Those that are WebSockets, by place: they are told before they are ended.
+    websockets: HashMap<usize, Arc<Parting>>,
     /// When the watchman looks next; none while there is nothing to wait for.
     looks_at: Option<Instant>,
     has_watchman: bool,
@@ -62,15 +70,26 @@ struct Slot {
     heard: Instant,
     /// Tells one user of this place from the next.
     turn: u32,
+    of: Of,
+    /// When its connection was ready.
+    began: Instant,
+    /// A tunnel, or a stream of events: it lasts, however young it is.
+    lasts: bool,
+    /// Our port of its connection, where that carries others as well.
+    shared: Option<u16>,
+    /// It was told to end, and must have by then.
+    ends: Option<Instant>,
 }
 
-/// What did not come in time.
+/// Why an attempt was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overdue {
-    /// The response head.
+    /// The response head did not come in time.
     Head,
-    /// The end of the response.
+    /// The end of the response did not come in time.
     Whole,
+    /// It lasted, and had to make way.
+    Ended(Ending),
 }
 
 /// The deadlines of one attempt; forgotten when dropped.
@@ -88,9 +107,9 @@ pub(crate) struct Deadline {
 
 impl Deadlines {
     /// Watches an attempt on the connection `fd`, which carries nothing else.
-    pub(crate) fn begin(&self, fd: RawFd, head: Option<Instant>, whole: Option<Instant>) -> Deadline {
+    pub(crate) fn begin(&self, fd: RawFd, of: Of, head: Option<Instant>, whole: Option<Instant>) -> Deadline {
         let mut table = self.0.table.lock();
-        let (place, slot) = table.insert(fd, head, whole, Instant::now());
+        let (place, slot) = table.insert(fd, of, head, whole, Instant::now());
         if !table.has_watchman {
             table.has_watchman = true;
             drop(tokio::spawn(watch(self.clone())));
@@ -189,7 +208,14 @@ async fn watch(deadlines: Deadlines) {
 }
 
 impl Table {
-    fn insert(&mut self, fd: RawFd, head: Option<Instant>, whole: Option<Instant>, now: Instant) -> (usize, Slot) {
+    fn insert(
+        &mut self,
+        fd: RawFd,
+        of: Of,
+        head: Option<Instant>,
+        whole: Option<Instant>,
+        now: Instant,
+    ) -> (usize, Slot) {
         let place = self.free.pop().unwrap_or(self.slots.len());
         let turn = self.slots.get(place).map_or(0, |slot| slot.turn);
         let slot = Slot {
@@ -203,6 +229,11 @@ impl Table {
             stalled: false,
             heard: now,
             turn,
+            of,
+            began: now,
+            lasts: false,
+            shared: None,
+            ends: None,
         };
         match self.slots.get_mut(place) {
             Some(free) => *free = slot,
@@ -214,8 +245,12 @@ impl Table {
     fn remove(&mut self, place: usize) {
         let slot = &mut self.slots[place];
         (slot.fd, slot.head, slot.whole, slot.overdue) = (-1, None, None, None);
+        (slot.of, slot.lasts, slot.ends) = (Of::default(), false, None);
         slot.turn = slot.turn.wrapping_add(1);
         self.free.push(place);
+        if !self.websockets.is_empty() {
+            self.websockets.remove(&place);
+        }
     }
 
     /// Ends what is overdue, and says when to look again.
@@ -224,12 +259,9 @@ impl Table {
         for slot in &mut self.slots {
             if slot.due().is_some_and(|due| due <= now) {
                 let head_is_late = slot.head.is_some_and(|due| due <= now);
-                *slot = Slot {
-                    head: None,
-                    whole: None,
-                    overdue: Some(if head_is_late { Overdue::Head } else { Overdue::Whole }),
-                    ..*slot
-                };
+                let late = if head_is_late { Overdue::Head } else { Overdue::Whole };
+                let overdue = slot.overdue.or(Some(late));
+                *slot = Slot { head: None, whole: None, ends: None, overdue, ..*slot };
                 end(slot.fd);
             }
             next = [next, slot.due()].into_iter().flatten().min();
@@ -243,7 +275,7 @@ impl Slot {
     /// The earlier of its deadlines that run.
     fn due(self) -> Option<Instant> {
         let whole = self.whole.filter(|_| self.held_since.is_none());
-        [self.head, whole].into_iter().flatten().min()
+        [self.head, whole, self.ends].into_iter().flatten().min()
     }
 
     /// The client was given something.
@@ -287,7 +319,7 @@ mod tests {
     use super::*;
 
     fn insert(table: &mut Table, fd: RawFd, head: Option<Instant>, whole: Option<Instant>) -> usize {
-        table.insert(fd, head, whole, Instant::now()).0
+        table.insert(fd, Of::default(), head, whole, Instant::now()).0
     }
 
     /// What a look at this moment ends, and when the next one is.
@@ -353,7 +385,7 @@ mod tests {
         let at = |millis| began + Duration::from_millis(millis);
         let stalled = |events: &[(u64, char)]| {
             let mut table = Table::default();
-            let slot = &mut table.insert(7, None, None, began).1;
+            let slot = &mut table.insert(7, Of::default(), None, None, began).1;
             for (millis, event) in events {
                 match event {
                     '+' => slot.hold(at(*millis)),
@@ -377,11 +409,11 @@ mod tests {
     async fn a_hold_that_outlives_its_request_holds_up_no_other() {
         let deadlines = Deadlines::default();
         let due = Instant::now() + Duration::from_secs(3600);
-        let first = deadlines.begin(-1, None, Some(due));
+        let first = deadlines.begin(-1, Of::default(), None, Some(due));
         let holder = first.holder();
         let hold = holder.hold();
         drop(first);
-        let second = deadlines.begin(-1, None, Some(due));
+        let second = deadlines.begin(-1, Of::default(), None, Some(due));
         assert_eq!(second.slot().due(), Some(due));
         let late = holder.hold();
         assert_eq!(second.slot().due(), Some(due));
@@ -396,8 +428,8 @@ mod tests {
         let theirs = tokio::net::UnixStream::from_std(theirs).unwrap();
         let deadlines = Deadlines::default();
         let now = Instant::now();
-        let deadline =
-            deadlines.begin(std::os::fd::AsRawFd::as_raw_fd(&ours), Some(now + Duration::from_secs(3600)), None);
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&ours);
+        let deadline = deadlines.begin(fd, Of::default(), Some(now + Duration::from_secs(3600)), None);
         tokio::task::yield_now().await;
         deadline.set_head(Some(now));
         // The other end finds the connection shut down.

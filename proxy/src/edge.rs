@@ -23,7 +23,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tracing::debug;
 
 use crate::access_log::AccessLog;
-use crate::answer::{NO_ROOM, answer, reason_for, redirect};
+use crate::answer::{ENDED, NO_ROOM, answer, reason_for, redirect};
 use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
@@ -38,7 +38,7 @@ use crate::routing::{Routing, Service};
 use crate::secure::Instead;
 use crate::trace::Trace;
 use crate::transport::Transport;
-use crate::{expect, fields, forwarded, secure, selection, upgrade};
+use crate::{expect, fields, forwarded, grpc, secure, selection, upgrade};
 
 /// The proxy of one core.
 #[derive(Debug)]
@@ -203,6 +203,8 @@ impl ProxyHttp for Edge {
             if let Some(stream) = client_stream(session) {
                 stream.tell(ctx.holder());
             }
+        } else {
+            ctx.note(&self.deadlines);
         }
         Ok(())
     }
@@ -239,7 +241,7 @@ impl ProxyHttp for Edge {
         if status == 101 {
             upgrade::begin(session, ctx, response)?;
             if let Some(stream) = client_stream(session) {
-                stream.begin_tunnel();
+                stream.begin_tunnel(upgrade::parting(ctx));
             }
         } else if response.status.is_informational() {
             ctx.goes_on();
@@ -281,6 +283,9 @@ impl ProxyHttp for Edge {
         ctx: &mut Request,
     ) -> Result<Option<Duration>> {
         ctx.hears(body.as_ref());
+        if ctx.must_leave() {
+            return Err(failing::ended());
+        }
         if !end_of_stream
             && client_stream(session).is_none()
             && let Some(holder) = ctx.holder()
@@ -289,7 +294,9 @@ impl ProxyHttp for Edge {
             *body = body.take().map(|piece| holder.piece(piece));
         }
         if end_of_stream {
-            if ctx.overdue().is_some() || ctx.fell_silent() {
+            // A tunnel that was told to end does so by itself.
+            let has_closed = ctx.exchange.is_tunnel() && ctx.ending().is_some();
+            if !has_closed && (ctx.overdue().is_some() || ctx.fell_silent()) {
                 // Of a body that ends with its connection, this would pass for the end.
                 return Err(Error::explain(ErrorType::ReadTimedout, "no whole response in time").into_up());
             }
@@ -336,12 +343,18 @@ impl ProxyHttp for Edge {
         let status = status_for(e);
         // What the client's stream refused looks to pingora like a stream that broke.
         let refused = client_stream(session).and_then(ClientStream::refused);
-        let why = if ctx.found_no_room { NO_ROOM } else { reason_for(status) };
+        let why = match ctx.ending() {
+            Some(_) => ENDED,
+            None if ctx.found_no_room => NO_ROOM,
+            None => reason_for(status),
+        };
         let (status, why) = refused.map_or((status, why), |refused| (refused.status, refused.why));
         // Interim heads leave room for an answer.
         if status > 0 && session.response_written().is_none_or(|head| head.status.is_informational()) {
             // The client may be gone by now; there is nobody else to tell.
             let _ = answer(session, status, why, ctx).await;
+        } else if ctx.ending().is_some() {
+            grpc::break_off(session, ENDED);
         }
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }

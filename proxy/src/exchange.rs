@@ -99,6 +99,10 @@ impl Exchange {
         }
     }
 
+    pub(crate) const fn is_call(self) -> bool {
+        matches!(self, Self::Call(_))
+    }
+
     pub(crate) const fn is_tunnel(self) -> bool {
         matches!(self, Self::Tunnel(_))
     }

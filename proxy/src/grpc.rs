@@ -69,6 +69,22 @@ const fn code_of(status: u16) -> u32 {
     }
 }
 
+/// Ends a call whose response has begun and cannot be finished: UNAVAILABLE, on which clients try again. Anything else than
+/// the response of a call is left as it is.
+pub(crate) fn break_off(session: &mut Session, why: &'static str) {
+    let content_type = session.response_written().and_then(|head| head.headers.get(header::CONTENT_TYPE));
+    if !content_type.is_some_and(is_grpc) {
+        return;
+    }
+    if let ServerSession::H2(http2) = session.as_downstream_mut() {
+        let mut trailers = HeaderMap::with_capacity(2);
+        trailers.insert("grpc-status", HeaderValue::from(code_of(503)));
+        trailers.insert("grpc-message", HeaderValue::from_static(why));
+        // The client may be gone by now; there is nobody else to tell.
+        let _ = http2.write_trailers(trailers);
+    }
+}
+
 /// Answers a call in the proxy's own name: with a head that is the whole response ("Trailers-Only"), to which `more` adds
 /// its own.
 pub(crate) async fn answer(

@@ -26,6 +26,8 @@ mod expect;
 mod fields;
 pub mod forwarded;
 mod grpc;
+mod lasting;
+mod parting;
 pub mod proxy_protocol;
 mod request;
 mod request_body;

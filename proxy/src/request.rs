@@ -22,7 +22,7 @@ pub(crate) use self::again::Repeatable;
 pub(crate) use self::seen::Seen;
 use self::seen::Served;
 use crate::connection::UnderWay;
-use crate::deadlines::{self, Deadline};
+use crate::deadlines::{self, Deadline, Ending, Overdue};
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::Exchange;
 use crate::request_body::BodyLimit;
@@ -76,6 +76,8 @@ pub(crate) struct Request {
     failed_with: Option<Class>,
     /// The last attempt that ended.
     last: Option<Served>,
+    /// Why its last attempt was ended though it went well.
+    ended_by: Option<Ending>,
     /// What the client got, and how long it took from the request's head to the last byte, once it is over.
     ended: Option<(Class, Duration)>,
     /// Everything was said that there is to say of it.
@@ -124,6 +126,10 @@ struct Underway {
     fd: Option<RawFd>,
     /// What ends it where it takes too long; none once all of the response is there.
     deadline: Option<Deadline>,
+    /// Its place among what is under way, where its connection carries others as well.
+    noted: Option<Deadline>,
+    /// Why it was ended though it went well, where all of the response is there since.
+    ending: Option<Ending>,
     /// How long the version had been silent before the end of its response.
     silence: Duration,
     /// Its response is that of a gRPC call.
@@ -158,6 +164,7 @@ impl Request {
             instead: None,
             failed_with: None,
             last: None,
+            ended_by: None,
             ended: None,
             is_over: false,
         }
@@ -226,7 +233,7 @@ impl Request {
         self.attempts = self.attempts.saturating_add(1);
         let version = Arc::clone(version);
         let (ready, asked, head, total_us, fd) = (None, None, None, None, None);
-        let (deadline, grpc, waiting) = (None, None, None);
+        let (deadline, noted, ending, grpc, waiting) = (None, None, None, None, None);
         let (heads, silence, is_grpc) = (ResponseCheck::default(), Duration::ZERO, false);
         self.attempt = Some(Underway {
             kind,
@@ -239,6 +246,8 @@ impl Request {
             heads,
             fd,
             deadline,
+            noted,
+            ending,
             silence,
             is_grpc,
             grpc,
@@ -311,6 +320,8 @@ impl Request {
         if let Some(attempt) = &mut self.attempt {
             attempt.total_us = attempt.ready.map(|ready| micros(ready, now));
             // What is left is the client's.
+            attempt.ending = attempt.ending();
+            attempt.noted = None;
             if let Some(deadline) = attempt.deadline.take() {
                 attempt.silence = deadline.silence(now);
             }
@@ -342,7 +353,10 @@ impl Request {
     /// where there is none.
     pub(crate) fn end_attempt(&mut self, class: Class, now: Instant) -> Class {
         let Some(attempt) = self.attempt.take() else { return class };
+        self.ended_by = attempt.ending();
         let class = match (class, attempt.head) {
+            // We ended it: that is nobody's failure, nor anybody's success.
+            _ if self.ended_by.is_some() => Class::Local,
             // However a tunnel ends, it did what it was asked for.
             (_, Some((101, _))) => Class::Upgrade,
             // The version had failed before the client left.
@@ -363,6 +377,7 @@ impl Request {
             ..matched.outcome(attempt.kind, class)
         };
         if attempt.head.is_none()
+            && self.ended_by.is_none()
             && let Some(us) = outcome.latency_us
         {
             // As long as it was waited for, in vain.
@@ -371,6 +386,9 @@ impl Request {
         let is_well = !class.is_bad() && !matches!(class, Class::ClientAbort | Class::Local);
         if attempt.kind == Attempt::Shield && is_well {
             matched.account.saved();
+        }
+        if self.ended_by.is_some() {
+            attempt.version.lasting.ended();
         }
         match attempt.kind {
             Attempt::First => matched.account.record_first(&outcome),
@@ -395,6 +413,7 @@ impl Request {
             self.end_unserved(class);
         }
         let response = match (error, sent) {
+            _ if self.ended_by.is_some() => Class::Local,
             _ if self.is_tunnel => Class::Upgrade,
             (Some(Class::ClientAbort), None) => Class::ClientAbort,
             // Cut short after its head, or answered by the proxy in a version's stead.
@@ -404,7 +423,7 @@ impl Request {
         };
         if let Some(matched) = &mut self.matched {
             matched.service.meter.count(self.core, response);
-            if !self.is_tunnel {
+            if !self.is_tunnel && self.ended_by.is_none() {
                 matched.account.duration_us = Some(micros(self.began, now));
             }
         } else {
@@ -429,6 +448,19 @@ impl Underway {
     /// Since when the version could answer.
     fn waits_since(&self) -> Option<Instant> {
         self.ready.map(|ready| self.asked.map_or(ready, |asked| asked.max(ready)))
+    }
+
+    /// Its place among what is under way on this core.
+    fn place(&self) -> Option<&Deadline> {
+        self.deadline.as_ref().or(self.noted.as_ref())
+    }
+
+    /// Why it was ended though it went well.
+    fn ending(&self) -> Option<Ending> {
+        match self.place().and_then(Deadline::overdue) {
+            Some(Overdue::Ended(why)) => Some(why),
+            Some(Overdue::Head | Overdue::Whole) | None => self.ending,
+        }
     }
 }
 

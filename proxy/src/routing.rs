@@ -15,6 +15,7 @@ use pingora_http::RequestHeader;
 pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
 use crate::endpoint::{Ask, Balancer, Care, Endpoint, InFlight, Unavailable};
+use crate::lasting::Lasting;
 use crate::request_head::host_of;
 use crate::retries::Budget;
 use crate::routes::{Asked, RouteTable};
@@ -129,6 +130,8 @@ pub struct Version {
     pub care: Arc<Care>,
     /// How it chooses among its endpoints. What is under way is kept over reloads.
     pub balancer: Balancer,
+    /// What lasts there.
+    pub(crate) lasting: Arc<Lasting>,
 }
 
 impl Version {

@@ -81,7 +81,7 @@ pub struct DataPlane {
 
 /// What is not over yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct UnderWay {
+pub struct Left {
     /// Client connections that are open, idle ones among them.
     pub connections: u64,
     /// Requests and tunnels of each service that has any, in the order of the file.
@@ -160,7 +160,7 @@ impl DataPlane {
 
     /// What is not over yet.
     #[must_use]
-    pub fn under_way(&self) -> UnderWay {
+    pub fn left(&self) -> Left {
         let routing = self.reader.routing.load();
         let mut requests: Vec<(Name, u64)> = Vec::new();
         for (service, version) in routing.versions() {
@@ -171,7 +171,7 @@ impl DataPlane {
             }
         }
         requests.retain(|(_, there)| *there > 0);
-        UnderWay { connections: self.connections(), requests }
+        Left { connections: self.connections(), requests }
     }
 
     /// The times of a drain, by the rules in force.
@@ -205,6 +205,13 @@ impl DataPlane {
     /// From now on every response ends its HTTP/1.1 connection, and says so: busy clients leave before they are cut.
     pub fn announce_drain(&self) {
         self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks everything that lasts (tunnels, streams of events, whatever else has streamed for 5 s) to end now, in a way
+    /// that clients try again: a WebSocket is sent a close frame and has 5 s to answer, a gRPC call its status, anything
+    /// else is cut. Says how many were asked by this.
+    pub fn end_all_lasting(&self) -> u64 {
+        self.reader.under_way.end_all(Instant::now())
     }
 
     /// Accepts no more.

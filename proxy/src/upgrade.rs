@@ -1,5 +1,7 @@
 //! Connections that become another protocol's: WebSocket, and what else a service allows.
 
+use std::sync::Arc;
+
 use config::Protocol;
 use http::request::Parts;
 use http::{HeaderValue, Version, header};
@@ -8,6 +10,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use crate::exchange::Exchange;
+use crate::parting::Parting;
 use crate::request::Request;
 
 /// Why an upgrade that the service allows is not possible: the endpoints of the version drawn speak HTTP/2, in which
@@ -45,6 +48,19 @@ pub(crate) fn begin(session: &mut Session, asked: &Request, response: &ResponseH
     let silence = asked.patience().map(|patience| patience.tunnel);
     session.set_read_timeout(silence);
     Ok(())
+}
+
+/// How the tunnel that began is asked to close, where it is a WebSocket.
+pub(crate) fn parting(request: &Request) -> Option<Arc<Parting>> {
+    let Exchange::Tunnel(place) = request.exchange else { return None };
+    let protocol = request.found().and_then(|matched| matched.service.written.upgrades.get(place));
+    if protocol.is_none_or(|protocol| !protocol.eq_ignore_ascii_case("websocket")) {
+        request.lasts();
+        return None;
+    }
+    let parting = Arc::new(Parting::default());
+    request.parts_by(&parting);
+    Some(parting)
 }
 
 /// Whether this response names the one protocol that was asked for (RFC 9110, section 7.8).

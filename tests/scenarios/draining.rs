@@ -80,6 +80,8 @@ fn the_times_of_a_drain_are_those_of_the_last_reload_and_a_websocket_may_outlast
     until_true("new connections to be refused", || refuses(&server));
     assert_eq!(chat.say("still there?"), "v1: still there?");
 
+    // Going away: its client comes again.
+    assert_eq!(chat.closed(), Some(1001));
     let end = server.process.end();
     assert_eq!(end.code, Some(3), "{end:?}");
     assert!(end.err.contains("cut at the drain deadline connections=1 requests=1 of shop"), "{end:?}");

@@ -40,6 +40,21 @@ impl Chat {
     }
 }
 
+impl Chat {
+    /// Waits for the other end to close it, and answers that; the code that it gives.
+    pub(crate) fn closed(mut self) -> Option<u16> {
+        let said = self.runtime.block_on(async { tokio::time::timeout(LONG, self.socket.next()).await.unwrap() });
+        match said.unwrap().unwrap() {
+            Message::Close(frame) => {
+                // The answer is sent by asking for more.
+                let _ = self.runtime.block_on(self.socket.next());
+                frame.map(|frame| frame.code.into())
+            }
+            other => panic!("it was not closed: {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_websocket_stays_on_its_version_through_changes_of_weight_and_a_reload_and_new_ones_follow_the_weight() {
     let (v1, v2, place) = (PageOrigin::start("v1"), PageOrigin::start("v2"), Place::new());

@@ -155,6 +155,7 @@ impl<'a> Line<'a> {
             }
         }
         line.number_of("tidegate.upstream_us", seen.upstream_us);
+        line.plain_of("tidegate.ended", seen.ended);
         line.plain_of("tidegate.class", seen.class.map(Class::label));
         line.end();
     }

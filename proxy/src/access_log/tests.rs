@@ -213,6 +213,7 @@ fn whole_line(endpoint: &config::Endpoint) -> Line<'_> {
             weight: Some(500),
             attempts: 2,
             endpoint: Some(endpoint),
+            ended: None,
             upstream_us: Some(7_904),
         },
     }
@@ -241,7 +242,10 @@ fn the_line_that_operating_md_shows_is_one_that_is_written() {
 #[test]
 fn operating_md_describes_every_field_and_no_other() {
     let endpoint = "10.0.0.1:8080".parse().unwrap();
-    let mut written = names(&parsed(&whole_line(&endpoint)));
+    let whole = whole_line(&endpoint);
+    // One that is ended has one more.
+    let ended = Line { seen: crate::request::Seen { ended: Some("version-left"), ..whole.seen }, ..whole };
+    let mut written = names(&parsed(&ended));
     let rows = section().lines().filter_map(|line| line.strip_prefix("| `"));
     let cells = rows.filter_map(|row| row.split_once(" |").map(|(cell, _)| cell));
     let mut described: Vec<String> =

@@ -36,8 +36,8 @@ impl<S: Carrier + Send + Sync> Shutdown for ClientStream<S> {
     async fn shutdown(&mut self) {
         // The client may be gone already.
         let _ = AsyncWriteExt::shutdown(self).await;
-        if self.inbound.awaited() == Awaited::Body {
-            // It was answered before it said all: it may hear the answer.
+        if self.inbound.awaited() == Awaited::Body || self.awaits_close() {
+            // It was answered before it said all, or told to close and has not yet: it may hear that.
             self.farewell.get_or_insert_default();
             let _ = std::future::poll_fn(|cx| self.poll_farewell(cx)).await;
         }

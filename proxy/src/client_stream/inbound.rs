@@ -112,6 +112,11 @@ impl Inbound {
         }
     }
 
+    /// Whether what comes is not HTTP.
+    pub(super) fn is_tunnel(&self) -> bool {
+        matches!(self.reading, Reading::Tunnel)
+    }
+
     /// The client was told something: if it waited to be told to go on, it waits no more.
     /// Says whether it did.
     pub(super) fn told(&mut self) -> bool {

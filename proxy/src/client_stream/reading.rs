@@ -19,13 +19,19 @@ const LEAVE: Duration = Duration::from_secs(1);
 
 impl<S: Carrier> AsyncRead for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.is_http2() { self.poll_read_frames(cx, buf) } else { self.poll_read_request(cx, buf) }
+        if self.is_http2() {
+            return self.poll_read_frames(cx, buf);
+        }
+        let Some(mut websocket) = self.take_websocket() else { return self.poll_read_request(cx, buf) };
+        let polled = self.poll_read_websocket(&mut websocket, cx, buf);
+        self.websocket = Some(websocket);
+        polled
     }
 }
 
 impl<S: Carrier> ClientStream<S> {
     /// Reads for HTTP/1.1.
-    fn poll_read_request(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_read_request(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Err(refused) = self.follow_turns() {
             self.refuse(refused);
         }

@@ -18,17 +18,10 @@ impl<S: Carrier> AsyncWrite for ClientStream<S> {
             let count = ready!(this.poll_out(cx, buf))?;
             return Poll::Ready(this.wrote_frames(cx, &buf[..count]).map(|()| count));
         }
-        if this.inbound.told() {
-            this.read_by.clear();
-        }
-        if this.gathered.len() + buf.len() > GATHER {
-            ready!(this.poll_send(cx))?;
-        }
-        if buf.len() >= GATHER {
-            return this.poll_out(cx, buf);
-        }
-        this.gathered.extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
+        let Some(mut websocket) = this.take_websocket() else { return this.poll_write_response(cx, buf) };
+        let polled = this.poll_write_websocket(&mut websocket, cx, buf);
+        this.websocket = Some(websocket);
+        polled
     }
 
     fn poll_write_vectored(
@@ -70,6 +63,21 @@ impl<S: Carrier> AsyncWrite for ClientStream<S> {
 }
 
 impl<S: Carrier> ClientStream<S> {
+    /// Writes for HTTP/1.1.
+    pub(super) fn poll_write_response(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.inbound.told() {
+            self.read_by.clear();
+        }
+        if self.gathered.len() + buf.len() > GATHER {
+            ready!(self.poll_send(cx))?;
+        }
+        if buf.len() >= GATHER {
+            return self.poll_out(cx, buf);
+        }
+        self.gathered.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
     /// So many bytes of HTTP/2 were sent.
     fn wrote_frames(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
         let now = self.age_ms();

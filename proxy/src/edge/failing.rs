@@ -27,6 +27,10 @@ impl Edge {
         if ctx.has_left() {
             return e;
         }
+        if ctx.ending().is_some() {
+            ctx.end_attempt(Class::Local, now);
+            return ended();
+        }
         if ctx.fell_silent() {
             ctx.end_attempt(Class::ClientAbort, now);
             return stopped_in_its_body();
@@ -46,7 +50,7 @@ impl Edge {
                 ctx.end_attempt(Class::Timeout, now);
                 return late;
             }
-            None => {}
+            Some(Overdue::Ended(_)) | None => {}
         }
         if *e.etype() == ErrorType::ConnectError {
             // Connected, and then of no use: nothing was sent.
@@ -116,6 +120,11 @@ fn failure_of(error: &Error) -> Option<Failure> {
         | Class::GrpcError
         | Class::Upgrade => None,
     }
+}
+
+/// It lasted, and we ended it.
+pub(super) fn ended() -> Box<Error> {
+    Error::new_in(ErrorType::Custom("ended"))
 }
 
 fn stopped_in_its_body() -> Box<Error> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use meter::Class;
 
 use super::{Request, Underway};
+use crate::deadlines::Ending;
 use crate::endpoint::Endpoint;
 use crate::routing::Version;
 use crate::selection::Decision;
@@ -47,6 +48,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) attempts: u8,
     /// Where the last attempt went.
     pub(crate) endpoint: Option<&'a config::Endpoint>,
+    /// Why it was ended though it went well, where it was.
+    pub(crate) ended: Option<&'static str>,
     /// From a ready connection, or the last byte of the request, to the response head, of the last attempt.
     pub(crate) upstream_us: Option<u64>,
 }
@@ -63,6 +66,7 @@ impl Request {
             seen.weight = canary.map(|(_, weight, _)| weight.basis_points());
             seen.decision = self.decision().map(Decision::as_str);
         }
+        seen.ended = self.ending().map(Ending::word);
         if let Some(last) = &self.last {
             seen.version = Some(last.version.name.as_str());
             seen.endpoint = Some(&last.endpoint.written);

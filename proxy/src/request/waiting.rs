@@ -1,13 +1,15 @@
 //! How long a request waits, and for whom.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use config::Protocol;
 
-use super::Request;
-use crate::deadlines::{Deadlines, Holder, Overdue};
+use super::{Request, Underway};
+use crate::deadlines::{Deadlines, Ending, Holder, Of, Overdue};
 use crate::exchange::{Exchange, Patience};
+use crate::parting::Parting;
 use crate::request_body::silence::Waiting;
 use crate::routing::Version;
 
@@ -25,8 +27,43 @@ impl Request {
         {
             // pingora's own limit is one of silence: a head that drips would meet it.
             let head = waits_now.then(|| now + patience.first_byte);
-            attempt.deadline = Some(deadlines.begin(fd, head, whole));
+            let of = Of { version: attempt.version.lasting.number(), is_call: self.exchange.is_call() };
+            attempt.deadline = Some(deadlines.begin(fd, of, head, whole));
         }
+    }
+
+    /// Notes the attempt on a connection that carries others as well, so that it can be ended where it lasts.
+    pub(crate) fn note(&mut self, deadlines: &Deadlines) {
+        if let Some(attempt) = &mut self.attempt
+            && let Some(fd) = attempt.fd
+        {
+            let of = Of { version: attempt.version.lasting.number(), is_call: self.exchange.is_call() };
+            attempt.noted = Some(deadlines.note(fd, of));
+        }
+    }
+
+    /// The response is one that lasts.
+    pub(crate) fn lasts(&self) {
+        if let Some(place) = self.attempt.as_ref().and_then(Underway::place) {
+            place.lasts();
+        }
+    }
+
+    /// It became a WebSocket, which closes when `parting` asks for it.
+    pub(crate) fn parts_by(&self, parting: &Arc<Parting>) {
+        if let Some(place) = self.attempt.as_ref().and_then(Underway::place) {
+            place.parts_by(Arc::clone(parting));
+        }
+    }
+
+    /// Why its present attempt was ended though it went well, or the last one was.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.attempt.as_ref().map_or(self.ended_by, Underway::ending)
+    }
+
+    /// As [`ending`](Self::ending), of an attempt that shares its connection, which may still go on.
+    pub(crate) fn must_leave(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.noted.is_some() && attempt.ending().is_some())
     }
 
     /// The rest of the body is waited for from now on, where it is for us to limit how long: not in a call, which may be
@@ -135,5 +172,6 @@ impl Request {
         if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
             deadline.set_whole(None);
         }
+        self.lasts();
     }
 }

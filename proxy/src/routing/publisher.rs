@@ -1,5 +1,7 @@
 //! The one writer of snapshots.
 
+mod lasting;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use tracing::error;
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
 use crate::access_log::{AccessLog, Unread};
 use crate::endpoint::{Address, Balancer, Care, Contact, Credentials, Endpoint};
+use crate::lasting::{Lasting, UnderWay};
 use crate::retries::Budget;
 use crate::routes::RouteTable;
 use crate::selection::Secret;
@@ -44,6 +47,7 @@ pub struct Reader {
     pub(crate) routing: Arc<ArcSwap<Routing>>,
     pub(crate) unmatched: Arc<ServiceMeter>,
     pub(crate) log: AccessLog,
+    pub(crate) under_way: UnderWay,
 }
 
 /// The one writer of snapshots. Readers take them from [`shared`](Self::shared).
@@ -53,6 +57,11 @@ pub struct Publisher {
     cores: usize,
     unmatched: Arc<ServiceMeter>,
     log: AccessLog,
+    under_way: UnderWay,
+    /// By service and version.
+    lasting: HashMap<Name, HashMap<Name, Arc<Lasting>>>,
+    /// How many versions there ever were.
+    versions: u32,
 }
 
 impl Reader {
@@ -67,7 +76,8 @@ impl Publisher {
     #[must_use]
     pub fn new(cores: usize) -> Self {
         let unmatched = Arc::new(ServiceMeter::new(cores));
-        Self { shared: Arc::default(), cores, unmatched, log: AccessLog::default() }
+        let (under_way, lasting) = (UnderWay::new(cores), HashMap::new());
+        Self { shared: Arc::default(), cores, unmatched, log: AccessLog::default(), under_way, lasting, versions: 0 }
     }
 
     /// Where the latest snapshot is found.
@@ -79,7 +89,8 @@ impl Publisher {
     /// What a data plane needs to serve what is published here.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        Reader { routing: self.shared(), unmatched: self.unmatched(), log: self.log.clone() }
+        let (log, under_way) = (self.log.clone(), self.under_way.clone());
+        Reader { routing: self.shared(), unmatched: self.unmatched(), log, under_way }
     }
 
     /// The access log of what is served. What is published says where it goes.
@@ -129,6 +140,8 @@ impl Publisher {
         // Before the first request that is to be logged there.
         self.log.follow(&rules);
         self.shared.store(Arc::new(Routing { rules, table, services, by_name: Arc::new(by_name) }));
+        drop(before);
+        self.forget_gone(configuration);
     }
 
     /// Publishes another split of one service, for every request that begins from now on. A name that the service
@@ -153,8 +166,8 @@ impl Publisher {
     }
 
     /// A service as the file has it, with what is known of it, and everything on its first version.
-    fn fresh(&self, service: &config::Service, world: &World<'_>, known: Option<&Service>) -> Service {
-        let version = |version: &config::Version| {
+    fn fresh(&mut self, service: &config::Service, world: &World<'_>, known: Option<&Service>) -> Service {
+        let mut version = |version: &config::Version| {
             let known = known.and_then(|service| service.version(&version.name));
             self.version(&service.name, version, world, known)
         };
@@ -162,7 +175,7 @@ impl Publisher {
             name: service.name.clone(),
             written: Arc::new(service.clone()),
             rules: Arc::clone(world.rules),
-            versions: service.versions.iter().map(version).collect(),
+            versions: service.versions.iter().map(&mut version).collect(),
             // A list of paths that stays is the same one: what is in flight still counts.
             split: Split { paths: known.map(|s| Arc::clone(&s.split.paths)).unwrap_or_default(), ..Split::default() },
             slice: known.and_then(|service| service.slice.clone()),
@@ -175,7 +188,7 @@ impl Publisher {
     }
 
     fn version(
-        &self,
+        &mut self,
         service: &Name,
         version: &config::Version,
         world: &World<'_>,
@@ -210,6 +223,7 @@ impl Publisher {
             meter,
             care,
             balancer,
+            lasting: self.know(service, &version.name),
         })
     }
 }

@@ -17,7 +17,6 @@ use super::arrival::Arrival;
 use super::clients::Clients;
 use super::served::Served;
 use crate::client_stream::Unmatched;
-use crate::deadlines::Deadlines;
 use crate::edge::Edge;
 use crate::retries::ATTEMPTS;
 use crate::routing::Reader;
@@ -79,7 +78,7 @@ impl Worker {
             routing: Arc::clone(&self.reader.routing),
             unmatched: Arc::clone(&self.reader.unmatched),
             log: self.reader.log.clone(),
-            deadlines: Deadlines::default(),
+            deadlines: self.reader.under_way.on(self.core),
             leaving: Arc::clone(&self.leaving),
         };
         let mut proxy = http_proxy(&Arc::new(conf), edge);

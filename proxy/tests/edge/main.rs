@@ -22,6 +22,7 @@ mod hostile_origins;
 mod hostile_streams;
 mod hostile_tls;
 mod http2;
+mod lasting;
 mod listening;
 mod raw_http2;
 mod secure;
