@@ -59,6 +59,13 @@ pub(crate) struct Rested {
     lock: Option<File>,
 }
 
+/// A control plane that could not be started again.
+pub(crate) struct NotResumed {
+    /// It rests on, and can be tried again. None where it is lost.
+    pub(crate) rested: Option<Box<Rested>>,
+    pub(crate) why: anyhow::Error,
+}
+
 impl Outline {
     /// Starts it for the first time: takes the state directory, with its lock where that is held already, replays its
     /// journal, and publishes the split in force.
@@ -90,13 +97,13 @@ impl Outline {
     }
 
     /// Starts it again, from the journal. Where that fails it rests on, and can be tried again.
-    pub(crate) fn resume(&self, rested: Rested) -> Result<ControlPlane, (Option<Rested>, anyhow::Error)> {
+    pub(crate) fn resume(&self, rested: Rested) -> Result<ControlPlane, NotResumed> {
         let Rested { mut ended, lock } = rested;
         if let Some(writer) = ended.writer.take() {
             if !writer.is_finished() {
                 ended.writer = Some(writer);
                 let why = anyhow::anyhow!("the disk of the state directory still does not answer");
-                return Err((Some(Rested { ended, lock }), why));
+                return Err(NotResumed { rested: Some(Box::new(Rested { ended, lock })), why });
             }
             // A panic there has been reported by the thread itself.
             let _ = writer.join();
@@ -109,8 +116,8 @@ impl Outline {
         match opened {
             Ok(opened) => Self::begin(opened, ended.plane, ended.resolved)
                 .and_then(|begun| self.serve(begun))
-                .map_err(|error| (None, error)),
-            Err(error) => Err((Some(Rested { ended, lock }), error)),
+                .map_err(|why| NotResumed { rested: None, why }),
+            Err(why) => Err(NotResumed { rested: Some(Box::new(Rested { ended, lock })), why }),
         }
     }
 }

@@ -20,7 +20,7 @@ use proxy::tls::Finding;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
 use tracing::info;
 
-use crate::control_plane::{ControlPlane, Outline, Rested};
+use crate::control_plane::{ControlPlane, NotResumed, Outline, Rested};
 use crate::drain::{Cut, Ending, drain};
 use crate::plane::LivePlane;
 use crate::reload::Reloader;
@@ -204,9 +204,9 @@ impl Tidegate {
                 self.control = Some(control);
                 Ok(())
             }
-            Err((rested, error)) => {
-                self.rested = rested;
-                Err(error)
+            Err(NotResumed { rested, why }) => {
+                self.rested = rested.map(|rested| *rested);
+                Err(why)
             }
         }
     }

@@ -162,9 +162,8 @@ impl Wire {
             Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let rights = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
+        let rights = control.drain().find_map(|message| {
+            if let RecvAncillaryMessage::ScmRights(mut descriptors) = message { descriptors.next() } else { None }
         });
         if received.bytes == 0 {
             return Err(Broken::Gone);

@@ -44,14 +44,11 @@ impl Chat {
     /// Waits for the other end to close it, and answers that; the code that it gives.
     pub(crate) fn closed(mut self) -> Option<u16> {
         let said = self.runtime.block_on(async { tokio::time::timeout(LONG, self.socket.next()).await.unwrap() });
-        match said.unwrap().unwrap() {
-            Message::Close(frame) => {
-                // The answer is sent by asking for more.
-                let _ = self.runtime.block_on(self.socket.next());
-                frame.map(|frame| frame.code.into())
-            }
-            other => panic!("it was not closed: {other:?}"),
-        }
+        let said = said.unwrap().unwrap();
+        let Message::Close(frame) = said else { panic!("it was not closed: {said:?}") };
+        // The answer is sent by asking for more.
+        let _ = self.runtime.block_on(self.socket.next());
+        frame.map(|frame| frame.code.into())
     }
 }
 
