@@ -38,6 +38,7 @@ use crate::routing::{Routing, Service};
 use crate::secure::Instead;
 use crate::trace::Trace;
 use crate::transport::Transport;
+use crate::upstream_stream::Pool;
 use crate::{expect, fields, forwarded, grpc, secure, selection, upgrade};
 
 /// The proxy of one core.
@@ -48,6 +49,8 @@ pub(crate) struct Edge {
     pub(crate) unmatched: Arc<ServiceMeter>,
     pub(crate) log: AccessLog,
     pub(crate) deadlines: Deadlines,
+    /// Connections to endpoints that wait for a request.
+    pub(crate) pool: Arc<Pool>,
     /// Connections end with the response they carry: the process is about to.
     pub(crate) leaving: Arc<AtomicBool>,
 }
@@ -147,7 +150,7 @@ impl ProxyHttp for Edge {
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Request) -> Result<Box<HttpPeer>> {
         let (version, at) = self.next_endpoint(session.req_header(), ctx, Instant::now())?;
-        let mut peer = at.endpoint().peer();
+        let (mut peer, link) = self.way_to(&at, session.req_header(), ctx);
         let is_whole = session.as_downstream_mut().is_body_done();
         let silence = ctx.silence(&version, is_whole);
         peer.options.read_timeout = silence;
@@ -159,6 +162,7 @@ impl ProxyHttp for Edge {
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
         ctx.attempt(&version, at);
+        ctx.goes_by(link);
         Ok(peer)
     }
 

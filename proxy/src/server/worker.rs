@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use pingora_core::apps::{HttpServerApp, HttpServerOptions};
+use pingora_core::connectors::TransportConnector;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::net::{TcpStream, UnixStream};
@@ -21,6 +22,7 @@ use crate::edge::Edge;
 use crate::retries::ATTEMPTS;
 use crate::routing::Reader;
 use crate::transport::{Socket, Wire};
+use crate::upstream_stream::Pool;
 
 /// What serves on one core.
 pub(super) struct Worker {
@@ -28,6 +30,7 @@ pub(super) struct Worker {
     pub(super) reader: Reader,
     pub(super) clients: Clients,
     pub(super) leaving: Arc<AtomicBool>,
+    pub(super) connector: Arc<TransportConnector>,
 }
 
 impl Worker {
@@ -69,7 +72,7 @@ impl Worker {
         let conf = ServerConf {
             threads: 1,
             max_retries: ATTEMPTS,
-            // For all endpoints of this core together.
+            // For all endpoints of this core that speak HTTP/2 together.
             upstream_keepalive_pool_size: 1024,
             ..ServerConf::default()
         };
@@ -79,6 +82,7 @@ impl Worker {
             unmatched: Arc::clone(&self.reader.unmatched),
             log: self.reader.log.clone(),
             deadlines: self.reader.under_way.on(self.core),
+            pool: Arc::new(Pool::new(Arc::clone(&self.connector))),
             leaving: Arc::clone(&self.leaving),
         };
         let mut proxy = http_proxy(&Arc::new(conf), edge);

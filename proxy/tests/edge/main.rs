@@ -15,6 +15,7 @@ mod forwarding;
 mod framing;
 mod grpc;
 mod health;
+mod hostile_answers;
 mod hostile_bodies;
 mod hostile_frames;
 mod hostile_heads;
