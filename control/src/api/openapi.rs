@@ -29,11 +29,13 @@ mod tests {
     use crate::control_loop::SystemClock;
     use crate::events::EventLog;
     use crate::handle::{Handle, Pulse};
-    use crate::plane::{CheckCounts, MalformedCounts};
+    use crate::judge::Copies;
+    use crate::plane::{CheckCounts, MalformedCounts, MirrorAnswer};
     use crate::process::{DrainView, ProcessView, UpgradeView};
     use crate::view::{
-        Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, MatchView, Matched, Phase, Role,
-        RolloutView, ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
+        Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, LeavingView, MatchView, Matched,
+        MirrorSampleView, MirrorView, NotCopied, Phase, Role, RolloutView, ServiceView, Snapshot, StepEstimate,
+        Verdict, VersionView,
     };
 
     fn read() -> Value {
@@ -131,6 +133,8 @@ mod tests {
             failed: Arms::default(),
             matching: None,
             matched: Matched::default(),
+            mirror: None,
+            copies: None,
             gates: vec![gate.clone()],
         };
         let endpoint = EndpointView::well(String::new());
@@ -152,6 +156,10 @@ mod tests {
             overflows: 0,
             malformed_responses: MalformedCounts::default(),
             health_checks: None,
+            mirror: None,
+            long_lived: 0,
+            long_lived_ended: 0,
+            leaving: None,
         };
         let service = ServiceView {
             service: String::new(),
@@ -167,6 +175,14 @@ mod tests {
         };
         let event =
             Event { id: 1, at: String::new(), service: None, kind: String::new(), text: String::new(), rollout: None };
+        let sample = MirrorSampleView {
+            at: String::new(),
+            differs_in: String::new(),
+            method: String::new(),
+            path: String::new(),
+            stable: MirrorAnswer::default(),
+            canary: MirrorAnswer::default(),
+        };
         let sent = [
             ("ProcessView", json!(ProcessView::default())),
             ("DrainView", json!(DrainView { connections: 0, requests: BTreeMap::new(), left_s: 0.0 })),
@@ -175,8 +191,14 @@ mod tests {
             ("GateCounts", json!(GateCounts::default())),
             ("GateEstimate", json!(GateEstimate { fail_s: None, pass_s: None })),
             ("Dispersion", json!(Dispersion { errors: 1.0, latency: 1.0 })),
-            ("StepEstimate", json!(StepEstimate { step: 1, weight: 1, fail_s: None, pass_s: None })),
+            ("StepEstimate", json!(StepEstimate { step: 1, weight: 1, mirror: None, fail_s: None, pass_s: None })),
             ("RolloutView", json!(rollout)),
+            ("Copies", json!(Copies::default())),
+            ("MirrorView", json!(MirrorView::default())),
+            ("LeavingView", json!(LeavingView { since: String::new(), asked: false, asked_in_s: None })),
+            ("NotCopied", json!(NotCopied::default())),
+            ("MirrorAnswer", json!(MirrorAnswer::default())),
+            ("MirrorSampleView", json!(sample)),
             ("MatchView", json!(MatchView { headers: BTreeMap::new(), judged: false })),
             ("Matched", json!(Matched::default())),
             ("CheckCounts", json!(CheckCounts::default())),
