@@ -12,6 +12,7 @@ mod browser;
 mod care;
 mod choosing;
 mod connection;
+mod copies;
 mod crashes;
 mod demo;
 mod disks;
