@@ -150,7 +150,7 @@ fn each_limit_on_copies_is_a_test_named_after_its_gate() {
     let names = |gate: &str| {
         let plan =
             plan(&format!("{{ steps: [{{ mirror: 1% }}, {{ weight: 1% }}], gates: [{gate}, {{ errors: {{}} }}] }}"));
-        plan.gates.iter().flat_map(config::Gate::tests).collect::<Vec<_>>()
+        plan.gates.iter().flat_map(Gate::tests).collect::<Vec<_>>()
     };
     assert_eq!(names("{ mirror: { status: 1% } }"), ["mirror-status", "errors"]);
     assert_eq!(

@@ -207,7 +207,6 @@ impl Question {
 
 impl Rollout {
     /// The versions that it needs: the two that it compares, and one that its plan names as baseline.
-    #[must_use]
     pub fn versions(&self) -> impl Iterator<Item = &Name> {
         let baseline = match &self.plan.baseline {
             Baseline::Version(version) => Some(version),

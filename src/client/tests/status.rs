@@ -144,6 +144,7 @@ fn status_says_what_became_of_copies_and_who_is_still_there() {
     service.versions.iter_mut().for_each(|version| version.endpoints.truncate(1));
     let answer = |status, failure: Option<&str>| MirrorAnswer {
         status,
+        body: None,
         headers: Vec::new(),
         failure: failure.map(str::to_owned),
     };

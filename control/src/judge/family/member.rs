@@ -114,7 +114,7 @@ impl Member {
                 absolute.add(events.canary, requests.canary, phi);
                 relative.add_tolerating(ratio, *events, *requests, phi);
             }
-            (Test::Copies(test), _) => _ = test.add(bad.canary, requests.canary, errors),
+            (Test::Copies(test), _) => test.add(bad.canary, requests.canary, errors),
             (Test::Shape(shape), Counted::Levels { levels, .. }) => shape.add(levels, latency),
             (Test::Quantile(test), Counted::Beyond { timed, over, .. }) => test.add(*over, *timed, latency),
             // What is counted belongs to the rule that the test belongs to; anything else is no evidence.
