@@ -55,7 +55,7 @@ struct Known {
     /// Something is to be looked at.
     wake: Notify,
     /// Where changes go; none before they are wanted.
-    commands: OnceLock<Sender<Command>>,
+    commands: Mutex<Option<Sender<Command>>>,
     /// Where the last good answers are kept.
     state_directory: PathBuf,
 }
@@ -110,7 +110,7 @@ impl Names {
         let known = Arc::new(Known {
             state: Mutex::new(state),
             wake: Notify::new(),
-            commands: OnceLock::new(),
+            commands: Mutex::new(None),
             state_directory: state_directory.to_owned(),
         });
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -124,8 +124,7 @@ impl Names {
 
     /// From now on changes are sent there, and answers are kept in the state directory.
     pub fn publish(&self, commands: Sender<Command>) {
-        // Once a process.
-        let _ = self.known.commands.set(commands);
+        *self.known.commands.lock() = Some(commands);
         self.known.wake.notify_one();
     }
 

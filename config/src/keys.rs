@@ -39,10 +39,10 @@ pub(crate) const TOP: Keys = Keys {
         "requests",
         "trusted",
         "access_log",
+        "drain",
         "health",
         "retries",
     ],
-    later: &["drain"],
     elsewhere: &[
         ("balance", INTO_VERSION),
         ("connections", "write it into the limits, like limits: { connections: 10000 }"),
@@ -138,6 +138,16 @@ pub(crate) const DNS: Keys = Keys {
         ("search", "the domains of /etc/resolv.conf are searched; write whole names to have none searched"),
         ("ttl", "write between what an answer's own is kept: `at_least` and `at_most`"),
         ("valid", "write between what an answer's own TTL is kept: `at_least` and `at_most`"),
+    ],
+    ..NONE
+};
+
+pub(crate) const DRAIN: Keys = Keys {
+    of: "a drain",
+    known: &["grace", "deadline"],
+    elsewhere: &[
+        ("delay", "write `grace`, for how long connections are still accepted"),
+        ("timeout", "write `deadline`, after which the rest is cut"),
     ],
     ..NONE
 };

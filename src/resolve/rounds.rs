@@ -140,7 +140,7 @@ impl Rounds {
 
     /// Sends what changed to whoever publishes; not before the last change is in use, so that no queue grows.
     fn publish(&mut self) {
-        let Some(commands) = self.known.commands.get().filter(|_| self.in_use.is_none()) else { return };
+        let Some(commands) = self.known.commands.lock().clone().filter(|_| self.in_use.is_none()) else { return };
         let changed = self.known.state.lock().take_moved();
         if changed.is_empty() {
             return;
@@ -178,7 +178,7 @@ impl Rounds {
     /// Whether what is on disk differs from what is known. Before changes are wanted the directory is perhaps another
     /// process's.
     fn has_to_write(&self) -> bool {
-        self.written.is_none() && self.known.commands.get().is_some() && self.known.state.lock().is_unwritten
+        self.written.is_none() && self.known.commands.lock().is_some() && self.known.state.lock().is_unwritten
     }
 
     fn tell(&mut self, now: Instant) {

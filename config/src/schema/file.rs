@@ -17,7 +17,7 @@ use self::care::{Health, Retries};
 use self::dns::Dns;
 use self::listener::Listener;
 use self::plan::Plan;
-use self::rules::{AccessLog, Limits, Requests, Timeouts};
+use self::rules::{AccessLog, Drain, Limits, Requests, Timeouts};
 use self::service::Service;
 
 /// What tidegate serves, and how it releases new versions.
@@ -49,6 +49,8 @@ pub(super) struct Configuration {
     trusted: Option<Ranges>,
     /// A line for each request; none by default.
     access_log: Option<AccessLog>,
+    /// The times of an orderly end.
+    drain: Option<Drain>,
     /// How endpoints are asked whether they are well, of all versions that neither write it nor have it written in their
     /// service; they are not asked by default.
     health: Option<Health>,

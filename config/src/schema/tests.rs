@@ -9,7 +9,7 @@ use crate::keys::{self, Keys};
 use crate::tree::{self, Node};
 
 /// Where the schema describes what a list of keys is of.
-const PAIRS: [(&str, &Keys); 35] = [
+const PAIRS: [(&str, &Keys); 36] = [
     ("", &keys::TOP),
     ("/$defs/Listener", &keys::LISTENER),
     ("/$defs/ListenerTls", &keys::LISTENER_TLS),
@@ -22,6 +22,7 @@ const PAIRS: [(&str, &Keys); 35] = [
     ("/$defs/Requests", &keys::REQUESTS),
     ("/$defs/AccessLog", &keys::ACCESS_LOG),
     ("/$defs/Dns", &keys::DNS),
+    ("/$defs/Drain", &keys::DRAIN),
     ("/$defs/Admin", &keys::ADMIN),
     ("/$defs/Service", &keys::SERVICE),
     ("/$defs/ServiceTimeouts", &keys::SERVICE_TIMEOUTS),
