@@ -37,6 +37,8 @@ use self::vitals::Vitals;
 
 /// How often the process is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// Before the first fault: the budget for retries is a part of the requests of the last ten seconds.
+const CALM: Duration = Duration::from_secs(10);
 
 /// Mixed faults for half an hour, and whether the process bears them
 #[derive(Debug, Parser)]
@@ -100,6 +102,7 @@ fn run(arguments: &Arguments, seed: u64, site: &mut Site, crowd: &Crowd) -> anyh
         "{:>6} {:>9} {:>7} {:>9} {:>7} {:>6} {:>7} {:>7} {:>9}",
         "minute", "requests", "failed", "excusable", "MB", "files", "threads", "faults", "rollouts"
     ));
+    thread::sleep(CALM);
     let (mut minute, mut next) = (1, Duration::from_secs(60));
     while begin.elapsed() < length {
         faults.next(site)?;

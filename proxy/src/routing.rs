@@ -5,7 +5,6 @@ mod publisher;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use config::{Match, Name, Rules, Weight};
 use http::HeaderValue;
@@ -152,8 +151,8 @@ impl Version {
     ///
     /// # Errors
     /// Where it has none at all, or no room for a further request.
-    pub fn pick_any(&self, now: Instant) -> Result<InFlight, Unavailable> {
-        self.balancer.pick_any(&self.endpoints, now)
+    pub fn pick_any(&self, ask: &Ask<'_>) -> Result<InFlight, Unavailable> {
+        self.balancer.pick_any(&self.endpoints, ask)
     }
 }
 
