@@ -106,6 +106,9 @@ fn run(arguments: &Arguments, seed: u64, site: &mut Site, crowd: &Crowd) -> anyh
     let (mut minute, mut next) = (1, Duration::from_secs(60));
     while begin.elapsed() < length {
         faults.next(site)?;
+        if arguments.tell {
+            say(&format!("        failed so far {:?}", crowd.found().reasons));
+        }
         ensure!(site.is_running(), "the executable has ended; its log ends:\n{}", site.log());
         while begin.elapsed() >= next {
             tell_minute(minute, &crowd.found(), &faults.done, &vitals::look(process)?);
