@@ -1,6 +1,7 @@
 //! The request's path through pingora: a table of contents. Each hook calls the room where the work is done.
 
 mod failing;
+mod mirroring;
 mod placing;
 
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +23,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tracing::debug;
 
+use self::failing::repeatable;
 use crate::access_log::AccessLog;
 use crate::answer::{ENDED, NO_ROOM, answer, reason_for, redirect};
 use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
@@ -30,6 +32,7 @@ use crate::connection::Connection;
 use crate::deadlines::Deadlines;
 use crate::endpoint;
 use crate::exchange::{Exchange, is_event_stream};
+use crate::mirror::Outbox;
 use crate::request::Request;
 use crate::request_body::BodyLimit;
 use crate::request_check::{self, Refusal};
@@ -53,6 +56,8 @@ pub(crate) struct Edge {
     pub(crate) pool: Arc<Pool>,
     /// Connections end with the response they carry: the process is about to.
     pub(crate) leaving: Arc<AtomicBool>,
+    /// Where copies for canaries are handed over.
+    pub(crate) outbox: Outbox,
 }
 
 #[async_trait]
@@ -122,6 +127,7 @@ impl ProxyHttp for Edge {
             Ok(limit) => ctx.body = limit,
             Err(Refusal { status, why }) => return answer(session, status, why, ctx).await,
         }
+        self.mirror(session, ctx);
         Ok(false)
     }
 
@@ -145,6 +151,7 @@ impl ProxyHttp for Edge {
             }
             upgrade::to_origin(request, ctx);
         });
+        ctx.mirror.sets_out();
         expect::to_origin(session, request).await
     }
 
@@ -204,6 +211,9 @@ impl ProxyHttp for Edge {
         if is_own {
             let waits_now = session.as_downstream_mut().is_body_done() || ctx.exchange.is_tunnel();
             ctx.watch(&self.deadlines, waits_now, now);
+            if waits_now {
+                ctx.keeps_vigil(ctx.leave(repeatable(session), now), now);
+            }
             if let Some(stream) = client_stream(session) {
                 stream.tell(ctx.holder());
             }
@@ -220,8 +230,10 @@ impl ProxyHttp for Edge {
         end_of_stream: bool,
         ctx: &mut Request,
     ) -> Result<()> {
-        ctx.sends(end_of_stream, Instant::now());
+        let now = Instant::now();
+        ctx.sends(end_of_stream, now);
         ctx.body.take(body.as_ref().map_or(0, Bytes::len))?;
+        ctx.mirror.takes(body.as_ref(), end_of_stream, now);
         // pingora would write an empty last piece as a chunk of size 0, and then the end of the chunks: two ends, of
         // which the next request on that connection finds the second (pingora #935).
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -260,6 +272,7 @@ impl ProxyHttp for Edge {
             return Err(passed_over);
         }
         ctx.grpc_head(&response.headers);
+        ctx.mirror.head(response);
         if response.headers.get(header::CONTENT_TYPE).is_some_and(|of| is_event_stream(of.as_bytes())) {
             ctx.is_endless();
         }
@@ -273,6 +286,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Request,
     ) -> Result<()> {
         ctx.check_trailers(trailers)?;
+        ctx.mirror.trailers(trailers);
         forwarded::trailers_to_client(trailers);
         ctx.grpc_status(trailers);
         ctx.last_byte(Instant::now());
@@ -287,6 +301,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Request,
     ) -> Result<Option<Duration>> {
         ctx.hears(body.as_ref());
+        ctx.mirror.hears(body.as_ref());
         if ctx.must_leave() {
             return Err(failing::ended());
         }

@@ -25,6 +25,7 @@ use crate::connection::UnderWay;
 use crate::deadlines::{self, Deadline, Ending, Overdue};
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::Exchange;
+use crate::mirror::Mirroring;
 use crate::request_body::BodyLimit;
 use crate::request_body::silence::{Silence, Waiting};
 use crate::response_check::ResponseCheck;
@@ -65,6 +66,8 @@ pub(crate) struct Request {
     pub(crate) found_no_room: bool,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
+    /// Its copy for the canary, where it has one.
+    pub(crate) mirror: Mirroring,
     /// How long its client has been silent, where that is for us to limit.
     silence: Option<Arc<Silence>>,
     /// When its body came to its end.
@@ -163,6 +166,7 @@ impl Request {
             avoided: None,
             found_no_room: false,
             forgiven: false,
+            mirror: Mirroring::default(),
             silence: Silence::present(),
             said_all: None,
             is_tunnel: false,
@@ -261,6 +265,7 @@ impl Request {
             waiting,
         });
         self.body.begin_again();
+        self.mirror.begin_again();
     }
 
     /// The present attempt goes this way, where the way is ours to make.
@@ -338,7 +343,7 @@ impl Request {
         if let Some(attempt) = &mut self.attempt {
             let latency_us = micros(attempt.waits_since().unwrap_or(now), now);
             attempt.head = Some((status, latency_us));
-            attempt.at.answered(latency_us, status >= 500, now);
+            attempt.at.heard(latency_us, status >= 500, now);
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
             }
@@ -410,12 +415,11 @@ impl Request {
             && self.ended_by.is_none()
             && let Some(us) = outcome.latency_us
         {
-            // As long as it was waited for, in vain.
-            attempt.at.answered(us, true, now);
+            attempt.at.waited_in_vain(us, class, now);
         }
         let is_well = !class.is_bad() && !matches!(class, Class::ClientAbort | Class::Local);
         if attempt.kind == Attempt::Shield && is_well {
-            matched.account.saved();
+            matched.account.answered_by_another();
         }
         if self.ended_by.is_some() {
             attempt.version.lasting.ended();
@@ -459,6 +463,7 @@ impl Request {
         } else {
             self.unmatched.count(self.core, response);
         }
+        self.mirror.end(response);
         self.ended = Some((response, now.saturating_duration_since(self.began)));
         self.is_over = true;
     }
@@ -489,7 +494,7 @@ impl Underway {
     fn ending(&self) -> Option<Ending> {
         match self.place().and_then(Deadline::overdue) {
             Some(Overdue::Ended(why)) => Some(why),
-            Some(Overdue::Head | Overdue::Whole) | None => self.ending,
+            Some(Overdue::Head | Overdue::Whole | Overdue::Answer) | None => self.ending,
         }
     }
 }
@@ -507,6 +512,7 @@ impl Drop for Request {
         } else {
             self.end_attempt(Class::Local, self.began);
             self.end_unserved(Class::Local);
+            self.mirror.end(Class::Local);
         }
     }
 }
