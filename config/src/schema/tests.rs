@@ -184,7 +184,6 @@ fn what_the_decoder_refuses_by_its_keys_does_not_fit_the_schema() {
         "services: { a: { versions: { v: { endpoints: ['a:1'], balance: { hash: { header: x, cookie: y } } } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], balance: round_robin } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], slow_start: 10 } } } }",
-        "services: { a: { versions: { v: { endpoints: ['a:1'], warm_start: 17 } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], warm_start: true } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], limits: { requests: many } } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, retries: true } }",
