@@ -219,6 +219,11 @@ impl Endpoint {
         self.known.health.connected(now);
     }
 
+    /// No connection could be opened ahead: remembered as that of a request.
+    pub(crate) fn failed_ahead(&self, now: Instant) {
+        self.known.health.failed_to_connect(now, false);
+    }
+
     /// Whether it is up, or its back-off is over so that it may be tried.
     fn may_be_tried(&self, now: Instant) -> bool {
         self.known.health.may_be_tried(now)

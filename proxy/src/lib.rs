@@ -45,6 +45,7 @@ pub mod tls;
 pub mod trace;
 pub mod transport;
 mod upgrade;
+mod warming;
 
 pub use routing::Publisher;
 pub use server::{DataPlane, Limits, Listeners, StartError};

@@ -1,6 +1,7 @@
 //! The one writer of snapshots.
 
 mod lasting;
+mod warming;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use crate::retries::Budget;
 use crate::routes::RouteTable;
 use crate::selection::Secret;
 use crate::ticket::Salt;
+use crate::warming::Warmers;
 
 /// What a service's split should be, by names.
 #[derive(Debug, Clone)]
@@ -48,6 +50,7 @@ pub struct Reader {
     pub(crate) unmatched: Arc<ServiceMeter>,
     pub(crate) log: AccessLog,
     pub(crate) under_way: UnderWay,
+    pub(crate) warmers: Warmers,
 }
 
 /// The one writer of snapshots. Readers take them from [`shared`](Self::shared).
@@ -62,6 +65,7 @@ pub struct Publisher {
     lasting: HashMap<Name, HashMap<Name, Arc<Lasting>>>,
     /// How many versions there ever were.
     versions: u32,
+    warmers: Warmers,
 }
 
 impl Reader {
@@ -77,7 +81,8 @@ impl Publisher {
     pub fn new(cores: usize) -> Self {
         let unmatched = Arc::new(ServiceMeter::new(cores));
         let (under_way, lasting) = (UnderWay::new(cores), HashMap::new());
-        Self { shared: Arc::default(), cores, unmatched, log: AccessLog::default(), under_way, lasting, versions: 0 }
+        let (log, warmers) = (AccessLog::default(), Warmers::default());
+        Self { shared: Arc::default(), cores, unmatched, log, under_way, lasting, versions: 0, warmers }
     }
 
     /// Where the latest snapshot is found.
@@ -89,8 +94,8 @@ impl Publisher {
     /// What a data plane needs to serve what is published here.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        let (log, under_way) = (self.log.clone(), self.under_way.clone());
-        Reader { routing: self.shared(), unmatched: self.unmatched(), log, under_way }
+        let (log, under_way, warmers) = (self.log.clone(), self.under_way.clone(), self.warmers.clone());
+        Reader { routing: self.shared(), unmatched: self.unmatched(), log, under_way, warmers }
     }
 
     /// The access log of what is served. What is published says where it goes.
@@ -131,7 +136,11 @@ impl Publisher {
                 };
                 let fresh = self.fresh(service, &world, known.map(Arc::as_ref)).divided(&by_file);
                 let wanted = wanted(&service.name).unwrap_or(by_file);
-                Arc::new(fresh.divided(&wanted).counted(wanted.paths, self.cores))
+                let service = fresh.divided(&wanted).counted(wanted.paths, self.cores);
+                if let Some(known) = known {
+                    self.warm(known, &service);
+                }
+                Arc::new(service)
             })
             .collect();
         let by_name = configuration.services.iter().enumerate().map(|(place, s)| (s.name.clone(), place)).collect();
@@ -147,7 +156,11 @@ impl Publisher {
     /// Publishes another split of one service, for every request that begins from now on. A name that the service
     /// does not have changes nothing.
     pub fn steer(&mut self, service: &Name, wanted: &Wanted<'_>) {
-        self.replace(service, |service| service.divided(wanted).counted(wanted.paths, self.cores));
+        self.replace(service, |before| {
+            let after = before.divided(wanted).counted(wanted.paths, self.cores);
+            self.warm(before, &after);
+            after
+        });
     }
 
     /// A comparison of this version begins: requests drawn before now, or by a snapshot from before now, are counted
@@ -224,6 +237,7 @@ impl Publisher {
             care,
             balancer,
             lasting: self.know(service, &version.name),
+            warm_start: version.warm_start,
         })
     }
 }
