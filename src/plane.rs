@@ -5,14 +5,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use config::Name;
 use control::plane::{
-    Care, Certificate, CheckCounts, ClientTls, DataPlane, EndpointHealth, EndpointState, FailedHandshakes, Resolved,
-    Split,
+    Care, Certificate, CheckCounts, ClientTls, DataPlane, EndpointHealth, EndpointState, FailedHandshakes,
+    MalformedCounts, Resolved, Split,
 };
 use meter::{Class, Tally, VersionMeter, Window};
-use proxy::Publisher;
 use proxy::endpoint::{CareCounts, Standing, State, is_panicking};
 use proxy::routing::{Baseline, Wanted};
 use proxy::tls::{CertificateState, HandshakeFailure, SecureListeners};
+use proxy::{Flaw, Publisher};
 
 /// The proxy's publisher and meters, behind the trait that control asks for.
 #[derive(Debug)]
@@ -67,6 +67,19 @@ const fn health(state: State) -> EndpointHealth {
         State::Unhealthy => EndpointHealth::Unhealthy,
         State::Ejected => EndpointHealth::Ejected,
         State::Down => EndpointHealth::Down,
+    }
+}
+
+/// In the order of [`Flaw::ALL`].
+fn malformed(flaws: [u64; Flaw::ALL.len()]) -> MalformedCounts {
+    let of = |flaw: Flaw| flaws[flaw as usize];
+    MalformedCounts {
+        status_line: of(Flaw::StatusLine),
+        header: of(Flaw::Header),
+        framing: of(Flaw::Framing),
+        too_large: of(Flaw::TooLarge),
+        chunks: of(Flaw::Chunks),
+        surplus: of(Flaw::Surplus),
     }
 }
 
@@ -201,9 +214,9 @@ impl DataPlane for LivePlane {
             return Care::default();
         };
         let panic = is_panicking(&version.endpoints, now());
-        let CareCounts { ejections, checks_passed: passed, checks_failed: failed } = version.care.counts();
+        let CareCounts { ejections, checks_passed: passed, checks_failed: failed, flaws } = version.care.counts();
         let checks = version.care.asks().then_some(CheckCounts { passed, failed });
-        Care { ejections, checks, panic, overflows: version.balancer.overflows() }
+        Care { ejections, checks, panic, overflows: version.balancer.overflows(), malformed: malformed(flaws) }
     }
 }
 

@@ -258,6 +258,16 @@ fn care(page: &mut Page, snapshot: &Snapshot) {
     for (service, version) in versions() {
         page.sample("", &[("service", service), ("version", &version.name)], version.overflows);
     }
+    page.family(
+        "tidegate_malformed_responses_total",
+        Kind::Counter,
+        "Responses of endpoints over HTTP/1.1 that were not what HTTP says, by where that showed.",
+    );
+    for (service, version) in versions() {
+        for (reason, count) in version.malformed_responses.by_reason() {
+            page.sample("", &[("service", service), ("version", &version.name), ("reason", reason)], count);
+        }
+    }
     page.family("tidegate_health_checks_total", Kind::Counter, "Health checks of endpoints, by result.");
     for (service, version) in versions() {
         let Some(checks) = version.health_checks else { continue };

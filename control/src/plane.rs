@@ -101,6 +101,39 @@ pub struct CheckCounts {
     pub failed: u64,
 }
 
+/// How many responses of a version were not what HTTP says, by where that showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MalformedCounts {
+    /// In the first line: version, status, reason.
+    pub status_line: u64,
+    /// In a header: its name, its value, the end of its line.
+    pub header: u64,
+    /// In what says where the response ends: `Content-Length`, `Transfer-Encoding`.
+    pub framing: u64,
+    /// In that there was too much of head or trailers.
+    pub too_large: u64,
+    /// In the chunks of the body.
+    pub chunks: u64,
+    /// In that something came after the end.
+    pub surplus: u64,
+}
+
+impl MalformedCounts {
+    /// Each with its name.
+    #[must_use]
+    pub const fn by_reason(self) -> [(&'static str, u64); 6] {
+        let Self { status_line, header, framing, too_large, chunks, surplus } = self;
+        [
+            ("status_line", status_line),
+            ("header", header),
+            ("framing", framing),
+            ("too_large", too_large),
+            ("chunks", chunks),
+            ("surplus", surplus),
+        ]
+    }
+}
+
 /// What care for a version's endpoints came to since the process began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Care {
@@ -112,6 +145,8 @@ pub struct Care {
     pub panic: bool,
     /// Requests that found no room, since as many were under way as its limits allow.
     pub overflows: u64,
+    /// What its endpoints sent that is not what HTTP says.
+    pub malformed: MalformedCounts,
 }
 
 /// A copied request whose answers differed, for people: heads alone, without secrets.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::VersionCounts;
 use crate::plane::ClientTls;
-use crate::plane::{CheckCounts, EndpointHealth};
+use crate::plane::{CheckCounts, EndpointHealth, MalformedCounts};
 
 /// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]
@@ -112,6 +112,9 @@ pub struct VersionView {
     /// Requests that found no room since the process began: as many were under way as the version's limits allow.
     #[serde(default)]
     pub overflows: u64,
+    /// Responses over HTTP/1.1 that were not what HTTP says, since the process began.
+    #[serde(default)]
+    pub malformed_responses: MalformedCounts,
     /// Health checks since the process began; none where the version has no check.
     #[serde(default)]
     pub health_checks: Option<CheckCounts>,

@@ -7,6 +7,8 @@
 mod characters;
 #[path = "../../proxy/src/client_stream/field_check.rs"]
 mod field_check;
+#[path = "../../proxy/src/client_stream/field_lines.rs"]
+mod field_lines;
 #[path = "../../proxy/src/client_stream/host.rs"]
 mod host;
 #[path = "../../proxy/src/client_stream/head_check.rs"]

@@ -217,12 +217,12 @@ impl Unread {
     }
 
     /// Logs a request of this peer that got this status, if any, where the rules in force want it.
-    pub(crate) fn request(&self, status: Option<u16>, peer: Option<IpAddr>) {
+    pub(crate) fn request(&self, status: Option<u16>, why: Option<&'static str>, peer: Option<IpAddr>) {
         let Some((log, routing)) = &self.0 else { return };
         let routing = routing.load();
         let Some(wanted) = &routing.rules.access_log else { return };
         if is_sampled(wanted.sample.get()) {
-            log.write(&Line::unread(status, peer, since_1970()));
+            log.write(&Line::unread(status, why, peer, since_1970()));
         }
     }
 }

@@ -32,7 +32,14 @@ pub(crate) fn reason_for(status: u16) -> &'static str {
 
 /// Answers in the proxy's own name. A client that drew its version by a cookie of ours gets that cookie all the same: it
 /// comes back to the version that it was charged to.
-pub(crate) async fn answer(session: &mut Session, status: u16, why: &str, request: &Request) -> Result<bool> {
+pub(crate) async fn answer(
+    session: &mut Session,
+    status: u16,
+    why: &'static str,
+    request: &mut Request,
+) -> Result<bool> {
+    request.why.get_or_insert(why);
+    let request = &*request;
     let is_secure = Connection::of(session).is_some_and(|connection| connection.secure);
     let more = |response: &mut ResponseHeader| {
         if request.found_no_room || request.ending().is_some() {

@@ -4,6 +4,8 @@ use meter::Class;
 use pingora_core::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora_error::{Error, ErrorSource, ErrorType};
 
+use crate::upstream_stream::Malformed;
+
 /// The class of an attempt that ended in an error. A client that left is not the version's fault; everything that
 /// came from upstream is.
 #[must_use]
@@ -23,6 +25,9 @@ fn class_of_upstream(error: &Error) -> Class {
     if let Some(cause) = error.root_cause().downcast_ref::<h2::Error>() {
         return class_of_http2(cause);
     }
+    if malformed(error).is_some() {
+        return Class::ProtocolError;
+    }
     match error.etype() {
         ErrorType::ConnectTimedout
         | ErrorType::ConnectRefused
@@ -38,6 +43,13 @@ fn class_of_upstream(error: &Error) -> Class {
         }
         _ => Class::Reset,
     }
+}
+
+/// What was wrong with a response in its bytes, where that is what ended the attempt.
+#[must_use]
+pub(crate) fn malformed(error: &Error) -> Option<Malformed> {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>()?;
+    cause.get_ref()?.downcast_ref().copied()
 }
 
 /// What was wrong in HTTP/2: what the endpoint sent, or that it ended the stream or the connection.

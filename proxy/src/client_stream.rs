@@ -14,9 +14,10 @@ mod as_pingora_asks;
 pub(crate) mod characters;
 pub mod chunks;
 #[cfg(test)]
-mod corpus;
+pub(crate) mod corpus;
 mod deadline;
-mod field_check;
+pub(crate) mod field_check;
+pub(crate) mod field_lines;
 pub mod frames;
 pub mod head_check;
 pub(crate) mod host;
@@ -97,10 +98,10 @@ pub struct Unmatched {
 }
 
 impl Unmatched {
-    /// One more, of this peer; `status` is what it got.
-    fn count(&self, status: Option<u16>, socket: Option<&SocketDigest>) {
+    /// One more, of this peer; `status` is what it got, and `why` where that is known.
+    fn count(&self, status: Option<u16>, why: Option<&'static str>, socket: Option<&SocketDigest>) {
         self.meter.count(self.core, Class::Local);
-        self.log.request(status, socket.and_then(|socket| Some(socket.peer_addr()?.as_inet()?.ip())));
+        self.log.request(status, why, socket.and_then(|socket| Some(socket.peer_addr()?.as_inet()?.ip())));
     }
 }
 
@@ -285,7 +286,7 @@ impl<S: Carrier> ClientStream<S> {
 
     /// Answers in place of pingora, which has seen nothing of the request.
     fn refuse(&mut self, refused: Refused) {
-        self.unmatched.count(Some(refused.status), self.socket.as_deref());
+        self.unmatched.count(Some(refused.status), Some(refused.why), self.socket.as_deref());
         self.gathered.extend_from_slice(refusal::answer(refused).as_bytes());
         self.farewell = Some(Farewell::default());
     }
@@ -302,7 +303,7 @@ impl<S: Carrier> ClientStream<S> {
 
     /// The connection ends: its client is told so where that is possible at once.
     fn end_flood(&mut self, cx: &mut Context<'_>, flood: Flood) -> io::Error {
-        self.unmatched.count(None, self.socket.as_deref());
+        self.unmatched.count(None, Some(flood.why()), self.socket.as_deref());
         self.say_goodbye(cx);
         io::Error::new(io::ErrorKind::InvalidData, flood.why())
     }
@@ -335,7 +336,7 @@ impl<S: Carrier> Drop for ClientStream<S> {
             None => u64::from(self.head_given && self.turn.load(Ordering::Relaxed) == self.turn_read),
         };
         for _ in 0..unheard {
-            self.unmatched.count(Some(400), self.socket.as_deref());
+            self.unmatched.count(Some(400), None, self.socket.as_deref());
         }
     }
 }

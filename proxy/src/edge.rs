@@ -38,6 +38,7 @@ use crate::routing::{Routing, Service};
 use crate::secure::Instead;
 use crate::trace::Trace;
 use crate::transport::Transport;
+use crate::upstream_stream::Pool;
 use crate::warming::Errand;
 use crate::{expect, fields, forwarded, grpc, secure, selection, upgrade};
 
@@ -49,6 +50,8 @@ pub(crate) struct Edge {
     pub(crate) unmatched: Arc<ServiceMeter>,
     pub(crate) log: AccessLog,
     pub(crate) deadlines: Deadlines,
+    /// Connections to endpoints that wait for a request.
+    pub(crate) pool: Arc<Pool>,
     /// Connections end with the response they carry: the process is about to.
     pub(crate) leaving: Arc<AtomicBool>,
 }
@@ -157,7 +160,7 @@ impl ProxyHttp for Edge {
             return Ok(errand.at().peer());
         }
         let (version, at) = self.next_endpoint(session.req_header(), ctx, Instant::now())?;
-        let mut peer = at.endpoint().peer();
+        let (mut peer, link) = self.way_to(&at, session.req_header(), ctx);
         let is_whole = session.as_downstream_mut().is_body_done();
         let silence = ctx.silence(&version, is_whole);
         peer.options.read_timeout = silence;
@@ -169,6 +172,7 @@ impl ProxyHttp for Edge {
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
         ctx.attempt(&version, at);
+        ctx.goes_by(link);
         Ok(peer)
     }
 

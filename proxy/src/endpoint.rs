@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use meter::Class;
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
 
 pub use self::care::{Care, CareCounts};
 pub use self::contact::Contact;
@@ -25,6 +25,7 @@ use self::health::{Cause, FIRST_BACK_OFF, Health};
 pub use self::health::{Standing, State};
 pub use self::picking::{Ask, Balancer, Unavailable, is_panicking};
 use self::picking::{Latency, Moment, Room};
+use crate::upstream_stream::Flaw;
 
 /// Where an endpoint is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,10 @@ pub struct Endpoint {
     contact: Contact,
     care: Arc<Care>,
     peer: HttpPeer,
+    /// What pingora is given in its stead where the connection is ours to make.
+    outer: Option<HttpPeer>,
+    /// What tells connections there from others.
+    pool_key: u64,
     known: Arc<Known>,
 }
 
@@ -183,7 +188,33 @@ impl Endpoint {
         known: Arc<Known>,
     ) -> Self {
         let peer = contact.peer(&written, &address);
-        Self { written, address, place, contact: contact.clone(), care: Arc::clone(care), peer, known }
+        let (outer, pool_key) = (contact.outer(&peer), peer.reuse_hash());
+        Self { written, address, place, contact: contact.clone(), care: Arc::clone(care), peer, outer, pool_key, known }
+    }
+
+    /// What pingora is given where the connection is made by a link; none in HTTP/2.
+    pub(crate) fn outer(&self) -> Option<Box<HttpPeer>> {
+        self.outer.clone().map(Box::new)
+    }
+
+    /// What a link connects to.
+    pub(crate) const fn dialled(&self) -> &HttpPeer {
+        &self.peer
+    }
+
+    /// What tells connections there from others: who it is, and how it is spoken to.
+    pub(crate) const fn pool_key(&self) -> u64 {
+        self.pool_key
+    }
+
+    /// How long an unused connection is kept.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.contact.patience()
+    }
+
+    /// It sent something that is not what HTTP says.
+    pub(crate) fn malformed(&self, flaw: Flaw) {
+        self.care.ledger.flaws.count(flaw);
     }
 
     /// What pingora connects to. A clone costs a few hundred instructions; building one would parse and resolve.

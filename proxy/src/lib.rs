@@ -45,7 +45,9 @@ pub mod tls;
 pub mod trace;
 pub mod transport;
 mod upgrade;
+mod upstream_stream;
 mod warming;
 
 pub use routing::Publisher;
 pub use server::{DataPlane, Limits, Listeners, StartError};
+pub use upstream_stream::Flaw;

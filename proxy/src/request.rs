@@ -32,6 +32,7 @@ use crate::retries::Tries;
 use crate::routing::{Service, Version};
 use crate::selection::{Decision, Issued, Judged, Reason, Selection, Target};
 use crate::trace::Trace;
+use crate::upstream_stream::{Link, Malformed};
 use crate::warming::Errand;
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
@@ -85,6 +86,8 @@ pub(crate) struct Request {
     ended: Option<(Class, Duration)>,
     /// Everything was said that there is to say of it.
     is_over: bool,
+    /// What was wrong with it, or with what an endpoint answered, where something was.
+    pub(crate) why: Option<&'static str>,
 }
 
 /// What a request matched and drew.
@@ -125,6 +128,8 @@ struct Underway {
     total_us: Option<u64>,
     /// The heads that came.
     heads: ResponseCheck,
+    /// Its way to the endpoint, where that is ours to make.
+    link: Option<Arc<Link>>,
     /// Its connection; none before it is ready.
     fd: Option<RawFd>,
     /// What ends it where it takes too long; none once all of the response is there.
@@ -171,6 +176,7 @@ impl Request {
             ended_by: None,
             ended: None,
             is_over: false,
+            why: None,
         }
     }
 
@@ -248,6 +254,7 @@ impl Request {
             head,
             total_us,
             heads,
+            link: None,
             fd,
             deadline,
             noted,
@@ -260,11 +267,34 @@ impl Request {
         self.body.begin_again();
     }
 
-    /// Its connection is ready; pingora calls it `fd`.
+    /// The present attempt goes this way, where the way is ours to make.
+    pub(crate) fn goes_by(&mut self, link: Option<Arc<Link>>) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.link = link;
+        }
+    }
+
+    /// Its connection is ready; pingora calls it `fd`, where it knows it.
     pub(crate) fn connected(&mut self, fd: RawFd, now: Instant) {
         if let Some(attempt) = &mut self.attempt {
-            attempt.fd = Some(fd);
+            attempt.fd = match &attempt.link {
+                Some(link) => link.fd(),
+                None => Some(fd),
+            };
             attempt.ready = Some(now);
+        }
+    }
+
+    /// Whether the connection of its attempt had carried requests before; none where only pingora knows.
+    pub(crate) fn is_reused(&self) -> Option<bool> {
+        Some(self.attempt.as_ref()?.link.as_ref()?.is_reused())
+    }
+
+    /// What the endpoint sent is not what HTTP says.
+    pub(crate) fn malformed(&mut self, malformed: Malformed) {
+        self.why = Some(malformed.why);
+        if let Some(attempt) = &self.attempt {
+            attempt.at.endpoint().malformed(malformed.flaw);
         }
     }
 

@@ -18,6 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use config::ListenAddress;
+use pingora_core::connectors::TransportConnector;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
@@ -104,15 +105,24 @@ impl DataPlane {
         let open = Arc::new(AtomicU64::new(0));
         let leaving = Arc::new(AtomicBool::new(false));
         let clients = Clients::default();
+        // Of all cores: it knows the system's authorities, and keeps no connection.
+        let connector = Arc::new(TransportConnector::new(None));
         let mut threads = Vec::new();
         let mut cores = Vec::new();
         for core in 0..limits.cores.max(1) {
             let (hand_over, connections) = mpsc::channel(1024);
-            let worker =
-                Worker { core, reader: reader.clone(), clients: clients.clone(), leaving: Arc::clone(&leaving) };
+            let worker = Worker {
+                core,
+                reader: reader.clone(),
+                clients: clients.clone(),
+                leaving: Arc::clone(&leaving),
+                connector: Arc::clone(&connector),
+            };
             let stopped = stopped.clone();
+            // From now on, before the thread itself has begun.
+            let to_warm = reader.warmers.join();
             let name = format!("tidegate-core-{core}");
-            threads.push(spawn(name, move |runtime| worker.serve(&runtime, connections, stopped))?);
+            threads.push(spawn(name, move |runtime| worker.serve(&runtime, connections, to_warm, stopped))?);
             cores.push(Core { hand_over, load: Arc::default() });
         }
         let most = limits.connections;

@@ -34,7 +34,11 @@ tokio::task_local! {
 
 /// The cores that open connections ahead. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Warmers(Arc<Mutex<Vec<mpsc::Sender<Warming>>>>);
+pub(crate) struct Warmers {
+    cores: Arc<Mutex<Vec<mpsc::Sender<Warming>>>>,
+    /// What is asked and not done.
+    under_way: Arc<()>,
+}
 
 /// One core's part of a version's warm start.
 #[derive(Debug, Clone)]
@@ -45,6 +49,8 @@ pub(crate) struct Warming {
     cores: usize,
     /// It was said that a connection could not be made.
     is_told: Arc<AtomicBool>,
+    /// Held by whoever has something of it to do.
+    _under_way: Arc<()>,
 }
 
 /// A request of our own that goes to an endpoint for the sake of the connection alone. Nothing of it is sent, and nothing
@@ -59,17 +65,17 @@ pub(crate) struct Errand {
 /// What opens connections ahead on one core.
 #[derive(Clone)]
 pub(crate) struct Warmer {
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) proxy: Arc<HttpProxy<Edge>>,
+    pool: Arc<Pool>,
+    proxy: Arc<HttpProxy<Edge>>,
     /// How many are being opened, by endpoint.
-    pub(crate) opening: Arc<Mutex<HashMap<usize, usize>>>,
+    opening: Arc<Mutex<HashMap<usize, usize>>>,
 }
 
 impl Warmers {
     /// A core's turn to hear what it is asked.
     pub(crate) fn join(&self) -> mpsc::Receiver<Warming> {
         let (send, receive) = mpsc::channel(MOST_WAITING);
-        self.0.lock().push(send);
+        self.cores.lock().push(send);
         receive
     }
 
@@ -78,14 +84,22 @@ impl Warmers {
         if version.warm_start == 0 {
             return;
         }
-        let mut warmers = self.0.lock();
+        let mut warmers = self.cores.lock();
         warmers.retain(|warmer| !warmer.is_closed());
         let (cores, is_told) = (warmers.len(), Arc::new(AtomicBool::new(false)));
         for (core, warmer) in warmers.iter().enumerate() {
             let (service, version, is_told) = (service.clone(), Arc::clone(version), Arc::clone(&is_told));
+            let _under_way = Arc::clone(&self.under_way);
             // A core that has so much to warm is busy enough.
-            let _ = warmer.try_send(Warming { service, version, core, cores, is_told });
+            let _ = warmer.try_send(Warming { service, version, core, cores, is_told, _under_way });
         }
+    }
+
+    /// How much is under way: 0 when all that was asked is done.
+    pub(crate) fn under_way(&self) -> usize {
+        // The warmers themselves hold one, here and at each reader.
+        let warmers = Arc::strong_count(&self.cores);
+        Arc::strong_count(&self.under_way).saturating_sub(warmers)
     }
 }
 
@@ -117,20 +131,17 @@ fn part_of(all: usize, endpoint: usize, endpoints: usize, core: usize, cores: us
 }
 
 impl Warmer {
+    /// Fills this pool, and that of `proxy`.
+    pub(crate) fn new(pool: Arc<Pool>, proxy: &Arc<HttpProxy<Edge>>) -> Self {
+        Self { pool, proxy: Arc::clone(proxy), opening: Arc::default() }
+    }
+
     /// Does what the core is asked, until nobody can ask any more.
     pub(crate) async fn run(self, mut asked: mpsc::Receiver<Warming>) {
         while let Some(warming) = asked.recv().await {
             for (at, wanted) in warming.wanted() {
                 for _ in 0..self.missing(at, wanted) {
-                    let (opening, warming, at) = (self.begin(at), warming.clone(), Arc::clone(at));
-                    drop(tokio::spawn(async move {
-                        let opened = opening.0.open(&at).await;
-                        drop(opening);
-                        match opened {
-                            Ok(()) => at.connected(Instant::now()),
-                            Err(why) => warming.failed(&at, &why),
-                        }
-                    }));
+                    drop(tokio::spawn(self.clone().open(warming.clone(), Arc::clone(at))));
                 }
             }
         }
@@ -147,21 +158,27 @@ impl Warmer {
         }
     }
 
-    fn begin(&self, at: &Endpoint) -> Opening {
-        *self.opening.lock().entry(at.identity()).or_default() += 1;
-        Opening(self.clone(), at.identity())
+    /// Opens a connection, which then waits for its first request.
+    fn open(self, warming: Warming, at: Arc<Endpoint>) -> impl Future<Output = ()> + Send {
+        // Counted from now on, whenever it is begun.
+        let opening = Opening::begin(&self.opening, at.identity());
+        async move {
+            let opened = match at.protocol() {
+                Protocol::H1 => self.connect(&at).await,
+                Protocol::H2 | Protocol::H2c => self.send_errand(&at).await,
+            };
+            match opened {
+                Ok(()) => at.connected(Instant::now()),
+                Err(why) => warming.failed(&at, &why),
+            }
+            drop(opening);
+        }
     }
 
-    /// Opens a connection, which then waits for its first request.
-    async fn open(&self, at: &Arc<Endpoint>) -> Result<(), String> {
-        match at.protocol() {
-            Protocol::H1 => {
-                let stream = self.pool.connector().new_stream(at.dialled()).await.map_err(|error| error.to_string())?;
-                self.pool.put(at.pool_key(), stream, at.patience());
-                Ok(())
-            }
-            Protocol::H2 | Protocol::H2c => self.send_errand(at).await,
-        }
+    async fn connect(&self, at: &Endpoint) -> Result<(), String> {
+        let stream = self.pool.connector().new_stream(at.dialled()).await.map_err(|error| error.to_string())?;
+        self.pool.put(at.pool_key(), stream, at.patience());
+        Ok(())
     }
 
     async fn send_errand(&self, at: &Arc<Endpoint>) -> Result<(), String> {
@@ -176,11 +193,18 @@ impl Warmer {
 }
 
 /// A connection is being opened until this is dropped.
-struct Opening(Warmer, usize);
+struct Opening(Arc<Mutex<HashMap<usize, usize>>>, usize);
+
+impl Opening {
+    fn begin(opening: &Arc<Mutex<HashMap<usize, usize>>>, endpoint: usize) -> Self {
+        *opening.lock().entry(endpoint).or_default() += 1;
+        Self(Arc::clone(opening), endpoint)
+    }
+}
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        let mut opening = self.0.opening.lock();
+        let mut opening = self.0.lock();
         if let Some(count) = opening.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {

@@ -177,6 +177,7 @@ fn service(rollout: RolloutView) -> ServiceView {
         panic: name == "v2",
         ejections: 0,
         overflows: 0,
+        malformed_responses: control::plane::MalformedCounts::default(),
         health_checks: None,
     };
     ServiceView {

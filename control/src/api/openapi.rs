@@ -29,7 +29,7 @@ mod tests {
     use crate::control_loop::SystemClock;
     use crate::events::EventLog;
     use crate::handle::{Handle, Pulse};
-    use crate::plane::CheckCounts;
+    use crate::plane::{CheckCounts, MalformedCounts};
     use crate::view::{
         Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, MatchView, Matched, Phase, Role,
         RolloutView, ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
@@ -149,6 +149,7 @@ mod tests {
             panic: false,
             ejections: 0,
             overflows: 0,
+            malformed_responses: MalformedCounts::default(),
             health_checks: None,
         };
         let service = ServiceView {
@@ -175,6 +176,7 @@ mod tests {
             ("MatchView", json!(MatchView { headers: BTreeMap::new(), judged: false })),
             ("Matched", json!(Matched::default())),
             ("CheckCounts", json!(CheckCounts::default())),
+            ("MalformedCounts", json!(MalformedCounts::default())),
             ("EndpointView", json!(endpoint)),
             ("VersionView", json!(version)),
             ("ServiceView", json!(service)),

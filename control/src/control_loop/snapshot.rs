@@ -160,6 +160,7 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
         panic: care.panic,
         ejections: care.ejections,
         overflows: care.overflows,
+        malformed_responses: care.malformed,
         health_checks: care.checks,
     }
 }

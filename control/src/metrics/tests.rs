@@ -6,7 +6,7 @@ use std::sync::Arc;
 use meter::Tally;
 
 use super::*;
-use crate::plane::CheckCounts;
+use crate::plane::{CheckCounts, MalformedCounts};
 use crate::view::{Arms, EndpointView, GateView, Matched, Role, RolloutView, ServiceView, Verdict, VersionView};
 
 /// A sample's labels and value.
@@ -121,6 +121,7 @@ fn version(name: &str, weight: u16) -> VersionView {
         panic: name == "v2",
         ejections: u64::from(weight),
         overflows: u64::from(weight) + 1,
+        malformed_responses: MalformedCounts { framing: u64::from(weight) + 2, ..MalformedCounts::default() },
         health_checks: (name == "v1").then_some(CheckCounts { passed: 7, failed: 2 }),
     }
 }
@@ -241,6 +242,8 @@ fn every_family_of_a_service_is_there_with_its_figures() {
         (page.value("tidegate_panic", &[v1[0], ("version", "v2")]), Some(1.0)),
         (page.value("tidegate_ejections_total", &v1), Some(9_500.0)),
         (page.value("tidegate_overflows_total", &v1), Some(9_501.0)),
+        (page.value("tidegate_malformed_responses_total", &[v1[0], v1[1], ("reason", "framing")]), Some(9_502.0)),
+        (page.value("tidegate_malformed_responses_total", &[v1[0], v1[1], ("reason", "chunks")]), Some(0.0)),
         (page.value("tidegate_health_checks_total", &[v1[0], v1[1], ("result", "passed")]), Some(7.0)),
         (page.value("tidegate_health_checks_total", &[v1[0], v1[1], ("result", "failed")]), Some(2.0)),
         (page.value("tidegate_health_checks_total", &[v1[0], ("version", "v2"), ("result", "failed")]), None),

@@ -373,6 +373,7 @@ fn view(name: &str) -> ServiceView {
         panic: false,
         ejections: 0,
         overflows: 0,
+        malformed_responses: control::plane::MalformedCounts::default(),
         health_checks: None,
     };
     ServiceView {

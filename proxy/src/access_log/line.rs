@@ -90,9 +90,9 @@ impl<'a> Line<'a> {
     }
 
     /// The line of a request whose head was not understood, and that got this status, if any.
-    pub(crate) fn unread(status: Option<u16>, peer: Option<IpAddr>, now: Duration) -> Self {
+    pub(crate) fn unread(status: Option<u16>, why: Option<&'static str>, peer: Option<IpAddr>, now: Duration) -> Self {
         let peer = peer.map(|peer| peer.to_canonical());
-        let seen = Seen { class: Some(Class::Local), ..Seen::default() };
+        let seen = Seen { class: Some(Class::Local), why, ..Seen::default() };
         Self { began: now, source: peer, client: peer, status, seen, ..Self::default() }
     }
 
@@ -137,6 +137,7 @@ impl<'a> Line<'a> {
             line.text("tls.version", version);
             line.text("tls.cipher", cipher);
         }
+        line.text_of("error.message", seen.why);
         line.plain_of("trace.id", self.trace);
         if let Some(service) = seen.service {
             line.plain("service.name", service);

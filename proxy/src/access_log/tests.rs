@@ -215,6 +215,7 @@ fn whole_line(endpoint: &config::Endpoint) -> Line<'_> {
             endpoint: Some(endpoint),
             ended: None,
             upstream_us: Some(7_904),
+            why: Some("there is more than one Content-Length header"),
         },
     }
 }
@@ -257,7 +258,7 @@ fn operating_md_describes_every_field_and_no_other() {
 
 #[test]
 fn fields_that_say_nothing_are_left_out() {
-    let bare = parsed(&Line::unread(Some(400), Some([127, 0, 0, 1].into()), Duration::from_secs(1)));
+    let bare = parsed(&Line::unread(Some(400), None, Some([127, 0, 0, 1].into()), Duration::from_secs(1)));
     assert_eq!(
         bare,
         serde_json::json!({

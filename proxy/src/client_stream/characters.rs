@@ -53,7 +53,7 @@ pub(super) const fn is_token(byte: u8) -> bool {
 }
 
 /// A character of a field's value: visible, a space or tab, or beyond ASCII (RFC 9110, section 5.5).
-pub(super) const fn is_value(byte: u8) -> bool {
+pub(crate) const fn is_value(byte: u8) -> bool {
     KINDS[byte as usize] & VALUE != 0
 }
 

@@ -23,7 +23,7 @@ mod path_property;
 mod proxy_protocol_property;
 
 /// Every file of a target's corpus; at least so many as it was begun with.
-fn replay(target: &str, holds: impl Fn(&[u8]), at_least: usize) {
+pub(crate) fn replay(target: &str, holds: impl Fn(&[u8]), at_least: usize) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
     assert!(files.len() >= at_least, "{} holds only {} files", folder.display(), files.len());
@@ -35,7 +35,7 @@ fn replay(target: &str, holds: impl Fn(&[u8]), at_least: usize) {
 #[test]
 fn every_target_of_the_fuzzers_has_a_corpus_that_is_replayed_here() {
     let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/fuzz_targets");
-    let here = include_str!("corpus.rs");
+    let here = concat!(include_str!("corpus.rs"), include_str!("../upstream_stream/corpus.rs"));
     let targets: Vec<_> = fs::read_dir(targets).unwrap().map(|target| target.unwrap().path()).collect();
     assert!(targets.len() >= 5, "{targets:?}");
     for target in targets {

@@ -1,5 +1,5 @@
-//! The fields of a head that say where the request goes and where it ends: each there but once, and not to be misread.
-//! Pure.
+//! The fields of a head that say where a request goes and where a message ends: each there but once, and not to be
+//! misread. Pure.
 
 use super::characters::{Word, is_space, is_value};
 use super::head_check::{BARE_LF, Framing, Refused, bad};
@@ -7,7 +7,9 @@ use super::host::Host;
 
 /// What the fields of one head say.
 #[derive(Debug, Default)]
-pub(super) struct FieldCheck {
+pub(crate) struct FieldCheck {
+    /// Of a response: it has no host, and expects nothing.
+    is_response: bool,
     field: Field,
     /// Something of the field's value has been read, and a space after it.
     value_begun: bool,
@@ -25,6 +27,17 @@ pub(super) struct FieldCheck {
     pub(super) expects: bool,
 }
 
+/// What the fields of a response say of where it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Nothing.
+    Unsaid,
+    /// After so many bytes.
+    Length(u64),
+    /// With its last chunk.
+    Chunked,
+}
+
 /// The fields whose values are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Field {
@@ -37,30 +50,44 @@ enum Field {
 }
 
 impl FieldCheck {
+    /// For the head of a response.
+    pub(crate) fn of_response() -> Self {
+        Self { is_response: true, ..Self::default() }
+    }
+
+    /// Whether the field being read says where the message ends.
+    pub(crate) const fn is_at_framing(&self) -> bool {
+        matches!(self.field, Field::ContentLength | Field::TransferEncoding)
+    }
+
+    /// Another line begins.
+    pub(super) const fn begin_line(&mut self) {
+        self.field = Field::Other;
+    }
+
     /// A field's name has been read. Says whether its value is to be looked at.
     pub(super) fn begin(&mut self, name: &Word) -> Result<bool, Refused> {
         let is = |word: &[u8]| name.bytes().eq_ignore_ascii_case(word);
         self.field = match name.length() {
-            4 if is(b"host") => Field::Host,
-            6 if is(b"expect") => Field::Expect,
+            4 if !self.is_response && is(b"host") => Field::Host,
+            6 if !self.is_response && is(b"expect") => Field::Expect,
             14 if is(b"content-length") => Field::ContentLength,
             17 if is(b"transfer-encoding") => Field::TransferEncoding,
-            _ => return Ok(false),
+            _ => Field::Other,
         };
+        if self.field == Field::Other {
+            return Ok(false);
+        }
         (self.value_begun, self.gap) = (false, false);
         self.word.clear();
         match self.field {
-            Field::Host if self.host.is_some() => Err(bad("the request has more than one Host header")),
+            Field::Host if self.host.is_some() => Err(bad("there is more than one Host header")),
             Field::Host => {
                 self.host = Some(Host::Begin);
                 Ok(true)
             }
-            Field::ContentLength if self.length.is_some() => {
-                Err(bad("the request has more than one Content-Length header"))
-            }
-            Field::TransferEncoding if self.chunked => {
-                Err(bad("the request has more than one Transfer-Encoding header"))
-            }
+            Field::ContentLength if self.length.is_some() => Err(bad("there is more than one Content-Length header")),
+            Field::TransferEncoding if self.chunked => Err(bad("there is more than one Transfer-Encoding header")),
             Field::ContentLength | Field::TransferEncoding | Field::Expect | Field::Other => Ok(true),
         }
     }
@@ -129,17 +156,26 @@ impl FieldCheck {
         Ok(())
     }
 
-    /// What only the whole head shows. `is_old`: it is one of HTTP/1.0.
+    /// What only the whole head of a request shows. `is_old`: it is one of HTTP/1.0.
     pub(super) fn framing(&self, is_old: bool) -> Result<Framing, Refused> {
         if self.host.is_none() && !is_old {
             return Err(bad("this HTTP/1.1 request has no Host header"));
         }
+        Ok(match self.extent(is_old)? {
+            Extent::Chunked => Framing::Chunked,
+            Extent::Unsaid | Extent::Length(0) => Framing::Empty,
+            Extent::Length(length) => Framing::Length(length),
+        })
+    }
+
+    /// What the whole head says of where the message ends. `is_old`: it is one of HTTP/1.0.
+    pub(crate) fn extent(&self, is_old: bool) -> Result<Extent, Refused> {
         match (self.chunked, self.length) {
-            (true, Some(_)) => Err(bad("the request has both Content-Length and Transfer-Encoding")),
+            (true, Some(_)) => Err(bad("there are both Content-Length and Transfer-Encoding")),
             (true, None) if is_old => Err(bad("HTTP/1.0 knows no Transfer-Encoding")),
-            (true, None) => Ok(Framing::Chunked),
-            (false, None | Some(0)) => Ok(Framing::Empty),
-            (false, Some(length)) => Ok(Framing::Length(length)),
+            (true, None) => Ok(Extent::Chunked),
+            (false, None) => Ok(Extent::Unsaid),
+            (false, Some(length)) => Ok(Extent::Length(length)),
         }
     }
 }

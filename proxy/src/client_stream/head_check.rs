@@ -6,8 +6,9 @@
 //!
 //! Pure: bytes in, a verdict out, however the bytes are cut. Nothing is allocated but for a target in absolute form.
 
-use super::characters::{Word, is_space, is_target, is_token, is_value, run};
+use super::characters::{Word, is_target, is_token, run};
 use super::field_check::FieldCheck;
+use super::field_lines::{BARE_CR, FieldLines};
 use super::host::Host;
 
 /// How much a head may be.
@@ -38,7 +39,7 @@ pub struct Refused {
 }
 
 /// The request is not what HTTP says.
-pub(super) const fn bad(why: &'static str) -> Refused {
+pub(crate) const fn bad(why: &'static str) -> Refused {
     Refused { status: 400, why }
 }
 
@@ -75,16 +76,13 @@ pub struct HeadCheck {
     seen: usize,
     /// As many as there may be by the end of what is being read: the request line, then the head.
     most: usize,
-    fields: usize,
-    /// The method, the scheme, the version or the field's name, as far as it is told apart.
+    /// The method, the scheme or the version, as far as it is told apart.
     word: Word,
-    /// The field's value is one that is looked at.
-    telling: bool,
     asks_options: bool,
     is_old: bool,
     /// How far the host in a target of absolute form has been read.
     host: Host,
-    telling_fields: FieldCheck,
+    fields: FieldLines,
 }
 
 /// What comes next.
@@ -101,13 +99,7 @@ enum State {
     Version,
     LineCr,
     LineLf,
-    FieldStart,
-    Name,
-    Gap,
-    Value,
-    ValueLf,
-    EndLf,
-    Done,
+    Fields,
 }
 
 impl HeadCheck {
@@ -119,13 +111,11 @@ impl HeadCheck {
             state: State::Start,
             seen: 0,
             most: limits.head.min(limits.line.saturating_add(2)),
-            fields: 0,
             word: Word::default(),
-            telling: false,
             asks_options: false,
             is_old: false,
             host: Host::Begin,
-            telling_fields: FieldCheck::default(),
+            fields: FieldLines::new(limits.fields, FieldCheck::default()),
         }
     }
 
@@ -141,7 +131,7 @@ impl HeadCheck {
             let used = self.step(&bytes[at..end])?;
             at += used;
             self.seen += used;
-            if self.state == State::Done {
+            if self.fields.is_done() {
                 return self.whole(at).map(Some);
             }
         }
@@ -150,13 +140,7 @@ impl HeadCheck {
 
     fn too_much(&self) -> Refused {
         match self.state {
-            State::FieldStart
-            | State::Name
-            | State::Gap
-            | State::Value
-            | State::ValueLf
-            | State::EndLf
-            | State::Done => Refused { status: 431, why: "the request head is too large" },
+            State::Fields => Refused { status: 431, why: "the request head is too large" },
             State::Start
             | State::StartLf
             | State::Method
@@ -195,29 +179,9 @@ impl HeadCheck {
             },
             State::LineLf => {
                 self.most = self.limits.head;
-                self.line_end(first, State::FieldStart)
+                self.line_end(first, State::Fields)
             }
-            State::FieldStart => self.field_start(first),
-            State::Name => self.name(part),
-            State::Gap => {
-                let spaces = run(part, is_space);
-                if spaces < part.len() {
-                    self.state = State::Value;
-                }
-                Ok(spaces)
-            }
-            State::Value if !self.telling => self.value(part),
-            State::Value => {
-                for (at, byte) in part.iter().enumerate() {
-                    if self.telling_fields.push(*byte)? {
-                        return Ok(at + self.now(State::ValueLf));
-                    }
-                }
-                Ok(part.len())
-            }
-            State::ValueLf => self.line_end(first, State::FieldStart),
-            State::EndLf => self.line_end(first, State::Done),
-            State::Done => Ok(0),
+            State::Fields => self.fields.step(part),
         }
     }
 
@@ -229,7 +193,7 @@ impl HeadCheck {
     }
 
     fn line_end(&mut self, byte: u8, next: State) -> Result<usize, Refused> {
-        if byte == b'\n' { Ok(self.now(next)) } else { Err(bad("a line of the request ends with a bare CR")) }
+        if byte == b'\n' { Ok(self.now(next)) } else { Err(BARE_CR) }
     }
 
     fn start(&mut self, byte: u8) -> Result<usize, Refused> {
@@ -279,7 +243,7 @@ impl HeadCheck {
         self.word.push(&[byte.to_ascii_lowercase()]);
         let (http, https) = (b"http://", b"https://");
         if self.word.is(http) || self.word.is(https) {
-            self.telling_fields.authority = Some(Vec::new());
+            self.fields.check.authority = Some(Vec::new());
             return Ok(self.now(State::Authority));
         }
         if !self.word.begins(http) && !self.word.begins(https) {
@@ -292,7 +256,7 @@ impl HeadCheck {
         const INVALID: Refused = bad("the host in the target of this request is not valid");
         if !matches!(byte, b'/' | b'?' | b' ') {
             self.host = self.host.then(byte).ok_or(INVALID)?;
-            self.telling_fields.authority.get_or_insert_default().push(byte);
+            self.fields.check.authority.get_or_insert_default().push(byte);
             return Ok(1);
         }
         if !self.host.is_whole() {
@@ -335,59 +299,15 @@ impl HeadCheck {
         Ok(part.len())
     }
 
-    fn field_start(&mut self, byte: u8) -> Result<usize, Refused> {
-        match byte {
-            b'\r' => Ok(self.now(State::EndLf)),
-            b'\n' => Err(BARE_LF),
-            b' ' | b'\t' => Err(bad("a header is continued on a second line")),
-            b':' => Err(bad("a header has no name")),
-            _ if self.fields >= self.limits.fields => {
-                Err(Refused { status: 431, why: "the request has too many headers" })
-            }
-            _ => {
-                self.fields += 1;
-                self.word.clear();
-                self.state = State::Name;
-                Ok(0)
-            }
-        }
-    }
-
-    fn name(&mut self, part: &[u8]) -> Result<usize, Refused> {
-        let token = run(part, is_token);
-        self.word.push(&part[..token]);
-        match part.get(token) {
-            None => Ok(token),
-            Some(b':') => {
-                self.telling = self.telling_fields.begin(&self.word)?;
-                Ok(token + self.now(State::Gap))
-            }
-            Some(b' ' | b'\t') => Err(bad("a header has a space before its colon")),
-            Some(b'\r' | b'\n') => Err(bad("a header has no colon")),
-            Some(_) => Err(bad("the name of a header has a character that is not allowed")),
-        }
-    }
-
-    fn value(&mut self, part: &[u8]) -> Result<usize, Refused> {
-        let value = run(part, is_value);
-        match part.get(value) {
-            None => Ok(value),
-            // Mostly both are there.
-            Some(b'\r') if part.get(value + 1) == Some(&b'\n') => Ok(value + 1 + self.now(State::FieldStart)),
-            Some(b'\r') => Ok(value + self.now(State::ValueLf)),
-            Some(b'\n') => Err(BARE_LF),
-            Some(_) => Err(bad("the value of a header has a control character")),
-        }
-    }
-
     fn whole(&self, used: usize) -> Result<Head, Refused> {
-        let framing = self.telling_fields.framing(self.is_old)?;
-        Ok(Head { used, framing, fields: self.fields, expects: self.telling_fields.expects && !self.is_old })
+        let framing = self.fields.check.framing(self.is_old)?;
+        Ok(Head { used, framing, fields: self.fields.fields(), expects: self.fields.check.expects && !self.is_old })
     }
 }
 
 pub(crate) const NO_TUNNELS: Refused = Refused { status: 405, why: "tunnels by CONNECT are not offered here" };
 pub(crate) const NOT_ENCODED: Refused = bad("the target of this request has a character that must be percent-encoded");
-pub(super) const BARE_LF: Refused = bad("a line of the request ends with a bare LF");
+pub(crate) const BARE_LF: Refused = bad("a line ends with a bare LF");
+
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
 use super::{Edge, client_stream};
-use crate::attempt::{Unprocessed, class_of, unprocessed};
+use crate::attempt::{Unprocessed, class_of, malformed, unprocessed};
 use crate::client_stream::ClientStream;
 use crate::deadlines::Overdue;
 use crate::request::{Repeatable, Request};
@@ -31,6 +31,10 @@ impl Edge {
             ctx.end_attempt(Class::Local, now);
             return ended();
         }
+        if let Some(malformed) = malformed(&e) {
+            ctx.malformed(malformed);
+        }
+        let client_reused = ctx.is_reused().unwrap_or(client_reused);
         if ctx.fell_silent() {
             ctx.end_attempt(Class::ClientAbort, now);
             return stopped_in_its_body();

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::{Method, header};
+use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 
 use super::Edge;
+use crate::client_stream::head_check::HeadLimits;
 use crate::endpoint::{Ask, Endpoint, InFlight, Unavailable};
 use crate::request::Request;
 use crate::request_head::balance_key;
 use crate::routing::Version;
+use crate::upstream_stream::{Asked, Link};
 
 impl Edge {
     /// The version and endpoint of the next attempt. The first is on the version drawn. A later one reads the
@@ -68,6 +72,30 @@ impl Edge {
                 Err(Error::new_up(ErrorType::ConnectNoRoute))
             }
         }
+    }
+}
+
+impl Edge {
+    /// What pingora connects to for an attempt there. In HTTP/1.1 the connection is made by a link, which sees what the
+    /// endpoint sends.
+    pub(super) fn way_to(
+        &self,
+        at: &InFlight,
+        head: &RequestHeader,
+        ctx: &Request,
+    ) -> (Box<HttpPeer>, Option<Arc<Link>>) {
+        let endpoint = at.shared();
+        let Some(mut peer) = endpoint.outer() else { return (endpoint.peer(), None) };
+        let limits = ctx.found().map(|matched| HeadLimits::from(&matched.service.rules.limits)).unwrap_or_default();
+        let asked = Asked {
+            is_head: head.method == Method::HEAD,
+            in_chunks: !head.headers.contains_key(header::CONTENT_LENGTH),
+            is_apart: ctx.forgiven,
+            limits,
+        };
+        let link = Arc::new(Link::new(&self.pool, endpoint, asked));
+        peer.options.custom_l4 = Some(Arc::clone(&link) as _);
+        (peer, Some(link))
     }
 }
 

@@ -8,6 +8,7 @@ use config::{Ejection, HealthCheck};
 use parking_lot::Mutex;
 
 use super::Known;
+use crate::upstream_stream::{Flaw, FlawCounts};
 
 /// How the endpoints of a version are cared for. Two are the same where their rules are.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub(super) struct Ledger {
     ejections: AtomicU64,
     passed: AtomicU64,
     failed: AtomicU64,
+    /// What endpoints sent that is not what HTTP says.
+    pub(super) flaws: FlawCounts,
     /// Whether all endpoints were used for want of enough that are well, when somebody looked last.
     panicked: AtomicBool,
 }
@@ -50,6 +53,8 @@ pub struct CareCounts {
     pub checks_passed: u64,
     /// Health checks that failed.
     pub checks_failed: u64,
+    /// Responses that were not what HTTP says, in the order of [`Flaw::ALL`].
+    pub flaws: [u64; Flaw::ALL.len()],
 }
 
 impl Care {
@@ -73,6 +78,7 @@ impl Care {
             ejections: self.ledger.ejections.load(Ordering::Relaxed),
             checks_passed: self.ledger.passed.load(Ordering::Relaxed),
             checks_failed: self.ledger.failed.load(Ordering::Relaxed),
+            flaws: self.ledger.flaws.get(),
         }
     }
 

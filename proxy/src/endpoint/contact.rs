@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::Protocol;
-use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Scheme};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Address, Credentials};
@@ -102,6 +102,25 @@ impl Contact {
         }
         peer.group_key = self.group(&peer.sni);
         peer
+    }
+
+    /// What pingora is told to connect to where the connection is made by a [`Link`](crate::upstream_stream::Link): the
+    /// address alone, since TLS and all times are the link's.
+    pub(super) fn outer(&self, dialled: &HttpPeer) -> Option<HttpPeer> {
+        match self.protocol {
+            Protocol::H1 => {}
+            Protocol::H2 | Protocol::H2c => return None,
+        }
+        let mut outer = dialled.clone();
+        (outer.scheme, outer.sni, outer.client_cert_key) = (Scheme::HTTP, String::new(), None);
+        outer.options.ca = None;
+        (outer.options.connection_timeout, outer.options.total_connection_timeout) = (None, None);
+        Some(outer)
+    }
+
+    /// How long an unused connection is kept.
+    pub(super) const fn patience(&self) -> Duration {
+        self.idle
     }
 
     /// Lets a request to an endpoint that has very many share its connection with others.

@@ -52,13 +52,21 @@ pub(crate) struct Seen<'a> {
     pub(crate) ended: Option<&'static str>,
     /// From a ready connection, or the last byte of the request, to the response head, of the last attempt.
     pub(crate) upstream_us: Option<u64>,
+    /// What was wrong with it, or with what an endpoint answered.
+    pub(crate) why: Option<&'static str>,
 }
 
 impl Request {
     /// What was done with it, once it is over.
     pub(crate) fn seen(&self) -> Seen<'_> {
         let (class, lasted) = self.ended.unzip();
-        let mut seen = Seen { lasted: lasted.unwrap_or_default(), class, attempts: self.attempts, ..Seen::default() };
+        let mut seen = Seen {
+            lasted: lasted.unwrap_or_default(),
+            class,
+            attempts: self.attempts,
+            why: self.why,
+            ..Seen::default()
+        };
         if let Some(matched) = &self.matched {
             let canary = matched.service.split.canary;
             seen.service = Some(matched.service.name.as_str());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use pingora_core::apps::{HttpServerApp, HttpServerOptions};
+use pingora_core::connectors::TransportConnector;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::net::{TcpStream, UnixStream};
@@ -21,6 +22,8 @@ use crate::edge::Edge;
 use crate::retries::ATTEMPTS;
 use crate::routing::Reader;
 use crate::transport::{Socket, Wire};
+use crate::upstream_stream::Pool;
+use crate::warming::{Warmer, Warming};
 
 /// What serves on one core.
 pub(super) struct Worker {
@@ -28,6 +31,7 @@ pub(super) struct Worker {
     pub(super) reader: Reader,
     pub(super) clients: Clients,
     pub(super) leaving: Arc<AtomicBool>,
+    pub(super) connector: Arc<TransportConnector>,
 }
 
 impl Worker {
@@ -36,10 +40,13 @@ impl Worker {
         self,
         runtime: &Runtime,
         mut connections: mpsc::Receiver<Accepted>,
+        to_warm: mpsc::Receiver<Warming>,
         mut stopped: watch::Receiver<Stop>,
     ) {
         runtime.block_on(async {
-            let proxy = Arc::new(self.proxy());
+            let pool = Arc::new(Pool::new(Arc::clone(&self.connector)));
+            let proxy = Arc::new(self.proxy(&pool));
+            drop(tokio::spawn(Warmer::new(pool, &proxy).run(to_warm)));
             let rules = Arc::clone(&self.reader.routing.load().rules);
             let mut served = Arc::new(Served::new(Arc::clone(&proxy), rules));
             let (draining, shutdown) = watch::channel(false);
@@ -63,11 +70,11 @@ impl Worker {
         });
     }
 
-    fn proxy(&self) -> HttpProxy<Edge> {
+    fn proxy(&self, pool: &Arc<Pool>) -> HttpProxy<Edge> {
         let conf = ServerConf {
             threads: 1,
             max_retries: ATTEMPTS,
-            // For all endpoints of this core together.
+            // For all endpoints of this core that speak HTTP/2 together.
             upstream_keepalive_pool_size: 1024,
             ..ServerConf::default()
         };
@@ -77,6 +84,7 @@ impl Worker {
             unmatched: Arc::clone(&self.reader.unmatched),
             log: self.reader.log.clone(),
             deadlines: self.reader.under_way.on(self.core),
+            pool: Arc::clone(pool),
             leaving: Arc::clone(&self.leaving),
         };
         let mut proxy = http_proxy(&Arc::new(conf), edge);

@@ -72,6 +72,24 @@ impl Authority {
     }
 }
 
+/// What shows this certificate, agrees on one of these protocols (none: on nothing), and lets in whom `clients` signed.
+pub(crate) fn acceptor(shown: &Signed, protocols: &[&str], clients: Option<&Authority>) -> TlsAcceptor {
+    let provider = Arc::new(ring::default_provider());
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => builder.with_client_cert_verifier(
+            WebPkiClientVerifier::builder_with_provider(authority.root(), provider).build().unwrap(),
+        ),
+    };
+    let chain = vec![shown.cert.der().clone()];
+    let key = PrivateKeyDer::try_from(shown.key.serialize_der()).unwrap();
+    let mut config = builder.with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
+}
+
 /// A server over TLS that answers each request with the HTTP version it came in.
 pub(crate) struct SecureOrigin {
     pub(crate) address: SocketAddr,
@@ -80,22 +98,9 @@ pub(crate) struct SecureOrigin {
 }
 
 impl SecureOrigin {
-    /// Shows this certificate, agrees on one of these protocols (none: on nothing), and lets in whom `clients` signed.
+    /// Serves behind an [`acceptor`] of these.
     pub(crate) async fn start(shown: &Signed, protocols: &[&str], clients: Option<&Authority>) -> Self {
-        let provider = Arc::new(ring::default_provider());
-        let builder =
-            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
-        let builder = match clients {
-            None => builder.with_no_client_auth(),
-            Some(authority) => builder.with_client_cert_verifier(
-                WebPkiClientVerifier::builder_with_provider(authority.root(), provider).build().unwrap(),
-            ),
-        };
-        let chain = vec![shown.cert.der().clone()];
-        let key = PrivateKeyDer::try_from(shown.key.serialize_der()).unwrap();
-        let mut config = builder.with_single_cert(chain, key).unwrap();
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = acceptor(shown, protocols, clients);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (requests, connections) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));

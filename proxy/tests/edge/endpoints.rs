@@ -19,17 +19,16 @@ use crate::fixture::{LONG, Shop, addresses, configuration, exchange, get, judged
 use crate::http2::{answer, http2_origin, http2_server};
 
 /// A v1 at `localhost`, over TLS, that proves itself so.
-fn secure(origin: &SecureOrigin, protocol: Protocol, tls: EndpointTls) -> Configuration {
+pub(crate) fn secure(port: u16, protocol: Protocol, tls: EndpointTls) -> Configuration {
     let mut configuration = configuration(&[nobody()], &[nobody()], "");
     let v1 = &mut configuration.services[0].versions[0];
-    let port = origin.address.port();
     v1.endpoints = vec![config::Endpoint::Tcp { host: "localhost".into(), port, tls: true }];
     v1.protocol = protocol;
     v1.tls = Some(tls);
     configuration
 }
 
-fn believing(authority: &Authority) -> EndpointTls {
+pub(crate) fn believing(authority: &Authority) -> EndpointTls {
     EndpointTls { ca: Some(authority.file()), ..EndpointTls::default() }
 }
 
@@ -50,7 +49,7 @@ async fn an_endpoint_over_tls_is_believed_by_its_authority_and_name_alone() {
         (named(believing(&ours), "elsewhere.test"), 502),
     ] {
         let before = origin.requests();
-        let shop = serve(&secure(&origin, Protocol::H1, tls.clone()));
+        let shop = serve(&secure(origin.address.port(), Protocol::H1, tls.clone()));
         let answer = get(shop.address()).await;
         assert_eq!(status(&answer), wanted, "{tls:?}: {answer}");
         let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
@@ -65,7 +64,7 @@ async fn services_that_believe_different_authorities_share_no_connection() {
     for protocol in [Protocol::H1, Protocol::H2] {
         let (ours, other) = (Authority::new(), Authority::new());
         let origin = SecureOrigin::start(&ours.sign("localhost"), &["h2", "http/1.1"], None).await;
-        let mut configuration = secure(&origin, protocol, believing(&ours));
+        let mut configuration = secure(origin.address.port(), protocol, believing(&ours));
         let mut second = configuration.services[0].clone();
         second.name = name("other");
         second.hosts = config::parse(
@@ -95,7 +94,7 @@ async fn http2_over_tls_is_agreed_on_or_the_connection_has_failed() {
     let signed = authority.sign("localhost");
     for (protocols, wanted) in [(&["h2", "http/1.1"][..], 200), (&["http/1.1"], 502), (&[], 502)] {
         let origin = SecureOrigin::start(&signed, protocols, None).await;
-        let shop = serve(&secure(&origin, Protocol::H2, believing(&authority)));
+        let shop = serve(&secure(origin.address.port(), Protocol::H2, believing(&authority)));
         for round in 1..=2 {
             let answer = get(shop.address()).await;
             assert_eq!(status(&answer), wanted, "{protocols:?}: {answer}");
@@ -114,9 +113,9 @@ async fn a_client_certificate_is_shown_where_there_is_one() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let origin = SecureOrigin::start(&authority.sign("localhost"), &[], Some(&clients)).await;
     let ours = EndpointTls { certificate: Some(clients.sign_into_files("proxy")), ..believing(&authority) };
-    let shop = serve(&secure(&origin, Protocol::H1, ours));
+    let shop = serve(&secure(origin.address.port(), Protocol::H1, ours));
     assert_eq!(status(&get(shop.address()).await), 200);
-    let shop = serve(&secure(&origin, Protocol::H1, believing(&authority)));
+    let shop = serve(&secure(origin.address.port(), Protocol::H1, believing(&authority)));
     assert_eq!(status(&get(shop.address()).await), 502);
     assert_eq!(origin.requests(), 1);
 }
@@ -125,7 +124,7 @@ async fn a_client_certificate_is_shown_where_there_is_one() {
 async fn http2_connections_are_used_again() {
     let authority = Authority::new();
     let origin = SecureOrigin::start(&authority.sign("localhost"), &["h2"], None).await;
-    let shop = serve(&secure(&origin, Protocol::H2, believing(&authority)));
+    let shop = serve(&secure(origin.address.port(), Protocol::H2, believing(&authority)));
     for _ in 0..20 {
         assert_eq!(status(&get(shop.address()).await), 200);
     }

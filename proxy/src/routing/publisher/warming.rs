@@ -15,6 +15,12 @@ impl Publisher {
         }
     }
 
+    /// How many connections are being opened ahead, and requests for some: 0 when all that was wanted is done.
+    #[must_use]
+    pub fn opening_ahead(&self) -> usize {
+        self.warmers.under_way()
+    }
+
     /// Has connections opened to the versions of a service that get a share, or one at least twice as large, or new
     /// endpoints.
     pub(super) fn warm(&self, before: &Service, after: &Service) {

@@ -1,0 +1,186 @@
+//! An endpoint's connection of HTTP/1.1 as pingora reads and writes it, for one request: our own IO type.
+//!
+//! It brings what pingora's own stream cannot give (docs/decisions/0034):
+//! - heads and chunks are checked in their bytes ([`response_head`], and [`chunks`](crate::client_stream::chunks) of the
+//!   client's side) before pingora has any: a response that pingora would repair is refused, and charged to its version;
+//! - pingora never has a byte beyond the response;
+//! - connections that wait for their next request cost little ([`pool`]).
+//!
+//! TLS is below it: what is read here is plain.
+
+#[cfg(test)]
+mod corpus;
+pub(crate) mod flaw;
+mod inbound;
+mod link;
+mod pool;
+pub(crate) mod response_head;
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+pub use self::flaw::Flaw;
+pub(crate) use self::flaw::{FlawCounts, Malformed};
+use self::inbound::Inbound;
+pub(crate) use self::link::{Asked, Link};
+pub(crate) use self::pool::Pool;
+use crate::endpoint::Endpoint;
+
+/// The pieces of a chunk are gathered up to this many bytes.
+const GATHER: usize = 16 * 1024;
+
+/// An endpoint's connection while it carries one request.
+pub(crate) struct UpstreamStream {
+    /// None once it is given back.
+    inner: Option<Stream>,
+    inbound: Inbound,
+    at: Arc<Endpoint>,
+    /// Where it waits afterwards; none: it is closed.
+    pool: Option<Arc<Pool>>,
+    /// Whether what is written waits for the flush that follows.
+    gathers: bool,
+    /// Written and not sent, from `sent` on.
+    gathered: Vec<u8>,
+    sent: usize,
+    /// What was wrong with the response: nothing is read any more.
+    malformed: Option<Malformed>,
+    /// pingora has read on after the response's end, which it does before it would keep the connection.
+    is_released: bool,
+    /// pingora has ended it.
+    is_ended: bool,
+}
+
+impl fmt::Debug for UpstreamStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamStream").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl UpstreamStream {
+    fn new(inner: Stream, inbound: Inbound, at: Arc<Endpoint>, pool: Option<Arc<Pool>>, gathers: bool) -> Self {
+        Self {
+            inner: Some(inner),
+            inbound,
+            at,
+            pool,
+            gathers,
+            gathered: Vec::new(),
+            sent: 0,
+            malformed: None,
+            is_released: false,
+            is_ended: false,
+        }
+    }
+
+    fn inner(&mut self) -> io::Result<Pin<&mut Stream>> {
+        self.inner.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Sends what was gathered.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.gathered.len() {
+            let Some(inner) = self.inner.as_mut() else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+            let sent = ready!(Pin::new(inner).poll_write(cx, &self.gathered[self.sent..]))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.sent += sent;
+        }
+        self.gathered.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for UpstreamStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Some(malformed) = this.malformed {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, malformed)));
+        }
+        loop {
+            let ready = this.inbound.ready();
+            if !ready.is_empty() {
+                let count = ready.len().min(buf.remaining());
+                buf.put_slice(&ready[..count]);
+                this.inbound.gave(count);
+                return Poll::Ready(Ok(()));
+            }
+            if this.inbound.is_over() {
+                // The end, as pingora sees it: it keeps no connection that has ended, and so this one comes back to us.
+                this.is_released = true;
+                return Poll::Ready(Ok(()));
+            }
+            let before = buf.filled().len();
+            ready!(this.inner()?.poll_read(cx, buf))?;
+            if buf.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+            let arrived = this.inbound.arrived(&buf.filled()[before..]);
+            buf.set_filled(before + *arrived.as_ref().unwrap_or(&0));
+            match arrived {
+                Ok(0) => {}
+                Ok(_) => return Poll::Ready(Ok(())),
+                Err(malformed) => {
+                    this.malformed = Some(malformed);
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, malformed)));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for UpstreamStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if !this.gathers || (this.gathered.is_empty() && bytes.len() >= GATHER) {
+            return this.inner()?.poll_write(cx, bytes);
+        }
+        if this.gathered.len() + bytes.len() > GATHER {
+            ready!(this.poll_send(cx))?;
+        }
+        let count = bytes.len().min(GATHER);
+        this.gathered.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_send(cx))?;
+        this.inner()?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.is_ended = true;
+        ready!(this.poll_send(cx))?;
+        this.inner()?.poll_shutdown(cx)
+    }
+}
+
+impl VirtualSocket for UpstreamStream {
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        // pingora's connector has set them on the socket itself.
+        Ok(())
+    }
+}
+
+impl Drop for UpstreamStream {
+    fn drop(&mut self) {
+        if self.inbound.has_surplus() {
+            self.at.malformed(Flaw::Surplus);
+            return;
+        }
+        let is_at_rest = self.is_released && !self.is_ended && self.gathered.is_empty();
+        if is_at_rest && let (Some(pool), Some(inner)) = (&self.pool, self.inner.take()) {
+            pool.put(self.at.pool_key(), inner, self.at.patience());
+        }
+    }
+}

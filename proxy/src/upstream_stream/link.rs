@@ -1,0 +1,77 @@
+//! One attempt's way to its endpoint: a connection that waits, or a new one.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use async_trait::async_trait;
+use pingora_core::connectors::L4Connect;
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::protocols::l4::stream::Stream as L4Stream;
+use pingora_core::protocols::l4::virt::VirtualSocketStream;
+use pingora_error::Result;
+
+use super::UpstreamStream;
+use super::inbound::Inbound;
+use super::pool::Pool;
+use crate::client_stream::head_check::HeadLimits;
+use crate::endpoint::Endpoint;
+
+/// What the request of an attempt is like, as far as its connection must know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    /// It is a HEAD: no body follows the head of its response.
+    pub(crate) is_head: bool,
+    /// Its body may be sent in chunks, each of which is written in pieces and then flushed.
+    pub(crate) in_chunks: bool,
+    /// It is sent on a connection of its own, which nobody uses after it.
+    pub(crate) is_apart: bool,
+    /// How much a response head may be.
+    pub(crate) limits: HeadLimits,
+}
+
+/// What pingora asks for the connection of one attempt.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pool: Arc<Pool>,
+    at: Arc<Endpoint>,
+    asked: Asked,
+    /// -1 before there is one.
+    fd: AtomicI32,
+    is_reused: AtomicBool,
+}
+
+impl Link {
+    pub(crate) fn new(pool: &Arc<Pool>, at: Arc<Endpoint>, asked: Asked) -> Self {
+        let (fd, is_reused) = (AtomicI32::new(-1), AtomicBool::new(false));
+        Self { pool: Arc::clone(pool), at, asked, fd, is_reused }
+    }
+
+    /// The descriptor of its connection; none before there is one. pingora knows none.
+    pub(crate) fn fd(&self) -> Option<RawFd> {
+        Some(self.fd.load(Ordering::Relaxed)).filter(|fd| *fd >= 0)
+    }
+
+    /// Whether its connection had carried requests before.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.is_reused.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl L4Connect for Link {
+    /// Errors are those of pingora's own connector.
+    async fn connect(&self, _: &SocketAddr) -> Result<L4Stream> {
+        let waiting = if self.asked.is_apart { None } else { self.pool.take(self.at.pool_key()) };
+        self.is_reused.store(waiting.is_some(), Ordering::Relaxed);
+        let stream = match waiting {
+            Some(stream) => stream,
+            None => self.pool.connector().new_stream(self.at.dialled()).await?,
+        };
+        self.fd.store(stream.id(), Ordering::Relaxed);
+        let inbound = Inbound::new(self.asked.limits, self.asked.is_head);
+        let pool = (!self.asked.is_apart).then(|| Arc::clone(&self.pool));
+        let stream = UpstreamStream::new(stream, inbound, Arc::clone(&self.at), pool, self.asked.in_chunks);
+        Ok(L4Stream::from(VirtualSocketStream::new(Box::new(stream))))
+    }
+}
