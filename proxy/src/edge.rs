@@ -210,7 +210,8 @@ impl ProxyHttp for Edge {
         _digest: Option<&Digest>,
         ctx: &mut Request,
     ) -> Result<()> {
-        if ctx.errand.is_some() {
+        if let Some(errand) = &ctx.errand {
+            errand.meet().await;
             return Err(Errand::done());
         }
         let now = Instant::now();

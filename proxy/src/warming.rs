@@ -17,7 +17,7 @@ use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::{Error, ErrorType};
 use pingora_proxy::HttpProxy;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Barrier, mpsc, watch};
 use tracing::warn;
 
 use crate::edge::Edge;
@@ -58,6 +58,9 @@ pub(crate) struct Warming {
 #[derive(Debug)]
 pub(crate) struct Errand {
     at: Arc<Endpoint>,
+    /// All that were sent at once. Each keeps its connection until the last has one: else the next would get the same.
+    together: Arc<Barrier>,
+    has_met: AtomicBool,
     /// Why there is no connection; none where there is.
     failed: Mutex<Option<String>>,
 }
@@ -140,8 +143,11 @@ impl Warmer {
     pub(crate) async fn run(self, mut asked: mpsc::Receiver<Warming>) {
         while let Some(warming) = asked.recv().await {
             for (at, wanted) in warming.wanted() {
-                for _ in 0..self.missing(at, wanted) {
-                    drop(tokio::spawn(self.clone().open(warming.clone(), Arc::clone(at))));
+                let missing = self.missing(at, wanted);
+                let together = Arc::new(Barrier::new(missing.max(1)));
+                for _ in 0..missing {
+                    let together = Arc::clone(&together);
+                    drop(tokio::spawn(self.clone().open(warming.clone(), Arc::clone(at), together)));
                 }
             }
         }
@@ -152,20 +158,20 @@ impl Warmer {
         let opening = self.opening.lock().get(&at.identity()).copied().unwrap_or(0);
         match at.protocol() {
             Protocol::H1 => wanted.saturating_sub(opening + self.pool.waiting(at.pool_key())),
-            // What waits is taken by as many errands, and waits on.
+            // What waits already is taken by some of them, and waits on.
             Protocol::H2 | Protocol::H2c if opening == 0 => wanted,
             Protocol::H2 | Protocol::H2c => 0,
         }
     }
 
     /// Opens a connection, which then waits for its first request.
-    fn open(self, warming: Warming, at: Arc<Endpoint>) -> impl Future<Output = ()> + Send {
+    fn open(self, warming: Warming, at: Arc<Endpoint>, together: Arc<Barrier>) -> impl Future<Output = ()> + Send {
         // Counted from now on, whenever it is begun.
         let opening = Opening::begin(&self.opening, at.identity());
         async move {
             let opened = match at.protocol() {
                 Protocol::H1 => self.connect(&at).await,
-                Protocol::H2 | Protocol::H2c => self.send_errand(&at).await,
+                Protocol::H2 | Protocol::H2c => self.send_errand(&at, together).await,
             };
             match opened {
                 Ok(()) => at.connected(Instant::now()),
@@ -181,12 +187,14 @@ impl Warmer {
         Ok(())
     }
 
-    async fn send_errand(&self, at: &Arc<Endpoint>) -> Result<(), String> {
-        let errand = Arc::new(Errand { at: Arc::clone(at), failed: Mutex::default() });
+    async fn send_errand(&self, at: &Arc<Endpoint>, together: Arc<Barrier>) -> Result<(), String> {
+        let (has_met, failed) = (AtomicBool::new(false), Mutex::default());
+        let errand = Arc::new(Errand { at: Arc::clone(at), together, has_met, failed });
         let head = b"GET / HTTP/1.1\r\nhost: nobody\r\n\r\n".to_vec();
         let session = ServerSession::new_http1(Box::new(Cursor::new(head)));
         let (_goes_on, shutdown) = watch::channel(false);
         PRESENT.scope(Arc::clone(&errand), self.proxy.process_new_http(session, &shutdown)).await;
+        errand.meet().await;
         let failed = errand.failed.lock().take();
         failed.map_or(Ok(()), Err)
     }
@@ -223,6 +231,13 @@ impl Errand {
     /// Where it goes.
     pub(crate) fn at(&self) -> &Endpoint {
         &self.at
+    }
+
+    /// It has its connection, or none: waits for the others, once.
+    pub(crate) async fn meet(&self) {
+        if !self.has_met.swap(true, Ordering::Relaxed) {
+            self.together.wait().await;
+        }
     }
 
     /// It has come to its connection: that is all.
