@@ -173,6 +173,8 @@ pub struct MirrorAnswer {
     pub status: Option<u16>,
     /// Its header fields, in the order in which they came: few and short, those that may hold secrets by their name alone.
     pub headers: Vec<(String, String)>,
+    /// A hash of its body, in hexadecimal; none where there was no whole answer.
+    pub body: Option<String>,
     /// Why there was none, or why it is a failure, in words; none for one that is well.
     pub failure: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! The request's path through pingora: a table of contents. Each hook calls the room where the work is done.
 
 mod failing;
+mod mirroring;
 mod placing;
 
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +31,7 @@ use crate::connection::Connection;
 use crate::deadlines::Deadlines;
 use crate::endpoint;
 use crate::exchange::{Exchange, is_event_stream};
+use crate::mirror::Outbox;
 use crate::request::Request;
 use crate::request_body::BodyLimit;
 use crate::request_check::{self, Refusal};
@@ -54,6 +56,8 @@ pub(crate) struct Edge {
     pub(crate) pool: Arc<Pool>,
     /// Connections end with the response they carry: the process is about to.
     pub(crate) leaving: Arc<AtomicBool>,
+    /// Where copies for canaries are handed over.
+    pub(crate) outbox: Outbox,
 }
 
 #[async_trait]
@@ -129,6 +133,7 @@ impl ProxyHttp for Edge {
             Ok(limit) => ctx.body = limit,
             Err(Refusal { status, why }) => return answer(session, status, why, ctx).await,
         }
+        self.mirror(session, ctx);
         Ok(false)
     }
 
@@ -152,6 +157,7 @@ impl ProxyHttp for Edge {
             }
             upgrade::to_origin(request, ctx);
         });
+        ctx.mirror.sets_out();
         expect::to_origin(session, request).await
     }
 
@@ -239,8 +245,10 @@ impl ProxyHttp for Edge {
         end_of_stream: bool,
         ctx: &mut Request,
     ) -> Result<()> {
-        ctx.sends(end_of_stream, Instant::now());
+        let now = Instant::now();
+        ctx.sends(end_of_stream, now);
         ctx.body.take(body.as_ref().map_or(0, Bytes::len))?;
+        ctx.mirror.takes(body.as_ref(), end_of_stream, now);
         // pingora would write an empty last piece as a chunk of size 0, and then the end of the chunks: two ends, of
         // which the next request on that connection finds the second (pingora #935).
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -279,6 +287,7 @@ impl ProxyHttp for Edge {
             return Err(passed_over);
         }
         ctx.grpc_head(&response.headers);
+        ctx.mirror.head(response);
         if response.headers.get(header::CONTENT_TYPE).is_some_and(|of| is_event_stream(of.as_bytes())) {
             ctx.is_endless();
         }
@@ -292,6 +301,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Request,
     ) -> Result<()> {
         ctx.check_trailers(trailers)?;
+        ctx.mirror.trailers(trailers);
         forwarded::trailers_to_client(trailers);
         ctx.grpc_status(trailers);
         ctx.last_byte(Instant::now());
@@ -306,6 +316,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Request,
     ) -> Result<Option<Duration>> {
         ctx.hears(body.as_ref());
+        ctx.mirror.hears(body.as_ref());
         if ctx.must_leave() {
             return Err(failing::ended());
         }

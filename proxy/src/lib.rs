@@ -27,6 +27,7 @@ mod fields;
 pub mod forwarded;
 mod grpc;
 mod lasting;
+pub mod mirror;
 mod parting;
 pub mod proxy_protocol;
 mod request;

@@ -25,6 +25,7 @@ use crate::connection::UnderWay;
 use crate::deadlines::{self, Deadline, Ending, Overdue};
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::Exchange;
+use crate::mirror::Mirroring;
 use crate::request_body::BodyLimit;
 use crate::request_body::silence::{Silence, Waiting};
 use crate::response_check::ResponseCheck;
@@ -68,6 +69,8 @@ pub(crate) struct Request {
     pub(crate) found_no_room: bool,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
+    /// Its copy for the canary, where it has one.
+    pub(crate) mirror: Mirroring,
     /// How long its client has been silent, where that is for us to limit.
     silence: Option<Arc<Silence>>,
     /// When its body came to its end.
@@ -167,6 +170,7 @@ impl Request {
             avoided: None,
             found_no_room: false,
             forgiven: false,
+            mirror: Mirroring::default(),
             silence: Silence::present(),
             said_all: None,
             is_tunnel: false,
@@ -265,6 +269,7 @@ impl Request {
             waiting,
         });
         self.body.begin_again();
+        self.mirror.begin_again();
     }
 
     /// The present attempt goes this way, where the way is ours to make.
@@ -463,6 +468,7 @@ impl Request {
         } else {
             self.unmatched.count(self.core, response);
         }
+        self.mirror.end(response);
         self.ended = Some((response, now.saturating_duration_since(self.began)));
         self.is_over = true;
     }
@@ -511,6 +517,7 @@ impl Drop for Request {
         } else {
             self.end_attempt(Class::Local, self.began);
             self.end_unserved(Class::Local);
+            self.mirror.end(Class::Local);
         }
     }
 }

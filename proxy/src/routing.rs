@@ -16,6 +16,7 @@ pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
 use crate::endpoint::{Ask, Balancer, Care, Endpoint, InFlight, Unavailable};
 use crate::lasting::Lasting;
+use crate::mirror;
 use crate::request_head::host_of;
 use crate::retries::Budget;
 use crate::routes::{Asked, RouteTable};
@@ -93,6 +94,8 @@ pub struct Split {
     /// Whom the canary is compared with where that is not all of stable, and its weight; canary and baseline have at
     /// most all of the traffic together.
     pub baseline: Option<(Baseline, Weight)>,
+    /// The share of the requests drawn to stable that are copied for the canary; none: nothing is.
+    pub mirror: Option<Weight>,
     /// Who goes to the canary whatever its weight.
     pub matched: Option<Arc<Match>>,
     /// Paths whose traffic is counted by itself.
@@ -130,6 +133,8 @@ pub struct Version {
     pub care: Arc<Care>,
     /// How it chooses among its endpoints. What is under way is kept over reloads.
     pub balancer: Balancer,
+    /// What becomes of the copies of requests that it is sent. Kept over reloads while the version stays.
+    pub mirror: Arc<mirror::Ledger>,
     /// What lasts there.
     pub(crate) lasting: Arc<Lasting>,
     /// How many connections to each endpoint every core opens ahead; 0: none.

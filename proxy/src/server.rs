@@ -29,6 +29,7 @@ pub use self::listeners::{Listeners, why_not_bound};
 use self::worker::Worker;
 use crate::checks;
 use crate::lasting::UnderWay;
+use crate::mirror;
 use crate::routing::Reader;
 use crate::tls::{self, Finding};
 
@@ -105,6 +106,7 @@ impl DataPlane {
         let open = Arc::new(AtomicU64::new(0));
         let leaving = Arc::new(AtomicBool::new(false));
         let clients = Clients::default();
+        let (outbox, deliveries) = mirror::outbox();
         // Of all cores: it knows the system's authorities, and keeps no connection.
         let connector = Arc::new(TransportConnector::new(None));
         let mut threads = Vec::new();
@@ -116,6 +118,7 @@ impl DataPlane {
                 reader: reader.clone(),
                 clients: clients.clone(),
                 leaving: Arc::clone(&leaving),
+                outbox: outbox.clone(),
                 connector: Arc::clone(&connector),
             };
             let stopped = stopped.clone();
@@ -128,16 +131,8 @@ impl DataPlane {
         let most = limits.connections;
         let acceptor = Acceptor { cores, reader: reader.clone(), clients, open: Arc::clone(&open), most };
         threads.push(spawn("tidegate-accept".into(), move |runtime| acceptor.run(&runtime, sockets, stopped))?);
-        let (asking, mut stopped) = (reader.clone(), stop.subscribe());
-        let ask = move |runtime: Runtime| {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = checks::run(asking) => {}
-                    _ = stopped.wait_for(|stop| *stop == Stop::Now) => {}
-                }
-            });
-        };
-        threads.push(spawn("tidegate-checks".into(), ask)?);
+        threads.push(spawn_beside("tidegate-checks", stop.subscribe(), checks::run(reader.clone()))?);
+        threads.push(spawn_beside("tidegate-mirror", stop.subscribe(), mirror::run(deliveries))?);
         let watch = Some(tls::Watch::begin(tls).map_err(StartError::Thread)?);
         let under_way = reader.under_way.clone();
         Ok(Self { addresses, stop, leaving, open, under_way, threads, watch, files })
@@ -204,6 +199,23 @@ impl Drop for DataPlane {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A thread for what is done beside the serving, until the end.
+fn spawn_beside(
+    name: &str,
+    mut stopped: watch::Receiver<Stop>,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    let run = move |runtime: Runtime| {
+        runtime.block_on(async {
+            tokio::select! {
+                () = work => {}
+                _ = stopped.wait_for(|stop| *stop == Stop::Now) => {}
+            }
+        });
+    };
+    spawn(name.into(), run)
 }
 
 /// A thread with a runtime of its own. Both are had before anything is served, or nothing is.

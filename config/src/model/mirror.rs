@@ -11,7 +11,7 @@ pub struct MirrorRules {
     /// Methods that are copied, upper case and compared exactly, no two the same; `GET`, `HEAD` and `OPTIONS`. Never
     /// empty.
     pub methods: Vec<String>,
-    /// The longest request body that is copied, and the most of both answers that is compared; 64 KiB.
+    /// The longest request body that is copied; 64 KiB.
     pub body: Bytes,
     /// How many copies may be under way at once; 64. What is more is not copied, and counted.
     pub in_flight: u32,

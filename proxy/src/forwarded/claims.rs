@@ -1,7 +1,7 @@
-//! Headers by which a peer claims who the client is, where it came from, or how.
+//! Headers by which a peer claims who the client is, where it came from, or how; or that a request is a copy.
 
 /// Beside everything that begins with `x-forwarded`: what well-known edges and proxies set, and what origins read.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "forwarded",
     "x-real-ip",
     "x-client-ip",
@@ -15,6 +15,7 @@ const NAMES: [&str; 15] = [
     "cf-connecting-ip",
     "fastly-client-ip",
     "front-end-https",
+    "tidegate-mirror",
     "true-client-ip",
     "x-arr-ssl",
 ];

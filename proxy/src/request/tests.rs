@@ -270,6 +270,7 @@ fn steer(publisher: &mut Publisher, matched: Option<&Arc<config::Match>>) {
         canary: Some((&canary, config::Weight::ZERO)),
         baseline: None,
         matched,
+        mirror: None,
         paths: &[],
         generation: 2,
     };

@@ -37,6 +37,8 @@ pub struct Wanted<'a> {
     pub baseline: Option<(&'a Name, Weight)>,
     /// Who goes to the canary whatever its weight; nobody where there is no canary.
     pub matched: Option<&'a Arc<Match>>,
+    /// The share of the requests drawn to stable that are copied for the canary; nothing where there is no canary.
+    pub mirror: Option<Weight>,
     /// Paths whose traffic is counted by itself; at most 16.
     pub paths: &'a [PathPrefix],
     /// Grows with every change of the service.
@@ -131,6 +133,7 @@ impl Publisher {
                     canary: service.canary.as_ref().map(|canary| (&canary.version, canary.weight)),
                     baseline: None,
                     matched: None,
+                    mirror: None,
                     paths: &[],
                     generation: 0,
                 };
@@ -236,6 +239,7 @@ impl Publisher {
             meter,
             care,
             balancer,
+            mirror: known.map(|version| Arc::clone(&version.mirror)).unwrap_or_default(),
             lasting: self.know(service, &version.name),
             warm_start: version.warm_start,
         })
@@ -290,8 +294,11 @@ impl Service {
             Some((baseline, weight.min(of_canary.complement())))
         });
         let matched = wanted.matched.filter(|_| canary.is_some()).map(Arc::clone);
+        // Of a canary that is stable there is nothing to compare.
+        let may_mirror = canary.is_some_and(|(canary, ..)| canary != stable);
+        let mirror = wanted.mirror.filter(|share| may_mirror && *share > Weight::ZERO);
         let (paths, generation) = (Arc::clone(&self.split.paths), wanted.generation);
-        Self { split: Split { stable, canary, baseline, matched, paths, generation }, ..self.clone() }
+        Self { split: Split { stable, canary, baseline, mirror, matched, paths, generation }, ..self.clone() }
     }
 
     /// This service with what its split needs to be counted: these paths, and the meters of slices.

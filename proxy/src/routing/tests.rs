@@ -57,6 +57,7 @@ fn steer(publisher: &mut Publisher, canary: Weight, baseline: Option<(&str, Weig
         canary: Some((&v2, canary)),
         baseline: baseline.as_ref().map(|(name, weight)| (name, *weight)),
         matched: None,
+        mirror: None,
         paths: &paths,
         generation: 1,
     };
@@ -65,7 +66,7 @@ fn steer(publisher: &mut Publisher, canary: Weight, baseline: Option<(&str, Weig
 
 /// A split without baseline and paths.
 fn plain<'a>(stable: &'a Name, canary: Option<(&'a Name, Weight)>, generation: u64) -> Wanted<'a> {
-    Wanted { stable, canary, baseline: None, matched: None, paths: &[], generation }
+    Wanted { stable, canary, baseline: None, matched: None, mirror: None, paths: &[], generation }
 }
 
 fn outcome(paths: u16) -> Outcome {

@@ -108,7 +108,15 @@ fn the_words_win_over_versions_of_those_names() {
 fn after_a_rollback_always_is_stable_and_the_name_still_reaches_the_version() {
     let mut publisher = publisher(&format!("{BOTH}, weight: 10%"));
     let stable = Name::new("v1").unwrap();
-    let wanted = Wanted { stable: &stable, canary: None, baseline: None, matched: None, paths: &[], generation: 2 };
+    let wanted = Wanted {
+        stable: &stable,
+        canary: None,
+        baseline: None,
+        matched: None,
+        mirror: None,
+        paths: &[],
+        generation: 2,
+    };
     publisher.steer(&Name::new("shop").unwrap(), &wanted);
     let ask = |value| given(&shop(&publisher), HERE, &[("x-version", value)]);
     assert_eq!((ask("always"), ask("v2")), (forced("v1"), forced("v2")));
@@ -337,6 +345,7 @@ fn the_share_of_users_on_the_canary_is_its_weight_whatever_they_send() {
             canary: Some((&canary, weight)),
             baseline: None,
             matched: None,
+            mirror: None,
             paths: &[],
             generation: 2,
         };

@@ -19,6 +19,7 @@ use super::clients::Clients;
 use super::served::Served;
 use crate::client_stream::Unmatched;
 use crate::edge::Edge;
+use crate::mirror::Outbox;
 use crate::retries::ATTEMPTS;
 use crate::routing::Reader;
 use crate::transport::{Socket, Wire};
@@ -31,6 +32,7 @@ pub(super) struct Worker {
     pub(super) reader: Reader,
     pub(super) clients: Clients,
     pub(super) leaving: Arc<AtomicBool>,
+    pub(super) outbox: Outbox,
     pub(super) connector: Arc<TransportConnector>,
 }
 
@@ -86,6 +88,7 @@ impl Worker {
             deadlines: self.reader.under_way.on(self.core),
             pool: Arc::clone(pool),
             leaving: Arc::clone(&self.leaving),
+            outbox: self.outbox.clone(),
         };
         let mut proxy = http_proxy(&Arc::new(conf), edge);
         let mut options = HttpServerOptions::default();

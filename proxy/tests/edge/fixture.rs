@@ -12,8 +12,9 @@ use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use loadtest::Origin;
-use meter::{Attempt, Class, Tally, VersionMeter, Window};
+use meter::{Attempt, Class, MirrorCounts, Tally, VersionMeter, Window};
 use proxy::client_stream::ClientTimeouts;
+use proxy::mirror::Ledger;
 use proxy::routing::{Routing, Wanted};
 use proxy::tls::SecureListeners;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
@@ -147,10 +148,45 @@ impl Shop {
             canary: Some((&v2, weight)),
             baseline: baseline.as_ref().map(|baseline| (baseline, weight)),
             matched: None,
+            mirror: None,
             paths: &paths,
             generation: 1,
         };
         self.publisher.steer(&name("shop"), &wanted);
+    }
+
+    /// Gives v2 no requests, and copies of all that v1 gets.
+    pub(crate) fn mirror(&mut self) {
+        let (v1, v2) = (name("v1"), name("v2"));
+        let wanted = Wanted {
+            stable: &v1,
+            canary: Some((&v2, Weight::ZERO)),
+            baseline: None,
+            matched: None,
+            mirror: Some(Weight::FULL),
+            paths: &[],
+            generation: 1,
+        };
+        self.publisher.steer(&name("shop"), &wanted);
+    }
+
+    /// What became of the copies that v2 was sent.
+    pub(crate) fn ledger(&self) -> Arc<Ledger> {
+        let routing = self.publisher.shared().load_full();
+        Arc::clone(&routing.service(&name("shop")).unwrap().version(&name("v2")).unwrap().mirror)
+    }
+
+    /// Waits until what became of the copies is as wanted.
+    pub(crate) async fn mirrored_until(&self, wanted: impl Fn(&MirrorCounts) -> bool) -> MirrorCounts {
+        let (until, ledger) = (Instant::now() + LONG, self.ledger());
+        loop {
+            let counts = ledger.counts();
+            if wanted(&counts) {
+                return counts;
+            }
+            assert!(Instant::now() < until, "the copies never got there: {counts:?}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -25,6 +25,7 @@ mod hostile_tls;
 mod http2;
 mod lasting;
 mod listening;
+mod mirroring;
 mod raw_http2;
 mod secure;
 mod sparing;

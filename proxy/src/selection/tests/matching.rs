@@ -14,7 +14,15 @@ fn steer(publisher: &mut Publisher, percent: Option<u16>, who: Option<config::Ma
     let (stable, canary) = (Name::new("v1").unwrap(), Name::new("v2").unwrap());
     let weight = percent.map(|percent| Weight::from_basis_points(percent * 100).unwrap());
     let (canary, who) = (weight.map(|weight| (&canary, weight)), who.map(Arc::new));
-    let wanted = Wanted { stable: &stable, canary, baseline: None, matched: who.as_ref(), paths: &[], generation: 2 };
+    let wanted = Wanted {
+        stable: &stable,
+        canary,
+        baseline: None,
+        matched: who.as_ref(),
+        mirror: None,
+        paths: &[],
+        generation: 2,
+    };
     publisher.steer(&Name::new("shop").unwrap(), &wanted);
 }
 

@@ -1,0 +1,220 @@
+//! The thread that sends the copies, and reads as much of the answers as is compared.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use config::{Protocol, Rules};
+use http::StatusCode;
+use meter::Class;
+use pingora_core::connectors::http::Connector;
+use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::upstreams::peer::{HttpPeer, Peer};
+use pingora_error::Error;
+use pingora_http::RequestHeader;
+use tokio::sync::mpsc;
+
+use super::ledger::Place;
+use super::pair::{Answer, End, Half, code_of};
+use super::print::{LOOKED_AT, Print};
+use crate::attempt::{class_of, class_of_connect};
+use crate::endpoint::{Endpoint, State};
+use crate::response_check::ResponseCheck;
+use crate::routing::Version;
+
+/// Who takes the copies.
+pub(crate) type Deliveries = mpsc::Receiver<Delivery>;
+
+/// A copy that is whole.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(super) half: Half,
+    pub(super) head: RequestHeader,
+    pub(super) body: Vec<Bytes>,
+    pub(super) canary: Arc<Version>,
+    pub(super) rules: Arc<Rules>,
+    /// For all of it.
+    pub(super) timeout: Duration,
+    pub(super) place: Place,
+}
+
+/// How much less than a core that serves this thread gets where both want the same processor, in the steps of `nice`.
+const NICE: i32 = 10;
+
+/// Sends the copies that come, until nobody is left who hands any over. All of them have one pool of connections, which
+/// no request has. To be run on a thread of its own, which makes way for those that serve.
+pub(crate) async fn run(mut deliveries: Deliveries) {
+    make_way();
+    let connector = Arc::new(Connector::new(None));
+    while let Some(delivery) = deliveries.recv().await {
+        let connector = Arc::clone(&connector);
+        drop(tokio::spawn(async move { delivery.send(&connector).await }));
+    }
+}
+
+/// Why there is no whole answer.
+#[derive(Debug, Clone, Copy)]
+struct Broken {
+    class: Class,
+    /// The connection came from the pool, and ended before anything was answered: it may have been closed long ago.
+    is_stale: bool,
+}
+
+impl Delivery {
+    async fn send(self, connector: &Connector) {
+        let asked = tokio::time::timeout(self.timeout, self.ask(connector)).await;
+        let Self { half, place, .. } = self;
+        drop(place);
+        let end = match asked {
+            Ok(Ok(answer)) => End::Answered(answer),
+            // Our own trouble, such as no descriptors, is none of the canary's.
+            Ok(Err(Class::Local)) => End::Unknown,
+            Ok(Err(class)) => End::Failed(class),
+            Err(_) => End::Failed(Class::Timeout),
+        };
+        if matches!(end, End::Answered(_)) {
+            half.ledger.meter.answered();
+        }
+        half.end(end);
+    }
+
+    /// The canary's answer, or what it came to instead.
+    async fn ask(&self, connector: &Connector) -> Result<Answer, Class> {
+        // Health checks and what users' requests came to are believed; nothing here adds to them.
+        let at = open_endpoint(&self.canary, Instant::now()).ok_or(Class::ConnectError)?;
+        let mut peer = at.peer();
+        // What must not be sent twice goes on a connection of its own, which cannot be found closed.
+        let may_repeat = self.head.method.is_idempotent();
+        if !may_repeat {
+            keep_apart(&mut peer);
+        }
+        match self.ask_once(connector, &peer).await {
+            Err(Broken { is_stale: true, .. }) if may_repeat => {
+                keep_apart(&mut peer);
+                self.ask_once(connector, &peer).await.map_err(|broken| broken.class)
+            }
+            asked => asked.map_err(|broken| broken.class),
+        }
+    }
+
+    async fn ask_once(&self, connector: &Connector, peer: &HttpPeer) -> Result<Answer, Broken> {
+        let no_connection = |error: Box<Error>| Broken { class: class_of_connect(&error.into_up()), is_stale: false };
+        let (mut session, reused) = connector.get_http_session(peer).await.map_err(no_connection)?;
+        let agrees = match self.canary.protocol {
+            Protocol::H1 => session.as_http1().is_some(),
+            Protocol::H2 | Protocol::H2c => session.as_http2().is_some(),
+        };
+        if !agrees {
+            return Err(Broken { class: Class::ConnectError, is_stale: false });
+        }
+        let exchanged = self.exchange(&mut session).await;
+        match &exchanged {
+            Ok((_, true)) => connector.release_http_session(session, peer, peer.idle_timeout()).await,
+            Ok((_, false)) | Err(_) => session.shutdown().await,
+        }
+        exchanged.map(|(answer, _)| answer).map_err(|(class, is_early)| Broken { class, is_stale: reused && is_early })
+    }
+
+    /// The answer, and whether it was read to its end. An error comes with whether nothing was answered at all.
+    async fn exchange(&self, session: &mut HttpSession) -> Result<(Answer, bool), (Class, bool)> {
+        let early = |error: Box<Error>| (class_of(&error.into_up()), true);
+        let broken = |error: Box<Error>| (class_of(&error.into_up()), false);
+        // One that answers without reading all of it has answered; where there is no answer, reading says so.
+        let written = self.write(session).await;
+        self.read_head(session).await.map_err(|error| match (error, &written) {
+            (Unanswered::Broken(error), _) => early(error),
+            (Unanswered::Misspoken, _) => (Class::ProtocolError, false),
+        })?;
+        let mut body = Print::new();
+        let mut is_whole = true;
+        while let Some(piece) = session.read_response_body().await.map_err(broken)? {
+            body.take(&piece);
+            // Longer than stable's: what else comes changes nothing.
+            if body.length() > self.half.pair.length_of_stable().unwrap_or(LOOKED_AT) {
+                is_whole = false;
+                break;
+            }
+        }
+        let trailers = match session {
+            HttpSession::H2(http2) if is_whole => http2.read_trailers().await.map_err(broken)?,
+            HttpSession::H1(_) | HttpSession::H2(_) | HttpSession::Custom(()) => None,
+        };
+        let head = session.response_header().ok_or((Class::ProtocolError, false))?;
+        let (status, fields) = (head.status.as_u16(), head.headers.clone());
+        let grpc = code_of(&fields, trailers.as_ref());
+        // What was not taken of the body would be found by the next.
+        let is_clean = is_whole && written.is_ok();
+        Ok((Answer { status, grpc, fields, body: body.printed() }, is_clean))
+    }
+
+    async fn write(&self, session: &mut HttpSession) -> Result<(), Box<Error>> {
+        let head = Box::new(self.head.clone());
+        match session {
+            HttpSession::H1(http1) => {
+                http1.write_request_header(head).await?;
+                for piece in &self.body {
+                    http1.write_body(piece).await?;
+                }
+                http1.finish_body().await?;
+            }
+            HttpSession::H2(http2) => {
+                http2.write_request_header(head, self.body.is_empty())?;
+                for (place, piece) in self.body.iter().enumerate() {
+                    http2.write_request_body(piece.clone(), place + 1 == self.body.len()).await?;
+                }
+            }
+            HttpSession::Custom(()) => {}
+        }
+        Ok(())
+    }
+
+    /// Reads heads until the one that counts.
+    async fn read_head(&self, session: &mut HttpSession) -> Result<(), Unanswered> {
+        let mut heads = ResponseCheck::default();
+        loop {
+            session.read_response_header().await.map_err(Unanswered::Broken)?;
+            let head = session.response_header().ok_or(Unanswered::Misspoken)?;
+            heads.head(head, &self.rules).map_err(|_| Unanswered::Misspoken)?;
+            if !head.status.is_informational() {
+                return Ok(());
+            }
+            // Nobody asked for another protocol. HTTP/2 brings no interim heads to here.
+            if head.status == StatusCode::SWITCHING_PROTOCOLS || session.as_http2().is_some() {
+                return Err(Unanswered::Misspoken);
+            }
+        }
+    }
+}
+
+/// Why there is no head.
+enum Unanswered {
+    Broken(Box<Error>),
+    Misspoken,
+}
+
+/// Copies may wait, and requests may not.
+fn make_way() {
+    // Linux knows a priority for each thread, elsewhere it is that of the whole process. An error leaves it as it was.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+}
+
+/// Gives a copy a connection that nothing else has had or will have.
+fn keep_apart(peer: &mut HttpPeer) {
+    peer.group_key = fastrand::u64(..);
+    peer.options.idle_timeout = Some(Duration::ZERO);
+}
+
+/// One of the endpoints that take requests, at random: those that are well, and those that may be tried again.
+fn open_endpoint(version: &Version, now: Instant) -> Option<&Arc<Endpoint>> {
+    let is_open = |endpoint: &&Arc<Endpoint>| {
+        let standing = endpoint.standing(now);
+        match standing.state {
+            State::Well => true,
+            State::Down => standing.next_try.is_none_or(|at| at <= now),
+            State::Unhealthy | State::Ejected => false,
+        }
+    };
+    let open: Vec<_> = version.endpoints.iter().filter(is_open).collect();
+    fastrand::choice(open)
+}
