@@ -347,6 +347,17 @@ impl Endpoint {
     }
 }
 
+/// Those of a version's endpoints that were not there `before` begin slowly, where others were: they are as cold as one
+/// that comes back. Where all are new there is nobody else to bear the traffic.
+pub(crate) fn begin_slowly(before: &[Arc<Endpoint>], endpoints: &[Arc<Endpoint>], now: Instant) {
+    let is_known = |endpoint: &&Arc<Endpoint>| before.iter().any(|known| known.is_same_place(endpoint));
+    if endpoints.iter().any(|endpoint| is_known(&endpoint)) {
+        for endpoint in endpoints.iter().filter(|endpoint| !is_known(endpoint)) {
+            endpoint.known.health.begins_slowly(now);
+        }
+    }
+}
+
 /// Ejects those of a version's endpoints that succeed far less often than the others did since this was last called.
 pub(crate) fn eject_outliers(endpoints: &[Arc<Endpoint>], now: Instant) {
     let rates: Vec<_> = endpoints.iter().map(|endpoint| endpoint.known.health.take_rates()).collect();

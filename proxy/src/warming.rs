@@ -257,7 +257,9 @@ mod tests {
 
     #[test]
     fn connections_are_divided_among_endpoints_and_cores_and_none_is_left_out_or_counted_twice() {
-        for (all, endpoints, cores) in [(8, 1, 2), (64, 3, 4), (64, 100, 4), (5, 2, 3), (1, 1, 1), (0, 3, 2), (64, 1, 64)] {
+        for (all, endpoints, cores) in
+            [(8, 1, 2), (64, 3, 4), (64, 100, 4), (5, 2, 3), (1, 1, 1), (0, 3, 2), (64, 1, 64)]
+        {
             let part = |endpoint, core| part_of(all, endpoint, endpoints, core, cores);
             let of_endpoint = |endpoint| (0..cores).map(|core| part(endpoint, core)).sum::<usize>();
             let each: Vec<usize> = (0..endpoints).map(of_endpoint).collect();

@@ -67,10 +67,11 @@ fn slow_start(written: &Cursor<'_>, report: &mut Report) -> Option<Duration> {
 }
 
 fn warm_start(written: &Cursor<'_>, report: &mut Report) -> Option<u32> {
-    let number = written.literal(report, "a whole number of connections, like 4, or 0 for none", |text| match text {
-        "false" => Ok(0),
-        number => whole_number(number, 0..=16),
-    })?;
+    let number =
+        written.literal(report, "a whole number of connections, like 4, or 0 for none", |text| match text {
+            "false" => Ok(0),
+            number => whole_number(number, 0..=16),
+        })?;
     u32::try_from(number).ok()
 }
 

@@ -103,9 +103,10 @@ fn one_limit_may_be_written_without_the_other() {
     assert_eq!(limits("{ requests_per_endpoint: 7 }"), InFlightLimits { requests: None, per_endpoint: Some(7) });
     assert_eq!(version("slow_start: 0s").slow_start, Duration::ZERO);
     let warm = |text| version(text).warm_start;
-    assert_eq!([warm("slow_start: 0s"), warm("warm_start: 16"), warm("warm_start: 0"), warm("warm_start: false")], [
-        4, 16, 0, 0
-    ]);
+    assert_eq!(
+        [warm("slow_start: 0s"), warm("warm_start: 16"), warm("warm_start: 0"), warm("warm_start: false")],
+        [4, 16, 0, 0]
+    );
 }
 
 #[test]

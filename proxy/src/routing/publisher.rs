@@ -16,7 +16,7 @@ use tracing::error;
 
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
 use crate::access_log::{AccessLog, Unread};
-use crate::endpoint::{Address, Balancer, Care, Contact, Credentials, Endpoint};
+use crate::endpoint::{self, Address, Balancer, Care, Contact, Credentials, Endpoint};
 use crate::lasting::{Lasting, UnderWay};
 use crate::retries::Budget;
 use crate::routes::RouteTable;
@@ -226,6 +226,9 @@ impl Publisher {
             })
         };
         let endpoints: Vec<_> = version.endpoints.iter().enumerate().filter_map(endpoint).collect();
+        if let Some(known) = known {
+            endpoint::begin_slowly(&known.endpoints, &endpoints, world.now);
+        }
         let balancer = Balancer::new(version, &endpoints, known.map(|known| &known.balancer), world.now);
         care.has(endpoints.len());
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));

@@ -97,8 +97,7 @@ fn shop(origin: &Counted, protocol: Protocol, tls: Option<&Authority>, warm_star
     let v2 = &mut configuration.services[0].versions[1];
     (v2.protocol, v2.warm_start) = (protocol, warm_start);
     if let Some(authority) = tls {
-        v2.endpoints =
-            vec![config::Endpoint::Tcp { host: "localhost".into(), port: origin.address.port(), tls: true }];
+        v2.endpoints = vec![config::Endpoint::Tcp { host: "localhost".into(), port: origin.address.port(), tls: true }];
         v2.tls = Some(believing(authority));
     }
     configuration
@@ -179,6 +178,7 @@ async fn what_waits_already_is_not_made_again_and_what_is_missing_is_where_the_s
             canary: Some((&v2, weight)),
             baseline: None,
             matched: None,
+            mirror: None,
             paths: &paths,
             generation: 2,
         };
@@ -203,6 +203,7 @@ async fn connections_are_opened_for_a_split_that_is_about_to_come_and_no_request
         canary: Some((&v2, weight)),
         baseline: None,
         matched: None,
+        mirror: None,
         paths: &[],
         generation: 2,
     };
@@ -233,11 +234,8 @@ async fn a_version_of_many_endpoints_gets_no_more_than_64_connections_ahead() {
     let mut configuration = shop(&origin, Protocol::H1, None, 16);
     let v2 = &mut configuration.services[0].versions[1];
     // All of them are one origin by different names.
-    let named = |place| config::Endpoint::Tcp {
-        host: format!("v2-{place}.test"),
-        port: origin.address.port(),
-        tls: false,
-    };
+    let named =
+        |place| config::Endpoint::Tcp { host: format!("v2-{place}.test"), port: origin.address.port(), tls: false };
     v2.endpoints = (0..10).map(named).collect();
     let mut shop = Shop::serve(2, 0, &configuration, ClientTimeouts::default());
     shop.split(100);
