@@ -21,6 +21,12 @@ pub(crate) struct Background {
 pub(crate) struct Stop(watch::Receiver<bool>);
 
 impl Stop {
+    /// One that is told by sending `true`, or by dropping the sender.
+    pub(crate) fn sign() -> (watch::Sender<bool>, Self) {
+        let (tells, told) = watch::channel(false);
+        (tells, Self(told))
+    }
+
     /// Returns once the work should end.
     pub(crate) async fn wanted(&mut self) {
         // An error means that the owner is gone, which is as good as being told.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use fastrand::Rng;
+use http::StatusCode;
 use tokio::sync::watch;
 
 /// No latency that is drawn is longer.
@@ -28,6 +29,19 @@ pub enum Behaviour {
     /// Closes the listener and every connection, as a process that was killed: connections are refused until the
     /// behaviour is another one again, on the same port.
     Refuse,
+    /// Closes the listener, and each connection once its request is answered, as a process that was told to end:
+    /// connections are refused until the behaviour is another one again, on the same port.
+    Leave,
+}
+
+impl Behaviour {
+    /// Whether nobody listens.
+    pub(crate) const fn is_away(self) -> bool {
+        match self {
+            Self::Refuse | Self::Leave => true,
+            Self::Serve | Self::Hang | Self::Reset | Self::Cut | Self::Garbage => false,
+        }
+    }
 }
 
 /// A number from 0 to 1.
@@ -138,8 +152,12 @@ fn standard_normal(rng: &mut Rng) -> f64 {
 pub struct Setting {
     /// How requests are treated.
     pub behaviour: Behaviour,
-    /// Which fraction of them is answered with status 500.
+    /// Which fraction of the requests meets that behaviour; the others are served. Who is away is so for all.
+    pub affected: Fraction,
+    /// Which fraction of them is answered with an error.
     pub errors: Fraction,
+    /// The status of those; 500.
+    pub error_status: StatusCode,
     /// How long an answer takes.
     pub latency: Latency,
     /// How many bytes the body has; `None` for the origin's name and a line feed.
@@ -148,7 +166,14 @@ pub struct Setting {
 
 impl Default for Setting {
     fn default() -> Self {
-        Self { behaviour: Behaviour::Serve, errors: Fraction::ZERO, latency: Latency::NONE, body_bytes: None }
+        Self {
+            behaviour: Behaviour::Serve,
+            affected: Fraction::ONE,
+            errors: Fraction::ZERO,
+            error_status: StatusCode::INTERNAL_SERVER_ERROR,
+            latency: Latency::NONE,
+            body_bytes: None,
+        }
     }
 }
 
@@ -181,7 +206,7 @@ impl Dial {
         self.0.send_modify(|setting| setting.behaviour = behaviour);
     }
 
-    /// Sets which fraction of the requests is answered with status 500.
+    /// Sets which fraction of the requests is answered with an error.
     pub fn set_errors(&self, errors: Fraction) {
         self.0.send_modify(|setting| setting.errors = errors);
     }

@@ -83,8 +83,7 @@ impl Origin {
         let port = Port::reserve(options.address)?;
         let address = port.address();
         // The first listener is opened here, so that its error reaches the caller.
-        let refuses = options.setting.behaviour == Behaviour::Refuse;
-        let first = if refuses { None } else { Some(port.listen()?) };
+        let first = if options.setting.behaviour.is_away() { None } else { Some(port.listen()?) };
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             version,
@@ -136,12 +135,13 @@ impl Origin {
         self.shared.log.begin_incident();
     }
 
-    /// Returns once the listener is as the dial says: closed for [`Behaviour::Refuse`], open for all others.
+    /// Returns once the listener is as the dial says: closed for [`Behaviour::Refuse`] and [`Behaviour::Leave`], open for
+    /// all others.
     pub async fn settled(&self) {
         let mut setting = self.shared.dial.watch();
         let mut listening = self.listening.clone();
         loop {
-            let wanted = setting.borrow_and_update().behaviour != Behaviour::Refuse;
+            let wanted = !setting.borrow_and_update().behaviour.is_away();
             if *listening.borrow_and_update() == wanted {
                 return;
             }
@@ -175,7 +175,7 @@ impl Doors {
         let mut closing = stop.clone();
         let work = async {
             loop {
-                if setting.borrow_and_update().behaviour == Behaviour::Refuse {
+                if setting.borrow_and_update().behaviour.is_away() {
                     self.listens.send_replace(false);
                     if setting.changed().await.is_err() {
                         return;
@@ -186,8 +186,13 @@ impl Doors {
                 match listener {
                     Ok(listener) => {
                         self.listens.send_replace(true);
-                        self.accept(&listener, &mut setting, &stop).await;
+                        let (leaves, leaving) = Stop::sign();
+                        let how = self.accept(&listener, &mut setting, [&stop, &leaving]).await;
                         drop(listener);
+                        if how == Behaviour::Leave {
+                            leaves.send_replace(true);
+                            self.drained().await;
+                        }
                         // A killed process takes its connections along.
                         self.connections.shutdown().await;
                     }
@@ -199,21 +204,29 @@ impl Doors {
             () = work => (),
             () = closing.wanted() => (),
         }
+        self.drained().await;
+    }
+
+    /// Returns once the connections are over. What is left after some time is cut.
+    async fn drained(&mut self) {
         let drained = async { while self.connections.join_next().await.is_some() {} };
-        // What is left after that time is cut.
         drop(time::timeout(DRAIN, drained).await);
     }
 
-    /// Accepts connections until the dial says to refuse them.
-    async fn accept(&mut self, listener: &TcpListener, setting: &mut watch::Receiver<Setting>, stop: &Stop) {
+    /// Accepts connections until the dial says to be away, and returns how.
+    async fn accept(
+        &mut self,
+        listener: &TcpListener,
+        setting: &mut watch::Receiver<Setting>,
+        ends: [&Stop; 2],
+    ) -> Behaviour {
         loop {
             tokio::select! {
-                changed = setting.wait_for(|setting| setting.behaviour == Behaviour::Refuse) => {
-                    drop(changed);
-                    return;
+                changed = setting.wait_for(|setting| setting.behaviour.is_away()) => {
+                    return changed.map_or(Behaviour::Refuse, |setting| setting.behaviour);
                 }
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.admit(stream, stop.clone()),
+                    Ok((stream, _)) => self.admit(stream, ends.map(Stop::clone)),
                     Err(_) => time::sleep(PAUSE).await,
                 },
                 Some(_) = self.connections.join_next() => (),
@@ -221,10 +234,10 @@ impl Doors {
         }
     }
 
-    fn admit(&mut self, stream: TcpStream, stop: Stop) {
+    fn admit(&mut self, stream: TcpStream, ends: [Stop; 2]) {
         self.shared.log.connection();
         // Without it answers wait for acknowledgements; a socket that cannot is slow, not wrong.
         drop(stream.set_nodelay(true));
-        self.connections.spawn(connection::serve(stream, Arc::clone(&self.shared), stop));
+        self.connections.spawn(connection::serve(stream, Arc::clone(&self.shared), ends));
     }
 }

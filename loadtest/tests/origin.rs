@@ -190,6 +190,48 @@ async fn an_origin_may_start_by_refusing() {
 }
 
 #[tokio::test]
+async fn a_leaving_origin_answers_what_is_under_way_and_comes_back_on_the_same_port() {
+    let origin = origin(Setting { latency: Latency::fixed(Duration::from_millis(200)), ..Setting::default() }).await;
+    let mut idle = connect(origin.address()).await;
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+    response(&mut idle, "v1\n").await;
+    let address = origin.address();
+    let asked = tokio::spawn(async move { get(address, "/").await });
+    eventually("the request arrives", || origin.arrivals().in_progress == 1).await;
+
+    origin.dial().set_behaviour(Behaviour::Leave);
+    assert!(asked.await.unwrap().ends_with("v1\n"));
+    origin.settled().await;
+    assert_eq!(TcpStream::connect(address).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    let closed = tokio::time::timeout(LIMIT, idle.read_to_end(&mut Vec::new())).await;
+    assert_eq!(closed.expect("the idle connection is closed too").unwrap(), 0);
+
+    origin.dial().set(Setting::default());
+    origin.settled().await;
+    assert!(get(address, "/").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_part_of_the_requests_meets_a_behaviour_and_the_others_are_served() {
+    let affected = Fraction::new(0.5).unwrap();
+    let origin = origin(Setting { behaviour: Behaviour::Garbage, affected, ..Setting::default() }).await;
+    let mut served = 0;
+    for _ in 0..200 {
+        served += u64::from(get(origin.address(), "/").await.starts_with("HTTP/1.1 200 "));
+    }
+    assert!((60..140).contains(&served), "{served}");
+    assert_eq!(origin.arrivals().bad, 200 - served);
+}
+
+#[tokio::test]
+async fn errors_have_the_status_that_the_dial_says() {
+    let error_status = http::StatusCode::SERVICE_UNAVAILABLE;
+    let origin = origin(Setting { errors: Fraction::ONE, error_status, ..Setting::default() }).await;
+    assert!(get(origin.address(), "/").await.starts_with("HTTP/1.1 503 "));
+    assert_eq!(origin.arrivals().bad, 1);
+}
+
+#[tokio::test]
 async fn stopping_lets_a_request_in_progress_end() {
     let origin = origin(Setting { latency: Latency::fixed(Duration::from_millis(200)), ..Setting::default() }).await;
     let address = origin.address();

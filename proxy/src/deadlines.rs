@@ -10,10 +10,14 @@
 //! The limit of the whole is the endpoint's: while a client takes its time with what it has been given ([`Hold`]), it
 //! stands still. An endpoint that could not go on for such a client may lose patience with us; that is remembered, too.
 //!
+//! Whoever waits for a head is looked at meanwhile ([`Vigil`]): an endpoint that answers nobody is found out before its
+//! first deadline passes.
+//!
 //! The same table says which attempts last long, and ends those of a version that has left ([`lasting`]).
 
 mod hold;
 mod lasting;
+mod vigil;
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
@@ -26,6 +30,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::hold::{Hold, Holder};
 pub(crate) use self::lasting::{Ending, Of};
+pub(crate) use self::vigil::{Leave, Vigil};
 use crate::parting::Parting;
 
 /// A client that takes so long for one piece (64 KiB at most) has stopped its endpoint: slower than anybody's link.
@@ -45,6 +50,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Table {
     slots: Vec<Slot>,
+    /// Who waits for a head, at the places of their slots.
+    vigils: Vec<Option<Vigil>>,
     free: Vec<usize>,
     /// Those that are WebSockets, by place: they are told before they are ended.
     websockets: HashMap<usize, Arc<Parting>>,
@@ -88,6 +95,8 @@ pub(crate) enum Overdue {
     Head,
     /// The end of the response did not come in time.
     Whole,
+    /// Its endpoint hangs, and answered nobody. The budget for retries has been asked for the next attempt.
+    Answer,
     /// It lasted, and had to make way.
     Ended(Ending),
 }
@@ -120,7 +129,11 @@ impl Deadlines {
     }
 
     fn look_in_time(&self, table: &mut Table, slot: Slot) {
-        if let Some(due) = slot.due()
+        self.look_by(table, slot.due());
+    }
+
+    fn look_by(&self, table: &mut Table, due: Option<Instant>) {
+        if let Some(due) = due
             && table.looks_at.is_none_or(|looks_at| due < looks_at)
         {
             table.looks_at = Some(due);
@@ -132,7 +145,14 @@ impl Deadlines {
 impl Deadline {
     /// The head must come by then; none where nothing is waited for.
     pub(crate) fn set_head(&self, due: Option<Instant>) {
-        self.change(|slot| slot.head = due);
+        let mut table = self.of.0.table.lock();
+        let slot = &mut table.slots[self.place];
+        slot.head = due;
+        let slot = *slot;
+        if due.is_none() {
+            table.vigils[self.place] = None;
+        }
+        self.of.look_in_time(&mut table, slot);
     }
 
     /// The whole must be over by then, or however late; where it has a limit at all.
@@ -237,7 +257,10 @@ impl Table {
         };
         match self.slots.get_mut(place) {
             Some(free) => *free = slot,
-            None => self.slots.push(slot),
+            None => {
+                self.slots.push(slot);
+                self.vigils.push(None);
+            }
         }
         (place, slot)
     }
@@ -247,6 +270,7 @@ impl Table {
         (slot.fd, slot.head, slot.whole, slot.overdue) = (-1, None, None, None);
         (slot.of, slot.lasts, slot.ends) = (Of::default(), false, None);
         slot.turn = slot.turn.wrapping_add(1);
+        self.vigils[place] = None;
         self.free.push(place);
         if !self.websockets.is_empty() {
             self.websockets.remove(&place);
@@ -255,14 +279,16 @@ impl Table {
 
     /// Ends what is overdue, and says when to look again.
     fn look(&mut self, now: Instant, end: impl Fn(RawFd)) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
+        let over = |slot: &mut Slot, what| {
+            let overdue = slot.overdue.or(Some(what));
+            *slot = Slot { head: None, whole: None, ends: None, overdue, ..*slot };
+            end(slot.fd);
+        };
+        let mut next = vigil::look(&mut self.vigils, &mut self.slots, now, |slot| over(slot, Overdue::Answer));
         for slot in &mut self.slots {
             if slot.due().is_some_and(|due| due <= now) {
                 let head_is_late = slot.head.is_some_and(|due| due <= now);
-                let late = if head_is_late { Overdue::Head } else { Overdue::Whole };
-                let overdue = slot.overdue.or(Some(late));
-                *slot = Slot { head: None, whole: None, ends: None, overdue, ..*slot };
-                end(slot.fd);
+                over(slot, if head_is_late { Overdue::Head } else { Overdue::Whole });
             }
             next = [next, slot.due()].into_iter().flatten().min();
         }

@@ -23,6 +23,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tracing::debug;
 
+use self::failing::repeatable;
 use crate::access_log::AccessLog;
 use crate::answer::{ENDED, NO_ROOM, answer, reason_for, redirect};
 use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
@@ -229,6 +230,9 @@ impl ProxyHttp for Edge {
         if is_own {
             let waits_now = session.as_downstream_mut().is_body_done() || ctx.exchange.is_tunnel();
             ctx.watch(&self.deadlines, waits_now, now);
+            if waits_now {
+                ctx.keeps_vigil(ctx.leave(repeatable(session), now), now);
+            }
             if let Some(stream) = client_stream(session) {
                 stream.tell(ctx.holder());
             }

@@ -6,6 +6,7 @@ mod credentials;
 mod health;
 mod outliers;
 mod picking;
+mod silence;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use self::health::{Cause, FIRST_BACK_OFF, Health};
 pub use self::health::{Standing, State};
 pub use self::picking::{Ask, Balancer, Unavailable, is_panicking};
 use self::picking::{Latency, Moment, Room};
+use self::silence::Silence;
 use crate::upstream_stream::Flaw;
 
 /// Where an endpoint is.
@@ -71,6 +73,7 @@ struct Known {
     in_flight: AtomicU64,
     health: Health,
     latency: Latency,
+    silence: Silence,
     /// How it did when the log was told last.
     told: AtomicU8,
 }
@@ -105,9 +108,24 @@ impl InFlight {
         self.at.known.health.failed_to_connect(now, self.tries);
     }
 
+    /// Its response began so many microseconds after it could have; `failed`: as one of 5xx.
+    pub fn heard(&self, us: u64, failed: bool, now: Instant) {
+        self.at.known.silence.heard(us, failed, self.at.known.health.millis(now));
+        self.answered(us, failed, now);
+    }
+
+    /// It was waited for so many microseconds for a response that never began; it came to this. That makes it look slow,
+    /// and never fast. A time that is over does not, where the endpoint can be ejected for it: that is seen, is over in ten
+    /// seconds, and ends with a slow start, while an average of fifteen seconds fades for minutes.
+    pub fn waited_in_vain(&self, us: u64, class: Class, now: Instant) {
+        if class != Class::Timeout || !self.at.may_be_ejected(now) {
+            self.answered(us, true, now);
+        }
+    }
+
     /// Its response began so many microseconds after it could have, or failed to until then. A failure never makes the
     /// endpoint look faster.
-    pub fn answered(&self, us: u64, failed: bool, now: Instant) {
+    fn answered(&self, us: u64, failed: bool, now: Instant) {
         self.at.known.latency.observe(us, failed, self.at.known.moment(now));
     }
 
@@ -157,6 +175,7 @@ impl Endpoint {
             in_flight: AtomicU64::new(0),
             health: Health::new(now),
             latency: Latency::default(),
+            silence: Silence::default(),
             told,
         });
         Self::with(written, address, place, contact, care, known)
@@ -293,9 +312,38 @@ impl Endpoint {
         }
     }
 
+    /// Whether a request that waits for a response since then, and may wait for so long, does so in vain. With the second
+    /// one in a row the endpoint is said to hang, and ejected. To be asked until it says so, once.
+    pub(crate) fn waits_in_vain(&self, since: Instant, first_byte: Duration, now: Instant) -> bool {
+        let waited = now.saturating_duration_since(since);
+        let known = &self.known;
+        if waited < silence::LONG.min(first_byte) || !known.silence.is_in_vain(known.health.millis(since), waited) {
+            return false;
+        }
+        let Some(rule) = self.care.ejection else { return true };
+        if known.silence.count() >= silence::UNANSWERED.min(rule.failures) {
+            self.eject(Cause::Silence, now);
+        }
+        true
+    }
+
+    /// Whether it is ejected because it hangs, and has answered nobody after this moment.
+    pub(crate) fn has_hung_since(&self, since: Instant, now: Instant) -> bool {
+        let known = &self.known;
+        known.health.is_ejected_for(Cause::Silence, now) && !known.silence.is_heard_after(known.health.millis(since))
+    }
+
+    /// Whether it is ejected, or would be for good cause.
+    fn may_be_ejected(&self, now: Instant) -> bool {
+        self.care.ejection.is_some_and(|rule| self.care.ledger.has_room(rule, &self.known, now))
+    }
+
     fn eject(&self, cause: Cause, now: Instant) {
         let Some(rule) = self.care.ejection else { return };
-        let leave = || self.known.health.eject(cause, rule.first, now);
+        let leave = || {
+            self.known.health.eject(cause, rule.first, now);
+            self.known.silence.forget();
+        };
         self.care.ledger.eject(rule, &self.known, now, leave);
     }
 

@@ -347,7 +347,7 @@ impl Request {
         if let Some(attempt) = &mut self.attempt {
             let latency_us = micros(attempt.waits_since().unwrap_or(now), now);
             attempt.head = Some((status, latency_us));
-            attempt.at.answered(latency_us, status >= 500, now);
+            attempt.at.heard(latency_us, status >= 500, now);
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
             }
@@ -419,12 +419,11 @@ impl Request {
             && self.ended_by.is_none()
             && let Some(us) = outcome.latency_us
         {
-            // As long as it was waited for, in vain.
-            attempt.at.answered(us, true, now);
+            attempt.at.waited_in_vain(us, class, now);
         }
         let is_well = !class.is_bad() && !matches!(class, Class::ClientAbort | Class::Local);
         if attempt.kind == Attempt::Shield && is_well {
-            matched.account.saved();
+            matched.account.answered_by_another();
         }
         if self.ended_by.is_some() {
             attempt.version.lasting.ended();
@@ -499,7 +498,7 @@ impl Underway {
     fn ending(&self) -> Option<Ending> {
         match self.place().and_then(Deadline::overdue) {
             Some(Overdue::Ended(why)) => Some(why),
-            Some(Overdue::Head | Overdue::Whole) | None => self.ending,
+            Some(Overdue::Head | Overdue::Whole | Overdue::Answer) | None => self.ending,
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Failure {
     Broken,
     /// Nothing came in time.
     Late,
+    /// Its endpoint hangs, and was left before the time was over. Its retry is counted already.
+    Left,
     /// This status.
     Answered(u16),
 }
@@ -89,8 +91,8 @@ impl Tries {
             Failure::Unprocessed if shields => Then::Shield,
             Failure::Unprocessed => retry(true),
             _ if !case.idempotent => Then::PassOn,
-            Failure::Broken | Failure::Late if shields => Then::Shield,
-            Failure::Broken | Failure::Late => retry(case.rules.broken),
+            Failure::Broken | Failure::Late | Failure::Left if shields => Then::Shield,
+            Failure::Broken | Failure::Late | Failure::Left => retry(case.rules.broken),
             Failure::Answered(500..) if shields => Then::Shield,
             Failure::Answered(status) => retry(case.rules.unavailable && matches!(status, 502..=504)),
         }
@@ -146,6 +148,7 @@ mod tests {
         for failure in [
             Failure::Broken,
             Failure::Late,
+            Failure::Left,
             Failure::Unprocessed,
             Failure::Answered(500),
             Failure::Answered(503),
@@ -187,6 +190,7 @@ mod tests {
         for (failure, then) in [
             (Failure::Broken, Then::Retry),
             (Failure::Late, Then::Retry),
+            (Failure::Left, Then::Retry),
             (Failure::Unprocessed, Then::Retry),
             (Failure::Answered(500), Then::PassOn),
             (Failure::Answered(501), Then::PassOn),

@@ -88,6 +88,16 @@ impl Admin {
         response.body_mut().read_to_string().unwrap()
     }
 
+    /// The sum of a metric over all of its series that have these labels, whatever others they have; 0 where there is
+    /// none.
+    pub(crate) fn counted(&self, metric: &str, labels: &[(&str, &str)]) -> u64 {
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let text = self.text("/metrics");
+        let series = text.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{')?.split_once("} "));
+        let wanted = series.filter(|(found, _)| labels.iter().all(|label| found.contains(label.as_str())));
+        wanted.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+    }
+
     /// The status of an answer; none where nobody answers.
     pub(crate) fn status_of(&self, path: &str) -> Option<u16> {
         Some(self.agent.get(format!("{}{path}", self.url())).call().ok()?.status().as_u16())

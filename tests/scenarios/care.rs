@@ -80,26 +80,39 @@ fn an_endpoint_that_resets_costs_few_requests_and_comes_back_slowly() {
     falls_ill_and_comes_back(Behaviour::Reset, 0.0, EndpointHealth::Ejected);
 }
 
-/// Nobody has to be told: what takes so long is hardly asked any more.
+/// Users see nothing of it but a wait.
 #[test]
-fn an_endpoint_that_hangs_is_left_alone_by_the_balance_before_it_could_be_ejected() {
-    let site = Site::open("ejection: { first: 2s }");
-    let arrived = |of: usize| site.origins[of].arrivals().requests;
-    let load = Load { timeout: Some(Duration::from_secs(10)), ..site.server.load(300.0) }.start().unwrap();
-    until_true("traffic everywhere", || (0..3).all(|of| arrived(of) > 30));
-    let before = arrived(2);
-    site.turn(Behaviour::Hang, 0.0);
-    let answered = load.live().answered;
-    until_true("traffic", || load.live().answered > answered + 900);
-    let report = load.stop();
-    assert!(arrived(2) - before <= FEW, "{} of 900 requests were left hanging", arrived(2) - before);
-    assert!(failures(&report) <= FEW, "{report}");
-    site.server.stop();
+fn an_endpoint_that_hangs_costs_few_requests_and_comes_back_slowly() {
+    falls_ill_and_comes_back(Behaviour::Hang, 0.0, EndpointHealth::Ejected);
 }
 
 #[test]
 fn an_endpoint_that_refuses_costs_few_requests_and_comes_back_slowly() {
     falls_ill_and_comes_back(Behaviour::Refuse, 0.0, EndpointHealth::Down);
+}
+
+/// It never fails often enough in a row: the others show how ill it is.
+#[test]
+fn an_endpoint_that_fails_far_more_often_than_four_others_is_ejected_and_comes_back_slowly() {
+    let origins = ["a", "b", "c", "d", "e"].map(origin);
+    let place = Place::new();
+    let addresses = origins.each_ref().map(|origin| format!("'{}'", origin.address())).join(", ");
+    let (head, rule) = (place.head(), "slow_start: 2s, ejection: { failures: 1000, first: 2s }");
+    place.write(&format!("{head}  shop: {{ versions: {{ v1: {{ endpoints: [{addresses}], {rule} }} }} }}\n"));
+    let server = place.serve();
+    let load = server.load(500.0).start().unwrap();
+    let third = || server.admin.service("shop").versions.remove(0).endpoints.remove(2);
+    origins[2].dial().set_errors(Fraction::new(0.3).unwrap());
+    let ill = until("its ejection", || Some(third()).filter(|third| third.state == EndpointHealth::Ejected));
+    assert_eq!(ill.reason.as_deref(), Some("it fails far more often than the others"));
+    origins[2].dial().set_errors(Fraction::ZERO);
+    let back = until("its return", || Some(third()).filter(|third| third.state == EndpointHealth::Well));
+    assert!(back.share < 1.0, "{back:?}");
+    until_true("its full share", || third().share >= 1.0);
+    let report = load.stop();
+    let bad = origins[2].arrivals().bad;
+    assert_eq!((report.server_errors, failures(&report)), (bad, bad), "{report}");
+    server.stop();
 }
 
 #[test]

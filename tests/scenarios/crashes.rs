@@ -3,7 +3,7 @@
 use control::view::Phase;
 use loadtest::{Fraction, failures};
 
-use crate::patience::Stopwatch;
+use crate::patience::{Stopwatch, until_true};
 use crate::shop::Shop;
 
 #[test]
@@ -36,6 +36,37 @@ fn a_rollout_that_is_killed_goes_on_at_its_step_with_the_hold_begun_anew() {
     assert_eq!((&promoted.id, promoted.weight), (&killed.id, 10_000));
     let report = load.stop();
     assert_eq!((failures(&report), report.not_sent), (0, 0), "{report}");
+}
+
+/// Under load, three times in a row: clients are refused for a moment, and the rollout goes on as if nothing had been.
+#[test]
+fn a_process_that_is_killed_in_a_rollout_serves_again_within_a_second() {
+    let mut shop = Shop::open("{ steps: [{ weight: 10%, hold: 1s }, { weight: 30%, hold: 10m }] }");
+    let load = shop.server.load(500.0).start().unwrap();
+    shop.release_v2();
+    let before = shop.admin().until("shop", "the second step", |rollout| rollout.step == 2);
+    drop(load.stop());
+    let mut away = Vec::new();
+    for _ in 0..3 {
+        let load = shop.server.load(500.0).start().unwrap();
+        until_true("traffic", || load.live().answered >= 100);
+        let since = Stopwatch::start();
+        shop = shop.kill_and_restart();
+        // The split is in force from the first request on.
+        let answered = shop.server.answers(300);
+        away.push(since.elapsed());
+        assert!((50..130).contains(&answered("v2")) && answered("v1") + answered("v2") == 300, "{}", answered("v2"));
+        drop(load.stop());
+        let found = shop.admin().rollout("shop");
+        assert_eq!((&found.id, found.phase, found.step, found.weight), (&before.id, Phase::Progressing, 2, 3_000));
+    }
+    // 300 requests take 0.6 s of it; what else this machine does makes one of them longer, and not all.
+    let (least, most) = (away.iter().min().unwrap().as_secs_f64(), away.iter().max().unwrap().as_secs_f64());
+    assert!(least < 1.6 && most < 5.0, "{away:?}");
+    shop.v2.dial().set_errors(Fraction::ONE);
+    let load = shop.server.load(500.0).start().unwrap();
+    let ended = shop.admin().until_phase("shop", Phase::RolledBack);
+    assert_eq!((ended.id, failures(&load.stop())), (before.id, 0));
 }
 
 #[test]

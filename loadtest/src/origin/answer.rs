@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -14,7 +14,7 @@ use tokio::time;
 
 use super::Shared;
 use super::connection::Fate;
-use crate::dial::Behaviour;
+use crate::dial::{Behaviour, Fraction};
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
@@ -27,30 +27,38 @@ const GARBAGE: &[u8] = b"\x16\x03\x01 this is not HTTP\r\n\r\n\0\0\0\0";
 pub(super) async fn answer(shared: &Shared, mut request: Request<Incoming>) -> Result<Response<Body>, Fate> {
     let _in_progress = shared.log.request();
     let setting = shared.dial.setting();
-    let (fails, latency) = {
+    let (behaviour, fails, latency) = {
         let mut rng = shared.rng.lock();
-        (setting.errors.draw(&mut rng), setting.latency.draw(&mut rng))
+        // What concerns all is not drawn: it leaves the other draws of a seed as they are.
+        let is_affected = setting.affected == Fraction::ONE || setting.affected.draw(&mut rng);
+        let behaviour = if is_affected { setting.behaviour } else { Behaviour::Serve };
+        (behaviour, setting.errors.draw(&mut rng), setting.latency.draw(&mut rng))
     };
-    let echoes = setting.behaviour == Behaviour::Serve && !fails && request.uri().path() == "/echo";
+    let echoes = behaviour == Behaviour::Serve && !fails && request.uri().path() == "/echo";
     if !echoes {
         read_whole(request.body_mut()).await;
     }
-    match setting.behaviour {
+    match behaviour {
         Behaviour::Hang => {
             shared.log.bad();
             return std::future::pending().await;
         }
-        Behaviour::Serve | Behaviour::Reset | Behaviour::Cut | Behaviour::Garbage | Behaviour::Refuse => (),
+        Behaviour::Serve
+        | Behaviour::Reset
+        | Behaviour::Cut
+        | Behaviour::Garbage
+        | Behaviour::Refuse
+        | Behaviour::Leave => (),
     }
     if !latency.is_zero() {
         time::sleep(latency).await;
     }
-    let fate = match setting.behaviour {
+    let fate = match behaviour {
         Behaviour::Reset => Some(Fate::Reset),
         Behaviour::Cut => Some(Fate::Bytes(cut(shared, setting.body_bytes))),
         Behaviour::Garbage => Some(Fate::Bytes(Bytes::from_static(GARBAGE))),
         // A request that was read just before the doors closed is still served.
-        Behaviour::Serve | Behaviour::Hang | Behaviour::Refuse => None,
+        Behaviour::Serve | Behaviour::Hang | Behaviour::Refuse | Behaviour::Leave => None,
     };
     if let Some(fate) = fate {
         shared.log.bad();
@@ -59,7 +67,7 @@ pub(super) async fn answer(shared: &Shared, mut request: Request<Incoming>) -> R
     let mut response = if fails {
         shared.log.bad();
         let mut response = Response::new(whole(format!("{} fails\n", shared.name)));
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        *response.status_mut() = setting.error_status;
         response
     } else {
         served(shared, request, setting.body_bytes)

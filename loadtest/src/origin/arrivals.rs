@@ -11,7 +11,7 @@ pub struct Arrivals {
     pub connections: u64,
     /// Requests whose head arrived.
     pub requests: u64,
-    /// Requests that were answered with status 500, or met a behaviour other than to serve.
+    /// Requests that were answered with an error, or met a behaviour that answers nothing whole.
     pub bad: u64,
     /// Requests that arrived and are neither answered nor given up by the client.
     pub in_progress: u64,

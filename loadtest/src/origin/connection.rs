@@ -36,8 +36,9 @@ impl fmt::Display for NoAnswer {
 
 impl std::error::Error for NoAnswer {}
 
-/// Serves a connection until the client closes it, a request meets a fate, or the origin stops.
-pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, mut stop: Stop) {
+/// Serves a connection until the client closes it, a request meets a fate, or one of these says to end.
+pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, ends: [Stop; 2]) {
+    let [mut stop, mut leave] = ends;
     let fate = Arc::new(Mutex::new(None));
     let met = Arc::clone(&fate);
     let service = service_fn(move |request| {
@@ -59,7 +60,7 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, mut stop: Stop
                 drop(ended);
                 break;
             }
-            () = stop.wanted(), if !draining => {
+            () = async { tokio::select! { () = stop.wanted() => (), () = leave.wanted() => () } }, if !draining => {
                 draining = true;
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
             }

@@ -40,15 +40,15 @@ impl<S: AsyncRead + Unpin> Heads<S> {
     /// The status of the next head.
     async fn next(&mut self) -> Result<u16, String> {
         loop {
+            if !b"HTTP/".starts_with(&self.bytes[..self.bytes.len().min(5)]) {
+                return Err("what it speaks is not HTTP/1.1".to_owned());
+            }
             // Looked at once it is whole, so that one that drips costs no more than one that does not.
             if let Some(length) = self.end() {
                 let status = status_of(&self.bytes[..length]);
                 self.bytes.drain(..length);
                 self.seen = 0;
                 return status;
-            }
-            if !b"HTTP/".starts_with(&self.bytes[..self.bytes.len().min(5)]) {
-                return Err("what it speaks is not HTTP/1.1".to_owned());
             }
             match self.stream.read_buf(&mut self.bytes).await {
                 Ok(0) if self.bytes.is_empty() => return Err("it closed the connection without an answer".to_owned()),
@@ -124,6 +124,7 @@ mod tests {
             (&b""[..], "without an answer"),
             (b"HTTP/1.1 200 OK\r\nA: b\r\n", "within the head"),
             (b"SSH-2.0-OpenSSH_9.6\r\n", "not HTTP/1.1"),
+            (b"\x16\x03\x01 something else\r\n\r\n", "not HTTP/1.1"),
             (b"HTTP/1.1 abc\r\n\r\n", "broken"),
             (b"HTTP/1.1 200 OK\r\na b: c\r\n\r\n", "broken"),
             (b"HTTP/1.1 101 Switching\r\n\r\n", "101"),

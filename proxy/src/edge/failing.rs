@@ -40,7 +40,7 @@ impl Edge {
             return stopped_in_its_body();
         }
         match ctx.overdue() {
-            Some(Overdue::Head | Overdue::Whole) if is_uploading(session) => {
+            Some(Overdue::Head | Overdue::Whole | Overdue::Answer) if is_uploading(session) => {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
             }
@@ -48,9 +48,10 @@ impl Edge {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(504), "the client's own deadline has passed").into_down();
             }
-            Some(Overdue::Head | Overdue::Whole) => {
+            Some(overdue @ (Overdue::Head | Overdue::Whole | Overdue::Answer)) => {
                 let mut late = Error::explain(ErrorType::ReadTimedout, "no response in time").into_up();
-                late.set_retry(self.goes_again(Failure::Late, session, ctx, now));
+                let failure = if overdue == Overdue::Answer { Failure::Left } else { Failure::Late };
+                late.set_retry(self.goes_again(failure, session, ctx, now));
                 ctx.end_attempt(Class::Timeout, now);
                 return late;
             }
@@ -75,7 +76,7 @@ impl Edge {
             e.set_retry(false);
         }
         let is_stale = unprocessed == Some(Unprocessed::Leaving) || ctx.may_be_stale(now);
-        if e.retry() && client_reused && is_stale && !ctx.forgiven {
+        if e.retry() && client_reused && is_stale && !ctx.forgiven && ctx.may_be_forgiven(now) {
             ctx.stale_connection();
         } else if class_of(&e) == Class::Reset && ctx.is_stalled(now) {
             // An endpoint that cannot get rid of its response gives up in the end.
@@ -96,14 +97,18 @@ impl Edge {
     /// Whether a request whose attempt failed so is tried again, where the next attempt will be made.
     pub(super) fn goes_again(&self, failure: Failure, session: &Session, ctx: &mut Request, now: Instant) -> bool {
         let Some(service) = ctx.found().map(|matched| self.present(&matched.service)) else { return false };
-        let client = session.as_downstream();
-        // Interim heads leave room for a response.
-        let is_unanswered = session.response_written().is_none_or(|head| head.status.is_informational());
-        let repeatable = Repeatable {
-            idempotent: session.req_header().method.is_idempotent(),
-            whole: is_unanswered && !client.retry_buffer_truncated(),
-        };
-        ctx.goes_again(failure, repeatable, &service, now)
+        ctx.goes_again(failure, repeatable(session), &service, now)
+    }
+}
+
+/// What may be done with the request once more.
+pub(super) fn repeatable(session: &Session) -> Repeatable {
+    let client = session.as_downstream();
+    // Interim heads leave room for a response.
+    let is_unanswered = session.response_written().is_none_or(|head| head.status.is_informational());
+    Repeatable {
+        idempotent: session.req_header().method.is_idempotent(),
+        whole: is_unanswered && !client.retry_buffer_truncated(),
     }
 }
 

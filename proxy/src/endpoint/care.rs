@@ -105,13 +105,22 @@ impl Ledger {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether `known` is ejected, or would be for good cause.
+    pub(super) fn has_room(&self, rule: Ejection, known: &Known, now: Instant) -> bool {
+        known.health.is_ejected(now) || self.room(&mut self.ejected.lock(), rule, now)
+    }
+
+    /// Whether one more may be ejected. Forgets those that are no more.
+    fn room(&self, ejected: &mut Vec<Weak<Known>>, rule: Ejection, now: Instant) -> bool {
+        ejected.retain(|one| one.upgrade().is_some_and(|one| one.health.is_ejected(now)));
+        ejected.len() < rule.most_of(self.endpoints.load(Ordering::Relaxed))
+    }
+
     /// Has `known` ejected by `leave`, where the rule lets one more be: at most its part of the version's endpoints, and
     /// never the only one.
     pub(super) fn eject(&self, rule: Ejection, known: &Arc<Known>, now: Instant, leave: impl FnOnce()) {
         let mut ejected = self.ejected.lock();
-        ejected.retain(|one| one.upgrade().is_some_and(|one| one.health.is_ejected(now)));
-        let endpoints = self.endpoints.load(Ordering::Relaxed);
-        if ejected.len() < rule.most_of(endpoints) && !known.health.is_ejected(now) {
+        if self.room(&mut ejected, rule, now) && !known.health.is_ejected(now) {
             leave();
             ejected.push(Arc::downgrade(known));
             self.ejections.fetch_add(1, Ordering::Relaxed);

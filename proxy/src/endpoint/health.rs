@@ -106,6 +106,11 @@ impl Health {
         self.conduct.was_ever_ejected() && self.conduct.is_ejected(self.millis(now))
     }
 
+    /// Whether it is ejected now, for this.
+    pub(super) fn is_ejected_for(&self, cause: Cause, now: Instant) -> bool {
+        self.is_ejected(now) && self.conduct.last_ejection().cause == cause
+    }
+
     /// The share of requests that it takes, of its full one: that of one which came back grows from 10 % to all of it
     /// over `slow_start`.
     pub(super) fn share(&self, now: Instant, slow_start: Duration) -> f64 {

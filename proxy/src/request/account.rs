@@ -17,6 +17,8 @@ pub(super) struct Account {
     /// Judged in its slice alone.
     is_apart: bool,
     first_is_recorded: bool,
+    /// The first attempt was a failure of the version's.
+    first_failed: bool,
     /// From the request's head to its last byte, once it is over; none for a tunnel.
     pub(super) duration_us: Option<u64>,
 }
@@ -30,7 +32,7 @@ impl Account {
             slice.meter.begin(core, draw.at_random);
         }
         let is_apart = judged == Judged::Apart;
-        Self { core, drawn, slice, is_apart, first_is_recorded: false, duration_us: None }
+        Self { core, drawn, slice, is_apart, first_is_recorded: false, first_failed: false, duration_us: None }
     }
 
     /// Whether the first attempt is on record.
@@ -38,14 +40,18 @@ impl Account {
         self.first_is_recorded
     }
 
-    /// Another version has answered well in the stead of the one drawn.
-    pub(super) fn saved(&self) {
-        self.drawn.meter.saved(self.core);
+    /// Another version has answered well in the stead of the one drawn. Where that had merely no room, nothing was to be
+    /// saved.
+    pub(super) fn answered_by_another(&self) {
+        if self.first_failed {
+            self.drawn.meter.saved(self.core);
+        }
     }
 
     /// Records the first attempt, which is the one that is judged.
     pub(super) fn record_first(&mut self, outcome: &Outcome) {
         self.first_is_recorded = true;
+        self.first_failed = outcome.class.is_bad();
         let of_all = Outcome { judged: outcome.judged && !self.is_apart, ..*outcome };
         self.drawn.meter.record_under(self.core, self.drawn.exposure, &of_all);
         if let Some(slice) = &self.slice {

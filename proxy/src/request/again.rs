@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Request;
+use crate::deadlines::Leave;
 use crate::retries::{Case, Failure, Place, Then};
 use crate::routing::Service;
 use crate::selection::Reason;
@@ -32,7 +33,7 @@ impl Request {
         let (written, budget) = (&matched.service.written.retries, &matched.service.retry_budget);
         match then {
             Then::PassOn => return false,
-            Then::Retry if !budget.retry(written, now) => {
+            Then::Retry if failure != Failure::Left && !budget.retry(written, now) => {
                 matched.service.meter.refuse_retry(self.core);
                 return false;
             }
@@ -42,6 +43,24 @@ impl Request {
         self.avoided = Some(attempt.at.shared());
         self.tries.go_on(then);
         true
+    }
+
+    /// Whether the budget for retries has room for the attempt that follows a stale connection. Endpoints that reset every
+    /// connection they are asked on again would have half as much traffic again without it.
+    pub(crate) fn may_be_forgiven(&self, now: Instant) -> bool {
+        let budget = |service: &Service| service.retry_budget.retry(&service.written.retries, now);
+        self.matched.as_ref().is_some_and(|matched| budget(&matched.service))
+    }
+
+    /// Whether the request may leave its endpoint for another attempt, should it turn out to hang. Asked in advance, of the
+    /// service as it was when the request came.
+    pub(crate) fn leave(&self, repeatable: Repeatable, now: Instant) -> Leave {
+        let Some(service) = self.matched.as_ref().map(|matched| &matched.service) else { return Leave::Never };
+        match self.after(Failure::Left, repeatable, service, now) {
+            None | Some(Then::PassOn) => Leave::Never,
+            Some(Then::Retry) => Leave::Within(Arc::clone(service)),
+            Some(Then::Shield | Then::Elsewhere(_)) => Leave::Free,
+        }
     }
 
     fn after(&self, failure: Failure, repeatable: Repeatable, service: &Service, now: Instant) -> Option<Then> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use config::Protocol;
 
 use super::{Request, Underway};
-use crate::deadlines::{Deadlines, Ending, Holder, Of, Overdue};
+use crate::deadlines::{Deadlines, Ending, Holder, Leave, Of, Overdue, Vigil};
 use crate::exchange::{Exchange, Patience};
 use crate::parting::Parting;
 use crate::request_body::silence::Waiting;
@@ -29,6 +29,17 @@ impl Request {
             let head = waits_now.then(|| now + patience.first_byte);
             let of = Of { version: attempt.version.lasting.number(), is_call: self.exchange.is_call() };
             attempt.deadline = Some(deadlines.begin(fd, of, head, whole));
+        }
+    }
+
+    /// The endpoint has all of the request, and a response is waited for; `leave`: whether it may leave an endpoint that
+    /// hangs. Calls, tunnels and streams of events may be silent for as long as they want.
+    pub(crate) fn keeps_vigil(&mut self, leave: Leave, now: Instant) {
+        let Some(patience) = self.patience() else { return };
+        if let (Exchange::Response, Some(attempt)) = (self.exchange, &self.attempt)
+            && let Some(deadline) = &attempt.deadline
+        {
+            deadline.keep(Vigil::begin(attempt.at.shared(), patience.first_byte, leave, now));
         }
     }
 

@@ -17,7 +17,7 @@ use crate::fixture::{LONG, Shop, configuration, exchange, get, http2, judged, no
 use crate::http2::http2_server;
 
 /// What v2 does with each request it gets, all of which it gets first.
-fn spared(v1: &[SocketAddr], v2: &[SocketAddr], change: impl FnOnce(&mut Configuration)) -> Shop {
+pub(crate) fn spared(v1: &[SocketAddr], v2: &[SocketAddr], change: impl FnOnce(&mut Configuration)) -> Shop {
     let timeouts = Timeouts { first_byte: Duration::from_millis(200), ..Timeouts::default() };
     let mut configuration = configuration(v1, v2, "");
     configuration.rules = Rules { timeouts, ..Rules::default() }.into();
@@ -34,11 +34,11 @@ fn stable(v1: &[SocketAddr], change: impl FnOnce(&mut Retries)) -> Shop {
     shop
 }
 
-async fn origin(name: &str) -> Origin {
+pub(crate) async fn origin(name: &str) -> Origin {
     Origin::start(name, OriginOptions::default()).await.unwrap()
 }
 
-async fn raw(status: &str) -> RawOrigin {
+pub(crate) async fn raw(status: &str) -> RawOrigin {
     RawOrigin::start(vec![answer(status)]).await.unwrap()
 }
 
@@ -51,7 +51,7 @@ fn counted(tally: &Tally, kind: Attempt, class: Class) -> u64 {
 }
 
 /// Waits until so many requests have come to an origin: they are counted a moment after they are answered.
-async fn came(origin: &RawOrigin, wanted: usize) {
+pub(crate) async fn came(origin: &RawOrigin, wanted: usize) {
     let sum = |seen: &[RawConnection]| seen.iter().map(|connection| connection.requests).sum::<usize>();
     let seen = origin.until(LONG, |seen| sum(seen) >= wanted).await.unwrap();
     assert_eq!(sum(&seen), wanted);

@@ -1,6 +1,6 @@
 //! What became of an endpoint's requests, and whether it is ejected for it.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::in_millis;
@@ -20,23 +20,36 @@ pub(super) struct Conduct {
     since_ms: AtomicU64,
     /// Ejections in a row.
     times: AtomicU32,
-    by_rate: AtomicBool,
+    /// A [`Cause`].
+    cause: AtomicU8,
 }
 
 /// Why an endpoint is ejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(in crate::endpoint) enum Cause {
     /// Too many requests in a row failed.
     Failures,
     /// It succeeds far less often than its version's other endpoints.
     SuccessRate,
+    /// Its requests get no answer at all.
+    Silence,
 }
 
 impl Cause {
+    const fn of(number: u8) -> Self {
+        match number {
+            1 => Self::SuccessRate,
+            2 => Self::Silence,
+            _ => Self::Failures,
+        }
+    }
+
     pub(super) fn words(self) -> String {
         let words = match self {
             Self::Failures => "requests in a row failed",
             Self::SuccessRate => "it fails far more often than the others",
+            Self::Silence => "it hangs: requests get no answer there",
         };
         words.to_owned()
     }
@@ -94,16 +107,15 @@ impl Conduct {
         let times = if is_in_a_row { self.times.load(Ordering::Relaxed).saturating_add(1) } else { 0 };
         let length = first.saturating_mul(1 << times.min(16)).min(LONGEST.max(first));
         self.times.store(times, Ordering::Relaxed);
-        self.by_rate.store(cause == Cause::SuccessRate, Ordering::Relaxed);
+        self.cause.store(cause as u8, Ordering::Relaxed);
         self.since_ms.store(now_ms, Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
         self.until_ms.store(now_ms.saturating_add(in_millis(length)), Ordering::Relaxed);
     }
 
     pub(super) fn last_ejection(&self) -> LastEjection {
-        let by_rate = self.by_rate.load(Ordering::Relaxed);
         LastEjection {
-            cause: if by_rate { Cause::SuccessRate } else { Cause::Failures },
+            cause: Cause::of(self.cause.load(Ordering::Relaxed)),
             since_ms: self.since_ms.load(Ordering::Relaxed),
             until_ms: self.back_ms(),
         }

@@ -154,6 +154,67 @@ fn one_that_comes_back_makes_room_for_another() {
     assert_eq!((world.state(0), world.state(1)), (State::Well, State::Ejected));
 }
 
+/// A request waits in vain at each of these moments, in seconds after an answer that took 1 ms.
+fn waits(world: &mut World, place: usize, waits: &[u64]) -> Vec<bool> {
+    let endpoint = Arc::clone(&world.endpoints[place]);
+    world.request(place).heard(1_000, false, world.now);
+    world.pass(seconds(1));
+    let since = world.now;
+    waits.iter().map(|wait| endpoint.waits_in_vain(since, seconds(15), since + seconds(*wait))).collect()
+}
+
+#[test]
+fn an_endpoint_that_lets_two_requests_wait_far_longer_than_usual_and_answers_nobody_hangs() {
+    let mut world = World::of(3);
+    assert_eq!(waits(&mut world, 1, &[2, 3]), [false, true]);
+    assert_eq!(world.state(1), State::Well, "it may be one request that takes long");
+    let since = world.now;
+    assert_eq!(waits(&mut world, 1, &[4]), [true]);
+    assert_eq!(world.state(1), State::Well, "it has answered somebody in between");
+    assert!(world.endpoints[1].waits_in_vain(world.now, seconds(1), world.now + seconds(1)), "who waits for no more");
+    let standing = world.endpoints[1].standing(world.now + seconds(1));
+    assert_eq!(
+        (standing.state, standing.reason.unwrap().as_str()),
+        (State::Ejected, "it hangs: requests get no answer there")
+    );
+    let (before, after) = (since - seconds(5), world.now);
+    let hangs = |since| world.endpoints[1].has_hung_since(since, world.now + seconds(2));
+    assert_eq!((hangs(before), hangs(after)), (false, true), "who was answered meanwhile may wait");
+    // In the end it is well, and it takes two again.
+    world.pass(seconds(20));
+    assert_eq!((world.state(1), waits(&mut world, 1, &[5]), world.state(1)), (State::Well, vec![true], State::Well));
+}
+
+#[test]
+fn a_time_that_is_over_counts_towards_an_ejection_and_makes_nobody_slow_who_can_be_ejected() {
+    let mut world = World::of(3);
+    (0..3).for_each(|place| world.request(place).heard(1_000, false, world.now));
+    world.pass(seconds(1));
+    let waited = |world: &World, place, class| world.request(place).waited_in_vain(15_000_000, class, world.now);
+    waited(&world, 0, Class::Timeout);
+    assert!(world.thousand()[0] > 200);
+    // Nobody else sees that clients have had enough.
+    waited(&world, 0, Class::ClientAbort);
+    assert!(world.thousand()[0] < 20);
+    // As many as may be are ejected: an average of its own is all that keeps requests away.
+    world.answer(1, Class::ServerError, 5);
+    waited(&world, 2, Class::Timeout);
+    let chosen = world.thousand();
+    assert!(chosen[1] == 0 && chosen[0].abs_diff(chosen[2]) < 200, "{chosen:?}");
+}
+
+#[test]
+fn without_the_rule_and_where_as_many_as_may_be_are_ejected_nobody_hangs() {
+    let mut world = World::with(3, None);
+    assert_eq!((waits(&mut world, 0, &[5, 5, 5]), world.state(0)), (vec![true; 3], State::Well));
+    let mut world = World::of(2);
+    assert_eq!((waits(&mut world, 0, &[5, 5]), waits(&mut world, 1, &[5, 5])), (vec![true; 2], vec![true; 2]));
+    world.pass(seconds(5));
+    assert_eq!((world.state(0), world.state(1)), (State::Ejected, State::Well));
+    let later = world.now + seconds(1);
+    assert!(!world.endpoints[1].has_hung_since(world.now - seconds(4), later), "who is there stays there");
+}
+
 #[test]
 fn an_endpoint_that_cannot_be_connected_to_is_down_and_not_ejected() {
     let mut world = World::of(3);

@@ -1,10 +1,16 @@
-//! How fast an endpoint answers: a moving average that follows a rise at once and a fall slowly ("peak-EWMA", as in
-//! Finagle and linkerd2).
+//! How fast an endpoint answers: a moving average that follows a rise fast and a fall slowly ("peak-EWMA", as in Finagle
+//! and linkerd2, but for how fast it rises).
+//!
+//! There a rise counts at once and in full. At hundreds of requests a second the average is then the slowest of some
+//! seconds: every endpoint has a slow request now and then, and one that is ten times slower looks like all others. Here an
+//! answer counts for as long as nothing was heard before it: one of many for little, and the first after a stall in full.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// After so long without an answer, an average has lost all but 37 % of its weight.
-const DECAY_MS: f32 = 10_000.0;
+/// After so long without an answer, an average has lost all but 37 % of its weight: against what is faster.
+const FALL_MS: f32 = 10_000.0;
+/// And against what is slower.
+const RISE_MS: f32 = 300.0;
 /// An endpoint of which nothing but failures is known is no faster than this, in microseconds.
 const UNKNOWN_US: f32 = 30_000.0;
 /// Within so long nothing is taken from an average for its age: it would be less than a part in a hundred.
@@ -35,14 +41,11 @@ impl Latency {
             let next = match Average::of(word, moment) {
                 None if failed => us.max(UNKNOWN_US),
                 None => us,
-                Some(average) if us > average.us => us,
-                Some(_) if failed => return None,
                 // Many answers in a millisecond count as one, and move no cache line between cores.
                 Some(average) if average.age_ms == 0 => return None,
-                Some(average) => {
-                    let kept = weight_after(average.age_ms);
-                    average.us * kept + us * (1.0 - kept)
-                }
+                Some(average) if us > average.us => average.towards(us, RISE_MS),
+                Some(_) if failed => return None,
+                Some(average) => average.towards(us, FALL_MS),
             };
             Some(u64::from(next.to_bits()) << 32 | u64::from(moment.stamp()))
         };
@@ -58,7 +61,7 @@ impl Latency {
             return None;
         }
         let Average { us, age_ms } = Average::of(word, moment())?;
-        Some(if age_ms < STILL_FRESH_MS { us } else { us * weight_after(age_ms) })
+        Some(if age_ms < STILL_FRESH_MS { us } else { us * kept(age_ms, FALL_MS) })
     }
 }
 
@@ -68,6 +71,11 @@ struct Average {
 }
 
 impl Average {
+    /// With one more answer that took so long.
+    fn towards(&self, us: f32, decay_ms: f32) -> f32 {
+        us + (self.us - us) * kept(self.age_ms, decay_ms)
+    }
+
     /// None where nothing is known that still counts.
     fn of(word: u64, moment: Moment) -> Option<Self> {
         if word == 0 {
@@ -88,8 +96,9 @@ impl Moment {
     }
 }
 
-fn weight_after(age_ms: u32) -> f32 {
-    (-(age_ms as f32) / DECAY_MS).exp()
+/// What is left of an average of this age.
+fn kept(age_ms: u32, decay_ms: f32) -> f32 {
+    (-(age_ms as f32) / decay_ms).exp()
 }
 
 #[cfg(test)]
@@ -109,11 +118,30 @@ mod tests {
     }
 
     #[test]
-    fn a_rise_counts_at_once_and_a_fall_little_by_little() {
-        let latency = after(&[(1_000, false, 1), (50_000, false, 2), (1_000, false, 1_002)]);
+    fn a_rise_counts_soon_and_a_fall_little_by_little() {
+        let latency = after(&[(1_000, false, 1), (50_000, false, 2_001), (1_000, false, 3_001)]);
         let kept = (-0.1_f32).exp();
         let expected = 50_000.0 * kept + 1_000.0 * (1.0 - kept);
-        assert!((latency.get(|| at(1_002)).unwrap() - expected).abs() < 1.0);
+        let found = latency.get(|| at(3_001)).unwrap();
+        assert!((found - expected).abs() < 60.0, "{found}, not {expected}");
+    }
+
+    #[test]
+    fn an_endpoint_that_turns_slower_is_known_to_be_so_within_a_second() {
+        let slower = (1..100).map(|count| (50_000, false, 1_000 + count * 10));
+        let latency = after(&(1..100).map(|count| (5_000, false, count * 10)).chain(slower).collect::<Vec<_>>());
+        assert!(latency.get(|| at(2_000)).unwrap() > 45_000.0);
+    }
+
+    /// As where the machine stood still for a moment, or where one request in some hundreds takes longer.
+    #[test]
+    fn of_two_endpoints_one_that_is_ten_times_slower_stays_the_slower_whatever_single_answers_take() {
+        let answers = |us: u64, stray: u64| {
+            let answer = move |count: u64| (if count.is_multiple_of(300) { stray } else { us }, false, count * 4);
+            after(&(1..2_000).map(answer).collect::<Vec<_>>()).get(|| at(8_000)).unwrap()
+        };
+        let (fast, slow) = (answers(5_000, 200_000), answers(50_000, 50_000));
+        assert!(fast * 3.0 < slow, "{fast} and {slow}");
     }
 
     #[test]
@@ -129,7 +157,8 @@ mod tests {
     fn failing_at_once_makes_nobody_fast() {
         assert_eq!(after(&[(20_000, false, 1), (10, true, 5_000)]).get(|| at(1)), Some(20_000.0));
         assert_eq!(after(&[(10, true, 1)]).get(|| at(1)), Some(30_000.0), "not even one that never answered");
-        assert_eq!(after(&[(20_000, false, 1), (10_000_000, true, 5_000)]).get(|| at(5_000)), Some(10_000_000.0));
+        let late = after(&[(20_000, false, 1), (10_000_000, true, 5_000)]).get(|| at(5_000)).unwrap();
+        assert!((late - 10_000_000.0).abs() < 10.0, "{late}");
     }
 
     #[test]

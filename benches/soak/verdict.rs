@@ -1,0 +1,125 @@
+//! What a run has shown: what is flat and what grows, who was lost, and whether anybody was failed without an excuse.
+
+use std::time::Duration;
+
+use crate::crowd::Found;
+use crate::faults::Done;
+use crate::vitals::Vitals;
+
+/// The last third may be larger than the second by this much, and a figure grow by as much over the whole run.
+const FLAT: f64 = 0.10;
+/// And by this many bytes in any case: what an allocator keeps of a peak.
+const SLACK_BYTES: f64 = 12e6;
+/// And by this many descriptors: connections come and go.
+const SLACK_DESCRIPTORS: f64 = 40.0;
+
+/// Everything that was seen, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Looks at the process, each with when it was.
+    pub(crate) looks: Vec<(Duration, Vitals)>,
+}
+
+/// One thing that was to be shown.
+pub(crate) struct Finding {
+    pub(crate) holds: bool,
+    pub(crate) words: String,
+}
+
+impl Seen {
+    /// What this run has shown.
+    pub(crate) fn verdict(&self, found: &Found, done: &Done) -> Vec<Finding> {
+        let mut findings = vec![
+            self.flat("memory", "MB", 1e-6, SLACK_BYTES, |vitals| vitals.resident as f64),
+            self.flat("descriptors", "", 1.0, SLACK_DESCRIPTORS, |vitals| vitals.descriptors as f64),
+        ];
+        findings.extend(self.workers());
+        let excused = found.failed.min(done.excusable);
+        findings.push(Finding {
+            holds: found.failed <= done.excusable,
+            words: format!(
+                "requests: {} of {} failed, {excused} of them had begun to be answered or were there when their endpoint was killed ({} may have)",
+                found.failed, found.requests, done.excusable
+            ),
+        });
+        findings.push(Finding {
+            holds: found.sockets_failed == 0 && found.sockets > 0,
+            words: format!(
+                "websockets: {} of {} were cut, of endpoints that are well",
+                found.sockets_failed, found.sockets
+            ),
+        });
+        findings.push(Finding {
+            holds: found.not_sent == 0,
+            words: format!("generator: {} requests could not be sent", found.not_sent),
+        });
+        findings
+    }
+
+    /// Whether a figure is flat, from the second third of the run on: what is opened and kept at the start is no growth.
+    fn flat(&self, name: &str, unit: &str, scale: f64, slack: f64, figure: impl Fn(&Vitals) -> f64) -> Finding {
+        let figures: Vec<(f64, f64)> =
+            self.looks.iter().map(|(at, vitals)| (at.as_secs_f64(), figure(vitals))).collect();
+        let third = figures.len() / 3;
+        let (second, last) = (&figures[third..2 * third], &figures[2 * third..]);
+        let (was, is, a_second) = (mean(second), mean(last), slope(&figures[third..]));
+        let length = figures.last().map_or(0.0, |last| last.0) - figures.get(third).map_or(0.0, |first| first.0);
+        let allowed = (was * FLAT).max(slack);
+        Finding {
+            holds: is - was <= allowed && a_second * length <= allowed,
+            words: format!(
+                "{name}: {:.1} {unit} in the second third, {:.1} in the last; {:+.2} an hour by its slope",
+                was * scale,
+                is * scale,
+                a_second * 3_600.0 * scale
+            ),
+        }
+    }
+
+    /// Whether every worker that was there at the start is still there, and has worked in each tenth of the run.
+    fn workers(&self) -> Vec<Finding> {
+        let (Some((_, first)), Some((_, last))) = (self.looks.first(), self.looks.last()) else { return Vec::new() };
+        let of = |vitals: &Vitals| vitals.threads.clone();
+        let lost: Vec<String> = of(first)
+            .into_iter()
+            .filter(|(id, (name, _))| name.starts_with("tidegate-") && !last.threads.contains_key(id))
+            .map(|(_, (name, _))| name)
+            .collect();
+        let step = (self.looks.len() / 10).max(1);
+        let looks: Vec<&Vitals> = self.looks.iter().step_by(step).map(|(_, vitals)| vitals).collect();
+        let mut idle = Vec::new();
+        for (id, (name, _)) in of(first).iter().filter(|(_, (name, _))| name.starts_with("tidegate-core")) {
+            let ran = |vitals: &Vitals| vitals.threads.get(id).map(|(_, ran)| *ran);
+            if looks.windows(2).any(|two| ran(two[1]) <= ran(two[0])) {
+                idle.push(name.clone());
+            }
+        }
+        let cores = first.threads.values().filter(|(name, _)| name.starts_with("tidegate-core")).count();
+        vec![
+            Finding {
+                holds: lost.is_empty(),
+                words: format!("threads: {} at first, {} now, lost: {lost:?}", first.threads.len(), last.threads.len()),
+            },
+            Finding {
+                holds: idle.is_empty() && cores > 0,
+                words: format!("cores: {cores}, each of which worked all the time but for {idle:?}"),
+            },
+        ]
+    }
+}
+
+fn mean(figures: &[(f64, f64)]) -> f64 {
+    figures.iter().map(|(_, figure)| figure).sum::<f64>() / figures.len().max(1) as f64
+}
+
+/// By how much the figure grows a second (least squares).
+fn slope(figures: &[(f64, f64)]) -> f64 {
+    let count = figures.len().max(1) as f64;
+    let (x, y) = (figures.iter().map(|(at, _)| at).sum::<f64>() / count, mean(figures));
+    let (mut above, mut below) = (0.0, 0.0);
+    for (at, figure) in figures {
+        above += (at - x) * (figure - y);
+        below += (at - x).powi(2);
+    }
+    if below > 0.0 { above / below } else { 0.0 }
+}

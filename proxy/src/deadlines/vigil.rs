@@ -1,0 +1,86 @@
+//! Who waits for a response to begin: so it is known that an endpoint hangs before its first deadline passes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Deadline, Slot};
+use crate::endpoint::Endpoint;
+use crate::routing::Service;
+
+/// How often those who wait are looked at.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
+
+/// A request that an endpoint has all of, and that waits for a head.
+#[derive(Debug)]
+pub(crate) struct Vigil {
+    at: Arc<Endpoint>,
+    since: Instant,
+    /// How long its service lets it wait.
+    first_byte: Duration,
+    leave: Leave,
+    /// The endpoint knows that it waits in vain.
+    is_counted: bool,
+}
+
+/// Whether a request may leave an endpoint that hangs, for another attempt elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) enum Leave {
+    /// It stays: nothing else can be done for it.
+    Never,
+    /// The attempt is not limited.
+    Free,
+    /// The attempt is a retry, within the budget of this service.
+    Within(Arc<Service>),
+}
+
+impl Leave {
+    /// Whether it may leave now. Who may not for want of a budget asks again later.
+    fn allows(&self, now: Instant) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Free => true,
+            Self::Within(service) => service.retry_budget.retry(&service.written.retries, now),
+        }
+    }
+}
+
+impl Vigil {
+    /// A request waits at an endpoint from now on, and may wait for so long.
+    pub(crate) const fn begin(at: Arc<Endpoint>, first_byte: Duration, leave: Leave, now: Instant) -> Self {
+        Self { at, since: now, first_byte, leave, is_counted: false }
+    }
+
+    /// Tells the endpoint where it waits in vain. Whether it is to wait no longer, since the endpoint hangs.
+    pub(super) fn look(&mut self, now: Instant) -> bool {
+        self.is_counted = self.is_counted || self.at.waits_in_vain(self.since, self.first_byte, now);
+        self.at.has_hung_since(self.since, now) && self.leave.allows(now)
+    }
+}
+
+impl Deadline {
+    /// The request waits at its endpoint, until its head comes or something is waited for again.
+    pub(crate) fn keep(&self, vigil: Vigil) {
+        let mut table = self.of.0.table.lock();
+        let due = vigil.since.checked_add(LOOK);
+        table.vigils[self.place] = Some(vigil);
+        self.of.look_by(&mut table, due);
+    }
+}
+
+/// Looks at everybody who waits: those that leave are overdue from then on. When to look again; none where nobody waits.
+pub(super) fn look(
+    vigils: &mut [Option<Vigil>],
+    slots: &mut [Slot],
+    now: Instant,
+    leave: impl Fn(&mut Slot),
+) -> Option<Instant> {
+    let mut waits = false;
+    for (vigil, slot) in vigils.iter_mut().zip(slots) {
+        if vigil.as_mut().is_some_and(|vigil| vigil.look(now)) {
+            *vigil = None;
+            leave(slot);
+        }
+        waits |= vigil.is_some();
+    }
+    if waits { now.checked_add(LOOK) } else { None }
+}

@@ -1,0 +1,78 @@
+//! An endpoint that takes requests and answers none of them.
+
+use std::time::{Duration, Instant};
+
+use config::Ejection;
+use futures::future::join_all;
+use loadtest::{Behaviour, Latency, Origin, Setting};
+use proxy::endpoint::{Standing, State};
+
+use crate::fixture::{Shop, exchange, get, name, status};
+use crate::sparing::{origin, spared};
+
+/// Everything is on v1, which has these two endpoints, and a service that waits 15 s for a first byte.
+async fn serve(ejection: Option<Ejection>) -> (Shop, Origin, Origin) {
+    let (ill, well) = (origin("ill").await, origin("well").await);
+    let mut shop = spared(&[ill.address(), well.address()], &[crate::fixture::nobody()], |configuration| {
+        configuration.rules = config::Rules::default().into();
+        configuration.services[0].versions[0].ejection = ejection;
+    });
+    shop.split(0);
+    // It is known how long their answers take.
+    while [&ill, &well].iter().any(|origin| origin.arrivals().requests < 5) {
+        assert_eq!(status(&get(shop.address()).await), 200);
+    }
+    (shop, ill, well)
+}
+
+fn standing(shop: &Shop, place: usize) -> Standing {
+    let routing = shop.publisher.shared().load_full();
+    let version = routing.service(&name("shop")).unwrap().version(&name("v1")).unwrap();
+    version.endpoints[place].standing(Instant::now())
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_is_left_alone_and_who_waits_there_is_answered_by_another() {
+    let (shop, ill, _well) = serve(Some(Ejection::default())).await;
+    ill.dial().set_behaviour(Behaviour::Hang);
+    let began = Instant::now();
+    let answers = join_all((0..30).map(|_| get(shop.address()))).await;
+    assert!(answers.iter().all(|answer| status(answer) == 200 && answer.ends_with("well\n")), "{answers:?}");
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    let standing = standing(&shop, 0);
+    assert_eq!(standing.state, State::Ejected, "{standing:?}");
+    assert_eq!(standing.reason.as_deref(), Some("it hangs: requests get no answer there"));
+    assert!(ill.arrivals().bad >= 2, "{:?}", ill.arrivals());
+    shop.idle("v1").await;
+}
+
+/// What may have done something is not sent again: its client waits as long as the service does.
+#[tokio::test]
+async fn a_post_waits_on_where_others_leave() {
+    let (shop, ill, _well) = serve(Some(Ejection::default())).await;
+    ill.dial().set_behaviour(Behaviour::Hang);
+    let post = b"POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx";
+    let mut posts: Vec<_> = (0..6).map(|_| Box::pin(exchange(shop.address(), post))).collect();
+    let answered = join_all((0..30).map(|_| get(shop.address())));
+    let both = futures::future::select(answered, join_all(&mut posts));
+    let futures::future::Either::Left((answers, _)) = both.await else { panic!("the posts ended first") };
+    assert!(answers.iter().all(|answer| status(answer) == 200), "{answers:?}");
+    assert_eq!(standing(&shop, 0).state, State::Ejected);
+    let waiting = ill.arrivals().in_progress;
+    assert!(waiting > 0, "{:?}", ill.arrivals());
+    drop(posts);
+    shop.idle("v1").await;
+}
+
+/// One request that takes long is none that hangs, however long nobody else asks.
+#[tokio::test]
+async fn a_request_that_takes_long_is_waited_for_where_it_is() {
+    let (shop, ill, well) = serve(Some(Ejection::default())).await;
+    for origin in [&ill, &well] {
+        origin.dial().set(Setting { latency: Latency::fixed(Duration::from_secs(4)), ..Setting::default() });
+    }
+    let before = ill.arrivals().requests + well.arrivals().requests;
+    assert_eq!(status(&get(shop.address()).await), 200);
+    assert_eq!(ill.arrivals().requests + well.arrivals().requests, before + 1);
+    assert_eq!((standing(&shop, 0).state, standing(&shop, 1).state), (State::Well, State::Well));
+}
