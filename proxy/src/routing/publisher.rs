@@ -17,7 +17,7 @@ use tracing::error;
 use super::{Baseline, PathList, Routing, Service, Slice, Split, Version};
 use crate::access_log::{AccessLog, Unread};
 use crate::endpoint::{self, Address, Balancer, Care, Contact, Credentials, Endpoint};
-use crate::lasting::{Lasting, UnderWay};
+use crate::lasting::{Lasting, Leaving, UnderWay};
 use crate::retries::Budget;
 use crate::routes::RouteTable;
 use crate::selection::Secret;
@@ -53,6 +53,7 @@ pub struct Reader {
     pub(crate) log: AccessLog,
     pub(crate) under_way: UnderWay,
     pub(crate) warmers: Warmers,
+    pub(crate) leaving: Leaving,
 }
 
 /// The one writer of snapshots. Readers take them from [`shared`](Self::shared).
@@ -68,6 +69,7 @@ pub struct Publisher {
     /// How many versions there ever were.
     versions: u32,
     warmers: Warmers,
+    leaving: Leaving,
 }
 
 impl Reader {
@@ -83,8 +85,8 @@ impl Publisher {
     pub fn new(cores: usize) -> Self {
         let unmatched = Arc::new(ServiceMeter::new(cores));
         let (under_way, lasting) = (UnderWay::new(cores), HashMap::new());
-        let (log, warmers) = (AccessLog::default(), Warmers::default());
-        Self { shared: Arc::default(), cores, unmatched, log, under_way, lasting, versions: 0, warmers }
+        let (log, warmers, leaving) = (AccessLog::default(), Warmers::default(), Leaving::default());
+        Self { shared: Arc::default(), cores, unmatched, log, under_way, lasting, versions: 0, warmers, leaving }
     }
 
     /// Where the latest snapshot is found.
@@ -96,8 +98,9 @@ impl Publisher {
     /// What a data plane needs to serve what is published here.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        let (log, under_way, warmers) = (self.log.clone(), self.under_way.clone(), self.warmers.clone());
-        Reader { routing: self.shared(), unmatched: self.unmatched(), log, under_way, warmers }
+        let (log, under_way) = (self.log.clone(), self.under_way.clone());
+        let (warmers, leaving) = (self.warmers.clone(), self.leaving.clone());
+        Reader { routing: self.shared(), unmatched: self.unmatched(), log, under_way, warmers, leaving }
     }
 
     /// The access log of what is served. What is published says where it goes.
@@ -152,8 +155,7 @@ impl Publisher {
         // Before the first request that is to be logged there.
         self.log.follow(&rules);
         self.shared.store(Arc::new(Routing { rules, table, services, by_name: Arc::new(by_name) }));
-        drop(before);
-        self.forget_gone(configuration);
+        self.follow_leavers(&before, configuration, now);
     }
 
     /// Publishes another split of one service, for every request that begins from now on. A name that the service
@@ -162,6 +164,7 @@ impl Publisher {
         self.replace(service, |before| {
             let after = before.divided(wanted).counted(wanted.paths, self.cores);
             self.warm(before, &after);
+            self.stay(&after);
             after
         });
     }
