@@ -44,5 +44,6 @@ mod starts;
 mod storms;
 mod tls;
 mod waiting;
+mod warming;
 mod websocket;
 mod weights;
