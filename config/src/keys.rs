@@ -141,16 +141,18 @@ pub(crate) const SERVICE: Keys = Keys {
         "timeouts",
         "retries",
         "shield",
+        "mirror",
         "stable",
         "canary",
         "weight",
         "versions",
         "plan",
     ],
-    later: &["health", "mirror"],
+    later: &["health"],
     elsewhere: &[
         ("balance", INTO_VERSION),
         ("baseline", "write it into the plan, like plan: { baseline: equal }"),
+        ("drain", "write it into the plan, like plan: { drain: 10m }"),
         ("ejection", INTO_VERSION),
         ("gates", "write it into the plan, like plan: { gates: [{ errors: {} }] }"),
         (
@@ -295,10 +297,10 @@ pub(crate) const PLAN: Keys = Keys {
         "on_deadline",
         "baseline",
         "dry_run",
+        "drain",
         "steps",
         "gates",
     ],
-    later: &["drain"],
     elsewhere: &[
         ("margin", "write it into a gate, like errors: { margin: 0.3% }"),
         ("tolerance", "write it into a gate, like errors: { tolerance: 0.1% }"),
@@ -308,8 +310,7 @@ pub(crate) const PLAN: Keys = Keys {
 
 pub(crate) const STEP: Keys = Keys {
     of: "a step",
-    known: &["weight", "hold", "early", "deadline", "on_deadline", "match", "judged", "approval"],
-    later: &["mirror"],
+    known: &["weight", "hold", "early", "deadline", "on_deadline", "match", "judged", "mirror", "approval"],
     elsewhere: &[
         ("advance", "write it into the plan, for all its steps"),
         ("headers", "write who goes to the canary as match: { x-beta: \"1\" }"),
@@ -319,7 +320,7 @@ pub(crate) const STEP: Keys = Keys {
 
 pub(crate) const GATE: Keys = Keys {
     of: "a gate",
-    known: &["errors", "latency", "name", "role", "path"],
+    known: &["errors", "latency", "mirror", "name", "role", "path"],
     later: &["query"],
     elsewhere: &[
         ("limit", "write it into what is judged, like errors: { limit: 5% }"),
@@ -330,7 +331,7 @@ pub(crate) const GATE: Keys = Keys {
         ("tolerance", "write it into what is judged, like errors: { tolerance: 0.1% }"),
         ("traffic", "the check of the traffic is always on, and has no keys; leave it out"),
     ],
-    more: ", and what is judged is `errors` or `latency`",
+    more: ", and what is judged is `errors`, `latency` or `mirror`",
 };
 
 pub(crate) const ERRORS: Keys = Keys {

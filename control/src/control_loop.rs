@@ -11,6 +11,7 @@ mod evidence;
 mod figures;
 mod judged;
 mod known;
+mod leaving;
 mod link;
 mod looking;
 mod queue;

@@ -5,6 +5,7 @@
 
 pub mod background;
 mod baseline;
+mod copies;
 mod counting;
 mod establish;
 mod estimate;
@@ -29,14 +30,17 @@ use serde::{Deserialize, Serialize};
 pub use self::background::Background;
 use self::background::{Bursts, REFRESH_SECONDS};
 use self::baseline::BaselineCheck;
-pub use self::estimate::forecast;
+use self::copies::Copied;
+pub use self::copies::Copies;
+use self::counting::Counted;
 use self::estimate::{Outlook, USUAL_SPREAD};
+pub use self::estimate::{forecast, forecast_copies};
 pub use self::evidence::TestEvidence;
 use self::family::Family;
 use self::measure::{Lens, Measure, Now, SERVICE, has_everybody, population_of};
 use self::record::Record;
 use self::saved::Saved;
-use self::settings::{Rule, Settings};
+use self::settings::{GateSetting, Rule, Settings};
 use self::sightings::Sighting;
 use self::traffic::TrafficCheck;
 use crate::statistics::{Batch, Batcher};
@@ -68,6 +72,8 @@ pub struct Judge {
     traffic: TrafficCheck,
     /// Where the baseline is another version.
     baseline: Option<BaselineCheck>,
+    /// Where the plan sends the canary copies of stable's requests.
+    copies: Option<Copied>,
     /// The breaker compares everybody on the canary with all of stable. What it gathers where the gates do not.
     beside: Option<Batcher>,
     record: Record,
@@ -102,6 +108,8 @@ pub struct Tick<'a> {
     pub canary: &'a Window,
     /// Those on the canary whom the gates that compare leave out, where there are any: not in `canary`.
     pub matched: Option<&'a Window>,
+    /// What became of the copies that the canary got; none where the present step sends none.
+    pub copies: Option<Copies>,
     /// How the split drew, where it was one and the same since the last tick.
     pub draws: Option<Draws>,
     /// How many endpoints each version has.
@@ -126,6 +134,7 @@ impl<'a> Tick<'a> {
             baseline: stable,
             canary,
             matched: None,
+            copies: None,
             draws: None,
             endpoints: Arms { stable: 1, canary: 1 },
         }
@@ -180,7 +189,12 @@ pub struct Judgement {
     pub matched: Matched,
     /// How many requests of theirs there were since the present step began.
     pub matched_in_step: u64,
-    /// Whether a batch closed in the last 30 s, of the service and of every path that a guardrail judges.
+    /// Copies of requests since the rollout began; none of any kind where the plan sends none.
+    pub copies: Copies,
+    /// Copies of requests since the present step began.
+    pub copies_in_step: Copies,
+    /// Whether a batch closed in the last 30 s: of the service and of every path that a guardrail judges, or of copies
+    /// where the step sends them.
     pub has_data: bool,
 }
 
@@ -204,6 +218,7 @@ impl Judge {
             measure: Measure::new(&settings),
             traffic: TrafficCheck::default(),
             baseline: BaselineCheck::new(&settings, 0),
+            copies: settings.copies.then(Copied::default),
             beside: settings.has_breaker_beside().then(Batcher::default),
             record: Record::new(&settings),
             bursts: background.bursts(),
@@ -241,10 +256,18 @@ impl Judge {
                 self.judge(population, &batch);
             }
         }
+        self.gather_copies(tick.copies);
         self.traffic.add(&self.settings, tick);
         // Last: nothing is judged by what it had a part in.
         self.measure.observe();
         self.background.add(tick.stable);
+    }
+
+    fn gather_copies(&mut self, copies: Option<Copies>) {
+        let (seconds, proves) = (self.record.seconds, self.record.is_steady());
+        if let Some(batch) = self.copies.as_mut().and_then(|copied| copied.gather(copies, seconds, proves)) {
+            self.judge_copies(&batch);
+        }
     }
 
     /// What the canary did with those who are left out by the gates that compare, where there were any.
@@ -321,6 +344,7 @@ impl Judge {
     pub fn settle(&mut self) {
         self.record.settle();
         self.measure.prove_nothing();
+        self.copies.iter_mut().for_each(|copied| copied.proves = false);
     }
 
     /// The canary got more endpoints: its new ones are cold, so its latencies are not judged for another warm-up.
@@ -344,6 +368,11 @@ impl Judge {
         if let Some(batch) = beside {
             self.judge_breaker(&batch);
         }
+        let seconds = self.record.seconds;
+        if let Some(batch) = self.copies.as_mut().and_then(|copied| copied.flush(seconds)) {
+            self.judge_copies(&batch);
+        }
+        self.copies.iter_mut().for_each(Copied::begin_step);
         if let Some(check) = &mut self.baseline {
             check.begin_step();
         }
@@ -386,10 +415,61 @@ impl Judge {
         if is_of_breaker {
             self.add_to_breaker(batch);
         }
-        self.establish(population);
+        self.establish(is_of_breaker);
         if is_of_breaker {
             self.family.end_batch();
         }
+    }
+
+    /// Judges a batch of copies: a test for each part of an answer that a gate looks at. How bursty failures are was
+    /// measured on stable, from which the copies come.
+    fn judge_copies(&mut self, copies: &Copies) {
+        let (ended, proves) = self.copies.as_ref().map_or((0, false), |copied| (copied.in_step().ended, copied.proves));
+        let temper = self.bursts.temper(self.record.size_at(ended));
+        let Self { settings, family, record, .. } = self;
+        let tests: Vec<(usize, Batch)> = settings
+            .gates
+            .iter()
+            .enumerate()
+            .filter_map(|(place, gate)| match gate.rule {
+                Rule::Copies { part, .. } => Some((place, copies.batch(part))),
+                Rule::Errors { .. }
+                | Rule::ErrorLimit { .. }
+                | Rule::Shape { .. }
+                | Rule::Quantile { .. }
+                | Rule::LatencyLimit { .. } => None,
+            })
+            .collect();
+        for (place, batch) in &tests {
+            family.add(*place, batch, &Counted::Failures, temper, proves);
+        }
+        family.read(tests.iter().map(|(place, _)| *place));
+        for (place, batch) in &tests {
+            let mine = &mut record.gates[*place];
+            let sighting = Sighting::of(batch);
+            mine.counts.merge(sighting);
+            mine.in_step.merge(sighting);
+            mine.rises.observe(record.seconds, (batch, &Counted::Failures), None, family.reading(*place));
+        }
+        record.judged_in_step = true;
+        self.establish(false);
+    }
+
+    /// Requests of this gate since the step began. Of copies there are as many of either version.
+    fn in_step_of(&self, gate: &GateSetting) -> Arms<u64> {
+        match &self.copies {
+            Some(copied) if gate.rule.is_of_copies() => {
+                let Copies { ended, .. } = copied.in_step();
+                Arms { stable: ended, canary: ended }
+            }
+            None if gate.rule.is_of_copies() => Arms::default(),
+            Some(_) | None => self.measure.population(population_of(&self.settings, gate)).in_step(),
+        }
+    }
+
+    /// Whether the present step sends copies of requests: then gates that look at copies judge, and the others wait.
+    fn sends_copies(&self) -> bool {
+        self.copies.as_ref().is_some_and(Copied::is_on)
     }
 
     /// Looks how long verdicts will take at the traffic of the present step.
@@ -405,10 +485,11 @@ impl Judge {
             let Sighting { requests, events } = self.record.gates[place].counts;
             let counts_events = match gate.rule {
                 Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => requests.stable > 0,
-                Rule::Shape { .. } | Rule::Quantile { .. } => false,
+                Rule::Shape { .. } | Rule::Quantile { .. } | Rule::Copies { .. } => false,
             };
-            let in_step = self.measure.population(population_of(&self.settings, gate)).in_step();
+            let in_step = self.in_step_of(gate);
             let lens = self.measure.lens(gate).and_then(|lens| lens.recent(&self.background).spread());
+            let unproven_for = if gate.rule.is_of_copies() { self.record.unsteady_for() } else { unproven_for };
             let outlook = Outlook {
                 requests: Arms { stable: in_step.stable as f64 / seconds, canary: in_step.canary as f64 / seconds },
                 events: counts_events.then(|| events.stable as f64 / requests.stable as f64),

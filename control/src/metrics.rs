@@ -14,7 +14,7 @@ use self::counts::BOUNDS_US;
 pub use self::counts::{Histogram, VersionCounts};
 use self::text::{Kind, Page};
 use crate::plane::{Certificate, ClientTls, FailedHandshakes};
-use crate::view::{Phase, ServiceSnapshot, Snapshot};
+use crate::view::{MirrorView, NotCopied, Phase, ServiceSnapshot, Snapshot};
 
 /// The content type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -35,6 +35,7 @@ pub fn render(snapshot: &Snapshot) -> String {
     histograms(&mut page, snapshot);
     splits(&mut page, snapshot);
     care(&mut page, snapshot);
+    copies(&mut page, snapshot);
     rollouts(&mut page, snapshot);
     page.family(
         "tidegate_config_last_reload_success",
@@ -274,6 +275,67 @@ fn care(page: &mut Page, snapshot: &Snapshot) {
         for (result, count) in [("passed", checks.passed), ("failed", checks.failed)] {
             page.sample("", &[("service", service), ("version", &version.name), ("result", result)], count);
         }
+    }
+}
+
+/// Copies of requests, and connections that last.
+fn copies(page: &mut Page, snapshot: &Snapshot) {
+    let versions =
+        || services(snapshot).flat_map(|(service, it)| it.view.versions.iter().map(move |version| (service, version)));
+    let mirrored = || versions().filter_map(|(service, version)| Some((service, version, version.mirror.as_ref()?)));
+    page.family(
+        "tidegate_mirror_requests_total",
+        Kind::Counter,
+        "Copies of requests that a version was sent: sent, answered in time, ended (it is known what became of both), compared.",
+    );
+    for (service, version, it) in mirrored() {
+        let MirrorView { sent, answered, ended, compared, .. } = *it;
+        for (stage, count) in [("sent", sent), ("answered", answered), ("ended", ended), ("compared", compared)] {
+            page.sample("", &[("service", service), ("version", &version.name), ("stage", stage)], count);
+        }
+    }
+    page.family(
+        "tidegate_mirror_differences_total",
+        Kind::Counter,
+        "Copies whose answer differed from stable's: failed (where stable did not), status, body; both_failed beside them.",
+    );
+    for (service, version, it) in mirrored() {
+        let MirrorView { failed, both_failed, status, body, .. } = *it;
+        for (part, count) in [("failed", failed), ("status", status), ("body", body), ("both_failed", both_failed)] {
+            page.sample("", &[("service", service), ("version", &version.name), ("difference", part)], count);
+        }
+    }
+    page.family(
+        "tidegate_mirror_unsent_total",
+        Kind::Counter,
+        "Requests that were to be copied and were not, by reason.",
+    );
+    for (service, version, it) in mirrored() {
+        let NotCopied { full, too_large, streamed, method } = it.not_copied;
+        for (reason, count) in [("full", full), ("too_large", too_large), ("streamed", streamed), ("method", method)] {
+            page.sample("", &[("service", service), ("version", &version.name), ("reason", reason)], count);
+        }
+    }
+    page.family(
+        "tidegate_mirror_share_basis_points",
+        Kind::Gauge,
+        "The share of stable's requests that the canary gets copies of; 0 while it gets none.",
+    );
+    for (service, it) in services(snapshot) {
+        let share = it.view.rollout.as_ref().and_then(|rollout| rollout.mirror).unwrap_or(0);
+        page.sample("", &[("service", service)], share);
+    }
+    page.family("tidegate_long_lived", Kind::Gauge, "Connections that last (WebSocket, streams) at a version now.");
+    for (service, version) in versions() {
+        page.sample("", &[("service", service), ("version", &version.name)], version.long_lived);
+    }
+    page.family(
+        "tidegate_long_lived_ended_total",
+        Kind::Counter,
+        "Connections that last and were ended, since their version had left and their time was over.",
+    );
+    for (service, version) in versions() {
+        page.sample("", &[("service", service), ("version", &version.name)], version.long_lived_ended);
     }
 }
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use meter::Class;
 use serde::{Deserialize, Serialize};
 
+use crate::judge::Copies;
 use crate::metrics::VersionCounts;
-use crate::plane::ClientTls;
-use crate::plane::{CheckCounts, EndpointHealth, MalformedCounts};
+use crate::plane::{CheckCounts, ClientTls, EndpointHealth, MalformedCounts, MirrorAnswer};
 
 /// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]
@@ -118,6 +118,84 @@ pub struct VersionView {
     /// Health checks since the process began; none where the version has no check.
     #[serde(default)]
     pub health_checks: Option<CheckCounts>,
+    /// Copies of requests that it was sent since the process began; none where it never was to get any.
+    #[serde(default)]
+    pub mirror: Option<MirrorView>,
+    /// Connections that last (WebSocket, streams) and are there now.
+    #[serde(default)]
+    pub long_lived: u64,
+    /// How many of those were ended after their version had left, since the process began.
+    #[serde(default)]
+    pub long_lived_ended: u64,
+    /// Of a version that had traffic and has none any more: how long those may stay.
+    #[serde(default)]
+    pub leaving: Option<LeavingView>,
+}
+
+/// How a version stands that had traffic and has none any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeavingView {
+    /// Since when, in RFC 3339.
+    pub since: String,
+    /// Whether its connections that last were asked to end.
+    pub asked: bool,
+    /// Seconds until they are; none where they were, or may stay for as long as they like.
+    pub asked_in_s: Option<f64>,
+}
+
+/// What became of copies of requests that a version was sent, since the process began.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MirrorView {
+    /// Handed over to be sent.
+    pub sent: u64,
+    /// Answered in time, with any status.
+    pub answered: u64,
+    /// Those of which it is known what became of both, the copy and the request.
+    pub ended: u64,
+    /// Of those, the ones that stable and this version both answered, so that they could be compared.
+    pub compared: u64,
+    /// Of those that ended, the ones where this version failed and stable did not.
+    pub failed: u64,
+    /// Of those that ended, the ones where both failed.
+    pub both_failed: u64,
+    /// Of those compared, the ones with another status.
+    pub status: u64,
+    /// Of those compared, the ones with the same status and another body.
+    pub body: u64,
+    /// Requests that were to be copied and were not, by reason.
+    pub not_copied: NotCopied,
+    /// A few whose answers differed, newest first.
+    pub samples: Vec<MirrorSampleView>,
+}
+
+/// Requests that were to be copied and were not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NotCopied {
+    /// As many copies were under way as may be.
+    pub full: u64,
+    /// The body is longer than what is copied.
+    pub too_large: u64,
+    /// An upgrade, a stream of events, or a body whose end did not come in time.
+    pub streamed: u64,
+    /// The method is none of those that are copied.
+    pub method: u64,
+}
+
+/// A copied request whose answers differed: heads alone, without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorSampleView {
+    /// When they were compared, in RFC 3339.
+    pub at: String,
+    /// What set them apart: `errors`, `status` or `body`.
+    pub differs_in: String,
+    /// Of the request.
+    pub method: String,
+    /// Of the request, without its query.
+    pub path: String,
+    /// What stable answered.
+    pub stable: MirrorAnswer,
+    /// What this version answered to the copy.
+    pub canary: MirrorAnswer,
 }
 
 /// The share of an endpoint of which nothing else is known.
@@ -203,6 +281,13 @@ pub struct RolloutView {
     /// Those who went to the canary so, and are not among `requests`: requests and failures since the rollout began.
     #[serde(default)]
     pub matched: Matched,
+    /// The share of the requests that stable serves which the canary gets copies of, in basis points; none while it gets
+    /// none.
+    #[serde(default)]
+    pub mirror: Option<u16>,
+    /// What became of the copies, since the rollout began; none where its plan sends none.
+    #[serde(default)]
+    pub copies: Option<Copies>,
     /// The gates.
     pub gates: Vec<GateView>,
     /// What the canary is compared with, where that is not all of stable: `equal` or a version's name.
@@ -258,6 +343,9 @@ pub struct StepEstimate {
     pub step: usize,
     /// The canary's weight, in basis points.
     pub weight: u16,
+    /// Of a step that sends the canary copies of requests: the share of stable's that are copied, in basis points.
+    #[serde(default)]
+    pub mirror: Option<u16>,
     /// Seconds until harm of the margin's size is established, on average, by the slowest gate; none without traffic.
     pub fail_s: Option<f64>,
     /// Seconds until a canary that is as good as stable passes every gate, on average; none without traffic.
@@ -416,7 +504,7 @@ pub struct Event {
     pub at: String,
     /// The service it is about; none for the process (a reload, the journal).
     pub service: Option<String>,
-    /// What kind: `rollout-started`, `step`, `phase`, `weight`, `reload`, `journal`, `warning`.
+    /// What kind: `rollout-started`, `step`, `phase`, `weight`, `reload`, `journal`, `drain`, `warning`.
     pub kind: String,
     /// In a sentence.
     pub text: String,

@@ -155,6 +155,7 @@ impl Traffic {
         let (stable, canary) = (self.stable.requests(), self.canary.requests());
         let weight = Weight::from_basis_points(service.weight).ok().filter(|_| !self.failing.keyed());
         Tick {
+            copies: None,
             second: BEGIN + second as i64,
             stable: &self.stable,
             baseline: &self.stable,

@@ -59,15 +59,22 @@ pub(super) const fn says_something(estimate: &StepEstimate) -> bool {
 
 /// How long the verdicts of a step take.
 pub(super) fn estimate(estimate: &StepEstimate) -> String {
-    let harm = match estimate.fail_s {
-        Some(time) => format!("harm of the margin's size shows in about {}", about(time)),
-        None => "harm of the margin's size would not show".to_owned(),
+    let size = if estimate.mirror.is_some() {
+        "twice as many differences as are allowed"
+    } else {
+        "harm of the margin's size"
+    };
+    let harm = match (estimate.fail_s, estimate.mirror) {
+        (Some(time), Some(_)) => format!("{size} show in about {}", about(time)),
+        (Some(time), None) => format!("{size} shows in about {}", about(time)),
+        (None, _) => format!("{size} would not show"),
     };
     let proof = match estimate.pass_s {
         Some(time) => format!("a healthy canary passes in about {}", about(time)),
         None => "no canary would pass".to_owned(),
     };
-    format!("step {} ({}): {harm}, {proof}", estimate.step, weight(estimate.weight))
+    let what = estimate.mirror.map_or_else(|| weight(estimate.weight), |share| format!("copies of {}", weight(share)));
+    format!("step {} ({what}): {harm}, {proof}", estimate.step)
 }
 
 /// A time that is only about right: `40 s`, `2 min`, `3 h`, `5 d`.

@@ -3,8 +3,9 @@
 use std::io;
 
 use config::Weight;
-use control::plane::EndpointHealth;
-use control::view::{MatchView, Matched, Phase, RolloutView, ServiceView, VersionView};
+use control::judge::Copies;
+use control::plane::{EndpointHealth, MirrorAnswer};
+use control::view::{MatchView, Matched, MirrorSampleView, NotCopied, Phase, RolloutView, ServiceView, VersionView};
 
 use super::gates;
 use super::screen::{Screen, Tone, plain};
@@ -48,6 +49,9 @@ pub(super) fn service(service: &ServiceView, detail: Detail, screen: &mut Screen
     }
     for version in &service.versions {
         endpoints(version, screen)?;
+    }
+    for line in service.versions.iter().flat_map(|version| copies(version).into_iter().chain(long_lived(version))) {
+        screen.line(&format!("  {line}"))?;
     }
     if let Some(it) = &service.rollout {
         rollout(it, "  ", detail, screen)?;
@@ -101,6 +105,62 @@ fn endpoints(version: &VersionView, screen: &mut Screen<'_>) -> io::Result<()> {
         0 => Ok(()),
         more => screen.line(&format!("  and {more} more endpoints of {name}")),
     }
+}
+
+/// So many copied requests whose answers differed are told; all that are kept are in the JSON.
+const MOST_SAMPLES: usize = 3;
+
+/// What became of the copies that a version was sent, if it was sent any.
+fn copies(version: &VersionView) -> Vec<String> {
+    let Some(it) = &version.mirror else { return Vec::new() };
+    let name = plain(&version.name);
+    let mut lines = vec![format!(
+        "copies to {name}: {} sent, {} compared with stable's answer: {} with another status, {} with another body; {} \
+         failed that stable did not",
+        it.sent, it.compared, it.status, it.body, it.failed
+    )];
+    let NotCopied { full, too_large, streamed, method } = it.not_copied;
+    let reasons = [
+        (full, "as many were under way as may be"),
+        (too_large, "their body is too long"),
+        (streamed, "they are streams or upgrades"),
+        (method, "their method is not copied"),
+    ];
+    let reasons: Vec<_> =
+        reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count}: {why}")).collect();
+    if !reasons.is_empty() {
+        lines.push(format!("  not copied: {}", reasons.join(", ")));
+    }
+    lines.extend(it.samples.iter().take(MOST_SAMPLES).map(|sample| format!("  {}", told(sample))));
+    lines
+}
+
+/// `GET /cart: stable answered 200, the copy 500 (status)`.
+fn told(sample: &MirrorSampleView) -> String {
+    let answer = |answer: &MirrorAnswer| match (answer.status, &answer.failure) {
+        (Some(status), _) => status.to_string(),
+        (None, Some(why)) => format!("nothing ({})", plain(why)),
+        (None, None) => "nothing".to_owned(),
+    };
+    let MirrorSampleView { method, path, stable, canary, differs_in, .. } = sample;
+    let (method, path, differs_in) = (plain(method), plain(path), plain(differs_in));
+    format!(
+        "{method} {path}: stable answered {}, the copy {} (differs in: {differs_in})",
+        answer(stable),
+        answer(canary)
+    )
+}
+
+/// What is still there of a version that has left.
+fn long_lived(version: &VersionView) -> Option<String> {
+    let leaving = version.leaving.as_ref().filter(|_| version.long_lived > 0)?;
+    let connections = if version.long_lived == 1 { "connection" } else { "connections" };
+    let ends = match (leaving.asked_in_s, leaving.asked) {
+        (Some(time), _) => format!("asked to end in {}", seconds(time)),
+        (None, true) => "asked to end".to_owned(),
+        (None, false) => "which may stay".to_owned(),
+    };
+    Some(format!("{}: {} long-lived {connections}, {ends}", plain(&version.name), version.long_lived))
 }
 
 fn row(service: &ServiceView, version: &VersionView) -> [String; COLUMNS.len()] {
@@ -168,7 +228,7 @@ pub(super) fn rollout(rollout: &RolloutView, indent: &str, detail: Detail, scree
         "{indent}  judged: {} requests on {stable} ({} failed), {} on {canary} ({} failed)",
         requests.stable, failed.stable, requests.canary, failed.canary
     ))?;
-    if let Some(line) = matched(rollout) {
+    for line in matched(rollout).into_iter().chain(mirrored(rollout)) {
         screen.line(&format!("{indent}  {line}"))?;
     }
     for line in gates::lines(&rollout.gates, screen) {
@@ -198,6 +258,19 @@ fn matched(rollout: &RolloutView) -> Option<String> {
     let who: Vec<_> = headers.iter().map(|(name, value)| format!("{}: {}", plain(name), plain(value))).collect();
     let got = if *judged { "judged as all others are" } else { got.as_str() };
     Some(format!("match: whoever has {} goes to {canary}: {got}", who.join(", ")))
+}
+
+/// What the canary gets copies of, and what became of them; none where its plan sends none.
+fn mirrored(rollout: &RolloutView) -> Option<String> {
+    let Copies { ended, compared, failed, status, body } = rollout.copies?;
+    let canary = plain(&rollout.canary);
+    let now = match rollout.mirror {
+        Some(share) => format!("mirror: {canary} gets copies of {} of stable's requests", weight(share)),
+        None => "mirror".to_owned(),
+    };
+    (rollout.mirror.is_some() || ended > 0).then(|| {
+        format!("{now}: {compared} of {ended} compared, {status} with another status, {body} with another body, {failed} failed that stable did not")
+    })
 }
 
 /// The tone that a phase is told in.

@@ -16,10 +16,11 @@ use control::command::{Command, Refused};
 use control::control_loop::SystemClock;
 use control::events::EventLog;
 use control::handle::{Handle, Pulse};
-use control::plane::EndpointHealth;
+use control::judge::Copies;
+use control::plane::{EndpointHealth, MirrorAnswer};
 use control::view::{
-    Arms, Dispersion, EndpointView, GateView, MatchView, Matched, Phase, Role, ServiceSnapshot, Snapshot, StepEstimate,
-    Verdict, VersionView,
+    Arms, Dispersion, EndpointView, GateView, LeavingView, MatchView, Matched, MirrorSampleView, MirrorView, NotCopied,
+    Phase, Role, ServiceSnapshot, Snapshot, StepEstimate, Verdict, VersionView,
 };
 
 use super::*;
@@ -179,6 +180,10 @@ fn service(rollout: RolloutView) -> ServiceView {
         overflows: 0,
         malformed_responses: control::plane::MalformedCounts::default(),
         health_checks: None,
+        mirror: None,
+        long_lived: 0,
+        long_lived_ended: 0,
+        leaving: None,
     };
     ServiceView {
         service: "shop".into(),
@@ -233,6 +238,8 @@ fn rollout(phase: Phase) -> RolloutView {
         failed: Arms { stable: 31, canary: 2 },
         matching: None,
         matched: Matched::default(),
+        mirror: None,
+        copies: None,
         gates: vec![
             gate("errors", Verdict::Inconclusive, 0.069, "v2 fails 0.13 % of requests, v1 0.11 %: no harm seen yet"),
             gate("latency", Verdict::NoData, 0.0, "no requests in the last 30 s"),

@@ -25,6 +25,7 @@ mod hashing;
 mod judgements;
 mod limits;
 mod matching;
+mod mirroring;
 mod outages;
 mod page;
 mod patience;

@@ -189,6 +189,11 @@ impl World {
             split.matched.is_none() || state.running().is_some(),
             "people go to the canary of no rollout: {split:?}"
         );
+        let step = state.running().and_then(|rollout| rollout.plan.steps.get(rollout.step));
+        assert!(
+            split.mirror.is_none() || matches!(step, Some(config::Step::Mirror { .. })),
+            "copies are sent in no step that sends any: {split:?}"
+        );
         check_baseline(state, &split);
         if let Some(rollout) = state.running() {
             assert!(!self.seen.ended_for_good.contains(&rollout.id), "rollout {} runs after its end", rollout.id);
@@ -228,7 +233,8 @@ impl World {
         let Some((canary, weight)) = &now.canary else { return };
         let gives_people = now.matched.is_some() && now.matched != before.matched;
         let had = before.canary.as_ref().filter(|(had, _)| had == canary).map_or(Weight::ZERO, |(_, weight)| *weight);
-        if (*weight <= had && !gives_people) || before.stable != now.stable {
+        let gives_copies = now.mirror > before.mirror;
+        if (*weight <= had && !gives_people && !gives_copies) || before.stable != now.stable {
             return;
         }
         let revision = self.core.release("shop").unwrap().state().revision;

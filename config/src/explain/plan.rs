@@ -11,7 +11,7 @@ use crate::model::{
 };
 
 pub(super) fn tell(plan: &Plan, at: &At<'_>, telling: &mut Telling<'_>) {
-    let Plan { alpha, beta, min_requests, warmup, advance, baseline, dry_run, drain: _, steps, gates } = plan;
+    let Plan { alpha, beta, min_requests, warmup, advance, baseline, dry_run, drain, steps, gates } = plan;
     telling.value(&at.key("alpha"), alpha);
     telling.value(&at.key("beta"), beta);
     telling.value(&at.key("min_requests"), min_requests);
@@ -28,6 +28,7 @@ pub(super) fn tell(plan: &Plan, at: &At<'_>, telling: &mut Telling<'_>) {
     };
     telling.value(&at.key("baseline"), baseline);
     telling.value(&at.key("dry_run"), dry_run);
+    telling.value(&at.key("drain"), drain.map_or_else(|| "never".to_owned(), spelt));
     for (number, step) in steps.iter().enumerate() {
         tell_step(step, &at.key("steps").item(number), at, telling);
     }

@@ -4,7 +4,8 @@ use super::at::At;
 use super::{Telling, care, plan, written};
 use crate::literal::spelt;
 use crate::model::{
-    Affinity, EndpointTls, Forced, GrpcCodes, HeaderMatch, Protocol, Rules, Service, ServiceTimeouts, Version,
+    Affinity, EndpointTls, Forced, GrpcCodes, HeaderMatch, MirrorRules, Protocol, Rules, Service, ServiceTimeouts,
+    Version,
 };
 
 /// A service. What it leaves to the rules for all is told as it holds here.
@@ -23,6 +24,7 @@ pub(super) fn tell(service: &Service, rules: &Rules, at: &At<'_>, root: &At<'_>,
     tell_timeouts(&service.timeouts, rules, &at.key("timeouts"), &root.key("timeouts"), telling);
     care::tell_retries(service.retries, &at.key("retries"), telling);
     telling.value(&at.key("shield"), service.shield);
+    tell_mirror(&service.mirror, &at.key("mirror"), telling);
     telling.value(&at.key("stable"), written::text(service.stable.as_str()));
     let canary = service.canary.as_ref();
     telling.if_some(&at.key("canary"), canary.map(|canary| written::text(canary.version.as_str())), "none");
@@ -31,6 +33,15 @@ pub(super) fn tell(service: &Service, rules: &Rules, at: &At<'_>, root: &At<'_>,
         tell_version(version, &at.key("versions").named(version.name.as_str()), telling);
     }
     plan::tell(&service.plan, &at.key("plan"), telling);
+}
+
+fn tell_mirror(rules: &MirrorRules, at: &At<'_>, telling: &mut Telling<'_>) {
+    let MirrorRules { methods, body, in_flight, timeout } = rules;
+    let methods: Vec<String> = methods.iter().map(|method| written::text(method)).collect();
+    telling.value(&at.key("methods"), written::list(&methods));
+    telling.value(&at.key("body"), body);
+    telling.value(&at.key("in_flight"), in_flight);
+    telling.time(&at.key("timeout"), *timeout);
 }
 
 fn tell_route(service: &Service, at: &At<'_>, telling: &mut Telling<'_>) {

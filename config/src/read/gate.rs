@@ -12,8 +12,8 @@ use crate::read::rule::{errors_rule, latency_rule};
 use crate::tree::Place;
 
 /// What a gate may look like, for who wrote something else.
-pub(super) const LEGAL: &str = "{ errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or \
-                                { latency: { limit: 300ms } }";
+pub(super) const LEGAL: &str = "{ errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} }, \
+                                { latency: { limit: 300ms } } or { mirror: { status: 1% } }";
 
 /// The gates. `paths` takes the different paths that they judge by themselves, each where it stands first.
 pub(super) fn gates<'a>(

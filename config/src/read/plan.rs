@@ -89,8 +89,10 @@ fn drain(text: &str) -> Result<Option<Duration>, Illegal> {
     if text == "never" {
         return Ok(None);
     }
-    let or_never = |illegal| Illegal::new(format!("{illegal}, or `never`"));
-    literal::time_within(text, Duration::ZERO..=MOST).map(Some).map_err(or_never)
+    if literal::duration(text).is_ok_and(|time| time > MOST) {
+        return Err(Illegal::new(format!("{} is longer than a day; legal is 0s to 24h, or `never`", quoted(text))));
+    }
+    literal::duration(text).map(Some)
 }
 
 fn baseline<'a>(written: &Cursor<'a>, planned: &mut Planned<'a>, report: &mut Report) -> Option<Baseline> {

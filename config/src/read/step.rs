@@ -179,7 +179,7 @@ impl Reading<'_> {
             fields.chooses_none(report, format!("is no step; legal is {LEGAL}"));
             return None;
         };
-        if let Some((_, second)) = kinds.last() {
+        if let Some((_, second)) = kinds.next_back() {
             let message =
                 format!("a step is a weight, a match, a mirror or an approval; write two steps, each {LEGAL}");
             second.wrong(report, message);

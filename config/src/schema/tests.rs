@@ -9,7 +9,7 @@ use crate::keys::{self, Keys};
 use crate::tree::{self, Node};
 
 /// Where the schema describes what a list of keys is of.
-const PAIRS: [(&str, &Keys); 32] = [
+const PAIRS: [(&str, &Keys); 34] = [
     ("", &keys::TOP),
     ("/$defs/Listener", &keys::LISTENER),
     ("/$defs/ListenerTls", &keys::LISTENER_TLS),
@@ -42,6 +42,8 @@ const PAIRS: [(&str, &Keys); 32] = [
     ("/$defs/Tolerance", &keys::TOLERANCE),
     ("/$defs/Margin", &keys::MARGIN),
     ("/$defs/Latency", &keys::LATENCY),
+    ("/$defs/Mirror", &keys::MIRROR),
+    ("/$defs/MirrorGate", &keys::MIRROR_GATE),
 ];
 
 /// A schema with its reference followed.
@@ -167,6 +169,12 @@ fn what_the_decoder_refuses_by_its_keys_does_not_fit_the_schema() {
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { steps: [{ weight: 1%, on_deadline: wait }] } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { dry_run: yes } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { advance: early } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { drain: 10 } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { gates: [{ mirror: 1% }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { gates: [{ mirror: { latency: 1% } }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, plan: { steps: [{ mirror: 1%, early: true }] } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, mirror: { methods: GET } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'] } }, mirror: { in_flight: many } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, weight: 10 } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, affinity: { header: x, issue: true } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, headers: { x: null } } }",
@@ -211,13 +219,15 @@ fn what_a_gate_and_a_step_may_say_together_fits_the_schema_and_is_read() {
         "{ latency: { quantile: p50, tolerance: 10%, margin: 20%, of: total } }",
         "{ latency: { limit: 1s, quantile: p50, of: head } }",
         "{ latency: {} }",
+        "{ mirror: { errors: 1%, status: 1%, body: 5% }, role: signal, name: same }",
     ];
     let plans = gates.iter().map(|gate| format!("gates: [{gate}]")).chain([
         "steps: [{ weight: 1%, hold: 1s, early: true, deadline: 1h, on_deadline: roll-back }, { approval: true }]"
             .to_owned(),
         "beta: 1%, warmup: 0s, advance: proof, early: true, deadline: 1h, on_deadline: hold, baseline: equal"
             .to_owned(),
-        "baseline: v, dry_run: true".to_owned(),
+        "baseline: v, dry_run: true, drain: never".to_owned(),
+        "drain: 1h30m, steps: [{ mirror: 10%, hold: 1s }, { weight: 1% }]".to_owned(),
     ]);
     for plan in plans {
         let text = format!(
@@ -255,6 +265,8 @@ fn what_care_may_say_fits_the_schema_and_is_read() {
         "retries: off",
         "retries: { most: 0, budget: 0%, floor: 0, on: [] }",
         "retries: { on: [broken, unavailable] }",
+        "mirror: { methods: [GET, POST], body: 1KiB, in_flight: 1, timeout: 1ms }",
+        "mirror: {}",
     ];
     for (version, service) in versions.into_iter().chain(services.map(|service| ("protocol: h1", service))) {
         let text =

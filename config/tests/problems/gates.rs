@@ -32,9 +32,9 @@ fn gates_judge_one_thing_each_under_one_name() {
             t.yaml:13:19: services.shop.plan.gates[4].name: `baseline` is reserved for the check of the baseline; legal is any other name, like `my-baseline`
             t.yaml:14:19: services.shop.plan.gates[5].name: `my gate` cannot name a gate; legal is 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or digit
             t.yaml:15:34: services.shop.plan.gates[6].latency: `errors` stands in the same gate; write two gates
-            t.yaml:16:11: services.shop.plan.gates[7]: judges nothing; legal is { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or { latency: { limit: 300ms } }
-            t.yaml:17:11: services.shop.plan.gates[8]: `errors` is no gate; legal is { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or { latency: { limit: 300ms } }
-            t.yaml:18:11: services.shop.plan.gates[9].errors: nothing is written here; legal is a mapping, like { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or { latency: { limit: 300ms } }
+            t.yaml:16:11: services.shop.plan.gates[7]: judges nothing; legal is { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} }, { latency: { limit: 300ms } } or { mirror: { status: 1% } }
+            t.yaml:17:11: services.shop.plan.gates[8]: `errors` is no gate; legal is { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} }, { latency: { limit: 300ms } } or { mirror: { status: 1% } }
+            t.yaml:18:11: services.shop.plan.gates[9].errors: nothing is written here; legal is a mapping, like { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} }, { latency: { limit: 300ms } } or { mirror: { status: 1% } }
             t.yaml:19:45: services.shop.plan.gates[10].errors.limit: `tolerance` stands in the same gate; write two gates: { errors: { tolerance: 0.1% } } and { errors: { limit: 5% } }
             t.yaml:20:31: services.shop.plan.gates[11].role: `gardrail` is no role; legal is `guardrail` and `signal`; did you mean `guardrail`?
             t.yaml:21:11: services.shop.plan.gates[12]: a gate at t.yaml:9:11 is named `errors` already; write another `name:` here
@@ -94,8 +94,8 @@ fn a_gate_on_what_is_not_measured_says_what_is() {
 ",
         ),
         &expect![[r#"
-            t.yaml:9:11: services.shop.plan.gates[0].cpu: `cpu` is no key of a gate; legal keys are `errors`, `latency`, `name`, `role` and `path`, and what is judged is `errors` or `latency`
-            t.yaml:10:11: services.shop.plan.gates[1].latncy: `latncy` is no key of a gate; legal keys are `errors`, `latency`, `name`, `role` and `path`, and what is judged is `errors` or `latency`; did you mean `latency`?
+            t.yaml:9:11: services.shop.plan.gates[0].cpu: `cpu` is no key of a gate; legal keys are `errors`, `latency`, `mirror`, `name`, `role` and `path`, and what is judged is `errors`, `latency` or `mirror`
+            t.yaml:10:11: services.shop.plan.gates[1].latncy: `latncy` is no key of a gate; legal keys are `errors`, `latency`, `mirror`, `name`, `role` and `path`, and what is judged is `errors`, `latency` or `mirror`; did you mean `latency`?
             t.yaml:11:11: services.shop.plan.gates[2].traffic: `traffic` is no key of a gate; the check of the traffic is always on, and has no keys; leave it out
             t.yaml:12:13: services.shop.plan.gates[3].routes: `routes` is no key of a gate; write a gate for each path, like { errors: {}, path: /checkout }
             t.yaml:13:13: services.shop.plan.gates[4].limit: `limit` is no key of a gate; write it into what is judged, like errors: { limit: 5% }

@@ -6,6 +6,7 @@ mod care;
 mod gates;
 mod ingress;
 mod matching;
+mod mirror;
 mod plans;
 mod requests;
 mod services;
@@ -108,8 +109,8 @@ fn something_else_in_place_of_a_mapping_is_named() {
     check(
         "services:\n  shop:\n  cart: v1\n",
         &expect![[r#"
-            t.yaml:2:3: services.shop: nothing is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`
-            t.yaml:3:9: services.cart: `v1` is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
+            t.yaml:2:3: services.shop: nothing is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `mirror`, `stable`, `canary`, `weight`, `versions` and `plan`
+            t.yaml:3:9: services.cart: `v1` is written here; legal is a mapping with `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `mirror`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
     );
 }
 
@@ -118,9 +119,9 @@ fn an_unknown_key_is_met_with_the_legal_ones_and_the_one_meant() {
     check(
         &shop("    stabel: v1\n    affinty: random\n    zebra: 1"),
         &expect![[r#"
-            t.yaml:7:5: services.shop.stabel: `stabel` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `stable`?
-            t.yaml:8:5: services.shop.affinty: `affinty` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `affinity`?
-            t.yaml:9:5: services.shop.zebra: `zebra` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
+            t.yaml:7:5: services.shop.stabel: `stabel` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `mirror`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `stable`?
+            t.yaml:8:5: services.shop.affinty: `affinty` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `mirror`, `stable`, `canary`, `weight`, `versions` and `plan`; did you mean `affinity`?
+            t.yaml:9:5: services.shop.zebra: `zebra` is no key of a service; legal keys are `hosts`, `path`, `methods`, `headers`, `affinity`, `forced`, `version_header`, `upgrades`, `grpc_errors`, `body`, `timeouts`, `retries`, `shield`, `mirror`, `stable`, `canary`, `weight`, `versions` and `plan`"#]],
     );
 }
 
@@ -149,13 +150,10 @@ services:
             t.yaml:2:37: admin.tls: `tls` is known and not built yet; leave it out for now
             t.yaml:3:1: retries: `retries` is known and not built yet; leave it out for now
             t.yaml:4:1: health: `health` is known and not built yet; leave it out for now
-            t.yaml:7:5: services.shop.mirror: `mirror` is known and not built yet; leave it out for now
             t.yaml:7:13: services.shop.mirror: `1%` is written here; legal is a mapping with `methods`, `body`, `in_flight` and `timeout`
             t.yaml:8:5: services.shop.health: `health` is known and not built yet; leave it out for now
             t.yaml:9:17: services.shop.affinity.client_certificate: `client_certificate` is known and not built yet; leave it out for now
             t.yaml:11:33: services.shop.versions.v1.timeouts: `timeouts` is known and not built yet; leave it out for now
-            t.yaml:13:7: services.shop.plan.drain: `drain` is known and not built yet; leave it out for now
-            t.yaml:15:25: services.shop.plan.steps[0].mirror: `mirror` is known and not built yet; leave it out for now
             t.yaml:15:33: services.shop.plan.steps[0].mirror: a step is a weight, a match, a mirror or an approval; write two steps, each { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m }, { mirror: 10%, hold: 5m } or { approval: true }
             t.yaml:17:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
     );

@@ -25,12 +25,12 @@ fn the_figures_of_a_plan_are_checked() {
             t.yaml:8:14: services.shop.plan.alpha: `0.01` has no %; a percentage is written like 1%; did you mean `0.01%`?
             t.yaml:9:21: services.shop.plan.min_requests: `many` is no number of requests; legal is 1 to 1000000000
             t.yaml:10:7: services.shop.plan.steps: nothing is written here; legal is a list of steps, like [{ weight: 5%, hold: 10m }, { approval: true }]
-            t.yaml:11:7: services.shop.plan.gates: nothing is written here; legal is a list of gates, each { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} } or { latency: { limit: 300ms } }"#]],
+            t.yaml:11:7: services.shop.plan.gates: nothing is written here; legal is a list of gates, each { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} }, { latency: { limit: 300ms } } or { mirror: { status: 1% } }"#]],
     );
     check(
         &shop("    plan: careful"),
         &expect![
-            "t.yaml:7:11: services.shop.plan: `careful` is written here; legal is a mapping with `alpha`, `beta`, `min_requests`, `warmup`, `advance`, `early`, `deadline`, `on_deadline`, `baseline`, `dry_run`, `steps` and `gates`"
+            "t.yaml:7:11: services.shop.plan: `careful` is written here; legal is a mapping with `alpha`, `beta`, `min_requests`, `warmup`, `advance`, `early`, `deadline`, `on_deadline`, `baseline`, `dry_run`, `drain`, `steps` and `gates`"
         ],
     );
 }
@@ -60,7 +60,7 @@ fn steps_are_weights_that_never_fall_or_approvals() {
             t.yaml:13:23: services.shop.plan.steps[4].approval: `false` is written here; legal is `true`, or leave the step out
             t.yaml:14:11: services.shop.plan.steps[5]: an approval waits for a person, however long; leave `hold` out
             t.yaml:15:11: services.shop.plan.steps[6]: is no step; legal is { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m }, { mirror: 10%, hold: 5m } or { approval: true }
-            t.yaml:16:11: services.shop.plan.steps[7]: `50%` is written here; legal is a mapping with `weight`, `hold`, `early`, `deadline`, `on_deadline`, `match`, `judged` and `approval`
+            t.yaml:16:11: services.shop.plan.steps[7]: `50%` is written here; legal is a mapping with `weight`, `hold`, `early`, `deadline`, `on_deadline`, `match`, `judged`, `mirror` and `approval`
             t.yaml:17:21: services.shop.plan.steps[8].weight: `101%` is more than everything; legal is 0% to 100% in steps of 0.01%
             t.yaml:17:33: services.shop.plan.steps[8].hold: `2 weeks` is not a time; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m
             t.yaml:18:21: services.shop.plan.steps[9].weight: `100%` leaves no stable traffic to compare with; legal is above 0% and below 100% (after its last step the canary is promoted by itself)"#]],

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use config::{
-    Balance, Ejection, Fraction, HashKey, HealthCheck, HealthQuestion, InFlightLimits, Protocol, Retries, Service,
-    Version,
+    Balance, Bytes, Ejection, Fraction, HashKey, HealthCheck, HealthQuestion, InFlightLimits, MirrorRules, Protocol,
+    Retries, Service, Version,
 };
 use proptest::option;
 use proptest::prelude::*;
@@ -206,6 +206,17 @@ pub(crate) fn cared_for(version: Version) -> impl Strategy<Value = Version> {
             ..version.clone()
         },
     )
+}
+
+pub(crate) fn any_mirror() -> impl Strategy<Value = MirrorRules> {
+    let methods = prop::collection::btree_set("[A-BD-Z]{1,7}(-[A-Z]{1,3})?", 1..4);
+    let timeout = (1_u64..=60_000).prop_map(Duration::from_millis);
+    (methods, 1_u64..=1 << 20, 1_u32..=1_000, timeout).prop_map(|(methods, body, in_flight, timeout)| MirrorRules {
+        methods: methods.into_iter().collect(),
+        body: Bytes::new(body).unwrap(),
+        in_flight,
+        timeout,
+    })
 }
 
 pub(crate) fn any_retries() -> impl Strategy<Value = Retries> {

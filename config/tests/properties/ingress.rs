@@ -14,7 +14,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use crate::care::{any_retries, cared_for};
+use crate::care::{any_mirror, any_retries, cared_for};
 use crate::writing::written;
 use crate::{FULL, read};
 
@@ -433,9 +433,9 @@ pub(crate) fn any_service() -> impl Strategy<Value = Service> {
     let times = prop::array::uniform4(option::of(time()));
     let upgrades = prop::collection::btree_set("[a-g][a-z]{0,9}", 0..3);
     let decided = (any_affinity(), option::of(any_forced()), any::<bool>());
-    let taken = (upgrades, option::of(size(1, 1 << 50)), times, any_retries(), any::<bool>());
+    let taken = (upgrades, option::of(size(1, 1 << 50)), times, any_retries(), any::<bool>(), any_mirror());
     (any_route(), decided, taken, any_version()).prop_map(|(route, decided, taken, version)| {
-        let (upgrades, body, times, retries, shield) = taken;
+        let (upgrades, body, times, retries, shield, mirror) = taken;
         let [first_byte, response, tunnel, total] = times;
         let (hosts, methods, headers) = route;
         let (affinity, forced, version_header) = decided;
@@ -451,6 +451,7 @@ pub(crate) fn any_service() -> impl Strategy<Value = Service> {
             timeouts: ServiceTimeouts { first_byte, response, tunnel, total },
             retries,
             shield,
+            mirror,
             versions: vec![version],
             ..service("")
         }

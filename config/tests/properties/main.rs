@@ -51,6 +51,7 @@ services:
     timeouts: { first_byte: 1s, response: 2s, tunnel: 3h, total: 4s }
     retries: { most: 5, budget: 12.5%, floor: 0, on: [broken] }
     shield: true
+    mirror: { methods: [GET, REPORT], body: 1KiB, in_flight: 1000, timeout: 1m }
     stable: v1
     canary: v2
     weight: 12.5%
@@ -77,7 +78,9 @@ services:
       on_deadline: promote
       baseline: v3
       dry_run: false
+      drain: never
       steps:
+        - { mirror: 12.5%, hold: 2m }
         - { weight: 1%, hold: 500ms }
         - { weight: 2%, hold: 1h, early: false, deadline: 1h, on_deadline: roll-back }
         - { weight: 99.99% }
@@ -92,6 +95,7 @@ services:
         - latency: { quantile: p95, tolerance: 40%, margin: 60%, of: total }
         - { latency: { tolerance: 30% }, role: signal, path: /checkout/cart/ }
         - { errors: { margin: 0.5% }, path: /checkout/pay }
+        - { mirror: { errors: 0.5%, status: 1%, body: 99% }, role: signal }
   wild: { hosts: ["*.Example.com", example.com], affinity: { cookie: ours, issue: true }, upgrades: [], grpc_errors: [], versions: { v1: { endpoints: ["a:1"] } } }
   shop: { affinity: { header: X-User }, retries: off, shield: false, versions: { v1: { endpoints: ["a:1"], health: { path: /, status: 204 }, ejection: {}, balance: { hash: client_address } } } }
   user: { path: /user, affinity: { user: X-Auth }, forced: { cookie: c, secret: s }, versions: { v1: { endpoints: ["a:1"] } } }
@@ -184,6 +188,12 @@ fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out(
                     "on": ["unavailable", "broken"],
                 },
                 "shield": true,
+                "mirror": {
+                    "methods": ["GET", "HEAD", "OPTIONS"],
+                    "body": "64KiB",
+                    "in_flight": 64,
+                    "timeout": "5000ms",
+                },
                 "stable": "v1",
                 "versions": {
                     "v1": version("127.0.0.1:9001"),
@@ -197,6 +207,7 @@ fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out(
                     "advance": "time",
                     "baseline": "stable",
                     "dry_run": false,
+                    "drain": "600000ms",
                     "steps": [
                         { "weight": "1%", "hold": "120000ms", "early": false },
                         { "weight": "5%", "hold": "300000ms", "early": false },

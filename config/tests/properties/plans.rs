@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use config::{
     Advance, Alpha, Baseline, Beta, CookieMatch, Deadline, Fraction, Gate, GateRole, GateRule, HeaderMatch,
-    LatencyMargin, LatencyOf, Match, Name, OnDeadline, PathPrefix, Plan, Quantile, Step, Stretch, Tolerance, Weight,
+    LatencyMargin, LatencyOf, Match, MirrorLimits, Name, OnDeadline, PathPrefix, Plan, Quantile, Step, Stretch,
+    Tolerance, Weight,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -113,6 +114,7 @@ fn gates_have_the_names_and_figures_that_they_default_to() {
         configuration.services[0].plan.gates.iter().map(|gate| (gate.name.as_str(), gate.rule)).collect();
     let harm = |ratio, points: &str| Tolerance { ratio, points: points.parse().unwrap() };
     let errors = |tolerance, margin| GateRule::Errors { tolerance, margin };
+    let of = |limit: &str| limit.parse().ok();
     let stretch = |percent: &str| percent.parse::<Stretch>().unwrap();
     let limit = |quantile: &str, seconds: f64, of| GateRule::LatencyLimit {
         quantile: quantile.parse().unwrap(),
@@ -138,7 +140,37 @@ fn gates_have_the_names_and_figures_that_they_default_to() {
             ("latency-p95", latency(Some("p95"), "40%", ("60%", "60%"), LatencyOf::Total)),
             ("latency-checkout-cart", latency(None, "30%", ("60%", "50%"), LatencyOf::Head)),
             ("errors-checkout-pay", errors(harm(1.1, "0.05%"), harm(1.1, "0.5%"))),
+            ("mirror", GateRule::Mirror(MirrorLimits { errors: of("0.5%"), status: of("1%"), body: of("99%") })),
         ]
+    );
+}
+
+#[test]
+fn each_limit_on_copies_is_a_test_named_after_its_gate() {
+    let names = |gate: &str| {
+        let plan =
+            plan(&format!("{{ steps: [{{ mirror: 1% }}, {{ weight: 1% }}], gates: [{gate}, {{ errors: {{}} }}] }}"));
+        plan.gates.iter().flat_map(Gate::tests).collect::<Vec<_>>()
+    };
+    assert_eq!(names("{ mirror: { status: 1% } }"), ["mirror-status", "errors"]);
+    assert_eq!(
+        names("{ mirror: { body: 5%, errors: 1%, status: 1% }, name: copies }"),
+        ["copies-errors", "copies-status", "copies-body", "errors"]
+    );
+}
+
+#[test]
+fn a_mirror_holds_five_minutes_and_connections_that_last_may_stay_for_ten_where_nothing_is_written() {
+    let read = plan("{ steps: [{ mirror: 0.25% }, { approval: true }, { mirror: 100%, hold: 1s }, { weight: 5% }] }");
+    let share = |text: &str| text.parse().unwrap();
+    let mirror = |at: &str, hold| Step::Mirror { share: share(at), hold };
+    assert_eq!(read.steps[0], mirror("0.25%", Duration::from_secs(300)));
+    assert_eq!((&read.steps[2], read.mirrors()), (&mirror("100%", Duration::from_secs(1)), true));
+    assert_eq!((read.drain, plan("{}").mirrors()), (Some(Duration::from_secs(600)), false));
+    let drain = |text: &str| plan(&format!("{{ drain: {text} }}")).drain;
+    assert_eq!(
+        [drain("never"), drain("0s"), drain("24h")].map(|time| time.map(|time| time.as_secs())),
+        [None, Some(0), Some(86_400)]
     );
 }
 
@@ -257,7 +289,14 @@ fn any_gates() -> impl Strategy<Value = Vec<Gate>> {
     let role = select(vec![GateRole::Guardrail, GateRole::Signal]);
     let path = prop::option::of("/[a-z]{1,3}(/[a-z0-9_.%-]{3}){0,2}")
         .prop_map(|path| path.map(|path| PathPrefix::new(&path).unwrap()));
-    prop::collection::vec((any_rule(), role, path), 1..6).prop_map(|gates| {
+    let limit = || prop::option::of((1_u32..1_000_000).prop_map(|limit| Fraction::new(millionths(limit)).unwrap()));
+    let limits = (limit(), limit(), limit()).prop_map(|(errors, status, body)| MirrorLimits { errors, status, body });
+    let copies = limits.prop_map(|limits| {
+        let some = limits.parts().next().is_some();
+        some.then_some((GateRule::Mirror(limits), GateRole::Guardrail, None))
+    });
+    (prop::collection::vec((any_rule(), role, path), 1..6), copies).prop_map(|(mut gates, copies)| {
+        gates.extend(copies);
         let named = gates.into_iter().enumerate().map(|(number, (rule, role, path))| Gate {
             name: Name::new(&format!("gate-{number}")).unwrap(),
             role,
@@ -268,11 +307,20 @@ fn any_gates() -> impl Strategy<Value = Vec<Gate>> {
     })
 }
 
+/// Steps that send copies, which come before the others.
+fn any_mirrors() -> impl Strategy<Value = Vec<Step>> {
+    let step = (1_u16..=10_000, time(9000)).prop_map(|(share, hold)| {
+        let share = Weight::from_basis_points(share).unwrap();
+        Step::Mirror { share, hold }
+    });
+    prop::collection::vec(step, 0..3)
+}
+
 fn any_steps() -> impl Strategy<Value = Vec<Step>> {
     let then = select(vec![OnDeadline::Hold, OnDeadline::Promote, OnDeadline::RollBack]);
     let deadline = prop::option::of((time(9000), then));
     let step = (prop::option::of(1_u16..1000), time(9000), any::<bool>(), deadline, prop::option::of(any_match()));
-    prop::collection::vec(step, 1..6).prop_map(|steps| {
+    (any_mirrors(), prop::collection::vec(step, 1..6)).prop_map(|(mirrors, steps)| {
         let mut weight = 1;
         let mut steps: Vec<Step> = steps
             .into_iter()
@@ -287,7 +335,7 @@ fn any_steps() -> impl Strategy<Value = Vec<Step>> {
             })
             .collect();
         steps.push(Step::of_weight(Weight::from_basis_points(9_999).unwrap(), Duration::ZERO));
-        steps
+        mirrors.into_iter().chain(steps).collect()
     })
 }
 
@@ -314,10 +362,11 @@ pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
         Baseline::Version(Name::new("v2").unwrap()),
         Baseline::Version(Name::new("v3").unwrap()),
     ]);
-    let figures = (rate(), rate(), 1_u64..=1_000_000_000, time(3600));
+    let drain = prop::option::of(time(86_400));
+    let figures = (rate(), rate(), 1_u64..=1_000_000_000, time(3600), drain);
     let advance = select(vec![Advance::Time, Advance::Proof]);
     (figures, advance, baseline, any::<bool>(), any_steps(), any_gates()).prop_map(
-        |((alpha, beta, min_requests, warmup), advance, baseline, dry_run, steps, gates)| Plan {
+        |((alpha, beta, min_requests, warmup, drain), advance, baseline, dry_run, steps, gates)| Plan {
             alpha: Alpha::new(alpha).unwrap(),
             beta: Beta::new(beta).unwrap(),
             min_requests,
@@ -325,7 +374,7 @@ pub(crate) fn any_plan() -> impl Strategy<Value = Plan> {
             advance,
             baseline,
             dry_run,
-            drain: Some(Plan::DRAIN),
+            drain,
             steps,
             gates,
         },

@@ -176,6 +176,12 @@ fn written_service(service: &Service) -> Value {
         "grpc_errors": codes,
         "retries": written_retries(&service.retries),
         "shield": service.shield,
+        "mirror": {
+            "methods": service.mirror.methods,
+            "body": service.mirror.body.to_string(),
+            "in_flight": service.mirror.in_flight,
+            "timeout": time(service.mirror.timeout),
+        },
         "stable": service.stable.as_str(),
         "versions": versions.collect::<Map<_, _>>(),
         "plan": written_plan(&service.plan),
@@ -266,6 +272,7 @@ pub(crate) fn written_plan(plan: &Plan) -> Value {
             Baseline::Version(version) => version.as_str(),
         },
         "dry_run": plan.dry_run,
+        "drain": plan.drain.map_or_else(|| "never".to_owned(), milliseconds),
         "steps": plan.steps.iter().map(written_step).collect::<Vec<_>>(),
     });
     if plan.gates != Plan::built_in().gates {

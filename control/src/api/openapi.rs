@@ -29,10 +29,12 @@ mod tests {
     use crate::control_loop::SystemClock;
     use crate::events::EventLog;
     use crate::handle::{Handle, Pulse};
-    use crate::plane::{CheckCounts, MalformedCounts};
+    use crate::judge::Copies;
+    use crate::plane::{CheckCounts, MalformedCounts, MirrorAnswer};
     use crate::view::{
-        Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, MatchView, Matched, Phase, Role,
-        RolloutView, ServiceView, Snapshot, StepEstimate, Verdict, VersionView,
+        Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, LeavingView, MatchView, Matched,
+        MirrorSampleView, MirrorView, NotCopied, Phase, Role, RolloutView, ServiceView, Snapshot, StepEstimate,
+        Verdict, VersionView,
     };
 
     fn read() -> Value {
@@ -130,6 +132,8 @@ mod tests {
             failed: Arms::default(),
             matching: None,
             matched: Matched::default(),
+            mirror: None,
+            copies: None,
             gates: vec![gate.clone()],
         };
         let endpoint = EndpointView::well(String::new());
@@ -151,6 +155,10 @@ mod tests {
             overflows: 0,
             malformed_responses: MalformedCounts::default(),
             health_checks: None,
+            mirror: None,
+            long_lived: 0,
+            long_lived_ended: 0,
+            leaving: None,
         };
         let service = ServiceView {
             service: String::new(),
@@ -166,13 +174,27 @@ mod tests {
         };
         let event =
             Event { id: 1, at: String::new(), service: None, kind: String::new(), text: String::new(), rollout: None };
+        let sample = MirrorSampleView {
+            at: String::new(),
+            differs_in: String::new(),
+            method: String::new(),
+            path: String::new(),
+            stable: MirrorAnswer::default(),
+            canary: MirrorAnswer::default(),
+        };
         let sent = [
             ("GateView", json!(gate)),
             ("GateCounts", json!(GateCounts::default())),
             ("GateEstimate", json!(GateEstimate { fail_s: None, pass_s: None })),
             ("Dispersion", json!(Dispersion { errors: 1.0, latency: 1.0 })),
-            ("StepEstimate", json!(StepEstimate { step: 1, weight: 1, fail_s: None, pass_s: None })),
+            ("StepEstimate", json!(StepEstimate { step: 1, weight: 1, mirror: None, fail_s: None, pass_s: None })),
             ("RolloutView", json!(rollout)),
+            ("Copies", json!(Copies::default())),
+            ("MirrorView", json!(MirrorView::default())),
+            ("LeavingView", json!(LeavingView { since: String::new(), asked: false, asked_in_s: None })),
+            ("NotCopied", json!(NotCopied::default())),
+            ("MirrorAnswer", json!(MirrorAnswer::default())),
+            ("MirrorSampleView", json!(sample)),
             ("MatchView", json!(MatchView { headers: BTreeMap::new(), judged: false })),
             ("Matched", json!(Matched::default())),
             ("CheckCounts", json!(CheckCounts::default())),

@@ -299,6 +299,7 @@ impl ControlCore {
         }
         if second_over {
             self.look_at_the_others(now);
+            self.end_what_has_left(now);
         }
         self.estimate_in_turn(second_over);
         if second_over {

@@ -2,7 +2,7 @@
 
 use config::{Plan, Step};
 
-use crate::judge::forecast;
+use crate::judge::{forecast, forecast_copies};
 use crate::view::{Dispersion, StepEstimate};
 
 /// Where it was not measured how bursty events are, requests are taken for independent.
@@ -69,7 +69,7 @@ pub(super) struct Traffic {
     pub(super) error_rate: f64,
 }
 
-/// An estimate for each weight step from `first` (counted from 0) on; none without traffic.
+/// An estimate for each step of a weight or of copies from `first` (counted from 0) on; none without traffic.
 fn of_steps(plan: &Plan, first: usize, traffic: Traffic, phi: Option<Dispersion>) -> Vec<StepEstimate> {
     let Traffic { requests_per_second, error_rate } = traffic;
     if requests_per_second <= 0.0 {
@@ -79,9 +79,14 @@ fn of_steps(plan: &Plan, first: usize, traffic: Traffic, phi: Option<Dispersion>
         Step::Weight { weight, .. } => {
             let times = forecast(plan, *weight, requests_per_second, error_rate, phi.unwrap_or(INDEPENDENT));
             let weight = weight.basis_points();
-            Some(StepEstimate { step: place + 1, weight, fail_s: times.fail_s, pass_s: times.pass_s })
+            Some(StepEstimate { step: place + 1, weight, mirror: None, fail_s: times.fail_s, pass_s: times.pass_s })
         }
-        Step::Match { .. } | Step::Mirror { .. } | Step::Approval => None,
+        Step::Mirror { share, .. } => {
+            let times = forecast_copies(plan, *share, requests_per_second, phi.unwrap_or(INDEPENDENT));
+            let (weight, mirror) = (0, Some(share.basis_points()));
+            Some(StepEstimate { step: place + 1, weight, mirror, fail_s: times.fail_s, pass_s: times.pass_s })
+        }
+        Step::Match { .. } | Step::Approval => None,
     };
     plan.steps.iter().enumerate().skip(first).filter_map(of_step).collect()
 }

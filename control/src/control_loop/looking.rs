@@ -11,7 +11,7 @@ use super::core::ControlCore;
 use super::estimates::Traffic;
 use super::judged::Ticked;
 use super::served::Served;
-use crate::judge::{Draws, Judge, Judgement, Tick};
+use crate::judge::{Copies, Draws, Judge, Judgement, Tick};
 use crate::plane::DataPlane;
 use crate::rollout::{Change, Event, Exhibit, Moment, Rollout, State};
 use crate::view::Arms;
@@ -73,6 +73,7 @@ impl ControlCore {
             Some(Baseline::Stable) | None => {}
         }
         served.steadiness = Steadiness::default();
+        served.copied = plane.mirrored(name, &canary).into();
     }
 
     /// Feeds the tests of the running rollouts, and does what follows of each: judge, steer, then write.
@@ -128,9 +129,10 @@ impl Served {
         plane: &mut dyn DataPlane,
         windows: &mut Windows,
     ) -> Option<Change> {
-        let Self { release, judged, steadiness, calls, .. } = self;
+        let Self { release, judged, steadiness, copied, calls, .. } = self;
         let (judged, state) = (judged.as_mut()?, release.state());
-        let Rollout { stable, canary, plan, .. } = state.running()?;
+        let rollout = state.running()?;
+        let Rollout { stable, canary, plan, .. } = rollout;
         let Windows { stable: of_stable, baseline: of_baseline, canary: of_canary, matched } = windows;
         plane.take(name, stable, of_stable);
         plane.take(name, canary, of_canary);
@@ -151,6 +153,11 @@ impl Served {
         if leaves_out {
             plane.take_matched(name, matched);
         }
+        // Those of a step that is over are nobody's: they are taken, and not told.
+        let copies = plan.mirrors().then(|| {
+            let now = Copies::from(plane.mirrored(name, canary));
+            now.since(std::mem::replace(copied, now))
+        });
         let (generation, weight) = (state.generation, state.weight_of(canary));
         let steady = steadiness.holds(generation);
         let tick = Tick {
@@ -159,6 +166,7 @@ impl Served {
             baseline: of_baseline,
             canary: of_canary,
             matched: leaves_out.then_some(&*matched),
+            copies: copies.filter(|_| rollout.mirror().is_some()),
             draws: Draws::under(weight, drawn[1], drawn.iter().sum()).filter(|_| steady),
             endpoints: endpoints(release.service(), stable, canary),
         };

@@ -11,8 +11,10 @@ use super::estimates::Estimates;
 use super::figures::Figures;
 use super::judged::Judged;
 use super::known::Known;
+use super::leaving::Leaving;
 use super::looking::{Calls, Steadiness, exhibit};
 use crate::command::Refused;
+use crate::judge::Copies;
 use crate::metrics::VersionCounts;
 use crate::plane::DataPlane;
 use crate::rollout::Release;
@@ -27,8 +29,12 @@ pub(super) struct Served {
     /// What is known of the stable's traffic while no rollout runs.
     pub(super) known: Known,
     pub(super) steadiness: Steadiness,
+    /// What had become of copies to the canary when its tests were last told of them.
+    pub(super) copied: Copies,
     /// How long verdicts take, for people.
     pub(super) estimates: Estimates,
+    /// Who has traffic, and whose connections may stay for how long.
+    pub(super) leaving: Leaving,
     /// What was to be heard of at the last tick.
     pub(super) calls: Calls,
     /// Who waits for which revision.
@@ -60,7 +66,9 @@ impl Served {
             judged: None,
             known,
             steadiness: Steadiness::default(),
+            copied: Copies::default(),
             estimates: Estimates::in_turn(),
+            leaving: Leaving::default(),
             calls: Calls::default(),
             waiting: Vec::new(),
             figures: HashMap::new(),

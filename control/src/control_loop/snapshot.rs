@@ -5,14 +5,16 @@ use std::time::SystemTime;
 
 use config::{Name, Service, Weight};
 use jiff::Timestamp;
-use meter::Attempt;
+use meter::{Attempt, MirrorCounts, Unsent};
 
 use super::Now;
 use super::core::ControlCore;
 use super::figures::Shown;
 use super::served::Served;
-use crate::plane::{DataPlane, EndpointHealth};
-use crate::view::{EndpointView, ServiceSnapshot, ServiceView, Snapshot, VersionView};
+use crate::plane::{DataPlane, EndpointHealth, MirrorSample};
+use crate::view::{
+    EndpointView, MirrorSampleView, MirrorView, NotCopied, ServiceSnapshot, ServiceView, Snapshot, VersionView,
+};
 
 impl ControlCore {
     /// Publishes what changed; everything, where a second is over.
@@ -89,7 +91,11 @@ pub(super) fn view_of(core: &ControlCore, now: Now, name: &Name) -> Option<Servi
     let canary = state.running().map(|rollout| &rollout.canary).or(state.canary.as_ref().map(|(canary, _)| canary));
     let weight = canary.map_or(Weight::ZERO, |canary| state.weight_of(canary));
     let plane = core.plane.as_ref();
-    let version = |version: &config::Version| version_view(plane, served, &version.name, state.share_of(&version.name));
+    let version = |version: &config::Version| {
+        let name = &version.name;
+        let leaving = served.leaving.view(name, now.elapsed);
+        VersionView { leaving, ..version_view(plane, served, name, state.share_of(name)) }
+    };
     let mut warnings = core.warnings.clone();
     warnings.extend(core.client_tls.warnings.iter().cloned());
     warnings.extend(release.warnings().iter().cloned());
@@ -162,7 +168,36 @@ fn version_view(plane: &dyn DataPlane, served: &Served, version: &Name, weight: 
         overflows: care.overflows,
         malformed_responses: care.malformed,
         health_checks: care.checks,
+        mirror: mirror_view(plane, service, version),
+        long_lived: plane.lasting(service, version),
+        long_lived_ended: plane.ended_lasting(service, version),
+        leaving: None,
     }
+}
+
+/// What became of the copies that a version was sent; none where it never was to get any.
+fn mirror_view(plane: &dyn DataPlane, service: &Name, version: &Name) -> Option<MirrorView> {
+    let counts = plane.mirrored(service, version);
+    if counts == MirrorCounts::default() {
+        return None;
+    }
+    let MirrorCounts { sent, answered, ended, compared, status, body, failed, both_failed, unsent: _ } = counts;
+    let not_copied = NotCopied {
+        full: counts.unsent(Unsent::Full),
+        too_large: counts.unsent(Unsent::TooLarge),
+        streamed: counts.unsent(Unsent::Streamed),
+        method: counts.unsent(Unsent::Method),
+    };
+    let sample = |sample: MirrorSample| MirrorSampleView {
+        at: moment(sample.at).unwrap_or_default(),
+        differs_in: sample.part.word().to_owned(),
+        method: sample.method,
+        path: sample.path,
+        stable: sample.stable,
+        canary: sample.canary,
+    };
+    let samples = plane.mirror_samples(service, version).into_iter().map(sample).collect();
+    Some(MirrorView { sent, answered, ended, compared, failed, both_failed, status, body, not_copied, samples })
 }
 
 /// In RFC 3339, to the millisecond.

@@ -1,5 +1,6 @@
 mod crash;
 mod exposure;
+mod mirroring;
 mod pulse;
 
 use std::collections::HashMap;
@@ -7,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use config::{Endpoint, Name, Weight};
-use meter::{Class, Tally, Window};
+use meter::{Class, MirrorCounts, Tally, Window};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -25,6 +26,10 @@ struct Quiet {
     splits: Arc<Mutex<HashMap<Name, Split>>>,
     /// The versions whose exposure began, in order.
     exposures: Arc<Mutex<Vec<String>>>,
+    /// What became of copies to v2.
+    copies: Arc<Mutex<MirrorCounts>>,
+    /// The versions whose connections that last were asked to end, in order. Each has three of them.
+    ended: Arc<Mutex<Vec<String>>>,
 }
 
 impl DataPlane for Quiet {
@@ -60,6 +65,18 @@ impl DataPlane for Quiet {
 
     fn in_flight(&self, _service: &Name, _version: &Name) -> u64 {
         0
+    }
+
+    fn mirrored(&self, _service: &Name, version: &Name) -> MirrorCounts {
+        if version.as_str() == "v2" { *self.copies.lock() } else { MirrorCounts::default() }
+    }
+
+    fn lasting(&self, _service: &Name, _version: &Name) -> u64 {
+        3
+    }
+
+    fn end_lasting(&mut self, _service: &Name, version: &Name) {
+        self.ended.lock().push(version.to_string());
     }
 
     fn endpoints(&self, _service: &Name, _version: &Name) -> Vec<EndpointState> {

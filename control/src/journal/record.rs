@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::plan::PlanForm;
+use crate::judge::Copies;
 use crate::rollout::{FileValues, Question, Reading, Rollout, State};
 use crate::view::{Arms, Dispersion, GateView, Matched, Phase, RolloutView};
 
@@ -167,6 +168,8 @@ struct RawRollout {
     match_withdrawn: bool,
     #[serde(default)]
     matched: Matched,
+    #[serde(default)]
+    copies: Copies,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -259,6 +262,7 @@ impl RawRollout {
             would_have_rolled_back: rollout.would_have_rolled_back,
             match_withdrawn: rollout.withdrawn,
             matched: rollout.reading.matched,
+            copies: rollout.reading.copies,
         }
     }
 
@@ -294,6 +298,7 @@ impl RawRollout {
                 requests: self.requests,
                 failed: self.failed,
                 matched: self.matched,
+                copies: self.copies,
                 gates: self.gates,
                 dispersion: self.dispersion,
             },

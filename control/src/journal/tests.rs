@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
+use crate::judge::Copies;
 use crate::rollout::{Question, Reading, Rollout, State};
 use crate::view::{Arms, Dispersion, GateView, Matched, Phase, Role, Verdict};
 
@@ -141,6 +142,7 @@ fn full_state(revision: u64) -> State {
             requests: Arms { stable: 5, canary: 6 },
             failed: Arms { stable: 1, canary: 2 },
             matched: Matched { requests: 7, failed: 3 },
+            copies: Copies { ended: 20, compared: 19, failed: 1, status: 2, body: 3 },
             gates: vec![gate],
             dispersion: Some(Dispersion { errors: 1.5, latency: 14.25 }),
         },

@@ -248,7 +248,7 @@ impl Edges {
                 let margin = shift_edge_down(stable, margin_beside(tolerance, margin));
                 Some(Self::Quantile { stable, canary, margin })
             }
-            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => None,
+            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } | Rule::Copies { .. } => None,
         }
     }
 }
@@ -276,7 +276,7 @@ impl Counted {
     /// Nothing yet.
     pub(super) fn nothing(rule: &Rule) -> Self {
         match rule {
-            Rule::Errors { .. } | Rule::ErrorLimit { .. } => Self::Failures,
+            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::Copies { .. } => Self::Failures,
             Rule::LatencyLimit { .. } => Self::Over(Arms::default()),
             Rule::Shape { .. } => Self::Levels { levels: Arms::default(), beyond_margin: [0; 3] },
             Rule::Quantile { .. } => Self::Beyond { timed: Arms::default(), over: Arms::default(), beyond_margin: 0 },

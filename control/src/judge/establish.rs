@@ -4,7 +4,7 @@ use libm::log;
 
 use super::record::Established;
 use super::sightings::Sighting;
-use super::{BREAKER_MIN_EVENTS, Judge, SERVICE};
+use super::{BREAKER_MIN_EVENTS, Judge};
 use crate::statistics::Batch;
 use crate::view::Role;
 
@@ -24,10 +24,9 @@ impl Judge {
         self.record.run_on(Sighting::of(batch));
     }
 
-    /// What was established by the batch of gates that was just judged stays.
-    pub(super) fn establish(&mut self, population: usize) {
+    /// What was established by the batch of gates that was just judged stays. `is_of_breaker`: the breaker had it, too.
+    pub(super) fn establish(&mut self, is_of_breaker: bool) {
         if self.record.established.is_none() {
-            let is_of_breaker = population == SERVICE && self.beside.is_none();
             let broken = if is_of_breaker { self.broken() } else { None };
             self.record.established = broken.or_else(|| self.harmful(Role::Guardrail));
         }

@@ -71,11 +71,12 @@ pub fn forecast(
         config::Baseline::Equal => of_canary.min(left),
         config::Baseline::Version(_) => of_canary.min(left / 2.0),
     };
-    let estimates = settings.gates.iter().zip(settings.shares()).filter(|(gate, _)| gate.path.is_none());
+    let estimates = settings.gates.iter().zip(settings.shares());
+    let estimates = estimates.filter(|(gate, _)| gate.path.is_none() && !gate.rule.is_of_copies());
     let estimates = estimates.map(|(gate, share)| {
         let events = match gate.rule {
             Rule::Errors { .. } | Rule::ErrorLimit { .. } => Some(error_rate),
-            Rule::Shape { .. } | Rule::Quantile { .. } | Rule::LatencyLimit { .. } => None,
+            Rule::Shape { .. } | Rule::Quantile { .. } | Rule::LatencyLimit { .. } | Rule::Copies { .. } => None,
         };
         let cold_for = settings.warmup_seconds as f64;
         let unproven_for = cold_for.max(PATIENCE_SECONDS as f64);
@@ -87,9 +88,27 @@ pub fn forecast(
             Outlook { requests, events, phi, spread: USUAL_SPREAD, cold_for, unproven_for },
         )
     });
-    let slowest = |a: Option<f64>, b: Option<f64>| Some(a?.max(b?));
+    slowest(estimates)
+}
+
+/// How long verdicts will take in a step that sends the canary copies of this share of the service's requests, by the
+/// slowest gate that looks at them; as [`forecast`].
+#[must_use]
+pub fn forecast_copies(plan: &Plan, share: Weight, requests_per_second: f64, phi: Dispersion) -> GateEstimate {
+    let settings = Settings::new(plan, "", "");
+    let copies = requests_per_second * share.fraction();
+    let requests = Arms { stable: copies, canary: copies };
+    let unproven_for = PATIENCE_SECONDS as f64;
+    let outlook = Outlook { requests, events: None, phi, spread: USUAL_SPREAD, cold_for: 0.0, unproven_for };
+    let gates = settings.gates.iter().zip(settings.shares()).filter(|(gate, _)| gate.rule.is_of_copies());
+    slowest(gates.map(|(gate, share)| estimate(&settings, gate, share, outlook)))
+}
+
+/// The slowest of several; none where there is none, or where one never would be.
+fn slowest(estimates: impl Iterator<Item = GateEstimate>) -> GateEstimate {
+    let slower = |a: Option<f64>, b: Option<f64>| Some(a?.max(b?));
     let both = estimates
-        .reduce(|a, b| GateEstimate { fail_s: slowest(a.fail_s, b.fail_s), pass_s: slowest(a.pass_s, b.pass_s) });
+        .reduce(|a, b| GateEstimate { fail_s: slower(a.fail_s, b.fail_s), pass_s: slower(a.pass_s, b.pass_s) });
     both.unwrap_or(GateEstimate { fail_s: None, pass_s: None })
 }
 
@@ -121,6 +140,7 @@ fn to_fail(gate: &GateSetting, threshold: f64, outlook: Outlook) -> Option<f64> 
             over_stable(rates, requests, tolerance, target, phi.errors)
         }
         Rule::ErrorLimit { limit } => over_limit(limit, outlook.events, requests, target, phi.errors),
+        Rule::Copies { limit, .. } => over_limit_alone(limit, requests.canary, target, phi.errors),
         Rule::LatencyLimit { quantile, .. } => {
             over_limit(1.0 - quantile, outlook.events, requests, target, phi.errors.max(phi.latency))
         }
@@ -188,6 +208,7 @@ fn to_pass(gate: &GateSetting, beta: f64, outlook: Outlook) -> Option<f64> {
             )
         }
         Rule::ErrorLimit { limit } => below_limit(limit, outlook.events.unwrap_or_default(), phi.errors),
+        Rule::Copies { limit, .. } => below_limit(limit, 0.0, phi.errors),
         Rule::LatencyLimit { quantile, .. } => {
             let limit = 1.0 - quantile;
             below_limit(limit, outlook.events.unwrap_or(UNDER_LIMIT * limit), phi.errors.max(phi.latency))
@@ -214,19 +235,25 @@ fn over_stable(rates: Arms<f64>, requests: Arms<f64>, tolerance: Above, target: 
 /// A test of events against a limit, and against stable as well: both have to get there.
 fn over_limit(limit: f64, of_stable: Option<f64>, requests: Arms<f64>, target: f64, phi: f64) -> Option<f64> {
     let of_canary = (OVER_LIMIT * limit).min(1.0);
-    let odds = limit / (1.0 - limit);
-    let prior = log(1.0 / limit::ODDS.len() as f64);
-    let absolute = soonest(
-        limit::ODDS.iter().map(|times| {
-            let rate = odds * times / (1.0 + odds * times);
-            (target - prior, requests.canary * limit_growth(of_canary, limit, rate), log(rate / limit))
-        }),
-        phi,
-    )?;
+    let absolute = over_limit_alone(limit, requests.canary, target, phi)?;
     let (ratio, points) = DEFAULT_TOLERANCE;
     let rates = Arms { stable: of_stable.unwrap_or(UNDER_LIMIT * limit), canary: of_canary };
     let relative = over_stable(rates, requests, Above { ratio, points }, target, phi)?;
     Some(absolute.max(relative))
+}
+
+/// A limit on the canary alone, whatever stable does.
+fn over_limit_alone(limit: f64, of_canary: f64, target: f64, phi: f64) -> Option<f64> {
+    let rate_of_canary = (OVER_LIMIT * limit).min(1.0);
+    let odds = limit / (1.0 - limit);
+    let prior = log(1.0 / limit::ODDS.len() as f64);
+    soonest(
+        limit::ODDS.iter().map(|times| {
+            let rate = odds * times / (1.0 + odds * times);
+            (target - prior, of_canary * limit_growth(rate_of_canary, limit, rate), log(rate / limit))
+        }),
+        phi,
+    )
 }
 
 /// The soonest time of components: what each has to gain, its growth in nats a second, and its score.

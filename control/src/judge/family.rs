@@ -125,6 +125,15 @@ impl Family {
         log_sum_exp(members.map(Member::reading).map(|reading| reading.log_share + reading.harm))
     }
 
+    /// The same of the gates at these places alone.
+    pub(super) fn log_evidence_of(&self, role: Role, gates: impl Fn(usize) -> bool) -> f64 {
+        let members = self.members.iter().enumerate().filter(|(place, member)| member.role() == role && gates(*place));
+        if members.clone().next().is_none() {
+            return 0.0;
+        }
+        log_sum_exp(members.map(|(_, member)| member.reading()).map(|reading| reading.log_share + reading.harm))
+    }
+
     pub(super) const fn breaker(&self) -> &Breaker {
         &self.breaker
     }

@@ -84,8 +84,11 @@ struct Gauge {
     open: Counted,
 }
 
-/// The population that a gate judges.
+/// The population that a gate judges; for one that judges copies of requests, none of them.
 pub(super) fn population_of(settings: &Settings, gate: &GateSetting) -> usize {
+    if gate.rule.is_of_copies() {
+        return populations(settings);
+    }
     let of_drawn = population_on(gate.path);
     if settings.leaves_out && gate.rule.has_limit() { of_drawn + populations_of_drawn(settings) } else { of_drawn }
 }
@@ -93,6 +96,11 @@ pub(super) fn population_of(settings: &Settings, gate: &GateSetting) -> usize {
 /// Whether a population has those whom the gates that compare leave out.
 pub(super) const fn has_everybody(settings: &Settings, place: usize) -> bool {
     place >= populations_of_drawn(settings)
+}
+
+/// Whether a gate judges those, too, whom the gates that compare leave out.
+pub(super) fn judges_everybody(settings: &Settings, gate: &GateSetting) -> bool {
+    !gate.rule.is_of_copies() && has_everybody(settings, population_of(settings, gate))
 }
 
 const fn populations_of_drawn(settings: &Settings) -> usize {

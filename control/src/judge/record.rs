@@ -214,17 +214,35 @@ impl Record {
     /// until it has been exposed like this for longer than an answer may take, as before only the fast ones have ended.
     /// The second in which it was exposed began before that.
     pub(super) fn unproven_for(&self, warmup_seconds: u64) -> Option<u64> {
-        let exposed_at = self.step_at.max(self.settled_at).max(self.cold_at?);
-        let exposed_for = self.seconds.saturating_sub(exposed_at);
-        let patience = (PATIENCE_SECONDS + 1).saturating_sub(exposed_for);
+        let patience = self.patience_since(self.step_at.max(self.settled_at).max(self.cold_at?));
         Some(self.cold_for(warmup_seconds)?.max(patience))
+    }
+
+    /// For how many seconds copies prove nothing yet: only the fast ones have ended.
+    pub(super) fn unsteady_for(&self) -> u64 {
+        self.patience_since(self.step_at.max(self.settled_at))
+    }
+
+    /// Whether copies may prove something.
+    pub(super) fn is_steady(&self) -> bool {
+        self.unsteady_for() == 0
+    }
+
+    const fn patience_since(&self, exposed_at: u64) -> u64 {
+        let exposed_for = self.seconds.saturating_sub(exposed_at);
+        (PATIENCE_SECONDS + 1).saturating_sub(exposed_for)
     }
 
     /// How the canary's instances compare with stable's, by the traffic of the present step.
     pub(super) fn size(&self) -> Size {
+        self.size_at(self.step_requests.canary)
+    }
+
+    /// The same where the canary had so many requests in the present step.
+    pub(super) fn size_at(&self, of_canary: u64) -> Size {
         let Arms { stable, canary } = self.endpoints;
         let (stable, canary) = (f64::from(stable.max(1)), f64::from(canary.max(1)));
-        let (of_canary, of_stable) = (self.step_requests.canary as f64, self.of_stable_in_step as f64);
+        let (of_canary, of_stable) = (of_canary as f64, self.of_stable_in_step as f64);
         let load = if of_stable > 0.0 { of_canary / canary / (of_stable / stable) } else { 1.0 };
         let grouped = (stable / GROUPS as f64).max(1.0) / canary;
         Size { load, grouped }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Judge;
 use super::background::Background;
 use super::baseline::{BaselineCheck, SavedBaseline};
+use super::copies::Copied;
 use super::family::{Family, SavedFamily};
 use super::measure::Measure;
 use super::record::Record;
@@ -27,6 +28,8 @@ pub(super) struct Saved {
     measure: Measure,
     traffic: SavedTraffic,
     baseline: Option<SavedBaseline>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    copies: Option<Copied>,
     beside: Option<Batcher>,
     record: Record,
     background: Background,
@@ -70,10 +73,11 @@ impl From<Misfit> for Unusable {
 
 impl From<Judge> for Saved {
     fn from(judge: Judge) -> Self {
-        let Judge { settings, family, measure, traffic, baseline, beside, record, background, bursts: _ } = judge;
+        let Judge { settings, family, measure, traffic, baseline, copies, beside, record, background, bursts: _ } =
+            judge;
         let (family, traffic) = (family.into_saved(), traffic.into_saved());
         let baseline = baseline.map(BaselineCheck::into_saved);
-        Self { version: VERSION, settings, family, measure, traffic, baseline, beside, record, background }
+        Self { version: VERSION, settings, family, measure, traffic, baseline, copies, beside, record, background }
     }
 }
 
@@ -81,8 +85,9 @@ impl TryFrom<Saved> for Judge {
     type Error = Unusable;
 
     fn try_from(saved: Saved) -> Result<Self, Unusable> {
-        let Saved { version: _, settings, family, measure, traffic, baseline, beside, record, background } = saved;
-        let fits_beside = beside.is_some() == settings.has_breaker_beside();
+        let Saved { version: _, settings, family, measure, traffic, baseline, copies, beside, record, background } =
+            saved;
+        let fits_beside = beside.is_some() == settings.has_breaker_beside() && copies.is_some() == settings.copies;
         if !fits_beside || !settings.are_sound() || !measure.fits(&settings) || !record.fits(&settings) {
             return Err(Unusable::Misfit);
         }
@@ -90,6 +95,6 @@ impl TryFrom<Saved> for Judge {
         let traffic = TrafficCheck::restored(traffic)?;
         let baseline = BaselineCheck::restored(&settings, baseline)?;
         let bursts = background.bursts();
-        Ok(Self { settings, family, measure, traffic, baseline, beside, record, background, bursts })
+        Ok(Self { settings, family, measure, traffic, baseline, copies, beside, record, background, bursts })
     }
 }

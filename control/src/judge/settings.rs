@@ -1,6 +1,6 @@
 //! What a judge keeps of its plan, so that it survives a restart whatever the file says by then.
 
-use config::{GateRole, GateRule, LatencyOf, MirrorPart, PathPrefix, Plan, Tolerance};
+use config::{Fraction, GateRole, GateRule, LatencyOf, MirrorPart, PathPrefix, Plan, Tolerance};
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::name_of_compared;
@@ -25,6 +25,9 @@ pub(super) struct Settings {
     /// Whether the plan gives the canary people whom the gates that compare leave out.
     #[serde(default)]
     pub(super) leaves_out: bool,
+    /// Whether the plan sends the canary copies of stable's requests.
+    #[serde(default)]
+    pub(super) copies: bool,
     /// What gates judge by themselves. Windows count by place in this list.
     pub(super) paths: Vec<String>,
     pub(super) gates: Vec<GateSetting>,
@@ -66,6 +69,30 @@ pub(super) enum Rule {
     Quantile { quantile: f64, tolerance: f64, margin: f64, of: Of },
     /// Latencies beyond `limit_us` (or failures) against what the quantile allows.
     LatencyLimit { quantile: f64, limit_us: u64, of: Of },
+    /// Copies of stable's requests whose answers differ in this part, against a limit.
+    Copies { part: Part, limit: f64 },
+}
+
+/// In what the answer to a copy may differ from stable's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Part {
+    /// The canary failed, and stable did not.
+    Errors,
+    /// The status.
+    Status,
+    /// The body, where the status is the same.
+    Body,
+}
+
+impl From<MirrorPart> for Part {
+    fn from(part: MirrorPart) -> Self {
+        match part {
+            MirrorPart::Errors => Self::Errors,
+            MirrorPart::Status => Self::Status,
+            MirrorPart::Body => Self::Body,
+        }
+    }
 }
 
 /// A rate that is held against stable's: times `ratio`, plus `points` (a fraction of requests).
@@ -113,10 +140,14 @@ impl From<LatencyOf> for Of {
 }
 
 impl Rule {
-    /// What each test of a gate judges, with what follows the gate's name in that of the test.
-    fn of(rule: GateRule) -> Vec<(Option<MirrorPart>, Self)> {
+    /// What each test of a gate judges, in the order of [`config::Gate::tests`].
+    fn of(rule: GateRule) -> Vec<Self> {
         let only = match rule {
-            GateRule::Mirror(_) => return Vec::new(),
+            GateRule::Mirror(limits) => {
+                let test =
+                    |(part, limit): (MirrorPart, Fraction)| Self::Copies { part: part.into(), limit: limit.get() };
+                return limits.parts().map(test).collect();
+            }
             GateRule::Errors { tolerance, margin } => {
                 Self::Errors { tolerance: tolerance.into(), margin: margin.into() }
             }
@@ -136,7 +167,7 @@ impl Rule {
                 of: of.into(),
             },
         };
-        vec![(None, only)]
+        vec![only]
     }
 }
 
@@ -164,6 +195,7 @@ enum Kind {
     Errors,
     Latency,
     Limit,
+    Copies,
 }
 
 impl Kind {
@@ -172,7 +204,7 @@ impl Kind {
         match self {
             Self::Errors => 0.5,
             Self::Latency => 0.4,
-            Self::Limit => 0.1,
+            Self::Limit | Self::Copies => 0.1,
         }
     }
 }
@@ -188,7 +220,13 @@ impl Rule {
             Self::Errors { .. } => Kind::Errors,
             Self::Shape { .. } | Self::Quantile { .. } => Kind::Latency,
             Self::ErrorLimit { .. } | Self::LatencyLimit { .. } => Kind::Limit,
+            Self::Copies { .. } => Kind::Copies,
         }
+    }
+
+    /// Whether it judges copies of requests: only while a step sends any.
+    pub(super) const fn is_of_copies(&self) -> bool {
+        matches!(self, Self::Copies { .. })
     }
 }
 
@@ -197,7 +235,7 @@ impl GateSetting {
     pub(super) const fn sight(&self) -> Option<Sight> {
         match self.rule {
             Rule::Shape { of, .. } | Rule::Quantile { of, .. } => Some(Sight { path: self.path, of }),
-            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => None,
+            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } | Rule::Copies { .. } => None,
         }
     }
 
@@ -217,7 +255,7 @@ impl Settings {
             };
             let path = gate.path.as_ref().and_then(place);
             let rules = Rule::of(gate.rule).into_iter().zip(gate.tests());
-            rules.map(|((_, rule), name)| GateSetting { name, role, path, rule }).collect()
+            rules.map(|(rule, name)| GateSetting { name, role, path, rule }).collect()
         };
         Self {
             alpha: plan.alpha.get(),
@@ -232,6 +270,7 @@ impl Settings {
             },
             compared: name_of_compared(plan, stable),
             leaves_out: plan.leaves_people_out(),
+            copies: plan.mirrors(),
             gates: plan.gates.iter().flat_map(tests).collect(),
             paths: paths.iter().map(|path| path.as_str().to_owned()).collect(),
         }
@@ -253,8 +292,8 @@ impl Settings {
         BREAKER_PART * self.alpha
     }
 
-    /// The share of its family that each gate has, in their order; the shares of a role sum to 1. The kinds have .5,
-    /// .4 and .1, a kind without a gate leaves its share to the others in proportion, and the gates of a kind share
+    /// The share of its family that each gate has, in their order; the shares of a role sum to 1. The kinds have .5 (errors),
+    /// .4 (latency), .1 (limits) and .1 (copies) in proportion, a kind without a gate leaves its share to the others, and the gates of a kind share
     /// equally.
     pub(super) fn shares(&self) -> Vec<f64> {
         let alike = |gate: &GateSetting| self.gates.iter().filter(|other| other.shares_with(gate)).count() as f64;
@@ -288,7 +327,7 @@ impl Settings {
         let above = |above: Above| (1.0..1e6).contains(&above.ratio) && (0.0..=1.0).contains(&above.points);
         let rule = |rule: &Rule| match *rule {
             Rule::Errors { tolerance, margin } => above(tolerance) && above(margin),
-            Rule::ErrorLimit { limit } => (0.0..=1.0).contains(&limit),
+            Rule::ErrorLimit { limit } | Rule::Copies { limit, .. } => (0.0..=1.0).contains(&limit),
             Rule::Shape { tolerance, body, tail, .. } => [tolerance, body, tail].into_iter().all(stretch),
             Rule::Quantile { quantile, tolerance, margin, .. } => {
                 probability(quantile) && stretch(tolerance) && stretch(margin)
@@ -323,6 +362,7 @@ mod tests {
             baseline: Baseline::Stable,
             compared: String::new(),
             leaves_out: false,
+            copies: false,
             paths: Vec::new(),
             gates: gates.iter().map(gate).collect(),
         }
@@ -374,7 +414,7 @@ mod tests {
             let GateRule::Latency { tolerance, margin, of, .. } = GateRule::LATENCY else { panic!() };
             let quantile = config::Quantile::new(quantile).ok();
             let rules = Rule::of(GateRule::Latency { quantile, tolerance, margin, of });
-            let [(None, Rule::Quantile { margin, .. })] = rules[..] else { panic!("{rules:?}") };
+            let [Rule::Quantile { margin, .. }] = rules[..] else { panic!("{rules:?}") };
             margin
         };
         assert_eq!([margin(0.5), margin(0.95), margin(0.99)], [0.25, 0.25, 0.5]);

@@ -1,5 +1,6 @@
 mod baselines;
 pub(super) mod clients;
+mod copies;
 mod going_on;
 mod golden;
 mod latency;
@@ -67,6 +68,12 @@ pub(in crate::judge) fn plan(rules: &[GateRule]) -> Plan {
             .collect(),
         ..Plan::built_in()
     }
+}
+
+/// The same, with a step before the others that sends copies.
+pub(in crate::judge) fn with_copies(mut plan: Plan) -> Plan {
+    plan.steps.insert(0, Step::Mirror { share: Weight::FULL, hold: Duration::ZERO });
+    plan
 }
 
 /// A judge of v2 against v1.

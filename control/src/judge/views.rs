@@ -2,12 +2,13 @@
 
 use libm::log;
 
+use super::copies::Copied;
 use super::family::Reading;
-use super::measure::{Lens, SERVICE, has_everybody, population_of};
+use super::measure::{Lens, SERVICE, judges_everybody, population_of};
 use super::record::{Established, GateRecord};
 use super::settings::GateSetting;
 use super::sightings::Sighting;
-use super::words::{Compared, LookAt, ProofWaits, Told, Words};
+use super::words::{Compared, CopiesSeen, LookAt, ProofWaits, Told, Words};
 use super::{BREAKER, Harm, Judge, Judgement, Rule, SUSPICION};
 use crate::view::{Arms, Dispersion, GateView, Role, Verdict};
 
@@ -31,12 +32,14 @@ impl Judge {
             signal: record.signalled.as_ref().map(|harm| self.harm_of(harm.gate, &harm.explain)),
             traffic: self.mistrust(),
             proven: self.is_proven(),
-            suspicion: record.established.is_some() || self.family.log_evidence(Role::Guardrail) >= log(SUSPICION),
+            suspicion: record.established.is_some() || self.evidence_now() >= log(SUSPICION),
             requests: record.total.requests,
             failed: record.total.events,
             step_requests: record.step_requests,
             matched: record.matched,
             matched_in_step: record.matched_in_step,
+            copies: self.copies.as_ref().map(Copied::total).unwrap_or_default(),
+            copies_in_step: self.copies.as_ref().map(Copied::in_step).unwrap_or_default(),
             has_data: self.has_data(),
         }
     }
@@ -57,6 +60,16 @@ impl Judge {
     pub fn dispersion(&self) -> Option<Dispersion> {
         let [errors, latency] = self.bursts.phi();
         self.background.is_measured().then_some(Dispersion { errors, latency })
+    }
+
+    /// The evidence of the guardrails that can still gain or lose some: what gates saw of copies stands as it was when the
+    /// last of them was sent, and holds no later step back.
+    fn evidence_now(&self) -> f64 {
+        if !self.settings.copies || self.sends_copies() {
+            return self.family.log_evidence(Role::Guardrail);
+        }
+        let gates = &self.settings.gates;
+        self.family.log_evidence_of(Role::Guardrail, |place| !gates[place].rule.is_of_copies())
     }
 
     /// Why what is measured cannot be trusted.
@@ -118,14 +131,15 @@ impl Judge {
         if self.failed(place).is_some() {
             return Verdict::Fail;
         }
-        if !self.measure.has_data(population_of(&self.settings, gate), self.record.seconds) {
+        if !self.has_data_of(gate) {
             return Verdict::NoData;
         }
         let proven = self.family.proven(place).log_evidence >= log(1.0 / self.settings.beta);
         let suspected = |nats: f64| nats >= log(SUSPICION);
         let over_limit = reading.over_limit.is_some_and(suspected) || self.is_over_limit_too(shown);
         let doubted = suspected(reading.harm) || over_limit;
-        if proven && !doubted && self.unfit_baseline().is_none() { Verdict::Pass } else { Verdict::Inconclusive }
+        let unfit = self.unfit_baseline().is_some() && !gate.rule.is_of_copies();
+        if proven && !doubted && !unfit { Verdict::Pass } else { Verdict::Inconclusive }
     }
 
     /// How a gate failed, as a guardrail or as a signal.
@@ -139,6 +153,7 @@ impl Judge {
         let words = self.words_of(gate);
         match verdict {
             Verdict::Fail => self.failed(place).map(|harm| harm.explain.clone()).unwrap_or_default(),
+            Verdict::NoData if gate.rule.is_of_copies() => words.no_copies(self.copies_seen()),
             Verdict::NoData => {
                 let population = self.measure.population(population_of(&self.settings, gate));
                 words.no_data(gate, population.unseen_for(self.record.seconds), population.open())
@@ -148,6 +163,7 @@ impl Judge {
             Verdict::Inconclusive if reading.harm >= log(SUSPICION) => {
                 words.suspicion(self.risen(place), self.record.seconds_since(record.rises.harm.since))
             }
+            Verdict::Inconclusive if gate.rule.is_of_copies() => words.well(self.told(shown), self.copies_wait()),
             Verdict::Inconclusive if self.unfit_baseline().is_some() => words.no_standard(self.told(shown)),
             Verdict::Inconclusive => {
                 self.waits(shown).unwrap_or_else(|| words.well(self.told(shown), self.proof_waits()))
@@ -164,6 +180,32 @@ impl Judge {
         }
         let total = || lens.recent(&self.background).total();
         (!lens.has_edges()).then(|| self.words().too_few_latencies(shown.gate, total()))
+    }
+
+    /// Whether a batch of what a gate judges closed lately.
+    fn has_data_of(&self, gate: &GateSetting) -> bool {
+        let seconds = self.record.seconds;
+        if gate.rule.is_of_copies() {
+            return self.copies.as_ref().is_some_and(|copied| copied.has_data(seconds));
+        }
+        self.measure.has_data(population_of(&self.settings, gate), seconds)
+    }
+
+    /// What there is of copies while there is nothing to judge.
+    fn copies_seen(&self) -> CopiesSeen {
+        match &self.copies {
+            Some(copied) if copied.is_on() => {
+                CopiesSeen::Waiting { unseen_for: copied.unseen_for(self.record.seconds), open: copied.open() }
+            }
+            Some(_) | None => CopiesSeen::NoneSent,
+        }
+    }
+
+    /// Why copies prove nothing yet.
+    fn copies_wait(&self) -> Option<ProofWaits> {
+        let restarted = self.record.has_settled_in_step();
+        let waits = if restarted { ProofWaits::Restart } else { ProofWaits::NewStep };
+        (!self.record.is_steady()).then_some(waits)
     }
 
     /// Why nothing can be proven yet.
@@ -217,24 +259,30 @@ impl Judge {
         self.words_of(shown.gate).over_limit_too(told, self.record.seconds_since(rise.since))
     }
 
-    /// Every gate passes, and the breaker is quiet. A signal that has nothing to judge is not waited for; where no gate
-    /// passes nothing is proven.
+    /// Every gate that judges in the present step passes, and the breaker is quiet. A signal that has nothing to judge is
+    /// not waited for; where no gate passes nothing is proven.
     fn is_proven(&self) -> bool {
         let passes = |shown| self.verdict(shown) == Verdict::Pass;
         let quiet = self.record.established.is_none() && self.family.breaker().log_evidence() < log(SUSPICION);
-        quiet && self.shown().any(passes) && self.shown().all(|shown| passes(shown) || self.is_idle_signal(shown))
+        let judges = || self.shown().filter(|shown| shown.gate.rule.is_of_copies() == self.sends_copies());
+        quiet && judges().any(passes) && judges().all(|shown| passes(shown) || self.is_idle_signal(shown))
     }
 
     /// Whether it is a signal without data, now or in this step.
     fn is_idle_signal(&self, shown: Shown<'_>) -> bool {
-        let Arms { stable, canary } = self.measure.population(population_of(&self.settings, shown.gate)).in_step();
+        let Arms { stable, canary } = self.in_step_of(shown.gate);
         let idle = || stable == 0 || canary == 0 || self.verdict(shown) == Verdict::NoData;
         shown.gate.role == Role::Signal && idle()
     }
 
-    /// Whether a batch closed lately: of the service, and of each path that a guardrail judges.
+    /// Whether a batch closed lately: of copies, where the step sends them; else of the service, and of each path that a
+    /// guardrail judges.
     fn has_data(&self) -> bool {
-        let guardrails = self.settings.gates.iter().filter(|gate| gate.role == Role::Guardrail);
+        if let Some(copied) = self.copies.as_ref().filter(|copied| copied.is_on()) {
+            return copied.has_data(self.record.seconds);
+        }
+        let of_users = |gate: &&GateSetting| gate.role == Role::Guardrail && !gate.rule.is_of_copies();
+        let guardrails = self.settings.gates.iter().filter(of_users);
         let populations = guardrails.map(|gate| population_of(&self.settings, gate));
         std::iter::once(SERVICE).chain(populations).all(|place| self.measure.has_data(place, self.record.seconds))
     }
@@ -256,13 +304,18 @@ impl Judge {
     /// As [`words`](Self::words), of what this gate compares the canary with: where it judges everybody, all of stable.
     pub(super) fn words_of(&self, gate: &GateSetting) -> Words<'_> {
         let words = self.words();
-        if has_everybody(&self.settings, population_of(&self.settings, gate)) { words.beside_all() } else { words }
+        let beside_all = gate.rule.is_of_copies() || judges_everybody(&self.settings, gate);
+        if beside_all { words.beside_all() } else { words }
     }
 }
 
 fn look_at(rule: &Rule, shape: LookAt) -> LookAt {
     match *rule {
         Rule::Quantile { quantile, .. } => LookAt::Quantile(quantile),
-        Rule::Shape { .. } | Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => shape,
+        Rule::Shape { .. }
+        | Rule::Errors { .. }
+        | Rule::ErrorLimit { .. }
+        | Rule::LatencyLimit { .. }
+        | Rule::Copies { .. } => shape,
     }
 }

@@ -1,14 +1,16 @@
 //! The judge's sentences: for somebody who was just woken up.
 
+mod copies;
 mod figures;
 mod latency;
 
+pub(super) use self::copies::CopiesSeen;
 use self::figures::{before, chance, duration, grouped, latency, percent, percent_of, quantile, span, stretch};
 pub(super) use self::latency::{Compared, LookAt};
 use super::background::ENOUGH_LATENCIES;
 use super::counting::PROVEN_EDGES;
 use super::profile::Reach;
-use super::settings::{Above, GateSetting, Rule, Settings, margin_beside, tolerated};
+use super::settings::{Above, GateSetting, Part, Rule, Settings, margin_beside, tolerated};
 use super::sightings::Sighting;
 use super::traffic::Seen;
 use super::{FRESH_SECONDS, PATIENCE_SECONDS};
@@ -64,9 +66,10 @@ impl<'a> Words<'a> {
     pub(super) fn harm(self, told: Told<'_>, seconds: u64, log_evidence: f64, is_measured: bool) -> String {
         let bursts = match told.gate.rule {
             _ if is_measured => "",
-            Rule::Errors { .. } | Rule::ErrorLimit { .. } => {
+            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::Copies { part: Part::Errors, .. } => {
                 "; dispersion unmeasured: failures in bursts could explain it"
             }
+            Rule::Copies { .. } => "; dispersion unmeasured: differences in bursts could explain it",
             Rule::Shape { .. } | Rule::Quantile { .. } | Rule::LatencyLimit { .. } => {
                 "; dispersion unmeasured: slow answers in bursts could explain it"
             }
@@ -178,6 +181,13 @@ impl<'a> Words<'a> {
                 duration(limit_us),
                 percent_of(limit)
             ),
+            Rule::Copies { part, .. } => {
+                format!(
+                    "{}, over the limit of {}",
+                    self.copies(part, events.canary, requests.canary),
+                    percent_of(limit)
+                )
+            }
             Rule::ErrorLimit { .. } | Rule::Errors { .. } | Rule::Shape { .. } | Rule::Quantile { .. } => format!(
                 "{canary} fails {of_canary} of requests, over the limit of {}, {stable} {of_stable}{too}",
                 percent_of(limit)
@@ -191,7 +201,9 @@ impl<'a> Words<'a> {
         let Self { stable, canary, .. } = self;
         let ending = match told.gate.rule {
             Rule::Errors { margin, .. } => format!("{} is ruled out", more_than(margin, stable)),
-            Rule::ErrorLimit { limit } => format!("{} or more is ruled out", percent_of(limit)),
+            Rule::ErrorLimit { limit } | Rule::Copies { limit, .. } => {
+                format!("{} or more is ruled out", percent_of(limit))
+            }
             Rule::LatencyLimit { quantile, limit_us, .. } => {
                 format!("{} or more over {} is ruled out", percent_of(1.0 - quantile), duration(limit_us))
             }
@@ -308,13 +320,16 @@ impl<'a> Words<'a> {
             Rule::Shape { .. } | Rule::Quantile { .. } => {
                 format!("{} requests against {}", grouped(requests.canary), grouped(requests.stable))
             }
+            Rule::Copies { .. } => of(events.canary, requests.canary),
         };
         let tolerated = match told.gate.rule {
             Rule::Shape { tolerance, .. } | Rule::Quantile { tolerance, .. } if tolerance > 0.0 => {
                 format!("at most {} more is tolerated; ", longer(tolerated(tolerance), told.compared, tolerance))
             }
             Rule::Shape { .. } | Rule::Quantile { .. } => "nothing more is tolerated; ".to_owned(),
-            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => String::new(),
+            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } | Rule::Copies { .. } => {
+                String::new()
+            }
         };
         format!("{} ({tolerated}{span}, {counts})", self.figures(told))
     }
@@ -335,6 +350,10 @@ impl<'a> Words<'a> {
                 duration(limit_us),
                 percent_of(1.0 - quantile)
             ),
+            Rule::Copies { part, limit } => {
+                let copies = self.copies(part, events.canary, requests.canary);
+                format!("{copies} (the limit is {})", percent_of(limit))
+            }
             Rule::Shape { tolerance, of, .. } | Rule::Quantile { tolerance, of, .. } => {
                 self.latencies(told.compared, tolerance, of)
             }
@@ -362,7 +381,7 @@ fn longer(by: Longer, compared: Option<Compared<'_>>, tolerance: f64) -> String 
 /// The rate that a gate with a limit allows.
 fn limit_of(rule: &Rule) -> Option<f64> {
     match *rule {
-        Rule::ErrorLimit { limit } => Some(limit),
+        Rule::ErrorLimit { limit } | Rule::Copies { limit, .. } => Some(limit),
         Rule::LatencyLimit { quantile, .. } => Some(1.0 - quantile),
         Rule::Errors { .. } | Rule::Shape { .. } | Rule::Quantile { .. } => None,
     }
@@ -380,7 +399,7 @@ fn looks_worse(told: Told<'_>) -> bool {
             let Arms { stable, canary } = rates(told.seen);
             canary > ratio * stable + points
         }
-        Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => false,
+        Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } | Rule::Copies { .. } => false,
         Rule::Shape { tolerance, .. } | Rule::Quantile { tolerance, .. } => {
             told.compared.is_some_and(|compared| compared.looks_slower(tolerance))
         }

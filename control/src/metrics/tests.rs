@@ -7,7 +7,9 @@ use meter::Tally;
 
 use super::*;
 use crate::plane::{CheckCounts, MalformedCounts};
-use crate::view::{Arms, EndpointView, GateView, Matched, Role, RolloutView, ServiceView, Verdict, VersionView};
+use crate::view::{
+    Arms, EndpointView, GateView, Matched, MirrorView, NotCopied, Role, RolloutView, ServiceView, Verdict, VersionView,
+};
 
 /// A sample's labels and value.
 type Sample = (BTreeMap<String, String>, f64);
@@ -123,6 +125,16 @@ fn version(name: &str, weight: u16) -> VersionView {
         overflows: u64::from(weight) + 1,
         malformed_responses: MalformedCounts { framing: u64::from(weight) + 2, ..MalformedCounts::default() },
         health_checks: (name == "v1").then_some(CheckCounts { passed: 7, failed: 2 }),
+        mirror: (name == "v2").then(|| MirrorView {
+            sent: 50,
+            compared: 40,
+            status: 3,
+            not_copied: NotCopied { method: 8, ..NotCopied::default() },
+            ..MirrorView::default()
+        }),
+        long_lived: u64::from(weight) + 2,
+        long_lived_ended: u64::from(weight) + 3,
+        leaving: None,
     }
 }
 
@@ -165,6 +177,8 @@ fn rollout() -> RolloutView {
         failed: Arms::default(),
         matching: None,
         matched: Matched::default(),
+        mirror: None,
+        copies: None,
         gates: vec![gate("errors", Some(-0.25)), gate("latency", None)],
     }
 }
@@ -247,6 +261,16 @@ fn every_family_of_a_service_is_there_with_its_figures() {
         (page.value("tidegate_health_checks_total", &[v1[0], v1[1], ("result", "passed")]), Some(7.0)),
         (page.value("tidegate_health_checks_total", &[v1[0], v1[1], ("result", "failed")]), Some(2.0)),
         (page.value("tidegate_health_checks_total", &[v1[0], ("version", "v2"), ("result", "failed")]), None),
+        (page.value("tidegate_long_lived", &v1), Some(9_502.0)),
+        (page.value("tidegate_long_lived_ended_total", &v1), Some(9_503.0)),
+        (page.value("tidegate_mirror_requests_total", &[v1[0], ("version", "v2"), ("stage", "compared")]), Some(40.0)),
+        (page.value("tidegate_mirror_requests_total", &[v1[0], v1[1], ("stage", "sent")]), None),
+        (
+            page.value("tidegate_mirror_differences_total", &[v1[0], ("version", "v2"), ("difference", "status")]),
+            Some(3.0),
+        ),
+        (page.value("tidegate_mirror_unsent_total", &[v1[0], ("version", "v2"), ("reason", "method")]), Some(8.0)),
+        (page.value("tidegate_mirror_share_basis_points", &v1[..1]), Some(0.0)),
         (page.value("tidegate_config_last_reload_success", &[]), Some(1.0)),
         (
             page.value(

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::count::{Count, Named, Object};
 use super::header::LatencyBounds;
+use crate::judge::Copies;
 
 /// Every key that a line other than the first may have; which of them belong together is the reader's business.
 #[derive(Debug, Default, Deserialize)]
@@ -17,6 +18,7 @@ pub(super) struct LineForm {
     pub(super) times: Option<Count>,
     pub(super) span: Option<Count>,
     pub(super) draws: Option<Object<DrawsForm>>,
+    pub(super) copies: Option<Object<CopiesForm>>,
     pub(super) endpoints: Option<Object<EndpointsForm>>,
     pub(super) compared: Option<String>,
     pub(super) versions: Option<Named<Object<VersionForm>>>,
@@ -39,6 +41,7 @@ impl LineForm {
             ("times", self.times.is_some()),
             ("span", self.span.is_some()),
             ("draws", self.draws.is_some()),
+            ("copies", self.copies.is_some()),
             ("endpoints", self.endpoints.is_some()),
             ("compared", self.compared.is_some()),
             ("versions", self.versions.is_some()),
@@ -89,6 +92,26 @@ pub(super) struct DrawsForm {
     pub(super) weight: Count,
     pub(super) canary: Count,
     pub(super) all: Count,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CopiesForm {
+    ended: Count,
+    compared: Count,
+    failed: Count,
+    status: Count,
+    body: Count,
+}
+
+impl CopiesForm {
+    /// A part may come a window before what it is a part of, as both are counted while they are read: so nothing here has
+    /// to add up.
+    pub(super) const fn proven(self) -> Copies {
+        let Self { ended: Count(ended), compared: Count(compared), failed: Count(failed), .. } = self;
+        let Self { status: Count(status), body: Count(body), .. } = self;
+        Copies { ended, compared, failed, status, body }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::count::Object;
 use super::form::VersionForm;
 use super::moment::Moment;
-use crate::judge::Draws;
+use crate::judge::{Copies, Draws};
 use crate::view::{Arms, Phase};
 
 /// A line after the first.
@@ -51,6 +51,8 @@ pub struct Counted {
     pub span: Option<u64>,
     /// How the split drew.
     pub draws: Option<Draws>,
+    /// What became of copies of requests; none where none were sent.
+    pub copies: Option<Copies>,
     /// How many endpoints each version has from here on.
     pub endpoints: Option<Arms<u32>>,
     /// Compared with all of stable, where the record compares with something else.

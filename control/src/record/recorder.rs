@@ -9,7 +9,7 @@ use super::lines::{Mark, Why};
 use super::moment::Moment;
 use super::slot::{Beginning, Content, Slot};
 use super::write::{self, Counts, Frame, Names};
-use crate::judge::{Draws, Judge, Tick};
+use crate::judge::{Copies, Draws, Judge, Tick};
 use crate::view::{Arms, Phase};
 
 /// So many bytes of lines lie between two checkpoints.
@@ -90,6 +90,7 @@ impl Recorder {
             times: 1,
             span: None,
             draws: tick.draws,
+            copies: tick.copies,
             endpoints: (open.endpoints != Some(tick.endpoints)).then_some(tick.endpoints),
         };
         open.endpoints = Some(tick.endpoints);
@@ -181,13 +182,16 @@ impl Open {
     /// Ticks without anything in one second are one line.
     fn add(&mut self, frame: Frame, counts: &Counts<'_>) {
         let compared = counts.baseline.is_some();
-        let nothing = counts.are_nothing() && frame.draws.is_none_or(|Draws { all, canary, .. }| all + canary == 0);
+        let copied = frame.copies.is_some_and(|copies| copies != Copies::default());
+        let nothing =
+            counts.are_nothing() && !copied && frame.draws.is_none_or(|Draws { all, canary, .. }| all + canary == 0);
         if let Some(quiet) = &mut self.quiet {
             let before = &mut quiet.frame;
             let goes_on = nothing
                 && compared == quiet.compared
                 && before.at.second() == frame.at.second()
                 && (before.generation, before.weight, before.draws) == (frame.generation, frame.weight, frame.draws)
+                && before.copies == frame.copies
                 && frame.endpoints.is_none()
                 && before.times < MOST_QUIET;
             if goes_on {

@@ -157,6 +157,7 @@ impl Replay {
             baseline: if with_baseline { baseline } else { stable },
             canary,
             matched: Some(matched),
+            copies: counted.copies,
             draws: counted.draws,
             endpoints: self.endpoints,
         };

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{
-    Baseline, Gate, GateRole, GateRule, HeaderMatch, LatencyMargin, LatencyOf, Match, Name, PathPrefix, Plan, Quantile,
-    Step, Stretch, Tolerance,
+    Baseline, Gate, GateRole, GateRule, HeaderMatch, LatencyMargin, LatencyOf, Match, MirrorLimits, Name, PathPrefix,
+    Plan, Quantile, Step, Stretch, Tolerance,
 };
 use jiff::Timestamp;
 use meter::{Class, Clients, GroupCounts, LatencyCounts, PathTally, Window};
@@ -19,7 +19,7 @@ use super::header::wants_totals;
 use super::keeper::Keeper;
 use super::slot::Shared;
 use super::*;
-use crate::judge::{Background, Draws, Judge, Tick, Trial};
+use crate::judge::{Background, Copies, Draws, Judge, Tick, Trial};
 use crate::view::{Arms, Phase};
 
 /// 2026-11-22.
@@ -45,6 +45,7 @@ pub(super) struct Traffic {
     pub(super) canary: Window,
     pub(super) baseline: Option<Window>,
     pub(super) matched: Option<Window>,
+    pub(super) copies: Option<Copies>,
     pub(super) draws: Option<Draws>,
 }
 
@@ -89,7 +90,7 @@ impl Story {
     /// A tick, so long after the one before.
     pub(super) fn tick(&mut self, after_ms: i64, traffic: &Traffic) {
         self.clock_ms += after_ms;
-        let Traffic { stable, canary, baseline, matched, draws } = traffic;
+        let Traffic { stable, canary, baseline, matched, copies, draws } = traffic;
         let now = at(self.clock_ms);
         let tick = Tick {
             second: now.as_second(),
@@ -97,6 +98,7 @@ impl Story {
             baseline: baseline.as_ref().unwrap_or(stable),
             canary,
             matched: matched.as_ref(),
+            copies: *copies,
             draws: *draws,
             endpoints: self.endpoints,
         };
@@ -195,6 +197,15 @@ pub(super) fn plan_of(gates: Vec<Gate>) -> Plan {
     Plan { gates, ..Plan::built_in() }
 }
 
+/// The plan with a step of copies, and a gate that looks at them.
+pub(super) fn with_copies(mut plan: Plan) -> Plan {
+    plan.steps.insert(0, Step::Mirror { share: config::Weight::FULL, hold: Duration::ZERO });
+    let limit = |value| config::Fraction::new(value).ok();
+    let limits = MirrorLimits { errors: limit(0.02), status: limit(0.3), body: limit(0.5) };
+    plan.gates.push(gate("mirror", GateRole::Guardrail, None, GateRule::Mirror(limits)));
+    plan
+}
+
 /// The plan with a step of people whom the gates that compare leave out.
 pub(super) fn with_people(mut plan: Plan) -> Plan {
     let headers = vec![HeaderMatch { name: "x-beta".to_owned(), value: None }];
@@ -278,5 +289,10 @@ pub(super) fn random_traffic(random: &mut fastrand::Rng, plan: &Plan, error_rate
         let requests = some(random, 6);
         random_window(random, requests, 0.05, paths)
     });
-    Traffic { stable, canary, baseline, matched, draws }
+    let copies = (plan.mirrors() && random.u8(..5) > 0).then(|| {
+        let ended = some(random, 9);
+        let compared = ended - ended.min(1);
+        Copies { ended, compared, failed: ended - compared, status: random.u64(..=compared), body: 0 }
+    });
+    Traffic { stable, canary, baseline, matched, copies, draws }
 }

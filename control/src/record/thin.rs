@@ -121,6 +121,7 @@ impl Merging {
                 && slot(merged.at.second()) == slot(counted.at.second())
                 && (merged.generation, merged.weight) == (counted.generation, counted.weight)
                 && merged.draws.map(|draws| draws.weight) == counted.draws.map(|draws| draws.weight)
+                && merged.copies.is_some() == counted.copies.is_some()
                 && self.compared == compared
         });
         if !joins {
@@ -133,9 +134,10 @@ impl Merging {
             times: 1,
             span: Some(span),
             draws: counted.draws,
+            copies: counted.copies,
             endpoints: counted.endpoints,
         };
-        let merged = self.merged.get_or_insert(Frame { draws: None, endpoints: None, ..frame });
+        let merged = self.merged.get_or_insert(Frame { draws: None, copies: None, endpoints: None, ..frame });
         merged.at = frame.at;
         merged.endpoints = frame.endpoints.or(merged.endpoints);
         for _ in 0..counted.times {
@@ -143,6 +145,9 @@ impl Merging {
                 let sum = merged.draws.get_or_insert(crate::judge::Draws { canary: 0, all: 0, ..draws });
                 sum.canary += draws.canary;
                 sum.all += draws.all;
+            }
+            if let Some(copies) = frame.copies {
+                merged.copies.get_or_insert_default().merge(copies);
             }
             for (sum, read) in windows(&mut self.sum).into_iter().zip(windows(&mut self.read)) {
                 sum.merge(read);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::header::{Compared, Header};
 use super::lines::{Mark, Why};
 use super::moment::Moment;
-use crate::judge::Draws;
+use crate::judge::{Copies, Draws};
 use crate::view::{Arms, Phase};
 
 /// The names that lines of one record carry, as JSON strings.
@@ -50,6 +50,8 @@ pub(super) struct Frame {
     /// Merged from windows of so many seconds.
     pub(super) span: Option<u64>,
     pub(super) draws: Option<Draws>,
+    /// What became of copies of requests; none where none were sent.
+    pub(super) copies: Option<Copies>,
     /// Where it is another than before.
     pub(super) endpoints: Option<Arms<u32>>,
 }
@@ -89,6 +91,9 @@ pub(super) fn window(out: &mut Vec<u8>, names: &Names, compares: &Compared, fram
         numbers(out, ",\"draws\":{\"weight\":", u64::from(weight), &[(",\"canary\":", canary), (",\"all\":", all)]);
         out.push(b'}');
     }
+    if let Some(copies) = frame.copies {
+        copied(out, copies);
+    }
     if let Some(Arms { stable, canary }) = frame.endpoints {
         numbers(out, ",\"endpoints\":{\"stable\":", u64::from(stable), &[(",\"canary\":", u64::from(canary))]);
         out.push(b'}');
@@ -126,6 +131,17 @@ pub(super) fn window(out: &mut Vec<u8>, names: &Names, compares: &Compared, fram
         version(out, names, matched);
     }
     out.extend_from_slice(b"}\n");
+}
+
+/// What became of copies of requests. Nothing is said, too: that copies were sent and none ended.
+fn copied(out: &mut Vec<u8>, Copies { ended, compared, failed, status, body }: Copies) {
+    out.extend_from_slice(b",\"copies\":");
+    let mut counts = Object::begin(out);
+    let figures = [("ended", ended), ("compared", compared), ("failed", failed), ("status", status), ("body", body)];
+    for (key, count) in figures.into_iter().filter(|(_, count)| *count > 0) {
+        number(counts.key(key), count);
+    }
+    counts.end();
 }
 
 fn version(out: &mut Vec<u8>, names: &Names, window: &Window) {

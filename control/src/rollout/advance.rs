@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::{Advance, Deadline, Match, OnDeadline, Step, Weight};
+use config::{Advance, Deadline, Gate, GateRule, Match, OnDeadline, Step, Weight};
 
 use super::release::{By, Counted, News, Release};
 use super::state::{Question, Rollout, name_of_compared};
@@ -41,6 +41,7 @@ impl Release {
     pub fn show(&mut self, judgement: &Judgement, exhibit: Option<Exhibit>) {
         (self.reading.requests, self.reading.failed) = (judgement.requests, judgement.failed);
         self.reading.matched = judgement.matched;
+        self.reading.copies = judgement.copies;
         if let Some(Exhibit { gates, dispersion }) = exhibit {
             (self.reading.gates, self.reading.dispersion) = (gates, dispersion);
         }
@@ -198,8 +199,9 @@ impl Release {
         match rollout.plan.steps.get(rollout.step) {
             Some(Step::Match { who: Some(Match { judged: true, .. }), .. }) => {}
             Some(Step::Match { who, .. }) => return lacks_people(who.as_ref(), rollout, judgement),
+            Some(Step::Mirror { .. }) => return lacks_copies(rollout, judgement),
             Some(Step::Weight { .. } | Step::Approval) | None if self.state.weight_of(canary) > Weight::ZERO => {}
-            Some(Step::Weight { .. } | Step::Mirror { .. } | Step::Approval) | None => {
+            Some(Step::Weight { .. } | Step::Approval) | None => {
                 return Some(format!(
                     "{canary} has weight 0 and nothing to judge: set a weight, or skip to the next step"
                 ));
@@ -228,8 +230,13 @@ impl Release {
 
     /// That a proof is wanted and missing.
     fn unproven(&self, rollout: &Rollout, judgement: &Judgement) -> Option<String> {
-        let is_by_weight = matches!(rollout.plan.steps.get(rollout.step), Some(Step::Weight { .. }));
-        let wanted = is_by_weight && rollout.plan.advance == Advance::Proof && !rollout.plan.dry_run;
+        let is_judged = match rollout.plan.steps.get(rollout.step) {
+            Some(Step::Weight { .. }) => true,
+            // Where no gate looks at the copies there is nothing to prove by them.
+            Some(Step::Mirror { .. }) => rollout.plan.gates.iter().any(is_of_copies),
+            Some(Step::Match { .. } | Step::Approval) | None => false,
+        };
+        let wanted = is_judged && rollout.plan.advance == Advance::Proof && !rollout.plan.dry_run;
         if !wanted || judgement.proven {
             return None;
         }
@@ -239,14 +246,27 @@ impl Release {
     }
 
     fn without_data(&self) -> impl Iterator<Item = &GateView> {
-        self.reading.gates.iter().filter(|gate| gate.verdict == Verdict::NoData)
+        self.judging().filter(|gate| gate.verdict == Verdict::NoData)
     }
 
-    /// The gates of the plan that have not passed. The breaker and the check of the traffic are none of them.
+    /// The gates of the plan that judge in the present step and have not passed.
     fn not_passed(&self) -> impl Iterator<Item = &GateView> {
-        let of_plan = self.state.running().map_or(&[][..], |rollout| &rollout.plan.gates);
-        let is_of_plan = |gate: &&GateView| of_plan.iter().any(|planned| planned.name.as_str() == gate.name);
-        self.reading.gates.iter().filter(|gate| gate.verdict != Verdict::Pass).filter(is_of_plan)
+        self.judging().filter(|gate| gate.verdict != Verdict::Pass)
+    }
+
+    /// The gates of the plan that judge in the present step: those that look at copies while it sends any, and else the
+    /// others. The breaker and the check of the traffic are none of them.
+    fn judging(&self) -> impl Iterator<Item = &GateView> {
+        let rollout = self.state.running();
+        let of_plan = rollout.map_or(&[][..], |rollout| &rollout.plan.gates);
+        let copies = rollout.is_some_and(|rollout| rollout.mirror().is_some());
+        let judges = move |gate: &&GateView| {
+            of_plan
+                .iter()
+                .filter(|planned| is_of_copies(planned) == copies)
+                .any(|planned| planned.tests().contains(&gate.name))
+        };
+        self.reading.gates.iter().filter(judges)
     }
 
     /// Why a step that is over its deadline could not end, gate by gate.
@@ -268,6 +288,29 @@ fn lacks_people(who: Option<&Match>, rollout: &Rollout, judgement: &Judgement) -
         }
         Some(_) | None => under_suspicion(rollout, judgement),
     }
+}
+
+/// What stands against the end of a step that sends copies: they alone are judged in it.
+fn lacks_copies(rollout: &Rollout, judgement: &Judgement) -> Option<String> {
+    let (canary, stable) = (&rollout.canary, &rollout.stable);
+    if !judgement.has_data {
+        return Some(format!(
+            "waiting for copies: {canary} has answered none of {stable}'s requests in the last 30 s or since the step began; \
+             `status` says why requests were not copied"
+        ));
+    }
+    let (needed, had) = (rollout.plan.min_requests, judgement.copies_in_step.compared);
+    if had < needed {
+        return Some(format!(
+            "waiting for {needed} copied requests that could be compared in this step: there were {had} of {} that ended",
+            judgement.copies_in_step.ended
+        ));
+    }
+    under_suspicion(rollout, judgement)
+}
+
+fn is_of_copies(gate: &Gate) -> bool {
+    matches!(gate.rule, GateRule::Mirror(_))
 }
 
 fn under_suspicion(rollout: &Rollout, judgement: &Judgement) -> Option<String> {

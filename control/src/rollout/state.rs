@@ -6,6 +6,7 @@ use std::sync::Arc;
 use config::{Baseline, Match, Name, Plan, Service, Step, Weight};
 use jiff::Timestamp;
 
+use crate::judge::Copies;
 use crate::plane::Split;
 use crate::view::{Arms, Dispersion, GateView, Matched, Phase, RolloutView};
 
@@ -206,7 +207,7 @@ impl Question {
 
 impl Rollout {
     /// The versions that it needs: the two that it compares, and one that its plan names as baseline.
-    pub(super) fn versions(&self) -> impl Iterator<Item = &Name> {
+    pub fn versions(&self) -> impl Iterator<Item = &Name> {
         let baseline = match &self.plan.baseline {
             Baseline::Version(version) => Some(version),
             Baseline::Stable | Baseline::Equal => None,
@@ -276,6 +277,8 @@ pub struct Reading {
     pub failed: Arms<u64>,
     /// Those who went to the canary whatever its weight, where they were counted apart.
     pub matched: Matched,
+    /// What became of copies of requests.
+    pub copies: Copies,
     /// The gates.
     pub gates: Vec<GateView>,
     /// How bursty stable's events are, where that was measured.

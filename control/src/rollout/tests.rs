@@ -3,6 +3,7 @@ mod baseline;
 mod by_hand;
 mod dry_run;
 mod matching;
+mod mirror;
 mod over_time;
 mod proof;
 
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use config::Configuration;
 
 use super::*;
-use crate::judge::Harm;
+use crate::judge::{Copies, Harm};
 use crate::view::{Arms, Matched, Phase, Role, Verdict};
 
 const VERSIONS: &str =
@@ -225,6 +226,8 @@ fn good() -> Judgement {
         step_requests: enough,
         matched: Matched::default(),
         matched_in_step: 0,
+        copies: Copies::default(),
+        copies_in_step: Copies::default(),
         has_data: true,
     }
 }

@@ -93,6 +93,8 @@ impl Release {
             failed: reading.failed,
             matching: rollout.matched().filter(|_| !ended).map(match_view),
             matched: reading.matched,
+            mirror: rollout.mirror().filter(|_| !ended).map(Weight::basis_points),
+            copies: rollout.plan.mirrors().then_some(reading.copies),
             gates: reading.gates.clone(),
             baseline: match &rollout.plan.baseline {
                 Baseline::Stable => None,

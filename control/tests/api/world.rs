@@ -375,6 +375,10 @@ fn view(name: &str) -> ServiceView {
         overflows: 0,
         malformed_responses: control::plane::MalformedCounts::default(),
         health_checks: None,
+        mirror: None,
+        long_lived: 0,
+        long_lived_ended: 0,
+        leaving: None,
     };
     ServiceView {
         service: name.into(),
@@ -416,6 +420,8 @@ pub(crate) fn rollout(phase: Phase) -> RolloutView {
         failed: Arms::default(),
         matching: None,
         matched: Matched::default(),
+        mirror: None,
+        copies: None,
         gates: Vec::new(),
     }
 }

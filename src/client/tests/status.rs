@@ -33,7 +33,7 @@ fn status_is_a_table_with_the_rollout_and_what_to_know() {
 
 #[test]
 fn status_of_one_service_says_what_is_judged_how_and_how_long_it_will_take() {
-    let estimate = |step, weight, fail_s, pass_s| StepEstimate { step, weight, fail_s, pass_s };
+    let estimate = |step, weight, fail_s, pass_s| StepEstimate { step, weight, mirror: None, fail_s, pass_s };
     let mut rollout = rollout(Phase::Progressing);
     rollout.dry_run = true;
     rollout.would_have_rolled_back = 2;
@@ -112,7 +112,7 @@ fn status_of_one_service_says_what_a_rollout_would_take() {
     let mut ended = rollout(Phase::RolledBack);
     ended.gates.clear();
     world.show_service(ServiceView {
-        estimates: vec![StepEstimate { step: 1, weight: 100, fail_s: Some(200.0), pass_s: Some(900.0) }],
+        estimates: vec![StepEstimate { step: 1, weight: 100, mirror: None, fail_s: Some(200.0), pass_s: Some(900.0) }],
         ..service(ended)
     });
     let (_, out) = world.run("status shop");
@@ -129,4 +129,80 @@ fn status_as_json_is_what_the_api_says() {
     assert_eq!(all[0]["versions"][0]["weight"], 9_500);
     let one: ServiceView = serde_json::from_str(&world.run("status shop --json").1).unwrap();
     assert_eq!(one, service(rollout(Phase::Progressing)));
+}
+
+#[test]
+fn status_says_what_became_of_copies_and_who_is_still_there() {
+    let mut rollout = rollout(Phase::Progressing);
+    rollout.weight = 0;
+    rollout.mirror = Some(1_000);
+    rollout.copies = Some(Copies { ended: 1_210, compared: 1_200, failed: 10, status: 37, body: 5 });
+    rollout.estimates =
+        vec![StepEstimate { step: 2, weight: 0, mirror: Some(1_000), fail_s: Some(41.7), pass_s: None }];
+    let mut service = service(rollout);
+    service.versions.truncate(2);
+    service.versions.iter_mut().for_each(|version| version.endpoints.truncate(1));
+    let answer = |status, failure: Option<&str>| MirrorAnswer {
+        status,
+        body: None,
+        headers: Vec::new(),
+        failure: failure.map(str::to_owned),
+    };
+    let sample = |part: &str, path: &str, canary| MirrorSampleView {
+        at: "2026-11-22T01:20:00Z".into(),
+        differs_in: part.into(),
+        method: "GET".into(),
+        path: path.into(),
+        stable: answer(Some(200), None),
+        canary,
+    };
+    service.versions[1].mirror = Some(MirrorView {
+        sent: 1_300,
+        compared: 1_200,
+        failed: 10,
+        status: 37,
+        body: 5,
+        not_copied: NotCopied { full: 2, method: 400, ..NotCopied::default() },
+        samples: vec![
+            sample("status", "/cart", answer(Some(404), None)),
+            sample("errors", "/pay\u{1b}[31m", answer(None, Some("no answer within 5 s"))),
+        ],
+        ..MirrorView::default()
+    });
+    service.versions[0].long_lived = 12;
+    service.versions[0].leaving =
+        Some(LeavingView { since: "2026-11-22T01:20:00Z".into(), asked: false, asked_in_s: Some(240.0) });
+    let world = World::new();
+    world.show_service(service.clone());
+    let (_, out) = world.run("status");
+    expect![[r#"
+        shop  (generation 42)
+          VERSION  ROLE    WEIGHT  REQ/S  ERRORS     P50     P99  HEALTHY  IN FLIGHT
+          v1       stable     95%  950.0   0.12%  2.4 ms  108 ms      1/1          3
+          v2       canary      5%   50.0       -       -       -      0/1          3
+          too few endpoints are well: the unhealthy and ejected ones of v2 are used, too
+          127.0.0.1:9001 of v2 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
+          v1: 12 long-lived connections, asked to end in 4 min
+          copies to v2: 1300 sent, 1200 compared with stable's answer: 37 with another status, 5 with another body; 10 failed that stable did not
+            not copied: 2: as many were under way as may be, 400: their method is not copied
+            GET /cart: stable answered 200, the copy 404 (differs in: status)
+            GET /pay [31m: stable answered 200, the copy nothing (no answer within 5 s) (differs in: errors)
+          rollout of v2 (plan default): progressing, step 2 of 4, canary 0%, held 31 s of 2 min
+            judged: 28411 requests on stable (31 failed), 1502 on v2 (2 failed)
+            mirror: v2 gets copies of 10% of stable's requests: 1200 of 1210 compared, 37 with another status, 5 with another body, 10 failed that stable did not
+            errors   [#-------------------]   6% to fail     - to pass  inconclusive  v2 fails 0.13 % of requests, v1 0.11 %: no harm seen yet
+            latency  [--------------------]   0% to fail     - to pass  no-data       no requests in the last 30 s
+            dispersion: unmeasured
+            at this traffic, step 2 (copies of 10%): twice as many differences as are allowed show in about 40 s, no canary would pass
+          differs from the file: stable is v1, the file says v0
+          warning: no [31m gates
+    "#]].assert_eq(&out);
+
+    let mut told = |asked, asked_in_s| {
+        service.versions[0].leaving = Some(LeavingView { since: "2026-11-22T01:20:00Z".into(), asked, asked_in_s });
+        world.show_service(service.clone());
+        world.run("status").1.lines().find(|line| line.contains("long-lived")).map(|line| line.trim().to_owned())
+    };
+    assert_eq!(told(true, None).as_deref(), Some("v1: 12 long-lived connections, asked to end"));
+    assert_eq!(told(false, None).as_deref(), Some("v1: 12 long-lived connections, which may stay"));
 }

@@ -41,6 +41,10 @@ pub(super) struct Plan {
     /// Judge and report, and never move the split on a verdict.
     #[schemars(extend("default" = false))]
     dry_run: Option<bool>,
+    /// For how long connections that last (WebSocket, streams) may stay on a version that has left, up to 24h; then they
+    /// are asked to end in a way that clients try again. `never` lets them stay.
+    #[schemars(extend("default" = "10m"))]
+    drain: Option<TimeOrNever>,
     /// The steps; 1%, 5%, 25% and 50% for 2, 5, 10 and 10 minutes by default. Weights never fall.
     #[schemars(length(min = 1, max = 64))]
     steps: Option<Vec<Step>>,
@@ -48,6 +52,10 @@ pub(super) struct Plan {
     #[schemars(length(max = 64))]
     gates: Option<Vec<Gate>>,
 }
+
+/// A time with its unit, or `never`.
+#[derive(JsonSchema)]
+struct TimeOrNever(#[schemars(regex(pattern = r"^((\d+h)?(\d+m)?(\d+s)?(\d+ms)?|never)$"))] String);
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
@@ -94,6 +102,14 @@ enum Step {
         #[schemars(extend("default" = false))]
         judged: Option<bool>,
     },
+    /// Give the canary no users, and copies of requests. Only before the first weight.
+    Mirror {
+        /// The share of the requests that stable serves which are copied, above 0%.
+        mirror: Weight,
+        /// For at least this long.
+        #[schemars(extend("default" = "5m"))]
+        hold: Option<Time>,
+    },
     /// Wait for a person.
     Approval {
         /// `true`.
@@ -118,7 +134,7 @@ enum Nobody {
     Nobody,
 }
 
-/// A rule that traffic must satisfy while the canary is exposed: either `errors` or `latency`.
+/// A rule that traffic must satisfy while the canary is exposed: `errors`, `latency` or `mirror`.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Gate {
@@ -126,8 +142,10 @@ struct Gate {
     errors: Option<Errors>,
     /// Judges latency; `{}` compares its whole shape with stable, with the default tolerance.
     latency: Option<Latency>,
-    /// The gate's name, unique in its plan; `errors`, `errors-limit`, `latency` or `latency-p99` by default, with its
-    /// path behind.
+    /// Judges copies of requests, while a step sends them: each limit is a test of its own.
+    mirror: Option<MirrorGate>,
+    /// The gate's name, unique in its plan; `errors`, `errors-limit`, `latency`, `latency-p99` or `mirror` by default,
+    /// with its path behind.
     name: Option<String>,
     /// What its failing does: a guardrail rolls back, a signal pauses and asks.
     #[schemars(extend("default" = "guardrail"))]
@@ -135,6 +153,18 @@ struct Gate {
     /// Only requests whose path begins with this prefix of whole segments; every request of the service by default.
     #[schemars(regex(pattern = "^/."))]
     path: Option<String>,
+}
+
+/// Limits on the share of copies whose answer differs from stable's; at least one, each above 0% and below 100%.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, extend("minProperties" = 1))]
+struct MirrorGate {
+    /// Copies that failed where stable did not; no limit by default.
+    errors: Option<Percentage>,
+    /// Copies that were answered with another status; no limit by default.
+    status: Option<Percentage>,
+    /// Copies that were answered with another body; no limit by default.
+    body: Option<Percentage>,
 }
 
 #[derive(JsonSchema)]

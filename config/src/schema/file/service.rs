@@ -45,6 +45,8 @@ pub(super) struct Service {
     /// Whether stable answers in place of a canary whose failure can be hidden; the canary is charged all the same.
     #[schemars(extend("default" = true))]
     shield: Option<bool>,
+    /// Which requests may be copied to the canary in a plan's `mirror` steps, and what bounds the copies.
+    mirror: Option<Mirror>,
     /// The version that serves users. May be left out where there is one version only.
     stable: Option<String>,
     /// Another version, with `weight`: a split that stands until a rollout or a person says otherwise.
@@ -56,6 +58,24 @@ pub(super) struct Service {
     versions: BTreeMap<String, Version>,
     /// The plan of a rollout that names none.
     plan: Option<Plan>,
+}
+
+/// Which requests may be copied to the canary. A copy is never waited for.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Mirror {
+    /// Methods that are copied, in upper case; `[GET, HEAD, OPTIONS]` by default.
+    #[schemars(length(min = 1))]
+    methods: Option<Vec<String>>,
+    /// The longest request body that is copied, and the most of both answers that is compared; up to 1MiB.
+    #[schemars(extend("default" = "64KiB"))]
+    body: Option<Size>,
+    /// How many copies may be under way at once; what is more is not copied.
+    #[schemars(range(min = 1, max = 1_000), extend("default" = 64))]
+    in_flight: Option<u64>,
+    /// How long a copy may take, connecting included; 1ms to 1m.
+    #[schemars(extend("default" = "5s"))]
+    timeout: Option<Time>,
 }
 
 /// What keeps a client on one version.

@@ -6,16 +6,20 @@ use crate::journal::{Answer, Record, Replayed};
 use crate::judge::Judge;
 
 /// A loop without threads, whose disk takes everything at once.
-struct Core {
-    core: ControlCore,
-    plane: Quiet,
+pub(super) struct Core {
+    pub(super) core: ControlCore,
+    pub(super) plane: Quiet,
     now: Now,
 }
 
 impl Core {
     fn new(replayed: Replayed, evidence: Evidence, now: Now) -> Self {
+        Self::of(TWO_VERSIONS, replayed, evidence, now)
+    }
+
+    fn of(text: &str, replayed: Replayed, evidence: Evidence, now: Now) -> Self {
         let plane = Quiet::default();
-        let resolved = resolved(TWO_VERSIONS);
+        let resolved = resolved(text);
         let recording = Recording::default();
         let core = ControlCore::new(Box::new(plane.clone()), resolved, replayed, evidence, recording, 1, now);
         Self { core, plane, now }
@@ -26,38 +30,60 @@ impl Core {
         Self::new(Replayed::default(), Evidence::default(), now)
     }
 
+    /// A service of this configuration, and the first rollout of its v2.
+    pub(super) fn rolling_out(text: &str) -> Self {
+        let now = Now { elapsed: Duration::ZERO, wall: Timestamp::from_second(1_795_305_600).unwrap() };
+        let mut world = Self::of(text, Replayed::default(), Evidence::default(), now);
+        world.start();
+        world
+    }
+
     fn in_a_rollout() -> Self {
         let mut world = Self::fresh();
         world.start();
         world
     }
 
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         let (reply, _) = oneshot::channel();
         let (service, canary) = (name("shop"), name("v2"));
         self.handle(Command::Start { service, canary, plan: None, reason: None, idempotency_key: None, reply });
     }
 
-    fn handle(&mut self, command: Command) {
+    pub(super) fn handle(&mut self, command: Command) {
         self.core.handle(self.now, command);
-        for request in self.core.take_requests() {
-            if let Request::Append(record) = request {
-                self.core.handle(self.now, Command::Journal(Answer::Journalled { through: record.seq, size: 0 }));
-            }
-        }
+        self.take_to_disk();
     }
 
-    fn set_weight(&mut self, basis_points: u16) {
+    pub(super) fn set_weight(&mut self, basis_points: u16) {
         let (reply, _) = oneshot::channel();
         let weight = Weight::from_basis_points(basis_points).unwrap();
         let (version, if_generation, reason) = (None, None, None);
         self.handle(Command::SetWeight { service: name("shop"), version, weight, if_generation, reason, reply });
     }
 
-    fn seconds(&mut self, seconds: u32) {
+    pub(super) fn seconds(&mut self, seconds: u32) {
         for _ in 0..seconds * 10 {
             self.now = Now { elapsed: self.now.elapsed + TICK, wall: self.now.wall + TICK };
             self.core.tick(self.now);
+        }
+    }
+
+    /// Seconds in which the disk takes everything at once.
+    pub(super) fn go_on(&mut self, seconds: u32) {
+        for _ in 0..seconds * 10 {
+            self.now = Now { elapsed: self.now.elapsed + TICK, wall: self.now.wall + TICK };
+            self.core.tick(self.now);
+            self.take_to_disk();
+            self.core.show(self.now);
+        }
+    }
+
+    fn take_to_disk(&mut self) {
+        for request in self.core.take_requests() {
+            if let Request::Append(record) = request {
+                self.core.handle(self.now, Command::Journal(Answer::Journalled { through: record.seq, size: 0 }));
+            }
         }
     }
 

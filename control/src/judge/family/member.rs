@@ -27,10 +27,18 @@ pub(super) struct Member {
 #[derive(Debug, Clone, PartialEq)]
 enum Test {
     Errors(Excess),
-    ErrorLimit { absolute: OverLimit, relative: Relative },
+    ErrorLimit {
+        absolute: OverLimit,
+        relative: Relative,
+    },
     Shape(Shape),
     Quantile(OverQuantile),
-    LatencyLimit { absolute: OverLimit, relative: Box<Excess> },
+    LatencyLimit {
+        absolute: OverLimit,
+        relative: Box<Excess>,
+    },
+    /// A copy is compared with stable's answer to the same request, so the limit alone says what is the canary's doing.
+    Copies(OverLimit),
 }
 
 /// The half of an error limit that compares with stable.
@@ -74,6 +82,7 @@ impl Member {
                 absolute: OverLimit::new(1.0 - quantile, alpha),
                 relative: Box::new(against_stable()),
             },
+            Rule::Copies { limit, .. } => Test::Copies(OverLimit::new(limit, alpha)),
         };
         let reading =
             Reading { harm: 0.0, over_limit: None, threshold: threshold(settings, share), log_share: log(share) };
@@ -105,6 +114,7 @@ impl Member {
                 absolute.add(events.canary, requests.canary, phi);
                 relative.add_tolerating(ratio, *events, *requests, phi);
             }
+            (Test::Copies(test), _) => test.add(bad.canary, requests.canary, errors),
             (Test::Shape(shape), Counted::Levels { levels, .. }) => shape.add(levels, latency),
             (Test::Quantile(test), Counted::Beyond { timed, over, .. }) => test.add(*over, *timed, latency),
             // What is counted belongs to the rule that the test belongs to; anything else is no evidence.
@@ -121,6 +131,7 @@ impl Member {
             Test::Errors(excess) => return (excess.mixture().log_evidence(), None),
             Test::Shape(shape) => return (shape.mixture().log_evidence(), None),
             Test::Quantile(test) => return (test.mixture().log_evidence(), None),
+            Test::Copies(test) => return (test.mixture().log_evidence(), None),
             Test::ErrorLimit { absolute, relative: Relative::OfGate(place) } => {
                 (absolute, members.get(*place).map_or(0.0, Self::errors_against_stable))
             }
@@ -137,7 +148,11 @@ impl Member {
     fn errors_against_stable(&self) -> f64 {
         match &self.test {
             Test::Errors(excess) => excess.mixture().log_evidence(),
-            Test::ErrorLimit { .. } | Test::Shape(_) | Test::Quantile(_) | Test::LatencyLimit { .. } => 0.0,
+            Test::ErrorLimit { .. }
+            | Test::Shape(_)
+            | Test::Quantile(_)
+            | Test::LatencyLimit { .. }
+            | Test::Copies(_) => 0.0,
         }
     }
 
@@ -184,6 +199,7 @@ impl Member {
             Test::Errors(excess) => (excess.mixture_mut(), None),
             Test::Shape(shape) => (shape.mixture_mut(), None),
             Test::Quantile(test) => (test.mixture_mut(), None),
+            Test::Copies(test) => (test.mixture_mut(), None),
             Test::ErrorLimit { absolute, relative } => {
                 let own = match relative {
                     Relative::OfGate(_) => None,

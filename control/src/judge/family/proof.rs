@@ -21,7 +21,7 @@ pub(super) struct Proof {
 #[derive(Debug, Clone, PartialEq)]
 enum Tests {
     Errors(ErrorProof),
-    /// Of failures, or of what is over a latency limit.
+    /// Of failures, of what is over a latency limit, or of copies that differ.
     Limit(LimitProof),
     /// The whole shape: at [`PROVEN_EDGES`].
     Shape(Box<[QuantileProof; PROVEN_EDGES.len()]>),
@@ -45,7 +45,7 @@ impl Proof {
     pub(super) fn new(rule: &Rule) -> Self {
         let tests = match *rule {
             Rule::Errors { margin, .. } => Tests::Errors(ErrorProof::new(margin.ratio, margin.points)),
-            Rule::ErrorLimit { limit } => Tests::Limit(LimitProof::new(limit)),
+            Rule::ErrorLimit { limit } | Rule::Copies { limit, .. } => Tests::Limit(LimitProof::new(limit)),
             Rule::LatencyLimit { quantile, .. } => Tests::Limit(LimitProof::new(1.0 - quantile)),
             Rule::Shape { .. } => {
                 Tests::Shape(Box::new(PROVEN_EDGES.map(|edge| QuantileProof::new(EDGE_QUANTILES[edge]))))

@@ -276,6 +276,12 @@ fn absurd(random: &mut fastrand::Rng) -> Window {
     window
 }
 
+/// Counts that do not even fit together.
+fn absurd_copies(random: &mut fastrand::Rng) -> Copies {
+    let mut count = || if random.u8(..8) == 0 { u64::MAX } else { random.u64(..100) };
+    Copies { ended: count(), compared: count(), failed: count(), status: count(), body: count() }
+}
+
 #[test]
 fn no_input_makes_a_figure_that_is_no_number() {
     let GateRule::Latency { margin, .. } = GateRule::LATENCY else { panic!() };
@@ -295,8 +301,13 @@ fn no_input_makes_a_figure_that_is_no_number() {
         at(0.01, LatencyOf::Head),
         at(0.9999, LatencyOf::Total),
         GateRule::LATENCY,
+        GateRule::Mirror(config::MirrorLimits {
+            errors: Some(fraction(1e-9)),
+            status: Some(fraction(0.999_999)),
+            body: Some(fraction(0.05)),
+        }),
     ];
-    let mut plan = Plan { warmup: Duration::ZERO, ..plan(&rules) };
+    let mut plan = with_copies(Plan { warmup: Duration::ZERO, ..plan(&rules) });
     plan.gates[8].path = config::PathPrefix::new("/checkout");
     plan.gates[7].role = GateRole::Signal;
     let mut random = fastrand::Rng::with_seed(3);
@@ -313,6 +324,7 @@ fn no_input_makes_a_figure_that_is_no_number() {
                 baseline: &baseline,
                 canary: &canary,
                 matched: None,
+                copies: random.bool().then(|| absurd_copies(&mut random)),
                 draws,
                 endpoints,
             });

@@ -1,6 +1,6 @@
 //! A line after the first, proven.
 
-use crate::judge::Draws;
+use crate::judge::{Copies, Draws};
 use crate::record::count::{Count, Named, Object};
 use crate::record::form::{LineForm, listed};
 use crate::record::header::{Compared, Header};
@@ -114,7 +114,9 @@ fn counted(header: &Header, form: LineForm, at: Moment) -> Result<Counted, Strin
     }
     let times = whole("times", form.times, 1..=MOST_TIMES)?.map_or(1, |times| times as u32);
     let beside = form.slice.is_some() || form.matched.is_some();
-    let counts = !versions.is_empty() || beside || draws.is_some_and(|draws| draws.all > 0);
+    let copies = form.copies.map(|Object(copies)| copies.proven());
+    let copied = copies.is_some_and(|copies| copies != Copies::default());
+    let counts = !versions.is_empty() || beside || copied || draws.is_some_and(|draws| draws.all > 0);
     if times > 1 && counts {
         return Err("`times` is for ticks in which nothing was counted; write other ticks one by one".to_owned());
     }
@@ -125,6 +127,7 @@ fn counted(header: &Header, form: LineForm, at: Moment) -> Result<Counted, Strin
         times,
         span: whole("span", form.span, 1..=LONGEST_SPAN)?,
         draws,
+        copies,
         endpoints,
         compared_with_stable,
         versions,

@@ -44,9 +44,11 @@ proptest! {
         baseline in prop::sample::select(vec!["stable", "equal", "v0"]),
         with_every_gate: bool,
         leaves_people_out: bool,
+        sends_copies: bool,
     ) {
         let plan = if with_every_gate { plan_of(every_gate()) } else { Plan::built_in() };
         let plan = if leaves_people_out { with_people(plan) } else { plan };
+        let plan = if sends_copies { with_copies(plan) } else { plan };
         let plan = with_baseline(plan, baseline);
         let (record, judge) = eventful(seed, &plan, 250);
 
