@@ -17,14 +17,22 @@ pub(crate) struct UnderWay(Arc<[Deadlines]>);
 /// Versions whose exchanges are to end, from these moments on, by their numbers. What begins to last there later, as one
 /// that was young when the others were ended, ends as well, until the version has traffic again. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Leaving(Arc<Mutex<HashMap<u32, (Arc<Lasting>, Instant)>>>);
+pub(crate) struct Leaving(Arc<Mutex<HashMap<u32, Leaver>>>);
+
+#[derive(Debug)]
+struct Leaver {
+    version: Arc<Lasting>,
+    /// From when on what lasts there ends.
+    from: Instant,
+}
 
 impl Leaving {
     /// From then on, or from when it was told before.
     pub(crate) fn leaves(&self, version: &Arc<Lasting>, at: Instant) {
         let mut leaving = self.0.lock();
-        let (_, due) = leaving.entry(version.number).or_insert_with(|| (Arc::clone(version), at));
-        *due = at.min(*due);
+        let leaver = leaving.entry(version.number);
+        let leaver = leaver.or_insert_with(|| Leaver { version: Arc::clone(version), from: at });
+        leaver.from = at.min(leaver.from);
     }
 
     /// It has traffic.
@@ -35,11 +43,11 @@ impl Leaving {
     /// Ends what is to end. To be called now and then.
     pub(crate) fn look(&self, now: Instant) {
         // Where nobody else holds it but whoever publishes, it is gone, and nothing is under way there.
-        self.0.lock().retain(|_, (version, at)| {
-            if *at <= now {
-                version.end(now);
+        self.0.lock().retain(|_, leaver| {
+            if leaver.from <= now {
+                leaver.version.end(now);
             }
-            Arc::strong_count(version) > 2
+            Arc::strong_count(&leaver.version) > 2
         });
     }
 }
