@@ -13,6 +13,7 @@ mod care;
 mod checks;
 mod choosing;
 mod connection;
+mod copies;
 mod crashes;
 mod demo;
 mod deploys;
