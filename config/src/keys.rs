@@ -38,8 +38,9 @@ pub(crate) const TOP: Keys = Keys {
         "requests",
         "trusted",
         "access_log",
+        "drain",
     ],
-    later: &["drain", "health", "retries"],
+    later: &["health", "retries"],
     elsewhere: &[
         ("balance", INTO_VERSION),
         ("connections", "write it into the limits, like limits: { connections: 10000 }"),
@@ -122,6 +123,16 @@ pub(crate) const REQUESTS: Keys =
     Keys { of: "the rules for requests", known: &["underscores", "encoded_slashes"], ..NONE };
 
 pub(crate) const ACCESS_LOG: Keys = Keys { of: "the access log", known: &["to", "sample"], ..NONE };
+
+pub(crate) const DRAIN: Keys = Keys {
+    of: "a drain",
+    known: &["grace", "deadline"],
+    elsewhere: &[
+        ("delay", "write `grace`, for how long connections are still accepted"),
+        ("timeout", "write `deadline`, after which the rest is cut"),
+    ],
+    ..NONE
+};
 
 pub(crate) const ADMIN: Keys = Keys { of: "the admin address", known: &["address", "tokens"], later: &["tls"], ..NONE };
 

@@ -1,5 +1,7 @@
 //! A WebSocket client in front of the executable: what it opened stays open, whatever becomes of the split.
 
+use std::net::SocketAddr;
+
 use futures::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -12,16 +14,16 @@ use crate::process::Signal;
 use crate::shop::{Place, Server, shop};
 
 /// A client that has opened a WebSocket.
-struct Chat {
+pub(crate) struct Chat {
     runtime: Runtime,
     socket: WebSocketStream<TcpStream>,
 }
 
 impl Chat {
-    fn open(server: &Server) -> Self {
+    pub(crate) fn open(address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (socket, response) = runtime.block_on(async {
-            let stream = TcpStream::connect(server.address).await.unwrap();
+            let stream = TcpStream::connect(address).await.unwrap();
             client_async("ws://shop/socket", stream).await.unwrap()
         });
         assert_eq!(response.status(), 101);
@@ -29,7 +31,7 @@ impl Chat {
     }
 
     /// What is answered to this.
-    fn say(&mut self, text: &str) -> String {
+    pub(crate) fn say(&mut self, text: &str) -> String {
         let answer = self.runtime.block_on(async {
             self.socket.send(Message::text(text)).await.unwrap();
             tokio::time::timeout(LONG, self.socket.next()).await.unwrap().unwrap().unwrap()
@@ -47,6 +49,18 @@ impl Chat {
     }
 }
 
+impl Chat {
+    /// Waits for the other end to close it, and answers that; the code that it gives.
+    pub(crate) fn closed(mut self) -> Option<u16> {
+        let said = self.runtime.block_on(async { tokio::time::timeout(LONG, self.socket.next()).await.unwrap() });
+        let said = said.unwrap().unwrap();
+        let Message::Close(frame) = said else { panic!("it was not closed: {said:?}") };
+        // The answer is sent by asking for more.
+        let _ = self.runtime.block_on(self.socket.next());
+        frame.map(|frame| frame.code.into())
+    }
+}
+
 #[test]
 fn a_websocket_stays_on_its_version_through_changes_of_weight_and_a_reload_and_new_ones_follow_the_weight() {
     let (v1, v2, place) = (PageOrigin::start("v1"), PageOrigin::start("v2"), Place::new());
@@ -54,11 +68,11 @@ fn a_websocket_stays_on_its_version_through_changes_of_weight_and_a_reload_and_n
     let mut server = place.serve();
     let weigh = |server: &Server, weight| assert_eq!(server.admin.set_weight("shop", "v2", weight).status, 200);
     weigh(&server, 10_000);
-    let mut on_canary = Chat::open(&server);
+    let mut on_canary = Chat::open(server.address);
     assert_eq!(on_canary.say("one"), "v2: one");
 
     weigh(&server, 0);
-    let mut on_stable = Chat::open(&server);
+    let mut on_stable = Chat::open(server.address);
     assert_eq!(on_stable.say("one"), "v1: one");
     server.process.signal(Signal::Hup);
     server.process.has_said("configuration reloaded");

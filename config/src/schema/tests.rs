@@ -9,7 +9,7 @@ use crate::keys::{self, Keys};
 use crate::tree::{self, Node};
 
 /// Where the schema describes what a list of keys is of.
-const PAIRS: [(&str, &Keys); 34] = [
+const PAIRS: [(&str, &Keys); 35] = [
     ("", &keys::TOP),
     ("/$defs/Listener", &keys::LISTENER),
     ("/$defs/ListenerTls", &keys::LISTENER_TLS),
@@ -21,6 +21,7 @@ const PAIRS: [(&str, &Keys); 34] = [
     ("/$defs/Limits", &keys::LIMITS),
     ("/$defs/Requests", &keys::REQUESTS),
     ("/$defs/AccessLog", &keys::ACCESS_LOG),
+    ("/$defs/Drain", &keys::DRAIN),
     ("/$defs/Admin", &keys::ADMIN),
     ("/$defs/Service", &keys::SERVICE),
     ("/$defs/ServiceTimeouts", &keys::SERVICE_TIMEOUTS),

@@ -172,6 +172,7 @@ fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out(
                 "http2_glitches": 2000,
             },
             "requests": { "underscores": "refuse", "encoded_slashes": "refuse" },
+            "drain": { "grace": "1000ms", "deadline": "30000ms" },
             "services": { "shop": {
                 "path": "/",
                 "affinity": "random",

@@ -59,9 +59,11 @@ impl Worker {
                         // The acceptor has ended; what is open goes on.
                         None => break,
                     },
-                    _ = stopped.wait_for(|stop| *stop > Stop::Serve) => break,
+                    _ = stopped.wait_for(|stop| *stop >= Stop::Drain) => break,
                 }
             }
+            // An error means that the data plane was dropped.
+            let _ = stopped.wait_for(|stop| *stop >= Stop::Drain).await;
             let _ = draining.send(true);
             proxy.http_cleanup().await;
             // Connections that were accepted and not begun yet are served too: no client is reset.
