@@ -126,7 +126,7 @@ Examples:
 
 Without a file the service is `default`, its versions `stable` and `canary`.
 Signals: TERM and QUIT drain, INT ends at once, HUP reads the configuration again, USR1 opens
-the access log anew.
+the access log anew, USR2 lets a new process of the executable take over.
 Exits 0 when drained, 1 when it cannot start, 3 when the drain's deadline came first.";
 
 const CHECK_HELP: &str = "\

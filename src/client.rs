@@ -13,6 +13,7 @@ use std::thread;
 
 use anyhow::Context;
 use control::command::Action;
+use control::process::ProcessView;
 use control::view::{Phase, RolloutView, ServiceView};
 use serde_json::{Value, json};
 use signal_hook::consts::SIGINT;
@@ -62,6 +63,10 @@ fn show_status(status: &Status, server: &Connection, screen: &mut Screen<'_>) ->
     if status.json {
         screen.json(&server.get::<Value>(&path)?)?;
         return Ok(Exit::Done);
+    }
+    // A server of an earlier version does not tell.
+    if let Ok(process) = server.get::<ProcessView>("/api/v1/process") {
+        status::process(&process, screen)?;
     }
     let (services, detail) = match &status.service {
         Some(_) => (vec![server.get::<ServiceView>(&path)?], Detail::Whole),

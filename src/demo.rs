@@ -20,7 +20,8 @@ use proxy::Limits;
 use self::story::Story;
 use self::telling::Telling;
 use crate::exit::Exit;
-use crate::serve::{Drain, Settings, Tidegate};
+use crate::life::serve_until_ended;
+use crate::serve::{Settings, Tidegate};
 
 /// Requests a second.
 const RATE: u32 = 1_000;
@@ -48,7 +49,7 @@ pub fn demo(once: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut telling = Telling::begin(out);
     let stage = runtime.block_on(set(once))?;
-    let admin = stage.tidegate.admin();
+    let admin = stage.tidegate.admin().context("the demo has no control API")?;
     let service = stage.tidegate.addresses().first().copied().context("the demo listens nowhere")?;
     telling.opening(service, admin, RATE, USERS)?;
     let outcome = Story { stage: &stage, telling: &mut telling }.tell();
@@ -61,14 +62,14 @@ pub fn demo(once: bool, out: &mut dyn Write) -> anyhow::Result<Exit> {
     }
     if once {
         drop(stage.load.stop());
-        stage.tidegate.stop();
+        drop(stage.tidegate.stop());
         return Ok(Exit::Done);
     }
     let watch = crate::signals::Watch::begin()?;
     telling.by_hand(service, admin)?;
     stage.load.set_rate(Rate::per_second(f64::from(RATE_AFTERWARDS))?);
     let Stage { tidegate, load, v2, v3, _v1, _directory } = stage;
-    watch.serve_until_ended(tidegate);
+    let _ended = serve_until_ended(watch, tidegate, None);
     drop((load, v2, v3, _v1, _directory));
     Ok(Exit::Done)
 }
@@ -92,13 +93,8 @@ async fn set(once: bool) -> anyhow::Result<Stage> {
         Ok(read) => Ok(read.configuration),
         Err(problems) => Err(problems.as_slice().iter().map(ToString::to_string).collect()),
     });
-    let tidegate = Tidegate::start(Settings {
-        configuration: read.configuration,
-        source,
-        token: None,
-        limits: Limits::default(),
-        drain: Drain { grace: Duration::ZERO, deadline: Duration::from_secs(5) },
-    })?;
+    let settings = Settings { configuration: read.configuration, source, token: None, limits: Limits::default() };
+    let tidegate = Tidegate::start(settings, None)?;
     let target = tidegate.addresses().first().copied().context("the demo listens nowhere")?;
     let population = NonZeroU32::new(USERS).context("a demo needs users")?;
     let load = Load {
@@ -123,6 +119,7 @@ fn configuration(listen: SocketAddr, admin: SocketAddr, state: &Path, [v1, v2, v
         r#"listeners: [{{ address: "{listen}" }}]
 admin: {{ address: "{admin}" }}
 state: {state}
+drain: {{ grace: 0s, deadline: 5s }}
 services:
   shop:
     stable: v1

@@ -5,8 +5,11 @@
 pub mod check;
 pub mod cli;
 pub mod client;
+mod control_plane;
 pub mod demo;
+pub mod drain;
 pub mod exit;
+pub mod life;
 pub mod log;
 pub mod plane;
 pub mod reload;
@@ -15,3 +18,5 @@ pub mod resolve;
 pub mod run;
 pub mod serve;
 pub mod signals;
+mod supervisor;
+pub mod upgrade;

@@ -9,8 +9,10 @@ use tracing::{info, warn};
 
 use crate::cli::Run;
 use crate::exit::Exit;
-use crate::serve::{Drain, Settings, Source, Tidegate};
-use crate::signals::{Ended, Watch};
+use crate::life::{Ended, serve_until_ended};
+use crate::serve::{Settings, Source, Tidegate};
+use crate::signals::Watch;
+use crate::upgrade::{Executable, Heir};
 
 /// Serves in the foreground.
 ///
@@ -19,24 +21,26 @@ use crate::signals::{Ended, Watch};
 pub fn run(arguments: &Run) -> anyhow::Result<Exit> {
     let _log = crate::log::begin();
     let watch = Watch::begin().context("cannot watch for signals")?;
-    let (read, source) = configuration(arguments).map_err(|problems| anyhow!("{problems}"))?;
+    let executable = Executable::of_this_process().context("cannot find the executable of this process")?;
+    let heir = Heir::from_environment()?;
+    let (read, source) = match configuration(arguments) {
+        Ok(configuration) => configuration,
+        Err(problems) => {
+            let problems = anyhow!("{problems}");
+            if let Some(heir) = &heir {
+                heir.refuse(&problems);
+            }
+            return Err(problems);
+        }
+    };
     for warning in &read.warnings {
         warn!("{warning}");
     }
-    let tidegate = Tidegate::start(Settings {
-        configuration: read.configuration,
-        source,
-        token: token(),
-        limits: limits(),
-        drain: Drain::default(),
-    })?;
-    let exit = match watch.serve_until_ended(tidegate) {
-        Ended::Drained => Exit::Done,
-        Ended::AtOnce => Exit::Done,
-        Ended::Forced(cut) => {
-            warn!(connections = cut, "cut at the drain deadline");
-            Exit::Forced
-        }
+    let settings = Settings { configuration: read.configuration, source, token: token(), limits: limits() };
+    let tidegate = Tidegate::start(settings, heir)?;
+    let exit = match serve_until_ended(watch, tidegate, Some(executable)) {
+        Ended::Drained | Ended::AtOnce => Exit::Done,
+        Ended::Forced(_) => Exit::Forced,
     };
     info!("ended");
     Ok(exit)

@@ -1,29 +1,31 @@
 //! Starting up and ending: both planes, wired together. The executable, the demo and the tests all start here.
 
-use std::fs;
+use std::fmt;
+use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
 use config::Configuration;
-use control::api::{self, ApiOptions, ApiServer};
-use control::command::Command;
-use control::control_loop::{self, Options};
+use control::api::Reload;
 use control::handle::Handle;
+use control::process::{Process, UpgradeView};
+use jiff::Timestamp;
 use proxy::access_log::AccessLog;
 use proxy::server::why_not_bound;
 use proxy::tls::Finding;
 use proxy::{DataPlane, Limits, Listeners, Publisher};
-use tokio::sync::oneshot;
 use tracing::info;
 
+use crate::control_plane::{ControlPlane, NotResumed, Outline, Rested};
+use crate::drain::{Cut, Ending, drain};
 use crate::plane::LivePlane;
 use crate::reload::Reloader;
 use crate::resolve::resolve;
+use crate::upgrade::{Executable, Heir, Offer};
 
 /// How a reload comes by the new configuration, or by the problems with it.
 pub type Source = Arc<dyn Fn() -> Result<Configuration, Vec<String>> + Send + Sync>;
@@ -38,83 +40,91 @@ pub struct Settings {
     pub token: Option<String>,
     /// What the data plane may use.
     pub limits: Limits,
-    /// How it ends.
-    pub drain: Drain,
-}
-
-/// The times of a drain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drain {
-    /// For so long after `/readyz` says no, connections are still accepted: whoever sends them may not have looked yet.
-    pub grace: Duration,
-    /// After so long what is still in flight is cut.
-    pub deadline: Duration,
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self { grace: Duration::from_secs(1), deadline: Duration::from_secs(30) }
-    }
 }
 
 /// How long the end waits for whoever reads the access log.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A process that serves.
-#[derive(Debug)]
 pub struct Tidegate {
-    handle: Handle,
-    control: Option<JoinHandle<()>>,
-    api: ApiServer,
+    outline: Outline,
+    /// None while it rests.
+    control: Option<ControlPlane>,
+    /// What is left of it while it rests.
+    rested: Option<Rested>,
+    /// The admin address as it is written.
+    admin: SocketAddr,
     data: Option<DataPlane>,
-    draining: Arc<AtomicBool>,
-    drain: Drain,
-    reloader: Reloader,
     log: AccessLog,
+}
+
+impl fmt::Debug for Tidegate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tidegate").field("control", &self.control).field("data", &self.data).finish_non_exhaustive()
+    }
 }
 
 impl Tidegate {
     /// Takes the state directory, replays its journal, opens every address and the access log, and serves. An error
-    /// means that nothing is left open.
-    pub fn start(settings: Settings) -> anyhow::Result<Self> {
-        let Settings { configuration, source, token, limits, drain } = settings;
-        let admin = configuration.admin.clone();
+    /// means that nothing is left open. Where an old process hands over, its sockets and its state directory are taken.
+    pub fn start(settings: Settings, mut heir: Option<Heir>) -> anyhow::Result<Self> {
+        let started = Self::try_start(settings, heir.as_mut());
+        if let (Some(heir), Err(error)) = (&heir, &started) {
+            heir.refuse(error);
+        }
+        started
+    }
+
+    fn try_start(settings: Settings, mut heir: Option<&mut Heir>) -> anyhow::Result<Self> {
+        let Settings { configuration, source, token, limits } = settings;
+        let admin = configuration.admin.address;
         let token = admin_token(&configuration, token)?;
         let listeners = configuration.listeners.clone();
-        let state_directory = configuration.state.clone();
+        let state = configuration.state.clone();
         let resolved = resolve(configuration).map_err(|problems| anyhow!(problems.join("\n")))?;
         // Every address is taken before the state directory is touched; who connects now waits until all is in place.
-        let listeners = Listeners::bind(&listeners)?;
-        let admin_listener = TcpListener::bind(admin.address).map_err(|error| {
-            anyhow!("cannot listen on the admin address {}: {}", admin.address, why_not_bound(&error))
-        })?;
+        let mut handed = heir.as_mut().map(|heir| std::mem::take(&mut heir.listeners)).unwrap_or_default();
+        let listeners = Listeners::take_over(&listeners, &mut handed)?;
+        let admin_listener = admin_listener(admin, heir.as_mut().and_then(|heir| heir.admin.take()))?;
 
         let publisher = Publisher::new(limits.cores);
         let log = publisher.access_log();
         log.prepare(&resolved.configuration.rules)?;
         let reader = publisher.reader();
-        let options = Options::new(state_directory);
-        let (handle, control) = control_loop::start(options, LivePlane::new(publisher, listeners.secured()), resolved)?;
+        let process = Process::new(std::process::id(), env!("CARGO_PKG_VERSION"));
+        let outline = Outline {
+            token,
+            process,
+            draining: Arc::default(),
+            admin: admin_listener,
+            read: read(source, &log),
+            state,
+        };
+        // All that may fail for reasons of ours is done: an old process gives up its control loop for this one.
+        let lock = heir.as_ref().map(|heir| heir.get_ready(&handed)).transpose()?.flatten();
+        drop(handed);
+        let opened = outline.open(lock)?;
+        let begun = Outline::begin(opened, Box::new(LivePlane::new(publisher, listeners.secured())), resolved)?;
 
         // Last: the journal is replayed and the split in force is published before the first connection is accepted.
-        let data = DataPlane::start(listeners, &limits, &reader)?;
-        let draining = Arc::new(AtomicBool::new(false));
-        let prepared = log.clone();
-        let read: api::Reload = Arc::new(move || {
-            let mut resolved = source().and_then(resolve)?;
-            resolved.notes = of_certificates(&resolved.configuration);
-            prepared.prepare(&resolved.configuration.rules).map_err(|refused| vec![refused.to_string()])?;
-            Ok(resolved)
-        });
-        let api_options = ApiOptions { token, draining: Arc::clone(&draining), ..ApiOptions::default() };
-        let reloader = Reloader::new(Arc::clone(&read), handle.clone(), Arc::clone(&api_options.reloading));
-        let api =
-            api::start(api_options, admin_listener, handle.clone(), read).context("cannot start the control API")?;
+        let mut data = match DataPlane::start(listeners, &limits, &reader) {
+            Ok(data) => data,
+            Err(error) => {
+                begun.end();
+                return Err(error.into());
+            }
+        };
+        let control = outline.serve(begun)?;
         for address in data.listening() {
             info!(%address, "serving");
         }
-        info!(address = %api.address(), "control API");
-        Ok(Self { handle, control: Some(control), api, data: Some(data), draining, drain, reloader, log })
+        info!(address = %control.address(), "control API");
+        if let Some(heir) = heir {
+            outline.process.upgraded(UpgradeView { at: now(), failed: None });
+            heir.serves();
+            data.own_files();
+        }
+        Ok(Self { outline, control: Some(control), rested: None, admin, data: Some(data), log })
     }
 
     /// Where clients connect by TCP, in the order of the configuration.
@@ -123,22 +133,22 @@ impl Tidegate {
         self.data.as_ref().map(DataPlane::addresses).unwrap_or_default()
     }
 
-    /// Where operators connect.
+    /// Where operators connect; none while the control plane rests.
     #[must_use]
-    pub fn admin(&self) -> SocketAddr {
-        self.api.address()
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.control.as_ref().map(ControlPlane::address)
     }
 
-    /// The control loop.
+    /// The control loop; none while it rests.
     #[must_use]
-    pub const fn handle(&self) -> &Handle {
-        &self.handle
+    pub fn handle(&self) -> Option<&Handle> {
+        self.control.as_ref().map(ControlPlane::handle)
     }
 
-    /// Reads the configuration again when asked.
+    /// Reads the configuration again when asked; none while the control plane rests.
     #[must_use]
-    pub fn reloader(&self) -> Reloader {
-        self.reloader.clone()
+    pub fn reloader(&self) -> Option<Reloader> {
+        self.control.as_ref().map(ControlPlane::reloader)
     }
 
     /// The access log.
@@ -147,32 +157,83 @@ impl Tidegate {
         &self.log
     }
 
-    /// Ends gently: `/readyz` says no, connections are accepted for the grace period, then no more, requests in flight
-    /// end, the journal is closed. Returns how many connections were cut at the deadline.
-    pub fn stop(mut self) -> u64 {
-        self.draining.store(true, Ordering::Release);
-        if let Some(data) = &self.data {
-            data.announce_drain();
-        }
-        info!(grace = ?self.drain.grace, deadline = ?self.drain.deadline, "draining");
-        #[expect(clippy::disallowed_methods, reason = "the grace period is a length of time, not an event")]
-        std::thread::sleep(self.drain.grace);
-        let cut = self.data.take().map_or(0, |data| data.drain(self.drain.deadline));
-        self.log.end(LOG_PATIENCE);
-        self.end_control();
-        cut
+    /// What the process tells of itself.
+    pub(crate) const fn process(&self) -> &Process {
+        &self.outline.process
     }
 
-    fn end_control(&mut self) {
-        let (reply, done) = oneshot::channel();
-        if self.handle.commands.send(Command::Stop { reply }).is_ok() {
-            // An error means that the loop has ended: that is what was wanted.
-            let _ = done.blocking_recv();
+    /// What a new process is given.
+    ///
+    /// # Errors
+    /// Where there is nothing that it could go on from.
+    pub(crate) fn offer(&self, executable: Executable) -> anyhow::Result<Offer> {
+        self.control.as_ref().context("the control loop has ended")?.is_on_disk()?;
+        let listeners = self.data.as_ref().map(DataPlane::hand_over).transpose()?.unwrap_or_default();
+        let admin = (self.admin, self.outline.admin.try_clone()?.into());
+        Ok(Offer { executable, state: self.outline.state.clone(), listeners, admin })
+    }
+
+    /// Ends the control plane in good order, for another process to go on from there. The data plane goes on with the
+    /// split in force. Gives the lock of the state directory.
+    ///
+    /// # Errors
+    /// Where another process could not go on from there.
+    pub(crate) fn rest(&mut self) -> anyhow::Result<Option<File>> {
+        let control = self.control.take().context("the control loop has ended")?;
+        if let Err(error) = control.is_on_disk() {
+            self.control = Some(control);
+            return Err(error);
         }
+        let rested = control.rest()?;
+        self.rested.insert(rested).lock()
+    }
+
+    /// Whether the control plane rests.
+    pub(crate) const fn rests(&self) -> bool {
+        self.rested.is_some()
+    }
+
+    /// Starts the control plane again, where it rests: no other process went on from there.
+    ///
+    /// # Errors
+    /// It rests on, and can be tried again.
+    pub(crate) fn resume(&mut self) -> anyhow::Result<()> {
+        let Some(rested) = self.rested.take() else { return Ok(()) };
+        match self.outline.resume(rested) {
+            Ok(control) => {
+                self.control = Some(control);
+                Ok(())
+            }
+            Err(NotResumed { rested, why }) => {
+                self.rested = rested.map(|rested| *rested);
+                Err(why)
+            }
+        }
+    }
+
+    /// Another process serves, with the listeners of these places: ends gently, and leaves all that they share alone.
+    pub(crate) fn succeeded(mut self, listeners: &[usize]) -> Cut {
+        self.rested = None;
+        if let Some(data) = &mut self.data {
+            data.leave_files(listeners);
+        }
+        self.end(Ending::Succeeded)
+    }
+
+    /// Ends gently: `/readyz` says no, connections are accepted for the grace period, then no more, requests in flight
+    /// end, the journal is closed. Returns what was cut at the deadline.
+    pub fn stop(self) -> Cut {
+        self.end(Ending::Told)
+    }
+
+    fn end(mut self, ending: Ending) -> Cut {
+        self.outline.draining.store(true, Ordering::Release);
+        let cut = self.data.take().map(|data| drain(data, ending, &self.outline.process)).unwrap_or_default();
+        self.log.end(LOG_PATIENCE);
         if let Some(control) = self.control.take() {
-            // A panic there has been reported by the thread itself.
-            let _ = control.join();
+            control.end();
         }
+        cut
     }
 }
 
@@ -180,8 +241,36 @@ impl Drop for Tidegate {
     fn drop(&mut self) {
         drop(self.data.take());
         self.log.end(LOG_PATIENCE);
-        self.end_control();
+        if let Some(control) = self.control.take() {
+            control.end();
+        }
     }
+}
+
+/// Reads the configuration again, and prepares for it.
+fn read(source: Source, log: &AccessLog) -> Reload {
+    let log = log.clone();
+    Arc::new(move || {
+        let mut resolved = source().and_then(resolve)?;
+        resolved.notes = of_certificates(&resolved.configuration);
+        log.prepare(&resolved.configuration.rules).map_err(|refused| vec![refused.to_string()])?;
+        Ok(resolved)
+    })
+}
+
+/// Where operators connect: the socket that is handed over, where it listens at this address.
+fn admin_listener(wanted: SocketAddr, handed: Option<(SocketAddr, TcpListener)>) -> anyhow::Result<TcpListener> {
+    if let Some((_, listener)) = handed.filter(|(written, _)| *written == wanted) {
+        return Ok(listener);
+    }
+    TcpListener::bind(wanted)
+        .map_err(|error| anyhow!("cannot listen on the admin address {wanted}: {}", why_not_bound(&error)))
+}
+
+/// The present moment, for people.
+#[expect(clippy::disallowed_methods, reason = "the executable is a shell: moments are told by the wall clock")]
+pub(crate) fn now() -> String {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default().to_string()
 }
 
 /// What there is to say of the certificates that listeners show. A reload leaves those in use alone, which look after

@@ -1,67 +1,80 @@
 //! Signals, as operators of nginx and HAProxy know them.
 
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
-use crate::serve::Tidegate;
 
-/// How a process that serves came to its end.
+/// What a person asks by a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Everything that was in flight ended.
-    Drained,
-    /// So many connections were cut.
-    Forced(u64),
-    /// `INT`: at once.
-    AtOnce,
+pub enum Asked {
+    /// `TERM`, `QUIT`: end gently.
+    Drain,
+    /// `INT`: end at once.
+    End,
+    /// `HUP`: read the configuration again.
+    Reload,
+    /// `USR1`: open the access log anew.
+    ReopenLog,
+    /// `USR2`: let a new process take over.
+    Upgrade,
 }
 
 /// The signals of a process that is to serve. Watched from before it starts, so that one which comes early is not
-/// missed, and neither a `HUP` nor a `USR1` ends it.
+/// missed, and none of those that ask for something else ends it.
 #[derive(Debug)]
 pub struct Watch {
     signals: Signals,
-    draining: Arc<AtomicBool>,
+    last: LastWord,
+}
+
+/// Whether the next signal that asks for an end is the last word.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastWord(Arc<AtomicBool>);
+
+impl LastWord {
+    /// From now on one more ends the process at once, wherever it stands.
+    pub(crate) fn is_next(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl Watch {
     /// Begins watching.
-    pub fn begin() -> std::io::Result<Self> {
-        let draining = Arc::new(AtomicBool::new(false));
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn begin() -> io::Result<Self> {
+        let last = LastWord::default();
         for signal in [SIGINT, SIGQUIT, SIGTERM] {
-            // A second one ends the process wherever the drain stands; the journal is safe, since nothing in it waits
-            // for an orderly end.
+            // It ends the process wherever the drain stands; the journal is safe, since nothing in it waits for an
+            // orderly end.
             let code = i32::from(Exit::Forced.code());
-            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&draining))?;
+            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&last.0))?;
         }
-        Ok(Self { signals: Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1])?, draining })
+        let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2])?;
+        Ok(Self { signals, last })
     }
 
-    /// Serves until a signal ends it: `TERM` and `QUIT` drain (a second one ends at once), `INT` ends at once, `HUP`
-    /// reads the configuration again, `USR1` opens the access log anew.
-    pub fn serve_until_ended(mut self, tidegate: Tidegate) -> Ended {
-        // On a thread of its own: a name that resolves slowly must not keep `TERM` waiting. It ends with the sender.
-        let reloader = tidegate.reloader();
-        let (ask, asked) = mpsc::sync_channel(1);
-        drop(thread::spawn(move || asked.iter().for_each(|()| reloader.reload())));
-        for signal in &mut self.signals {
-            match signal {
-                // One that waits already will read the file as it is by then.
-                SIGHUP => drop(ask.try_send(())),
-                SIGUSR1 => tidegate.access_log().reopen(),
-                SIGINT => return Ended::AtOnce,
-                _ => break,
+    /// Tells what is asked, from now on and of what came before, on a thread of its own. It ends with the process.
+    pub(crate) fn tell(mut self, tell: impl Fn(Asked) + Send + 'static) -> LastWord {
+        let last = self.last.clone();
+        drop(thread::spawn(move || {
+            for signal in &mut self.signals {
+                tell(match signal {
+                    SIGHUP => Asked::Reload,
+                    SIGUSR1 => Asked::ReopenLog,
+                    SIGUSR2 => Asked::Upgrade,
+                    SIGINT => Asked::End,
+                    _ => Asked::Drain,
+                });
             }
-        }
-        self.draining.store(true, Ordering::Release);
-        match tidegate.stop() {
-            0 => Ended::Drained,
-            cut => Ended::Forced(cut),
-        }
+        }));
+        last
     }
 }

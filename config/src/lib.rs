@@ -24,11 +24,11 @@ pub use explain::{Explained, Setting, Source, explain, explain_file};
 pub use flags::without_file;
 pub use model::{
     AccessLog, AddressRange, Admin, Advance, Affinity, Balance, Baseline, Canary, CertificateFiles, ClientCertificates,
-    Configuration, CookieMatch, Deadline, Ejection, Endpoint, EndpointTls, Forced, Gate, GateRole, GateRule, GrpcCodes,
-    Handling, HashKey, HeaderMatch, HealthCheck, HealthQuestion, HostName, Hsts, InFlightLimits, LatencyMargin,
-    LatencyOf, Limits, ListenAddress, Listener, ListenerTls, LogTarget, Match, MirrorLimits, MirrorPart, MirrorRules,
-    Name, OnDeadline, PathPrefix, Plan, Protocol, Retries, Rules, Service, ServiceTimeouts, Step, Strictness, Timeouts,
-    TlsVersion, Tolerance, Version,
+    Configuration, CookieMatch, Deadline, Drain, Ejection, Endpoint, EndpointTls, Forced, Gate, GateRole, GateRule,
+    GrpcCodes, Handling, HashKey, HeaderMatch, HealthCheck, HealthQuestion, HostName, Hsts, InFlightLimits,
+    LatencyMargin, LatencyOf, Limits, ListenAddress, Listener, ListenerTls, LogTarget, Match, MirrorLimits, MirrorPart,
+    MirrorRules, Name, OnDeadline, PathPrefix, Plan, Protocol, Retries, Rules, Service, ServiceTimeouts, Step,
+    Strictness, Timeouts, TlsVersion, Tolerance, Version,
 };
 pub use problem::{Problem, Problems};
 pub use read::{Read, ReadPlan, parse, parse_plan, read_file, read_plan_file};

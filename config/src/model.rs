@@ -20,7 +20,7 @@ pub use listener::{CertificateFiles, ClientCertificates, Hsts, ListenAddress, Li
 pub use matching::{CookieMatch, Match};
 pub use mirror::{MirrorLimits, MirrorPart, MirrorRules};
 pub use plan::{Advance, Baseline, Deadline, OnDeadline, Plan, Step};
-pub use rules::{AccessLog, AddressRange, Handling, Limits, LogTarget, Rules, Strictness, Timeouts};
+pub use rules::{AccessLog, AddressRange, Drain, Handling, Limits, LogTarget, Rules, Strictness, Timeouts};
 pub use service::{
     Affinity, Canary, Endpoint, EndpointTls, Forced, GrpcCodes, HeaderMatch, HostName, PathPrefix, Protocol, Service,
     ServiceTimeouts, Version,

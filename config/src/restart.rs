@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn rules_for_all_traffic_take_none() {
-        let new = "timeouts: { head: 1s }\nlimits: { connections: 1 }\nrequests: { underscores: pass }\ntrusted: [10.0.0.1]\naccess_log: { to: stdout }";
+        let new = "timeouts: { head: 1s }\nlimits: { connections: 1 }\nrequests: { underscores: pass }\ntrusted: [10.0.0.1]\naccess_log: { to: stdout }\ndrain: { grace: 0s }";
         assert_eq!(restart_needed("", new), Vec::<String>::new());
     }
 }

@@ -30,6 +30,7 @@ use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::handle::Handle;
 use crate::plane::Resolved;
+use crate::process::Process;
 
 /// Reads the configuration again and resolves its endpoints; may block. Fails with every problem, one a line.
 pub type Reload = Arc<dyn Fn() -> Result<Resolved, Vec<String>> + Send + Sync>;
@@ -42,6 +43,8 @@ pub struct ApiOptions {
     pub token: Option<String>,
     /// Set when the process drains: `/readyz` turns 503.
     pub draining: Arc<AtomicBool>,
+    /// What the process tells of itself.
+    pub process: Process,
     /// Held by whoever reloads, from the reading of the file until it is in force: one at a time, so that an older file
     /// can never be installed over a newer one. A reload by signal takes its turn here too.
     pub reloading: Arc<Mutex<()>>,

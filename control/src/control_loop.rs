@@ -25,12 +25,14 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use config::Configuration;
 use jiff::Timestamp;
 
 pub use self::core::ControlCore;
@@ -39,7 +41,7 @@ pub use self::judged::Recording;
 use self::queue::Queue;
 use crate::command::Command;
 use crate::handle::{Handle, Pulse};
-use crate::journal::{Files, Journal, OpenError, Request, Storage};
+use crate::journal::{Files, Journal, OpenError, Replayed, Request, Storage};
 use crate::plane::{DataPlane, Resolved};
 use crate::state_directory::{StateDirectory, UnusableStateDirectory};
 
@@ -96,6 +98,10 @@ impl Clock for SystemClock {
 pub struct Options {
     /// Where the journal and the evidence are kept.
     pub state_directory: PathBuf,
+    /// The directory's lock, where it is held already.
+    pub lock: Option<File>,
+    /// What the process began with, where this is not its first control loop: addresses stay as they were then.
+    pub booted: Option<Arc<Configuration>>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -104,7 +110,7 @@ impl Options {
     /// With the clock of the machine.
     #[must_use]
     pub fn new(state_directory: PathBuf) -> Self {
-        Self { state_directory, clock: Arc::new(SystemClock::new()) }
+        Self { state_directory, lock: None, booted: None, clock: Arc::new(SystemClock::new()) }
     }
 }
 
@@ -133,6 +139,47 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
+/// A control loop whose journal is open and replayed, and that has begun nothing yet.
+pub struct Opened {
+    directory: StateDirectory,
+    journal: Journal<Files>,
+    replayed: Replayed,
+    evidence: Evidence,
+    booted: Option<Arc<Configuration>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+/// What a control loop leaves behind when it is over.
+pub struct Ended {
+    /// What it steered, with its last split.
+    pub plane: Box<dyn DataPlane>,
+    /// What was in force.
+    pub resolved: Resolved,
+    /// What the process began with.
+    pub booted: Arc<Configuration>,
+    /// The journal's thread, where the disk did not answer in time: it may still write, and holds the state directory.
+    pub writer: Option<JoinHandle<()>>,
+}
+
+/// Takes the state directory and replays its journal.
+pub fn open(options: Options) -> Result<Opened, StartError> {
+    let Options { state_directory, lock, booted, clock } = options;
+    let (directory, mut warnings) = StateDirectory::open_with(&state_directory, lock)?;
+    let files = Files::new(directory.path().to_owned());
+    let (mut journal, mut replayed) =
+        Journal::open(files).map_err(|error| StartError::Journal { path: state_directory, error })?;
+    warnings.append(&mut replayed.warnings);
+    replayed.warnings = warnings;
+    let evidence = Evidence::load(&mut journal, &mut replayed.warnings);
+    Ok(Opened { directory, journal, replayed, evidence, booted, clock })
+}
+
 /// Starts the control loop. On return the journal is replayed, the configuration is installed in the data plane with
 /// the splits in force, and the snapshot is ready. The thread ends after [`Command::Stop`]; join it then, so that the
 /// state directory's lock is free.
@@ -140,44 +187,62 @@ pub fn start(
     options: Options,
     plane: impl DataPlane + 'static,
     resolved: Resolved,
-) -> Result<(Handle, JoinHandle<()>), StartError> {
-    let Options { state_directory, clock } = options;
-    let (directory, mut warnings) = StateDirectory::open(&state_directory)?;
-    let files = Files::new(directory.path().to_owned());
-    let (mut journal, mut replayed) =
-        Journal::open(files).map_err(|error| StartError::Journal { path: state_directory, error })?;
-    warnings.append(&mut replayed.warnings);
-    replayed.warnings = warnings;
-    let evidence = Evidence::load(&mut journal, &mut replayed.warnings);
+) -> Result<(Handle, JoinHandle<Ended>), StartError> {
+    open(options)?.start(Box::new(plane), resolved)
+}
 
-    let recording = Recording::start(directory.path()).map_err(StartError::Thread)?;
-    let plane = Box::new(plane);
-    let mut core = ControlCore::new(plane, resolved, replayed, evidence, recording, fastrand::u64(..), clock.now());
-    let (commands, received) = mpsc::channel();
-    let ended = Arc::new(AtomicBool::new(false));
-    let pulse = Arc::new(Pulse::new(Arc::clone(&clock)));
-    let handle = Handle {
-        commands: commands.clone(),
-        snapshot: Arc::clone(core.snapshot()),
-        events: Arc::clone(core.events()),
-        ended: Arc::clone(&ended),
-        pulse: Arc::clone(&pulse),
-    };
-    let queue = Arc::new(Queue::default());
-    let writer = spawn("tidegate-journal", {
-        let queue = Arc::clone(&queue);
-        move || write_journal(journal, &directory, &queue, &commands)
-    })?;
-    let looping = spawn("tidegate-control", move || {
-        let _end = End { ended, queue: Arc::clone(&queue) };
-        run(&mut core, clock.as_ref(), &pulse, &received, &queue);
-        core.end_recording();
-        queue.close();
-        if core.closed() && writer.join().is_err() {
-            tracing::error!("the journal's thread panicked");
+impl Opened {
+    /// The state directory.
+    #[must_use]
+    pub const fn directory(&self) -> &StateDirectory {
+        &self.directory
+    }
+
+    /// Starts the loop, as [`start`] does.
+    pub fn start(
+        self,
+        plane: Box<dyn DataPlane>,
+        resolved: Resolved,
+    ) -> Result<(Handle, JoinHandle<Ended>), StartError> {
+        let Self { directory, journal, replayed, evidence, booted, clock } = self;
+        let recording = Recording::start(directory.path()).map_err(StartError::Thread)?;
+        let mut core = ControlCore::new(plane, resolved, replayed, evidence, recording, fastrand::u64(..), clock.now());
+        if let Some(booted) = booted {
+            core.booted = booted;
         }
-    })?;
-    Ok((handle, looping))
+        let (commands, received) = mpsc::channel();
+        let ended = Arc::new(AtomicBool::new(false));
+        let pulse = Arc::new(Pulse::new(Arc::clone(&clock)));
+        let handle = Handle {
+            commands: commands.clone(),
+            snapshot: Arc::clone(core.snapshot()),
+            events: Arc::clone(core.events()),
+            ended: Arc::clone(&ended),
+            pulse: Arc::clone(&pulse),
+        };
+        let queue = Arc::new(Queue::default());
+        let writer = spawn("tidegate-journal", {
+            let queue = Arc::clone(&queue);
+            move || write_journal(journal, &directory, &queue, &commands)
+        })?;
+        let looping = spawn("tidegate-control", move || {
+            let _end = End { ended, queue: Arc::clone(&queue) };
+            run(&mut core, clock.as_ref(), &pulse, &received, &queue);
+            core.end_recording();
+            queue.close();
+            let writer = if core.closed() {
+                if writer.join().is_err() {
+                    tracing::error!("the journal's thread panicked");
+                }
+                None
+            } else {
+                Some(writer)
+            };
+            let (plane, resolved, booted) = core.into_parts();
+            Ended { plane, resolved, booted, writer }
+        })?;
+        Ok((handle, looping))
+    }
 }
 
 /// Says that the loop is over, also where it panicked: the journal's thread ends, and `/livez` says no, so that whoever
@@ -194,7 +259,10 @@ impl Drop for End {
     }
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(StartError::Thread)
 }
 

@@ -15,6 +15,7 @@ use std::io;
 use jiff::Timestamp;
 
 pub use self::files::Files;
+pub(crate) use self::files::is_at;
 #[expect(unused_imports, reason = "the record of a rollout writes its plan in this form too")]
 pub(crate) use self::plan::PlanForm;
 pub use self::record::Record;

@@ -9,6 +9,7 @@ pub mod journal;
 pub mod judge;
 pub mod metrics;
 pub mod plane;
+pub mod process;
 pub mod record;
 pub mod rollout;
 pub mod state_directory;

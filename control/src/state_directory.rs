@@ -4,13 +4,15 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::journal::is_at;
+
 /// A state directory that no other process uses while this lives.
 #[derive(Debug)]
 pub struct StateDirectory {
     path: PathBuf,
     /// The directory itself, held for its lock: a file in it could be deleted, and its lock with it. None where the
     /// file system has no locks.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// Why a state directory cannot be used.
@@ -53,15 +55,32 @@ pub enum UnusableStateDirectory {
 impl StateDirectory {
     /// Creates the directory where it does not exist, and takes its lock. With it come warnings for the operator.
     pub fn open(path: &Path) -> Result<(Self, Vec<String>), UnusableStateDirectory> {
+        Self::open_with(path, None)
+    }
+
+    /// The same with a lock that another process hands over, or an earlier holder in this one ([`lock`](Self::lock)).
+    /// Where it is not this directory's, it is of no use and let go.
+    pub fn open_with(path: &Path, held: Option<File>) -> Result<(Self, Vec<String>), UnusableStateDirectory> {
         if let Err(error) = fs::create_dir_all(path) {
             return Err(UnusableStateDirectory::NotCreated { path: path.to_owned(), error });
         }
         let unreadable = |error| UnusableStateDirectory::Unreadable { path: path.to_owned(), error };
         let _entries = fs::read_dir(path).map_err(unreadable)?;
         let mut warnings = Vec::new();
-        let directory = File::open(path).map_err(unreadable)?;
+        let held = held.filter(|held| is_at(held, path).unwrap_or(false));
+        let directory = held.map_or_else(|| File::open(path), Ok).map_err(unreadable)?;
+        // Of a lock that is held already this changes nothing but whose number is told.
         let lock = lock(path, directory, &mut warnings)?;
-        Ok((Self { path: path.to_owned(), _lock: lock }, warnings))
+        Ok((Self { path: path.to_owned(), lock }, warnings))
+    }
+
+    /// Another descriptor of the lock, for whoever is to hold the directory next: it is locked until all of them are
+    /// closed. None where the file system has no locks.
+    ///
+    /// # Errors
+    /// Where the system has no further descriptor.
+    pub fn lock(&self) -> io::Result<Option<File>> {
+        self.lock.as_ref().map(File::try_clone).transpose()
     }
 
     /// The directory.
@@ -118,6 +137,35 @@ mod tests {
         drop(held);
         assert!(path.join("lock").exists());
         StateDirectory::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_handed_over_is_never_free_between_its_holders() {
+        let place = tempfile::tempdir().unwrap();
+        let (held, _) = StateDirectory::open(place.path()).unwrap();
+        let lock = held.lock().unwrap();
+        drop(held);
+        assert_refused(place.path(), &["in use by another tidegate"]);
+
+        let (next, warnings) = StateDirectory::open_with(place.path(), lock).unwrap();
+
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_refused(place.path(), &["in use by another tidegate"]);
+        drop(next);
+        StateDirectory::open(place.path()).unwrap();
+    }
+
+    #[test]
+    fn the_lock_of_another_directory_is_of_no_use_and_let_go() {
+        let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (held, _) = StateDirectory::open(old.path()).unwrap();
+        let lock = held.lock().unwrap();
+        drop(held);
+
+        let (_next, _) = StateDirectory::open_with(new.path(), lock).unwrap();
+
+        assert_refused(new.path(), &["in use by another tidegate"]);
+        StateDirectory::open(old.path()).unwrap();
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod acceptor;
 mod arrival;
 mod clients;
+mod handing;
 mod listeners;
 mod served;
 mod worker;
@@ -17,18 +18,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use config::ListenAddress;
+use config::{ListenAddress, Name};
 use pingora_core::connectors::TransportConnector;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
 use self::acceptor::{Acceptor, Core};
 use self::clients::Clients;
-use self::listeners::SocketFile;
+pub use self::handing::Handed;
+use self::handing::Kept;
 pub use self::listeners::{Listeners, why_not_bound};
 use self::worker::Worker;
 use crate::checks;
-use crate::lasting::UnderWay;
 use crate::mirror;
 use crate::routing::Reader;
 use crate::tls::{self, Finding};
@@ -71,15 +72,22 @@ pub enum StartError {
 /// The running data plane. Dropping it ends it at once; [`drain`](Self::drain) ends it gently.
 #[derive(Debug)]
 pub struct DataPlane {
-    addresses: Vec<ListenAddress>,
+    listening: Vec<Kept>,
+    reader: Reader,
     stop: watch::Sender<Stop>,
     leaving: Arc<AtomicBool>,
     open: Arc<AtomicU64>,
-    under_way: UnderWay,
     threads: Vec<JoinHandle<()>>,
     watch: Option<tls::Watch>,
-    /// Removed at the end.
-    files: Vec<SocketFile>,
+}
+
+/// What is not over yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Left {
+    /// Client connections that are open, idle ones among them.
+    pub connections: u64,
+    /// Requests and tunnels of each service that has any, in the order of the file.
+    pub requests: Vec<(Name, u64)>,
 }
 
 /// How far the end has come.
@@ -87,7 +95,9 @@ pub struct DataPlane {
 enum Stop {
     /// Not at all.
     Serve,
-    /// Accept no more, end idle connections, ask the others to end.
+    /// Accept no more.
+    Accepting,
+    /// End idle connections, ask the others to end.
     Drain,
     /// End now.
     Now,
@@ -99,8 +109,7 @@ impl DataPlane {
         let Listeners(mut sockets) = listeners;
         // Before any core asks for the one that pingora would install.
         drop(tls::provider());
-        let addresses = sockets.iter().map(|open| open.address.clone()).collect();
-        let files = sockets.iter_mut().filter_map(|open| open.file.take()).collect();
+        let listening = sockets.iter_mut().map(Kept::of).collect::<io::Result<_>>().map_err(StartError::Thread)?;
         let tls = sockets.iter().filter_map(|open| open.kind.tls.clone()).collect();
         let (stop, stopped) = watch::channel(Stop::Serve);
         let open = Arc::new(AtomicU64::new(0));
@@ -122,8 +131,10 @@ impl DataPlane {
                 connector: Arc::clone(&connector),
             };
             let stopped = stopped.clone();
+            // From now on, before the thread itself has begun.
+            let to_warm = reader.warmers.join();
             let name = format!("tidegate-core-{core}");
-            threads.push(spawn(name, move |runtime| worker.serve(&runtime, connections, stopped))?);
+            threads.push(spawn(name, move |runtime| worker.serve(&runtime, connections, to_warm, stopped))?);
             cores.push(Core { hand_over, load: Arc::default() });
         }
         let most = limits.connections;
@@ -132,26 +143,68 @@ impl DataPlane {
         threads.push(spawn_beside("tidegate-checks", stop.subscribe(), checks::run(reader.clone()))?);
         threads.push(spawn_beside("tidegate-mirror", stop.subscribe(), mirror::run(deliveries))?);
         let watch = Some(tls::Watch::begin(tls).map_err(StartError::Thread)?);
-        let under_way = reader.under_way.clone();
-        Ok(Self { addresses, stop, leaving, open, under_way, threads, watch, files })
+        Ok(Self { listening, reader: reader.clone(), stop, leaving, open, threads, watch })
     }
 
     /// Where it listens, in the order given; port 0 has become a real one.
-    #[must_use]
-    pub fn listening(&self) -> &[ListenAddress] {
-        &self.addresses
+    pub fn listening(&self) -> impl Iterator<Item = &ListenAddress> {
+        self.listening.iter().map(|kept| &kept.bound)
     }
 
     /// The TCP addresses among them.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.addresses.iter().filter_map(ListenAddress::tcp).collect()
+        self.listening().filter_map(ListenAddress::tcp).collect()
     }
 
     /// Client connections that are open.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// What is not over yet.
+    #[must_use]
+    pub fn left(&self) -> Left {
+        let routing = self.reader.routing.load();
+        let mut requests: Vec<(Name, u64)> = Vec::new();
+        for (service, version) in routing.versions() {
+            let there = version.meter.in_flight();
+            match requests.last_mut().filter(|(last, _)| last == service) {
+                Some((_, of_service)) => *of_service += there,
+                None => requests.push((service.clone(), there)),
+            }
+        }
+        requests.retain(|(_, there)| *there > 0);
+        Left { connections: self.connections(), requests }
+    }
+
+    /// The times of a drain, by the rules in force.
+    #[must_use]
+    pub fn drain_times(&self) -> config::Drain {
+        self.reader.routing.load().rules.drain
+    }
+
+    /// The listening sockets, in the order given, for another process. This one goes on accepting on them.
+    ///
+    /// # Errors
+    /// Where the system has no further descriptor.
+    pub fn hand_over(&self) -> io::Result<Vec<Handed>> {
+        self.listening.iter().enumerate().filter_map(|(place, kept)| kept.hand(place).transpose()).collect()
+    }
+
+    /// The files of its Unix sockets at these places are another process's now: they are not removed at the end.
+    pub fn leave_files(&mut self, places: &[usize]) {
+        for place in places {
+            if let Some(kept) = self.listening.get_mut(*place) {
+                kept.leave_file();
+            }
+        }
+    }
+
+    /// The files of Unix sockets that another process handed over are this one's now: they are removed at the end.
+    pub fn own_files(&mut self) {
+        self.listening.iter_mut().for_each(Kept::own_file);
     }
 
     /// From now on every response ends its HTTP/1.1 connection, and says so: busy clients leave before they are cut.
@@ -163,29 +216,48 @@ impl DataPlane {
     /// that clients try again: a WebSocket is sent a close frame and has 5 s to answer, a gRPC call its status, anything
     /// else is cut. Says how many were asked by this.
     pub fn end_all_lasting(&self) -> u64 {
-        self.under_way.end_all(Instant::now())
+        self.reader.under_way.end_all(Instant::now())
     }
 
-    /// Stops accepting, ends idle connections, lets requests in flight end (HTTP/2 gets a GOAWAY), and returns how
-    /// many connections were still open at the deadline: 0 where all ended.
-    pub fn drain(mut self, deadline: Duration) -> u64 {
+    /// Accepts no more.
+    pub fn stop_accepting(&mut self) {
+        self.listening.iter_mut().for_each(Kept::close);
+        self.advance(Stop::Accepting);
+    }
+
+    /// Accepts no more, ends idle connections, and lets requests in flight end (HTTP/2 gets a GOAWAY).
+    pub fn begin_drain(&mut self) {
         self.announce_drain();
-        // No receiver means that every thread has ended already.
-        let _ = self.stop.send(Stop::Drain);
+        self.stop_accepting();
+        self.advance(Stop::Drain);
+    }
+
+    /// Drains, and returns how many connections were still open at the deadline: 0 where all ended.
+    pub fn drain(mut self, deadline: Duration) -> u64 {
+        self.begin_drain();
         let until = Instant::now() + deadline;
         while self.connections() > 0 && Instant::now() < until {
             #[expect(clippy::disallowed_methods, reason = "a bounded poll: pingora offers nothing to wait for")]
             thread::sleep(Duration::from_millis(5));
         }
-        let left = self.connections();
-        self.end();
-        left
+        self.connections()
+    }
+
+    fn advance(&self, to: Stop) {
+        // No receiver means that every thread has ended already.
+        self.stop.send_if_modified(|stop| {
+            let goes_on = *stop < to;
+            if goes_on {
+                *stop = to;
+            }
+            goes_on
+        });
     }
 
     fn end(&mut self) {
-        let _ = self.stop.send(Stop::Now);
+        self.advance(Stop::Now);
         drop(self.watch.take());
-        self.files.clear();
+        self.listening.clear();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so; there is nothing left to end.
             let _ = thread.join();

@@ -5,6 +5,7 @@ use std::io;
 use config::Weight;
 use control::judge::Copies;
 use control::plane::{EndpointHealth, MirrorAnswer};
+use control::process::{DrainView, ProcessPhase, ProcessView, UpgradeView};
 use control::view::{MatchView, Matched, MirrorSampleView, NotCopied, Phase, RolloutView, ServiceView, VersionView};
 
 use super::gates;
@@ -23,6 +24,25 @@ pub(super) enum Detail {
     Brief,
     /// Also what is to be expected.
     Whole,
+}
+
+/// Prints what the process does apart from serving, if anything.
+pub(super) fn process(process: &ProcessView, screen: &mut Screen<'_>) -> io::Result<()> {
+    if process.phase == ProcessPhase::Upgrading {
+        let label = screen.toned(Tone::Heed, "upgrading:");
+        screen.line(&format!("{label} a new process gets ready to take over from process {}", process.pid))?;
+    }
+    if let Some(DrainView { connections, requests, left_s }) = &process.drain {
+        let label = screen.toned(Tone::Heed, "draining:");
+        let mut left = vec![format!("{connections} connections")];
+        left.extend(requests.iter().map(|(service, there)| format!("{there} of {}", plain(service))));
+        screen.line(&format!("{label} {} left; what is left in {} is cut", left.join(", "), seconds(*left_s)))?;
+    }
+    if let Some(UpgradeView { at, failed: Some(why) }) = &process.last_upgrade {
+        let label = screen.toned(Tone::Bad, "the last upgrade failed:");
+        screen.line(&format!("{label} {} ({})", plain(why), plain(at)))?;
+    }
+    Ok(())
 }
 
 /// Prints a service: its versions, its rollout, and what an operator should know.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail, ensure};
 use config::Name;
 use control::command::Command;
+use control::handle::Handle;
 use control::view::{Phase, RolloutView, VersionView};
 use loadtest::Fraction;
 use tokio::sync::oneshot;
@@ -100,7 +101,7 @@ impl Story<'_, '_> {
             idempotency_key: None,
             reply,
         };
-        self.stage.tidegate.handle().commands.send(command).map_err(|_| anyhow!("the control loop has ended"))?;
+        self.control()?.commands.send(command).map_err(|_| anyhow!("the control loop has ended"))?;
         Ok(answer.blocking_recv().context("the control loop has ended")??)
     }
 
@@ -108,14 +109,14 @@ impl Story<'_, '_> {
     fn follow_until(&mut self, id: &str, wanted: impl Fn(&RolloutView) -> bool) -> anyhow::Result<RolloutView> {
         let until = deadline();
         loop {
-            let events = &self.stage.tidegate.handle().events;
-            let snapshot = self.stage.tidegate.handle().snapshot.load_full();
+            let control = self.control()?.clone();
+            let snapshot = control.snapshot.load_full();
             let rollout = snapshot.services.get("shop").and_then(|shop| shop.view.rollout.clone());
-            self.telling.events(events, id)?;
+            self.telling.events(&control.events, id)?;
             if let Some(rollout) = rollout.filter(|rollout| rollout.id == id) {
                 self.telling.progress(&rollout, &self.stage.load.live());
                 if wanted(&rollout) {
-                    self.telling.events(&self.stage.tidegate.handle().events, id)?;
+                    self.telling.events(&control.events, id)?;
                     return Ok(rollout);
                 }
                 if rollout.phase.has_ended() {
@@ -126,8 +127,12 @@ impl Story<'_, '_> {
         }
     }
 
+    fn control(&self) -> anyhow::Result<&Handle> {
+        self.stage.tidegate.handle().context("the control loop has ended")
+    }
+
     fn version(&self, name: &str) -> Option<VersionView> {
-        let snapshot = self.stage.tidegate.handle().snapshot.load();
+        let snapshot = self.control().ok()?.snapshot.load();
         snapshot.services.get("shop")?.view.versions.iter().find(|version| version.name == name).cloned()
     }
 

@@ -35,6 +35,9 @@ pub(crate) enum Signal {
     Int,
     Hup,
     Usr1,
+    Usr2,
+    Kill,
+    Cont,
 }
 
 /// A child process. It is killed when this is dropped; what it said is shown where its test fails.
@@ -109,15 +112,19 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let name = match signal {
-            Signal::Term => "TERM",
-            Signal::Int => "INT",
-            Signal::Hup => "HUP",
-            Signal::Usr1 => "USR1",
-        };
-        // The shell's own kill, which every system has.
-        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.id())]).status().unwrap();
-        assert!(sent.success(), "{name} could not be sent");
+        send(signal, self.id());
+    }
+
+    /// The processes that it and its successors started to take over from them, in order.
+    pub(crate) fn started(&self) -> Vec<u32> {
+        let pids = self.all_said("the new process is started pid=");
+        pids.iter().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// Waits for its end, though processes that it started go on; its exit code.
+    pub(crate) fn leaves(&mut self) -> Option<i32> {
+        let status = found_within(LONG, || self.child.try_wait().unwrap());
+        status.unwrap_or_else(|| panic!("the process did not end within {} s", LONG.as_secs())).code()
     }
 
     /// `kill -9`.
@@ -145,9 +152,35 @@ impl Process {
     }
 }
 
+/// Sends a signal to the process of this number.
+pub(crate) fn send(signal: Signal, pid: u32) {
+    let name = match signal {
+        Signal::Term => "TERM",
+        Signal::Int => "INT",
+        Signal::Hup => "HUP",
+        Signal::Usr1 => "USR1",
+        Signal::Usr2 => "USR2",
+        Signal::Kill => "KILL",
+        Signal::Cont => "CONT",
+    };
+    // The shell's own kill, which every system has.
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().unwrap();
+    assert!(sent.success(), "{name} could not be sent to {pid}");
+}
+
+/// Whether the process of this number runs; one that has ended and that nobody asked for its end does not.
+pub(crate) fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
 impl Drop for Process {
     #[expect(clippy::print_stderr, reason = "a failing test talks to whoever runs it")]
     fn drop(&mut self) {
+        // What it started outlives it, and this is the only one who knows. Each has this one's output for its own.
+        for pid in self.started().into_iter().filter(|pid| runs(*pid)) {
+            send(Signal::Kill, pid);
+        }
         // Errors mean that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();

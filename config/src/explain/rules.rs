@@ -3,10 +3,10 @@
 use super::at::At;
 use super::{Telling, written};
 use crate::literal::spelt;
-use crate::model::{Handling, Limits, LogTarget, Rules, Strictness, Timeouts};
+use crate::model::{Drain, Handling, Limits, LogTarget, Rules, Strictness, Timeouts};
 
 pub(super) fn tell(rules: &Rules, root: &At<'_>, telling: &mut Telling<'_>) {
-    let Rules { timeouts, limits, requests, trusted, access_log } = rules;
+    let Rules { timeouts, limits, requests, trusted, access_log, drain } = rules;
     tell_timeouts(timeouts, &root.key("timeouts"), telling);
     tell_limits(limits, &root.key("limits"), telling);
     let Strictness { underscores, encoded_slashes } = requests;
@@ -27,6 +27,10 @@ pub(super) fn tell(rules: &Rules, root: &At<'_>, telling: &mut Telling<'_>) {
         }
         None => telling.value(&at, "(none)"),
     }
+    let Drain { grace, deadline } = drain;
+    let at = root.key("drain");
+    telling.time(&at.key("grace"), *grace);
+    telling.time(&at.key("deadline"), *deadline);
 }
 
 const fn handling(handling: Handling) -> &'static str {

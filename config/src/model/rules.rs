@@ -19,6 +19,24 @@ pub struct Rules {
     pub trusted: Vec<AddressRange>,
     /// The access log; none by default.
     pub access_log: Option<AccessLog>,
+    /// The times of an orderly end.
+    pub drain: Drain,
+}
+
+/// The times of an orderly end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// For so long after it is said that the process ends, connections are still accepted and kept: whoever sends them
+    /// may not have heard yet; 1 s.
+    pub grace: Duration,
+    /// So long after that, what is still under way is cut; 30 s.
+    pub deadline: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(1), deadline: Duration::from_secs(30) }
+    }
 }
 
 /// How long each phase may take.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cursor::{Cursor, Fields, Report};
 use crate::keys;
 use crate::literal::{self, Illegal, spelt};
-use crate::model::{AccessLog, Handling, Limits, LogTarget, Rules, ServiceTimeouts, Strictness, Timeouts};
+use crate::model::{AccessLog, Drain, Handling, Limits, LogTarget, Rules, ServiceTimeouts, Strictness, Timeouts};
 use crate::problem::{did_you_mean, quoted};
 use crate::read::ranges;
 use crate::units::{Bytes, Fraction};
@@ -17,13 +17,24 @@ pub(super) fn rules(top: &Fields<'_>, report: &mut Report) -> Option<Rules> {
     let requests = top.or("requests", Strictness::default(), |written| requests(written, report));
     let trusted = top.or("trusted", Vec::new(), |written| ranges(written, "trusted", "name any client", report));
     let access_log = top.if_written("access_log", |written| access_log(written, report));
+    let drain = top.or("drain", Drain::default(), |written| drain(written, report));
     Some(Rules {
         timeouts: timeouts?,
         limits: limits?,
         requests: requests?,
         trusted: trusted?,
         access_log: access_log?,
+        drain: drain?,
     })
+}
+
+fn drain(written: &Cursor<'_>, report: &mut Report) -> Option<Drain> {
+    let fields = written.fields(report, &keys::DRAIN)?;
+    let usual = Drain::default();
+    let mut time =
+        |key, usual| fields.or(key, usual, |written| written.literal(report, "a time, like 30s", literal::duration));
+    let (grace, deadline) = (time("grace", usual.grace), time("deadline", usual.deadline));
+    Some(Drain { grace: grace?, deadline: deadline? })
 }
 
 /// A time that must be some; what holds where none is written.

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 
 use self::listener::Listener;
 use self::plan::Plan;
-use self::rules::{AccessLog, Limits, Requests, Timeouts};
+use self::rules::{AccessLog, Drain, Limits, Requests, Timeouts};
 use self::service::Service;
 
 /// What tidegate serves, and how it releases new versions.
@@ -44,6 +44,8 @@ pub(super) struct Configuration {
     trusted: Option<Ranges>,
     /// A line for each request; none by default.
     access_log: Option<AccessLog>,
+    /// The times of an orderly end.
+    drain: Option<Drain>,
 }
 
 /// The control API, the metrics and the dashboard.

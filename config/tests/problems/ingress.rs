@@ -124,6 +124,17 @@ listeners: [{ address: "0.0.0.0:1", proxy_protocol: [] }]"#,
 }
 
 #[test]
+fn the_times_of_a_drain_have_a_unit_and_go_by_their_names() {
+    check(
+        &top("drain: { grace: 5, deadline: never, timeout: 1m }"),
+        &expect![[r#"
+            t.yaml:1:17: drain.grace: `5` has no unit; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m; did you mean `5s`?
+            t.yaml:1:30: drain.deadline: `never` is not a time; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m
+            t.yaml:1:37: drain.timeout: `timeout` is no key of a drain; write `deadline`, after which the rest is cut"#]],
+    );
+}
+
+#[test]
 fn timeouts_are_some_time_and_have_a_unit() {
     check(
         &top("timeouts: { head: 0s, body: 30, connect: 2 s, tunnel: 400d, idle: 5m, keepalive: [], http2_idle: }"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{
-    AccessLog, AddressRange, Affinity, Bytes, CertificateFiles, ClientCertificates, Configuration, Endpoint,
+    AccessLog, AddressRange, Affinity, Bytes, CertificateFiles, ClientCertificates, Configuration, Drain, Endpoint,
     EndpointTls, Forced, Fraction, Handling, HeaderMatch, HostName, Hsts, Limits, ListenAddress, Listener, ListenerTls,
     LogTarget, Protocol, Rules, Service, ServiceTimeouts, Strictness, Timeouts, TlsVersion, Version,
 };
@@ -74,6 +74,8 @@ fn every_timeout_and_limit_defaults_alone() {
     let headers = Limits { headers: 256, ..Limits::default() };
     assert_eq!(top("limits: { headers: 256 }").rules.limits, headers);
     assert_eq!(top("requests: {}").rules.requests, Strictness::default());
+    let at_once = Drain { grace: Duration::ZERO, ..Drain::default() };
+    assert_eq!(top("drain: { grace: 0s }").rules.drain, at_once);
 }
 
 #[test]
@@ -354,8 +356,17 @@ pub(crate) fn any_rules() -> impl Strategy<Value = Rules> {
     ];
     let log = (to, 0_u32..=1_000_000)
         .prop_map(|(to, millionths)| AccessLog { to, sample: Fraction::new(f64::from(millionths) / 1e6).unwrap() });
-    (any_timeouts(), any_limits(), requests, ranges(), option::of(log)).prop_map(
-        |(timeouts, limits, requests, trusted, access_log)| Rules { timeouts, limits, requests, trusted, access_log },
+    let time = || (0_u64..=8_784 * 3_600_000).prop_map(Duration::from_millis);
+    let drain = (time(), time()).prop_map(|(grace, deadline)| Drain { grace, deadline });
+    (any_timeouts(), any_limits(), requests, ranges(), option::of(log), drain).prop_map(
+        |(timeouts, limits, requests, trusted, access_log, drain)| Rules {
+            timeouts,
+            limits,
+            requests,
+            trusted,
+            access_log,
+            drain,
+        },
     )
 }
 

@@ -77,7 +77,7 @@ fn written_listener(Listener { address, tls, proxy_protocol, redirect }: &Listen
     entry
 }
 
-fn write_rules(Rules { timeouts, limits, requests, trusted, access_log }: &Rules, whole: &mut Value) {
+fn write_rules(Rules { timeouts, limits, requests, trusted, access_log, drain }: &Rules, whole: &mut Value) {
     whole["timeouts"] = written_timeouts(timeouts);
     whole["limits"] = written_limits(limits);
     let word = |handling| match handling {
@@ -88,6 +88,7 @@ fn write_rules(Rules { timeouts, limits, requests, trusted, access_log }: &Rules
         "underscores": word(requests.underscores),
         "encoded_slashes": word(requests.encoded_slashes),
     });
+    whole["drain"] = json!({ "grace": time(drain.grace), "deadline": time(drain.deadline) });
     put_some(whole, "trusted", trusted);
     put(
         whole,

@@ -31,6 +31,7 @@ mod tests {
     use crate::handle::{Handle, Pulse};
     use crate::judge::Copies;
     use crate::plane::{CheckCounts, MalformedCounts, MirrorAnswer};
+    use crate::process::{DrainView, ProcessView, UpgradeView};
     use crate::view::{
         Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, LeavingView, MatchView, Matched,
         MirrorSampleView, MirrorView, NotCopied, Phase, Role, RolloutView, ServiceView, Snapshot, StepEstimate,
@@ -183,6 +184,9 @@ mod tests {
             canary: MirrorAnswer::default(),
         };
         let sent = [
+            ("ProcessView", json!(ProcessView::default())),
+            ("DrainView", json!(DrainView { connections: 0, requests: BTreeMap::new(), left_s: 0.0 })),
+            ("UpgradeView", json!(UpgradeView { at: String::new(), failed: None })),
             ("GateView", json!(gate)),
             ("GateCounts", json!(GateCounts::default())),
             ("GateEstimate", json!(GateEstimate { fail_s: None, pass_s: None })),

@@ -12,6 +12,7 @@ use super::Api;
 use super::nearest::{did_you_mean, quoted};
 use super::problem::{Kind, Problem};
 use super::routes::Named;
+use crate::process::ProcessView;
 use crate::view::{RolloutView, ServiceSnapshot, ServiceView};
 
 impl Api {
@@ -83,4 +84,9 @@ pub(super) async fn history(
     Named(name): Named,
 ) -> Result<Json<Vec<Arc<RolloutView>>>, Problem> {
     Ok(Json(api.service(name.as_str())?.history.clone()))
+}
+
+/// The process itself.
+pub(super) async fn process(State(api): State<Api>) -> Json<ProcessView> {
+    Json(api.options.process.view())
 }

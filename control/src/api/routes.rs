@@ -20,6 +20,7 @@ pub(super) fn table() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/readyz", get(reads::readyz)),
         ("/metrics", get(reads::metrics)),
         ("/api/v1/openapi.json", get(openapi::document)),
+        ("/api/v1/process", get(reads::process)),
         ("/api/v1/services", get(reads::services)),
         ("/api/v1/services/{service}", get(reads::service)),
         ("/api/v1/services/{service}/weights", put(changes::set_weight)),

@@ -250,6 +250,11 @@ impl ControlCore {
         self.recording.unwritten()
     }
 
+    /// The loop is over: the data plane, what was in force there, and what the process began with.
+    pub(super) fn into_parts(self) -> (Box<dyn DataPlane>, Resolved, Arc<Configuration>) {
+        (self.plane, self.resolved, self.booted)
+    }
+
     /// The loop is over: what was recorded is written.
     pub fn end_recording(&mut self) {
         self.recording.close();

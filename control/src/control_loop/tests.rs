@@ -87,7 +87,7 @@ impl DataPlane for Quiet {
 /// A running loop on real files.
 struct Running {
     handle: Handle,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Ended>,
     plane: Quiet,
 }
 

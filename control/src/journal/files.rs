@@ -152,7 +152,7 @@ impl Storage for Files {
 }
 
 /// Whether this open file is the one that has this name.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let named = match fs::metadata(path) {
         Ok(named) => named,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::FutureExt;
 use meter::Class;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
@@ -15,7 +14,7 @@ use tracing::{debug, warn};
 
 use super::Stop;
 use super::clients::{Clients, Seat};
-use super::listeners::{Kind, Listening, Open};
+use super::listeners::{Kind, Listening, Open, QUEUE};
 use crate::routing::Reader;
 
 /// A connection on its way to its core, counted from the moment it was accepted.
@@ -111,9 +110,22 @@ impl Acceptor {
                 () = ending(&mut stopped) => break,
             }
         }
-        // Who connected before the end waits in the queue, and would be reset with it.
-        while let Some(Ok((stream, peer))) = socket.accept().now_or_never() {
-            self.hand_over(stream, peer, &kind);
+        // An error means that there is no socket to be emptied.
+        if let Ok(socket) = socket.into_std() {
+            self.empty(&socket, &kind);
+        }
+    }
+
+    /// Who connected before the end waits in the queue, and would be reset with it. The system is asked itself: the
+    /// runtime may not have heard of the latest yet. A process that has taken over the socket accepts there too, so what
+    /// comes meanwhile is left to it.
+    fn empty(&self, socket: &Listening, kind: &Kind) {
+        for _ in 0..QUEUE {
+            match socket.accept() {
+                Ok((stream, peer)) => self.hand_over(stream, peer, kind),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(_) => return,
+            }
         }
     }
 
@@ -157,6 +169,12 @@ pub(super) fn announces(kind: &Kind, peer: Option<SocketAddr>) -> bool {
     peer.is_some_and(|peer| kind.written.proxy_protocol.iter().any(|range| range.contains(peer.ip())))
 }
 
+/// Whether it is one connection that cannot be accepted, and others may.
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
 /// Waits for the end to begin.
 async fn ending(stopped: &mut watch::Receiver<Stop>) {
     // An error means that the data plane was dropped, which is an end too.
@@ -175,6 +193,13 @@ impl Socket {
         match listening {
             Listening::Tcp(socket) => TcpListener::from_std(socket).map(Self::Tcp),
             Listening::Unix(socket) => UnixListener::from_std(socket).map(Self::Unix),
+        }
+    }
+
+    fn into_std(self) -> std::io::Result<Listening> {
+        match self {
+            Self::Tcp(socket) => socket.into_std().map(Listening::Tcp),
+            Self::Unix(socket) => socket.into_std().map(Listening::Unix),
         }
     }
 

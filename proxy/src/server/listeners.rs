@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -12,10 +13,12 @@ use config::{ListenAddress, Listener};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::StartError;
+use super::acceptor::AcceptedStream;
+use super::handing::{Handed, taken};
 use crate::tls::{SecureListeners, Tls};
 
 /// How many connections wait to be accepted.
-const QUEUE: i32 = 4096;
+pub(super) const QUEUE: i32 = 4096;
 /// Who may connect to a Unix socket: the user and the group that Tidegate runs as.
 const MODE: u32 = 0o660;
 
@@ -48,9 +51,51 @@ pub(super) enum Listening {
     Unix(UnixListener),
 }
 
+impl Listening {
+    /// A connection that waits; an error of the kind `WouldBlock` where none does.
+    pub(super) fn accept(&self) -> io::Result<(AcceptedStream, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((AcceptedStream::Tcp(stream), Some(peer)))
+            }
+            Self::Unix(socket) => {
+                let (stream, _) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((AcceptedStream::Unix(stream), None))
+            }
+        }
+    }
+
+    /// Another descriptor of the same socket.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),
+            Self::Unix(socket) => socket.try_clone().map(Self::Unix),
+        }
+    }
+}
+
+impl From<Listening> for OwnedFd {
+    fn from(listening: Listening) -> Self {
+        match listening {
+            Listening::Tcp(socket) => socket.into(),
+            Listening::Unix(socket) => socket.into(),
+        }
+    }
+}
+
 impl Listeners {
     /// Takes all of these addresses and reads all of their certificates, or none.
     pub fn bind(listeners: &[Listener]) -> Result<Self, StartError> {
+        Self::take_over(listeners, &mut Vec::new())
+    }
+
+    /// The same, with sockets that another process hands over in place of new ones, where they listen at these
+    /// addresses. What is left in the list was of no use. The files of Unix sockets stay the other process's until
+    /// [`DataPlane::own_files`](super::DataPlane::own_files).
+    pub fn take_over(listeners: &[Listener], handed: &mut Vec<Handed>) -> Result<Self, StartError> {
         let now = SystemTime::now();
         let (mut tls, mut findings) = (Vec::new(), Vec::new());
         for (at, listener) in listeners.iter().enumerate() {
@@ -62,11 +107,14 @@ impl Listeners {
         if !findings.is_empty() {
             return Err(StartError::Certificates(findings));
         }
-        let open = |(listener, tls): (&Listener, Option<Arc<Tls>>)| {
-            let (socket, file, address) = open(&listener.address)?;
+        let mut open = |(listener, tls): (&Listener, Option<Arc<Tls>>)| {
+            let (socket, file, address) = match taken(listener, handed) {
+                Some(taken) => taken,
+                None => open(&listener.address)?,
+            };
             Ok(Open { socket, file, address, kind: Kind { written: Arc::new(listener.clone()), tls } })
         };
-        listeners.iter().zip(tls).map(open).collect::<Result<_, _>>().map(Self)
+        listeners.iter().zip(tls).map(&mut open).collect::<Result<_, _>>().map(Self)
     }
 
     /// Those that speak TLS: their certificates, and the handshakes that fail.
@@ -166,11 +214,33 @@ fn in_words(error: &io::Error) -> String {
 pub(super) struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
+    /// Whether it is this process's to remove.
+    is_ours: bool,
 }
 
 impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.into(), inode: inode(path)? })
+        Ok(Self { path: path.into(), inode: inode(path)?, is_ours: true })
+    }
+
+    /// The file of a socket that another process hands over.
+    pub(super) fn of_another(path: &Path, inode: (u64, u64)) -> Self {
+        Self { path: path.into(), inode, is_ours: false }
+    }
+
+    /// Device and number.
+    pub(super) const fn inode(&self) -> (u64, u64) {
+        self.inode
+    }
+
+    /// It is ours to remove from now on.
+    pub(super) const fn own(&mut self) {
+        self.is_ours = true;
+    }
+
+    /// It is another process's.
+    pub(super) fn leave(mut self) {
+        self.is_ours = false;
     }
 }
 
@@ -181,7 +251,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // Another process may have replaced it meanwhile.
-        if inode(&self.path).is_ok_and(|present| present == self.inode) {
+        if self.is_ours && inode(&self.path).is_ok_and(|present| present == self.inode) {
             // There is nobody left to tell.
             let _ = std::fs::remove_file(&self.path);
         }

@@ -274,15 +274,17 @@ async fn copies_have_connections_of_their_own_and_use_them_again() {
 #[tokio::test]
 async fn a_pooled_connection_that_was_closed_is_no_failure_of_the_canary() {
     let stable = origin("v1").await;
-    // It says nothing of closing.
-    let canary = RawOrigin::start(vec![RawAnswer { then: Then::Close, ..answering("v1\n") }]).await.unwrap();
+    // Closed just as the second copy comes on it.
+    let closing = RawAnswer { then: Then::Close, ..RawAnswer::default() };
+    let canary = RawOrigin::start(vec![answering("v1\n"), closing, answering("v1\n")]).await.unwrap();
     let shop = shop(stable.address(), canary.address(), |_| ());
-    for sent in 1..=5 {
+    for sent in 1..=2 {
         assert_eq!(status(&get(shop.address()).await), 200);
         shop.mirrored_until(|counts| counts.ended == sent).await;
     }
     let counts = shop.ledger().counts();
-    assert_eq!((counts.answered, counts.failed, counts.body), (5, 0, 0));
+    assert_eq!((counts.answered, counts.failed, counts.body), (2, 0, 0));
+    assert_eq!(canary.connections().len(), 2);
 }
 
 #[tokio::test]

@@ -117,3 +117,15 @@ pub(super) struct AccessLog {
 /// `stdout` or the path of a file.
 #[derive(JsonSchema)]
 struct LogTarget(#[schemars(regex(pattern = "^stdout$|/"))] String);
+
+/// The times of an orderly end.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Drain {
+    /// For so long connections are still accepted and kept after it is said that the process ends.
+    #[schemars(extend("default" = "1s"))]
+    grace: Option<Time>,
+    /// So long after the grace, what is still under way is cut.
+    #[schemars(extend("default" = "30s"))]
+    deadline: Option<Time>,
+}

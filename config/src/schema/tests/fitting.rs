@@ -191,6 +191,7 @@ fn any_ingress() -> impl Strategy<Value = Value> {
             of(&keys::LIMITS, leaf.clone()),
             of(&keys::REQUESTS, leaf.clone()),
             of(&keys::ACCESS_LOG, leaf.clone()),
+            of(&keys::DRAIN, leaf.clone()),
         ]
         .boxed(),
     );
