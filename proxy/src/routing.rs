@@ -136,6 +136,8 @@ pub struct Version {
     pub mirror: Arc<mirror::Ledger>,
     /// What lasts there.
     pub(crate) lasting: Arc<Lasting>,
+    /// How many connections to each endpoint every core opens ahead; 0: none.
+    pub(crate) warm_start: u32,
 }
 
 impl Version {

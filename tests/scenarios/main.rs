@@ -48,5 +48,6 @@ mod storms;
 mod tls;
 mod upgrades;
 mod waiting;
+mod warming;
 mod websocket;
 mod weights;
