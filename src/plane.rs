@@ -120,6 +120,10 @@ impl DataPlane for LivePlane {
         self.publisher.steer(service, &wanted(split));
     }
 
+    fn prepare(&mut self, service: &Name, split: &Split) {
+        self.publisher.prepare(service, &wanted(split));
+    }
+
     fn begin_exposure(&mut self, service: &Name, version: &Name) {
         self.publisher.begin_exposure(service, version);
     }

@@ -46,7 +46,7 @@ impl Faults {
     }
 
     /// One endpoint of stable is ill for some seconds. All others are well.
-    fn stable_is_ill(&mut self, site: &Site) -> anyhow::Result<()> {
+    fn stable_is_ill(&mut self, site: &mut Site) -> anyhow::Result<()> {
         site.until_well()?;
         let place = self.rng.usize(..site.v1.len());
         let setting = self.illness();
@@ -54,6 +54,7 @@ impl Faults {
         self.fall_ill(&site.v1[place], setting);
         self.wait(2_000..6_000);
         self.mend(&site.v1[place..=place]);
+        site.forget_ejections()?;
         site.until_well()
     }
 

@@ -37,6 +37,10 @@ use self::vitals::Vitals;
 
 /// How often the process is looked at.
 const LOOK: Duration = Duration::from_secs(2);
+/// After so long without users nothing is kept open for them: unused connections to endpoints live for 50 s.
+const EMPTY: Duration = Duration::from_secs(90);
+/// Before the first fault: the budget for retries is a part of the requests of the last ten seconds.
+const CALM: Duration = Duration::from_secs(10);
 
 /// Mixed faults for half an hour, and whether the process bears them
 #[derive(Debug, Parser)]
@@ -64,10 +68,12 @@ fn main() -> anyhow::Result<ExitCode> {
     say(&format!("seed {seed}, {} minutes, {} requests a second", arguments.minutes, arguments.rate));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let mut site = Site::open(&runtime)?;
+    let before = vitals::look(site.id())?;
     let crowd = Crowd::open(site.address, arguments.rate, seed, &runtime)?;
-    let (seen, done) = run(&arguments, seed, &mut site, &crowd)?;
+    let (mut seen, done) = run(&arguments, seed, &mut site, &crowd)?;
     let found = crowd.close();
     runtime.shutdown_background();
+    seen.before_and_after = Some((before.clone(), emptied(site.id(), &before)?));
     say("");
     tell_found(&found, &done);
     let mut is_well = true;
@@ -100,9 +106,13 @@ fn run(arguments: &Arguments, seed: u64, site: &mut Site, crowd: &Crowd) -> anyh
         "{:>6} {:>9} {:>7} {:>9} {:>7} {:>6} {:>7} {:>7} {:>9}",
         "minute", "requests", "failed", "excusable", "MB", "files", "threads", "faults", "rollouts"
     ));
+    thread::sleep(CALM);
     let (mut minute, mut next) = (1, Duration::from_secs(60));
     while begin.elapsed() < length {
         faults.next(site)?;
+        if arguments.tell {
+            say(&format!("        failed so far {:?}", crowd.found().reasons));
+        }
         ensure!(site.is_running(), "the executable has ended; its log ends:\n{}", site.log());
         while begin.elapsed() >= next {
             tell_minute(minute, &crowd.found(), &faults.done, &vitals::look(process)?);
@@ -112,6 +122,18 @@ fn run(arguments: &Arguments, seed: u64, site: &mut Site, crowd: &Crowd) -> anyh
     drop(ends);
     let seen = looking.join().ok().context("nobody looked at the process")?;
     Ok((seen, faults.done))
+}
+
+/// The process once everybody has gone, and connections to endpoints have been closed for want of use.
+fn emptied(process: u32, before: &Vitals) -> anyhow::Result<Vitals> {
+    let until = Instant::now() + EMPTY;
+    loop {
+        let vitals = vitals::look(process)?;
+        if verdict::is_empty(before, &vitals) || Instant::now() >= until {
+            return Ok(vitals);
+        }
+        thread::sleep(LOOK);
+    }
 }
 
 fn tell_minute(minute: u64, found: &Found, done: &Done, vitals: &Vitals) {

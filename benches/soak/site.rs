@@ -62,7 +62,7 @@ impl Site {
             .new_agent();
         let (address, admin) = (free_address()?, free_address()?);
         let file = place.path().join("site.yaml");
-        std::fs::write(&file, written(address, admin, place.path(), &v1, &v2, chat, 0))?;
+        std::fs::write(&file, written(address, admin, place.path(), &v1, &v2, chat, 0, "{ first: 2s }"))?;
         let process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["run", "-c"])
             .arg(&file)
@@ -117,10 +117,20 @@ impl Site {
 
     /// Changes the file and has it read again.
     pub(crate) fn reload(&mut self) -> anyhow::Result<()> {
+        self.reload_with("{ first: 2s }")
+    }
+
+    /// Has ejections forgotten: each in a row is twice as long, up to five minutes, which is longer than a run can wait.
+    pub(crate) fn forget_ejections(&mut self) -> anyhow::Result<()> {
+        self.reload_with("off")?;
+        self.reload()
+    }
+
+    fn reload_with(&mut self, ejection: &str) -> anyhow::Result<()> {
         self.reloads += 1;
         let file = self.place.path().join("site.yaml");
-        let text =
-            written(self.address, self.admin, self.place.path(), &self.v1, &self.v2, self.chat, self.reloads % 7);
+        let (place, variant) = (self.place.path(), self.reloads % 7);
+        let text = written(self.address, self.admin, place, &self.v1, &self.v2, self.chat, variant, ejection);
         std::fs::write(file, text)?;
         self.ask::<Value>(Method::POST, "/api/v1/reload", Some(&json!({}))).map(drop)
     }
@@ -169,6 +179,7 @@ impl Drop for Site {
 }
 
 /// The configuration; `variant` makes it another one.
+#[expect(clippy::too_many_arguments, reason = "all that is written")]
 fn written(
     address: SocketAddr,
     admin: SocketAddr,
@@ -177,6 +188,7 @@ fn written(
     v2: &[Origin],
     chat: SocketAddr,
     variant: u64,
+    ejection: &str,
 ) -> String {
     let endpoints = |origins: &[Origin]| {
         origins.iter().map(|origin| format!("'{}'", origin.address())).collect::<Vec<_>>().join(", ")
@@ -184,9 +196,10 @@ fn written(
     let state: PathBuf = place.join("state");
     let (v1, v2, state, head) = (endpoints(v1), endpoints(v2), state.display(), 10 + variant);
     // One endpoint of v1 is ill at a time, and soon well again.
-    let care = "slow_start: 2s, ejection: { first: 2s }";
+    let care = format!("slow_start: 2s, ejection: {ejection}");
     format!(
         "listeners: [{{ address: '{address}' }}]\nadmin: {{ address: '{admin}' }}\nstate: '{state}'\ntimeouts: {{ head: {head}s }}\n\
+         limits: {{ connections_per_client: 1000000 }}\n\
          services:\n  shop:\n    timeouts: {{ first_byte: 5s }}\n    stable: v1\n    versions:\n      \
          v1: {{ endpoints: [{v1}], {care}, health: {{ path: /healthz, interval: 1s }} }}\n      \
          v2: {{ endpoints: [{v2}], {care} }}\n    \

@@ -10,14 +10,21 @@ use crate::vitals::Vitals;
 const FLAT: f64 = 0.10;
 /// And by this many bytes in any case: what an allocator keeps of a peak.
 const SLACK_BYTES: f64 = 12e6;
-/// And by this many descriptors: connections come and go.
-const SLACK_DESCRIPTORS: f64 = 40.0;
+/// Descriptors that may be left when everybody has gone.
+const SLACK_DESCRIPTORS: u64 = 40;
 
 /// Everything that was seen, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Looks at the process, each with when it was.
     pub(crate) looks: Vec<(Duration, Vitals)>,
+    /// The process before anybody came, and a while after everybody had gone.
+    pub(crate) before_and_after: Option<(Vitals, Vitals)>,
+}
+
+/// Whether as many descriptors are open as before anybody came.
+pub(crate) fn is_empty(before: &Vitals, after: &Vitals) -> bool {
+    after.descriptors <= before.descriptors + SLACK_DESCRIPTORS
 }
 
 /// One thing that was to be shown.
@@ -29,18 +36,21 @@ pub(crate) struct Finding {
 impl Seen {
     /// What this run has shown.
     pub(crate) fn verdict(&self, found: &Found, done: &Done) -> Vec<Finding> {
-        let mut findings = vec![
-            self.flat("memory", "MB", 1e-6, SLACK_BYTES, |vitals| vitals.resident as f64),
-            self.flat("descriptors", "", 1.0, SLACK_DESCRIPTORS, |vitals| vitals.descriptors as f64),
-        ];
+        let mut findings =
+            vec![self.flat("memory", "MB", 1e-6, SLACK_BYTES, |vitals| vitals.resident as f64), self.descriptors()];
         findings.extend(self.workers());
-        let excused = found.failed.min(done.excusable);
+        let answered: u64 = found.reasons.iter().filter(|(why, _)| why.starts_with("status")).map(|(_, of)| of).sum();
+        let broken = found.failed - answered;
         findings.push(Finding {
-            holds: found.failed <= done.excusable,
+            holds: broken <= done.excusable,
             words: format!(
-                "requests: {} of {} failed, {excused} of them had begun to be answered or were there when their endpoint was killed ({} may have)",
-                found.failed, found.requests, done.excusable
+                "replies: {broken} of {} broke off; {} had begun when their endpoint cut them or was killed",
+                found.requests, done.excusable
             ),
+        });
+        findings.push(Finding {
+            holds: answered == 0,
+            words: format!("answers: {answered} of {} were errors, for which there is no excuse", found.requests),
         });
         findings.push(Finding {
             holds: found.sockets_failed == 0 && found.sockets > 0,
@@ -54,6 +64,21 @@ impl Seen {
             words: format!("generator: {} requests could not be sent", found.not_sent),
         });
         findings
+    }
+
+    /// Whether descriptors are closed in the end. How many are open meanwhile says how many clients there are.
+    fn descriptors(&self) -> Finding {
+        let most = self.looks.iter().map(|(_, vitals)| vitals.descriptors).max().unwrap_or_default();
+        match &self.before_and_after {
+            None => Finding { holds: false, words: "descriptors: nobody looked".to_owned() },
+            Some((before, after)) => Finding {
+                holds: is_empty(before, after),
+                words: format!(
+                    "descriptors: {} before anybody came, at most {most}, {} when all had gone",
+                    before.descriptors, after.descriptors
+                ),
+            },
+        }
     }
 
     /// Whether a figure is flat, from the second third of the run on: what is opened and kept at the start is no growth.

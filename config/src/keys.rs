@@ -52,6 +52,7 @@ pub(crate) const TOP: Keys = Keys {
         ("resolvers", "write it as dns: { servers: [10.0.0.2] }"),
         ("shield", "write it into a service"),
         ("slow_start", INTO_VERSION),
+        ("warm_start", INTO_VERSION),
         ("tls", "write it into a listener, or for what is spoken to endpoints into a version"),
     ],
     ..NONE
@@ -193,6 +194,7 @@ pub(crate) const SERVICE: Keys = Keys {
         ("protocol", "write it into a version"),
         ("routes", "write a service for each host and path"),
         ("slow_start", INTO_VERSION),
+        ("warm_start", INTO_VERSION),
         ("steps", "write it into the plan, like plan: { steps: [{ weight: 5%, hold: 10m }] }"),
         ("tls", "write it into a version, or for what clients speak into a listener"),
     ],
@@ -221,8 +223,8 @@ pub(crate) const FORCED: Keys =
 
 pub(crate) const VERSION: Keys = Keys {
     of: "a version",
-    known: &["endpoints", "protocol", "tls", "health", "ejection", "balance", "slow_start", "limits"],
-    later: &["timeouts", "warm_start"],
+    known: &["endpoints", "protocol", "tls", "health", "ejection", "balance", "slow_start", "warm_start", "limits"],
+    later: &["timeouts"],
     elsewhere: &[("retries", "write it into the service"), ("shield", "write it into the service")],
     ..NONE
 };

@@ -264,6 +264,10 @@ pub trait DataPlane: Send {
     /// Publishes another split of one service. Takes effect for the next request.
     fn steer(&mut self, service: &Name, split: &Split);
 
+    /// This split is about to come into force, once it is on disk. What makes that smoother may begin: connections that
+    /// are opened ahead. It may never come, and waits for nothing.
+    fn prepare(&mut self, _service: &Name, _split: &Split) {}
+
     /// A comparison of this version begins: requests drawn before now are counted, and not judged when they end. Of a
     /// baseline slice and of those who are counted apart too, where the version has any.
     fn begin_exposure(&mut self, service: &Name, version: &Name);

@@ -4,8 +4,8 @@
 //! first interval, and each further one a little early or late, so that thousands do not ask in step. At most
 //! [`AT_ONCE`] are asked at a time, whatever they do meanwhile; each has its time from when it is its turn.
 //!
-//! The same thread looks every half second how the endpoints do, and tells the log what changed; and every 10 s which of
-//! them are outliers.
+//! The same thread looks every half second how the endpoints do, and tells the log what changed; which exchanges have
+//! begun to last on a version that has left; and every 10 s which endpoints are outliers.
 
 mod asking;
 mod bounded;
@@ -55,6 +55,7 @@ pub(crate) async fn run(reader: Reader) {
             }
             tell(service, version, now);
         }
+        reader.leaving.look(now);
         followed = Some(routing);
     }
 }

@@ -42,6 +42,7 @@ use crate::secure::Instead;
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::upstream_stream::Pool;
+use crate::warming::Errand;
 use crate::{expect, fields, forwarded, grpc, secure, selection, upgrade};
 
 /// The proxy of one core.
@@ -73,6 +74,9 @@ impl ProxyHttp for Edge {
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<()> {
+        if ctx.errand.is_some() {
+            return Ok(());
+        }
         if let Some(stream) = client_stream(session) {
             stream.begin_request();
             // The stream has deadlines of its own, which tell a silent client from one that is not read.
@@ -90,6 +94,9 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<bool> {
+        if ctx.errand.is_some() {
+            return Ok(false);
+        }
         let routing = self.routing.load();
         let rules = &routing.rules;
         // Off already for a client that asked for it, for HTTP/1.0, and at the end.
@@ -156,6 +163,9 @@ impl ProxyHttp for Edge {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Request) -> Result<Box<HttpPeer>> {
+        if let Some(errand) = &ctx.errand {
+            return Ok(errand.at().peer());
+        }
         let (version, at) = self.next_endpoint(session.req_header(), ctx, Instant::now())?;
         let (mut peer, link) = self.way_to(&at, session.req_header(), ctx);
         let is_whole = session.as_downstream_mut().is_body_done();
@@ -181,6 +191,11 @@ impl ProxyHttp for Edge {
         mut e: Box<Error>,
     ) -> Box<Error> {
         debug!(%peer, error = %e, "no connection");
+        if let Some(errand) = &ctx.errand {
+            errand.failed(&e);
+            e.set_retry(false);
+            return e;
+        }
         if is_stale_http2(&e) && !ctx.forgiven {
             ctx.stale_connection();
             e.set_retry(true);
@@ -202,6 +217,10 @@ impl ProxyHttp for Edge {
         _digest: Option<&Digest>,
         ctx: &mut Request,
     ) -> Result<()> {
+        if let Some(errand) = &ctx.errand {
+            errand.meet().await;
+            return Err(Errand::done());
+        }
         let now = Instant::now();
         ctx.connected(fd, now);
         let is_own = endpoint::is_for_one_request(peer);
@@ -355,10 +374,13 @@ impl ProxyHttp for Edge {
         client_reused: bool,
     ) -> Box<Error> {
         debug!(%peer, error = %e, "attempt failed");
-        self.failed(session, e, ctx, client_reused)
+        if ctx.errand.is_some() { e } else { self.failed(session, e, ctx, client_reused) }
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Request) -> FailToProxy {
+        if ctx.errand.is_some() {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
         let status = status_for(e);
         // What the client's stream refused looks to pingora like a stream that broke.
         let refused = client_stream(session).and_then(ClientStream::refused);
@@ -379,6 +401,9 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Request) {
+        if ctx.errand.is_some() {
+            return;
+        }
         let sent = session.response_written().map(|response| response.status.as_u16());
         ctx.end(sent, error.map(class_of), Instant::now());
         self.log.request(&self.routing.load().rules, session, ctx);

@@ -280,6 +280,11 @@ impl Endpoint {
         self.known.health.connected(now);
     }
 
+    /// No connection could be opened ahead: remembered as that of a request.
+    pub(crate) fn failed_ahead(&self, now: Instant) {
+        self.known.health.failed_to_connect(now, false);
+    }
+
     /// Whether it is up, or its back-off is over so that it may be tried.
     fn may_be_tried(&self, now: Instant) -> bool {
         self.known.health.may_be_tried(now)
@@ -398,6 +403,17 @@ impl Endpoint {
     /// How long one request's try may take, while the others wait for what comes of it.
     fn claim(&self) -> Duration {
         self.contact.connect + FIRST_BACK_OFF / 2
+    }
+}
+
+/// Those of a version's endpoints that were not there `before` begin slowly, where others were: they are as cold as one
+/// that comes back. Where all are new there is nobody else to bear the traffic.
+pub(crate) fn begin_slowly(before: &[Arc<Endpoint>], endpoints: &[Arc<Endpoint>], now: Instant) {
+    let is_known = |endpoint: &&Arc<Endpoint>| before.iter().any(|known| known.is_same_place(endpoint));
+    if endpoints.iter().any(|endpoint| is_known(&endpoint)) {
+        for endpoint in endpoints.iter().filter(|endpoint| !is_known(endpoint)) {
+            endpoint.known.health.begins_slowly(now);
+        }
     }
 }
 

@@ -1,15 +1,56 @@
 //! What lasts long: tunnels, streams of events, calls and bodies that stream on. Counted by version; ended where a version
 //! leaves, and where the process does (docs/decisions/0032).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::deadlines::{Deadlines, Ending};
 
 /// What is under way on all cores.
 #[derive(Debug, Clone)]
 pub(crate) struct UnderWay(Arc<[Deadlines]>);
+
+/// Versions whose exchanges are to end, from these moments on, by their numbers. What begins to last there later, as one
+/// that was young when the others were ended, ends as well, until the version has traffic again. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Leaving(Arc<Mutex<HashMap<u32, Leaver>>>);
+
+#[derive(Debug)]
+struct Leaver {
+    version: Arc<Lasting>,
+    /// From when on what lasts there ends.
+    from: Instant,
+}
+
+impl Leaving {
+    /// From then on, or from when it was told before.
+    pub(crate) fn leaves(&self, version: &Arc<Lasting>, at: Instant) {
+        let mut leaving = self.0.lock();
+        let leaver = leaving.entry(version.number);
+        let leaver = leaver.or_insert_with(|| Leaver { version: Arc::clone(version), from: at });
+        leaver.from = at.min(leaver.from);
+    }
+
+    /// It has traffic.
+    pub(crate) fn stays(&self, version: &Lasting) {
+        self.0.lock().remove(&version.number);
+    }
+
+    /// Ends what is to end. To be called now and then.
+    pub(crate) fn look(&self, now: Instant) {
+        // Where nobody else holds it but whoever publishes, it is gone, and nothing is under way there.
+        self.0.lock().retain(|_, leaver| {
+            if leaver.from <= now {
+                leaver.version.end(now);
+            }
+            Arc::strong_count(&leaver.version) > 2
+        });
+    }
+}
 
 impl UnderWay {
     /// Nothing yet, on so many cores (at least one).

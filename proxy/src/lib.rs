@@ -47,6 +47,7 @@ pub mod trace;
 pub mod transport;
 mod upgrade;
 mod upstream_stream;
+mod warming;
 
 pub use routing::Publisher;
 pub use server::{DataPlane, Limits, Listeners, StartError};

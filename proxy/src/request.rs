@@ -34,6 +34,7 @@ use crate::routing::{Service, Version};
 use crate::selection::{Decision, Issued, Judged, Reason, Selection, Target};
 use crate::trace::Trace;
 use crate::upstream_stream::{Link, Malformed};
+use crate::warming::Errand;
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
 const AT_ONCE: Duration = Duration::from_millis(10);
@@ -50,6 +51,8 @@ pub(crate) struct Request {
     pub(crate) exchange: Exchange,
     /// What is left of its body's limit.
     pub(crate) body: BodyLimit,
+    /// It is no client's, and goes to an endpoint for the sake of the connection alone.
+    pub(crate) errand: Option<Arc<Errand>>,
     /// The client's address, as far as it is known and believed.
     pub(crate) client: Option<IpAddr>,
     /// The trace that it is part of; none until it is routed.
@@ -158,6 +161,7 @@ impl Request {
             attempt: None,
             exchange: Exchange::Response,
             body: BodyLimit::default(),
+            errand: Errand::present(),
             client: None,
             trace: None,
             under_way: None,

@@ -6,7 +6,6 @@ mod publisher;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use config::{Match, Name, Rules, Weight};
 use http::HeaderValue;
@@ -141,6 +140,8 @@ pub struct Version {
     pub mirror: Arc<mirror::Ledger>,
     /// What lasts there.
     pub(crate) lasting: Arc<Lasting>,
+    /// How many connections to each endpoint every core opens ahead; 0: none.
+    pub(crate) warm_start: u32,
 }
 
 impl Version {
@@ -156,8 +157,8 @@ impl Version {
     ///
     /// # Errors
     /// Where it has none at all, or no room for a further request.
-    pub fn pick_any(&self, now: Instant) -> Result<InFlight, Unavailable> {
-        self.balancer.pick_any(&self.endpoints, now)
+    pub fn pick_any(&self, ask: &Ask<'_>) -> Result<InFlight, Unavailable> {
+        self.balancer.pick_any(&self.endpoints, ask)
     }
 }
 

@@ -131,8 +131,10 @@ impl DataPlane {
                 connector: Arc::clone(&connector),
             };
             let stopped = stopped.clone();
+            // From now on, before the thread itself has begun.
+            let to_warm = reader.warmers.join();
             let name = format!("tidegate-core-{core}");
-            threads.push(spawn(name, move |runtime| worker.serve(&runtime, connections, stopped))?);
+            threads.push(spawn(name, move |runtime| worker.serve(&runtime, connections, to_warm, stopped))?);
             cores.push(Core { hand_over, load: Arc::default() });
         }
         let most = limits.connections;

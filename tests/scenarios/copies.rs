@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -71,6 +72,17 @@ fn peak(process: u32) -> u64 {
     line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
 }
 
+/// The processor time that the threads have had which serve, in microseconds.
+fn served_us(process: u32) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap().map(|thread| thread.unwrap().path());
+    let serves = |thread: &PathBuf| fs::read_to_string(thread.join("comm")).unwrap().starts_with("tidegate-core");
+    let time = |thread: PathBuf| {
+        let text = fs::read_to_string(thread.join("schedstat")).unwrap();
+        text.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1_000
+    };
+    threads.filter(serves).map(time).sum()
+}
+
 /// Users' latencies with and without copies, in turns so that both have the same machine.
 #[expect(clippy::print_stderr, reason = "the figure is what is looked for")]
 fn users_do_not_feel(what: &str, canary: SocketAddr) {
@@ -87,16 +99,23 @@ fn users_do_not_feel(what: &str, canary: SocketAddr) {
     // Of the quietest turn: what copies cost is there in each, what the machine does beside them is not.
     let (mut least_without, mut least_with) = (f64::MAX, f64::MAX);
     let p99 = |report: &LoadReport| report.latency_at(0.99).as_secs_f64() * 1_000.0;
+    let process = server.process.id();
+    let (mut us_without, mut us_with) = (0, 0);
     for seed in 1..=TURNS {
+        let began = served_us(process);
         let without = turn(seed);
+        let between = served_us(process);
         begin(&server);
         let with = turn(seed);
+        us_without += between - began;
+        us_with += served_us(process) - between;
         assert_eq!(server.admin.act("shop", "abort").status, 200);
         assert_eq!((failures(&without), failures(&with)), (0, 0), "{without}{with}");
         assert_eq!(with.by_version.len(), 1, "nobody is on the canary: {with}");
         (least_without, least_with) = (least_without.min(p99(&without)), least_with.min(p99(&with)));
         match &mut both {
             Some((all_without, all_with)) => {
+                (all_without.sent, all_with.sent) = (all_without.sent + without.sent, all_with.sent + with.sent);
                 all_without.latency.add(&without.latency).unwrap();
                 all_with.latency.add(&with.latency).unwrap();
             }
@@ -104,16 +123,20 @@ fn users_do_not_feel(what: &str, canary: SocketAddr) {
         }
     }
     let (without, with) = both.unwrap();
+    let (us_without, us_with) = (us_without as f64 / without.sent as f64, us_with as f64 / with.sent as f64);
     let (without, with, grown) = (p99(&without), p99(&with), peak(server.process.id()).saturating_sub(before));
     eprintln!(
         "copies to a canary that {what}: users' p99 {with:.2} ms, without {without:.2} ms: {:.3} (in the \
-         quietest turn {least_with:.2} and {least_without:.2} ms: {:.3}); peak memory +{:.1} MiB",
+         quietest turn {least_with:.2} and {least_without:.2} ms: {:.3}); the cores' \
+         time a request {us_with:.0} us, without {us_without:.0} us: {:.3}; peak memory +{:.1} MiB",
         with / without,
         least_with / least_without,
+        us_with / us_without,
         grown as f64 / MIB as f64
     );
     // Generous: what else the machine does weighs more than what is looked for.
     assert!(least_with < 3.0 * least_without + 10.0, "{what}: {least_with} ms with copies, {least_without} without");
+    assert!(us_with < 2.0 * us_without, "{what}: {us_with} us a request with copies, {us_without} without");
     assert!(grown < 64 * MIB, "{what}: {grown} bytes more");
     server.stop();
 }

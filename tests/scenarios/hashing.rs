@@ -13,17 +13,28 @@ use crate::shop::{Place, Server, now, origin};
 
 const KEYS: usize = 60;
 
-/// Where most of some requests of each key go: one may go elsewhere while its endpoint is busy.
+/// Where most of some requests of a key go: one may go elsewhere while its endpoint is busy.
+fn owner(connection: &mut KeptConnection, key: usize) -> String {
+    let mut seen = BTreeMap::<String, u32>::new();
+    for _ in 0..9 {
+        *seen.entry(connection.version_with(&format!("x-tenant: tenant-{key}\r\n"))).or_default() += 1;
+    }
+    seen.into_iter().max_by_key(|(_, times)| *times).unwrap().0
+}
+
+/// The owner of each key.
 fn owners(server: &Server) -> Vec<String> {
     let mut connection = KeptConnection::open(server.address);
-    let mut owner = |key: usize| {
-        let mut seen = BTreeMap::<String, u32>::new();
-        for _ in 0..9 {
-            *seen.entry(connection.version_with(&format!("x-tenant: tenant-{key}\r\n"))).or_default() += 1;
-        }
-        seen.into_iter().max_by_key(|(_, times)| *times).unwrap().0
-    };
-    (0..KEYS).map(&mut owner).collect()
+    (0..KEYS).map(|key| owner(&mut connection, key)).collect()
+}
+
+/// Each key comes to an endpoint that is as wanted. What is too much for one goes elsewhere, which on a busy machine may
+/// be much for a moment.
+fn each(server: &Server, is_wanted: impl Fn(usize, &str) -> bool) {
+    let mut connection = KeptConnection::open(server.address);
+    for key in 0..KEYS {
+        until_true("a key at its endpoint", || is_wanted(key, &owner(&mut connection, key)));
+    }
 }
 
 #[test]
@@ -39,9 +50,10 @@ fn a_key_stays_with_its_endpoint_through_a_restart_and_only_those_of_one_that_is
         population: NonZeroU32::new(1_000).unwrap(),
         key: ClientKey::Header(HeaderName::from_static("x-tenant")),
     };
+    // Before anybody else comes, so that nothing is too much for any of them.
+    let before = owners(&server);
     let load = Load { clients: Some(others.clone()), ..server.load(500.0) }.start().unwrap();
     until_true("traffic", || load.live().answered > 100);
-    let before = owners(&server);
     for name in ["aa", "bb", "cc"] {
         let share = before.iter().filter(|owner| *owner == name).count();
         assert!((KEYS / 6..KEYS * 2 / 3).contains(&share), "{share} of {KEYS} keys on {name}");
@@ -51,19 +63,17 @@ fn a_key_stays_with_its_endpoint_through_a_restart_and_only_those_of_one_that_is
     now(origins[2].settled());
     let state = || server.admin.service("shop").versions[0].endpoints[2].state;
     until_true("the third to be down", || state() == EndpointHealth::Down);
-    for (was, is) in before.iter().zip(owners(&server)) {
-        assert!(is != "cc" && (was == "cc" || *was == is), "{was} became {is}");
-    }
+    each(&server, |key, is| is != "cc" && (before[key] == "cc" || before[key] == is));
     origins[2].dial().set_behaviour(Behaviour::Serve);
     until_true("the third to be well", || state() == EndpointHealth::Well);
-    assert_eq!(owners(&server), before);
+    each(&server, |key, is| before[key] == is);
     let report = load.stop();
     assert_eq!((failures(&report), report.not_sent), (0, 0), "{report}");
 
     server.stop();
     let server = place.serve();
     let load = Load { clients: Some(others), ..server.load(500.0) }.start().unwrap();
-    assert_eq!(owners(&server), before, "after a restart");
+    each(&server, |key, is| before[key] == is);
     drop(load.stop());
     server.stop();
 }

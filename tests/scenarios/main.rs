@@ -49,5 +49,6 @@ mod storms;
 mod tls;
 mod upgrades;
 mod waiting;
+mod warming;
 mod websocket;
 mod weights;

@@ -44,7 +44,8 @@ fn taken_back(turn_bad: impl Fn(&Shop)) -> Taken {
         let v2 = shop.admin().service("shop").versions.into_iter().find(|version| version.name == "v2")?;
         let failed = ["5xx", "connect_error", "timeout", "reset", "protocol_error"];
         let attempts: u64 = failed.map(|class| counted("tidegate_attempts_total", class)).iter().sum();
-        let forgiven = counted("tidegate_attempts_total", "reset") - counted("tidegate_requests_total", "reset");
+        let forgiven =
+            counted("tidegate_attempts_total", "reset").saturating_sub(counted("tidegate_requests_total", "reset"));
         let is_over = v2.in_flight == 0 && shop.v2.arrivals().in_progress == 0;
         (is_over && attempts >= shop.v2.arrivals().bad && v2.failed + forgiven == attempts).then_some((v2, attempts))
     });

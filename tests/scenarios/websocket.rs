@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::page::PageOrigin;
-use crate::patience::LONG;
+use crate::patience::{LONG, until_true};
 use crate::process::Signal;
 use crate::shop::{Place, Server, shop};
 
@@ -72,5 +72,30 @@ fn a_websocket_stays_on_its_version_through_changes_of_weight_and_a_reload_and_n
     assert_eq!(on_canary.say(&long), format!("v2: {long}"));
     assert_eq!(on_stable.say("two"), "v1: two");
     drop((on_canary, on_stable));
+    server.stop();
+}
+
+#[test]
+fn a_websocket_on_a_version_that_left_is_closed_when_its_time_is_over_and_one_on_stable_is_not() {
+    let (v1, v2, place) = (PageOrigin::start("v1"), PageOrigin::start("v2"), Place::new());
+    let versions = [("v1", &[v1.address()][..]), ("v2", &[v2.address()][..])];
+    place.write(&(place.head() + &shop("v1", &versions, "{ drain: 1s }")));
+    let server = place.serve();
+    let weigh = |weight| assert_eq!(server.admin.set_weight("shop", "v2", weight).status, 200);
+    weigh(10_000);
+    let mut on_canary = Chat::open(server.address);
+    assert_eq!(on_canary.say("one"), "v2: one");
+    weigh(0);
+    let mut on_stable = Chat::open(server.address);
+
+    // Going away: connect again.
+    assert_eq!(on_canary.closed(), Some(1001));
+
+    assert_eq!(on_stable.say("two"), "v1: two");
+    let counted = |metric, version| server.admin.counted(metric, &[("service", "shop"), ("version", version)]);
+    until_true("the close to be counted", || counted("tidegate_long_lived_ended_total", "v2") == 1);
+    let lasting = ["v1", "v2"].map(|version| counted("tidegate_long_lived", version));
+    assert_eq!((lasting, counted("tidegate_long_lived_ended_total", "v1")), ([1, 0], 0));
+    drop(on_stable);
     server.stop();
 }

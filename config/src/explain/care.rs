@@ -16,6 +16,7 @@ pub(super) fn tell(version: &Version, at: &At<'_>, for_all: &[At<'_>], telling: 
     tell_ejection(version.ejection, &at.key("ejection"), telling);
     tell_balance(&version.balance, &at.key("balance"), telling);
     telling.time(&at.key("slow_start"), version.slow_start);
+    telling.value(&at.key("warm_start"), version.warm_start);
     let InFlightLimits { requests, per_endpoint } = version.limits;
     let at = at.key("limits");
     telling.if_some(&at.key("requests"), requests, "none");

@@ -300,6 +300,9 @@ pub struct Version {
     pub balance: Balance,
     /// How long an endpoint that was down takes to come back to its full share; 10 s. Zero: it has it at once.
     pub slow_start: Duration,
+    /// How many connections to each endpoint every core opens ahead where the version gets a share, or a much larger one;
+    /// 4. Zero: none. At most [`MOST_WARM`](Self::MOST_WARM) in all.
+    pub warm_start: u32,
     /// How many requests may be under way.
     pub limits: InFlightLimits,
 }
@@ -307,6 +310,10 @@ pub struct Version {
 impl Version {
     /// How long an endpoint takes to come back to its full share where nothing is written.
     pub const SLOW_START: Duration = Duration::from_secs(10);
+    /// How many connections a core opens ahead to an endpoint where nothing is written.
+    pub const WARM_START: u32 = 4;
+    /// How many connections are opened ahead at once for a version, on all cores together.
+    pub const MOST_WARM: u32 = 64;
 
     /// A version that speaks HTTP/1.1 without TLS, with everything else at its default.
     #[must_use]
@@ -320,6 +327,7 @@ impl Version {
             ejection: Some(Ejection::default()),
             balance: Balance::default(),
             slow_start: Self::SLOW_START,
+            warm_start: Self::WARM_START,
             limits: InFlightLimits::default(),
         }
     }

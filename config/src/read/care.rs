@@ -25,6 +25,7 @@ pub(super) struct Care {
     pub(super) ejection: Option<Ejection>,
     pub(super) balance: Balance,
     pub(super) slow_start: Duration,
+    pub(super) warm_start: u32,
     pub(super) limits: InFlightLimits,
 }
 
@@ -64,13 +65,24 @@ impl Care {
         let ejection = fields.or("ejection", usual, |written| ejection(written, endpoints.count, report));
         let balance = fields.or("balance", Balance::default(), |written| balance(written, report));
         let slow_start = fields.or("slow_start", Version::SLOW_START, |written| slow_start(written, report));
+        let warm_start = fields.or("warm_start", Version::WARM_START, |written| warm_start(written, report));
         let limits = fields.or("limits", InFlightLimits::default(), |written| limits(written, report));
-        Some(Self { health: health?, ejection: ejection?, balance: balance?, slow_start: slow_start?, limits: limits? })
+        let (slow_start, warm_start) = (slow_start?, warm_start?);
+        Some(Self { health: health?, ejection: ejection?, balance: balance?, slow_start, warm_start, limits: limits? })
     }
 }
 
 fn slow_start(written: &Cursor<'_>, report: &mut Report) -> Option<Duration> {
     time(written, "a time, like 10s, or 0s for none", Duration::ZERO..=Duration::from_secs(3600), report)
+}
+
+fn warm_start(written: &Cursor<'_>, report: &mut Report) -> Option<u32> {
+    let number =
+        written.literal(report, "a whole number of connections, like 4, or 0 for none", |text| match text {
+            "false" => Ok(0),
+            number => whole_number(number, 0..=16),
+        })?;
+    u32::try_from(number).ok()
 }
 
 fn limits(written: &Cursor<'_>, report: &mut Report) -> Option<InFlightLimits> {

@@ -70,8 +70,8 @@ fn version<'a>(
         named(&endpoints, report)?;
     }
     let endpoints = endpoints.into_iter().map(|(endpoint, _)| endpoint).collect();
-    let Care { health, ejection, balance, slow_start, limits } = care;
-    Some(Version { name: name?, endpoints, protocol, tls, health, ejection, balance, slow_start, limits })
+    let Care { health, ejection, balance, slow_start, warm_start, limits } = care;
+    Some(Version { name: name?, endpoints, protocol, tls, health, ejection, balance, slow_start, warm_start, limits })
 }
 
 /// Where each endpoint of a service is written first, and in which version.

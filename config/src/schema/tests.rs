@@ -194,6 +194,7 @@ fn what_the_decoder_refuses_by_its_keys_does_not_fit_the_schema() {
         "services: { a: { versions: { v: { endpoints: ['a:1'], balance: { hash: { header: x, cookie: y } } } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], balance: round_robin } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], slow_start: 10 } } } }",
+        "services: { a: { versions: { v: { endpoints: ['a:1'], warm_start: true } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'], limits: { requests: many } } } } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, retries: true } }",
         "services: { a: { versions: { v: { endpoints: ['a:1'] } }, retries: { on: [connect] } } }",
@@ -257,6 +258,9 @@ fn what_care_may_say_fits_the_schema_and_is_read() {
         "balance: { hash: { header: x } }",
         "balance: { hash: { cookie: x } }",
         "slow_start: 0s, limits: { requests: 1, requests_per_endpoint: 1 }",
+        "warm_start: 0",
+        "warm_start: 16",
+        "warm_start: false",
     ];
     let versions = versions.map(|version| (version, "shield: false"));
     let services = [

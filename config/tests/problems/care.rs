@@ -238,6 +238,9 @@ fn slow_start_and_limits_are_within_their_ranges() {
             "slow_start: off, limits: { requests: none, request_per_endpoint: 10 }",
             "slow_start: 10, limits: 100",
             "slow_start: [], limits: { connections: 10, body: 1MiB }",
+            "warm_start: 17",
+            "warm_start: 10s",
+            "warm_start: { connections: 4 }",
         ]),
         &expect![[r#"
             t.yaml:5:66: services.shop.versions.v0.slow_start: `61m` is out of range; legal is 0s to 1h
@@ -249,7 +252,10 @@ fn slow_start_and_limits_are_within_their_ranges() {
             t.yaml:7:78: services.shop.versions.v2.limits: `100` is written here; legal is a mapping with `requests` and `requests_per_endpoint`
             t.yaml:8:66: services.shop.versions.v3.slow_start: a list is written here; legal is a time, like 10s, or 0s for none
             t.yaml:8:80: services.shop.versions.v3.limits.connections: `connections` is no key of a version's limits; connections to endpoints follow from the requests under way; write `requests_per_endpoint`
-            t.yaml:8:97: services.shop.versions.v3.limits.body: `body` is no key of a version's limits; write it into the service, or into `limits` at the top of the file"#]],
+            t.yaml:8:97: services.shop.versions.v3.limits.body: `body` is no key of a version's limits; write it into the service, or into `limits` at the top of the file
+            t.yaml:9:66: services.shop.versions.v4.warm_start: `17` is out of range; legal is 0 to 16
+            t.yaml:10:66: services.shop.versions.v5.warm_start: `10s` is no whole number; legal is 0 to 16
+            t.yaml:11:66: services.shop.versions.v6.warm_start: a mapping is written here; legal is a whole number of connections, like 4, or 0 for none"#]],
     );
 }
 

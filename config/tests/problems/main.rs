@@ -138,7 +138,7 @@ services:
     health: { path: /healthz }
     affinity: { client_certificate: true }
     versions:
-      v1: { endpoints: ["a:1"], timeouts: { total: 1s }, warm_start: true }
+      v1: { endpoints: ["a:1"], timeouts: { total: 1s } }
     plan:
       drain: 10s
       steps:
@@ -152,7 +152,6 @@ services:
             t.yaml:7:13: services.shop.mirror: `1%` is written here; legal is a mapping with `methods`, `body`, `in_flight` and `timeout`
             t.yaml:9:17: services.shop.affinity.client_certificate: `client_certificate` is known and not built yet; leave it out for now
             t.yaml:11:33: services.shop.versions.v1.timeouts: `timeouts` is known and not built yet; leave it out for now
-            t.yaml:11:58: services.shop.versions.v1.warm_start: `warm_start` is known and not built yet; leave it out for now
             t.yaml:15:33: services.shop.plan.steps[0].mirror: a step is a weight, a match, a mirror or an approval; write two steps, each { weight: 5%, hold: 10m }, { match: { x-beta: "1" }, hold: 10m }, { mirror: 10%, hold: 5m } or { approval: true }
             t.yaml:17:11: services.shop.plan.gates[0].query: `query` is known and not built yet; leave it out for now"#]],
     );
@@ -224,7 +223,7 @@ colour: blue
             t.yaml:5:13: services.shop.stable: `v3` is no version of this service; legal is `v1` and `v2`
             t.yaml:6:13: services.shop.weight: `10` has no %; a weight is written like 10%; did you mean `10%`?
             t.yaml:8:25: services.shop.versions.v1.endpoints[0]: `nonsense` has no port; legal is host:port, https://host:port or unix:/path, like 10.0.0.1:8080, shop.internal:80 or [::1]:8080
-            t.yaml:9:13: services.shop.versions.v2.endpoint: `endpoint` is no key of a version; legal keys are `endpoints`, `protocol`, `tls`, `health`, `ejection`, `balance`, `slow_start` and `limits`; did you mean `endpoints`?
+            t.yaml:9:13: services.shop.versions.v2.endpoint: `endpoint` is no key of a version; legal keys are `endpoints`, `protocol`, `tls`, `health`, `ejection`, `balance`, `slow_start`, `warm_start` and `limits`; did you mean `endpoints`?
             t.yaml:10:48: services.shop.plan.steps[1].weight: 5% is below the 10% of an earlier step at t.yaml:10:31; legal is 10% or more (weights never fall)
             t.yaml:11:1: colour: `colour` is no key of a configuration; legal keys are `listeners`, `admin`, `state`, `dns`, `services`, `plans`, `timeouts`, `limits`, `requests`, `trusted`, `access_log`, `drain`, `health` and `retries`"#]],
     );

@@ -30,7 +30,7 @@ services:
             t.yaml:6:63: services.shop.versions.v1.endpoints[6]: nothing is written here; legal is an endpoint, like "10.0.0.1:8080"
             t.yaml:7:24: services.shop.versions.v2.endpoints: no endpoint is written here; write at least one, like ["10.0.0.1:8080"]
             t.yaml:8:7: services.shop.versions.v3: `endpoints` is missing; write at least one endpoint, like endpoints: ["10.0.0.1:8080"]
-            t.yaml:9:7: services.shop.versions.v4: nothing is written here; legal is a mapping with `endpoints`, `protocol`, `tls`, `health`, `ejection`, `balance`, `slow_start` and `limits`
+            t.yaml:9:7: services.shop.versions.v4: nothing is written here; legal is a mapping with `endpoints`, `protocol`, `tls`, `health`, `ejection`, `balance`, `slow_start`, `warm_start` and `limits`
             t.yaml:10:24: services.shop.versions.v5.endpoints: `a:1` is written here; legal is a list of endpoints, like ["10.0.0.1:8080"]
             t.yaml:11:3: services.cart: every host with path / leads to service `shop` already, at t.yaml:3:3; write another host or path
             t.yaml:12:15: services.cart.versions: no version is written here; write at least one

@@ -102,6 +102,11 @@ fn one_limit_may_be_written_without_the_other() {
     assert_eq!(limits("{ requests: 7 }"), InFlightLimits { requests: Some(7), per_endpoint: None });
     assert_eq!(limits("{ requests_per_endpoint: 7 }"), InFlightLimits { requests: None, per_endpoint: Some(7) });
     assert_eq!(version("slow_start: 0s").slow_start, Duration::ZERO);
+    let warm = |text| version(text).warm_start;
+    assert_eq!(
+        [warm("slow_start: 0s"), warm("warm_start: 16"), warm("warm_start: 0"), warm("warm_start: false")],
+        [4, 16, 0, 0]
+    );
 }
 
 #[test]
@@ -190,12 +195,13 @@ pub(crate) fn cared_for(version: Version) -> impl Strategy<Value = Version> {
     let limit = || option::of(1_u32..=1_000_000);
     let limits = (limit(), limit()).prop_map(|(requests, per_endpoint)| InFlightLimits { requests, per_endpoint });
     let health = option::of(any_health(version.protocol));
-    (health, option::of(ejection), any_balance(), 0_u64..=3_600_000, limits).prop_map(
-        move |(health, ejection, balance, slow_start, limits)| Version {
+    (health, option::of(ejection), any_balance(), 0_u64..=3_600_000, 0_u32..=16, limits).prop_map(
+        move |(health, ejection, balance, slow_start, warm_start, limits)| Version {
             health,
             ejection,
             balance,
             slow_start: Duration::from_millis(slow_start),
+            warm_start,
             limits,
             ..version.clone()
         },
@@ -240,6 +246,7 @@ pub(crate) fn write_care(version: &Version, entry: &mut Value) {
         Balance::Hash(HashKey::Path) => json!({ "hash": "path" }),
     };
     entry["slow_start"] = time(version.slow_start);
+    entry["warm_start"] = json!(version.warm_start);
     let mut limits = json!({});
     put(&mut limits, "requests", version.limits.requests.map(Value::from));
     put(&mut limits, "requests_per_endpoint", version.limits.per_endpoint.map(Value::from));

@@ -65,11 +65,12 @@ services:
         ejection: { failures: 1000, first: 5m, most: 33.4%, success_rate: false }
         balance: least_requests
         slow_start: 1m
+        warm_start: 16
         limits: { requests: 1000, requests_per_endpoint: 400 }
       v2: { endpoints: ["10.0.0.3:8080"] }
       v3: { endpoints: ["unix:/run/v3.sock", "10.0.0.4:8080"], protocol: h2c, health: { grpc: "", interval: 1h, timeout: 1h }, balance: { hash: { cookie: Basket } } }
       v4: { endpoints: ["https://10.0.0.5:8443", "https://v4:443"], protocol: h2, tls: { server_name: V4.internal, ca: ca.pem, cert: us.pem, key: us.key }, health: { grpc: shop.v1.Orders }, balance: { hash: { header: X-Tenant } } }
-      v5: { endpoints: ["https://v5.internal:443"], health: { connect: true, jitter: 0% }, ejection: off, balance: { hash: path }, slow_start: 0s, limits: { requests_per_endpoint: 1 } }
+      v5: { endpoints: ["https://v5.internal:443"], health: { connect: true, jitter: 0% }, ejection: off, balance: { hash: path }, slow_start: 0s, warm_start: false, limits: { requests_per_endpoint: 1 } }
     plan:
       beta: 2.5%
       min_requests: 200
@@ -138,6 +139,7 @@ fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out(
             "ejection": { "failures": 5, "first": "10000ms", "most": "50.0000000000%", "success_rate": true },
             "balance": "peak_ewma",
             "slow_start": "10000ms",
+            "warm_start": 4,
             "limits": {},
         })
     };

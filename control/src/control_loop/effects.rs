@@ -22,7 +22,11 @@ impl ControlCore {
             match effect {
                 Effect::Steer if self.installing => {}
                 Effect::Steer => self.plane.steer(name, &served.release.state().split()),
-                Effect::Journal { state, cause } => self.link.append(name, *state, cause, now.elapsed, now.wall),
+                Effect::Journal { state, cause } => {
+                    // A step forward is on disk before it happens: meanwhile connections are opened.
+                    self.plane.prepare(name, &state.split());
+                    self.link.append(name, *state, cause, now.elapsed, now.wall);
+                }
                 Effect::BeginJudge => self.begin_judge(now, name),
                 Effect::NewStep { fell } => {
                     served.tell_judge(|judged| judged.new_step(now.wall));

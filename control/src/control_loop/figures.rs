@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use meter::{LATENCY_BUCKETS, LatencyCounts, Tally};
+use meter::{Attempt, Class, LATENCY_BUCKETS, LatencyCounts, Tally};
 
 /// Over how many seconds the figures slide.
 const SECONDS: usize = 10;
@@ -12,6 +12,8 @@ const SECONDS: usize = 10;
 #[derive(Debug, Default)]
 pub(super) struct Figures {
     /// The tally as of the last second.
+    judged: u64,
+    judged_failed: u64,
     requests: u64,
     failed: u64,
     /// By bucket; empty before the first latency.
@@ -22,6 +24,8 @@ pub(super) struct Figures {
 
 #[derive(Debug, Default)]
 struct Second {
+    judged: u64,
+    judged_failed: u64,
     requests: u64,
     failed: u64,
     latencies: Vec<(usize, u64)>,
@@ -30,8 +34,12 @@ struct Second {
 /// What people see of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Shown {
+    /// First attempts, of people who are not judged as well: those whom a header or cookie brings.
     pub(super) requests_per_second: f64,
     pub(super) error_rate: Option<f64>,
+    /// Those that are judged.
+    pub(super) judged_per_second: f64,
+    pub(super) judged_error_rate: Option<f64>,
     pub(super) p50_ms: Option<f64>,
     pub(super) p99_ms: Option<f64>,
 }
@@ -41,9 +49,15 @@ impl Figures {
     pub(super) fn turn(&mut self, tally: &Tally, scratch: &mut LatencyCounts, bounds_us: &[u64]) {
         // A tally that is smaller is that of a version that came back with a fresh meter.
         let grown = |now: u64, before: &mut u64| now.checked_sub(std::mem::replace(before, now)).unwrap_or(now);
+        // What the proxy did in its own name is nothing that the version did.
+        let firsts = Class::ALL.iter().filter(|class| **class != Class::Local);
+        let firsts = firsts.map(|class| (class.is_bad(), tally.attempts[Attempt::First as usize][*class as usize]));
+        let (all, bad) = firsts.fold((0, 0), |(all, bad), (is_bad, n)| (all + n, bad + if is_bad { n } else { 0 }));
         let mut second = Second {
-            requests: grown(tally.requests(), &mut self.requests),
-            failed: grown(tally.bad(), &mut self.failed),
+            judged: grown(tally.requests(), &mut self.judged),
+            judged_failed: grown(tally.bad(), &mut self.judged_failed),
+            requests: grown(all, &mut self.requests),
+            failed: grown(bad, &mut self.failed),
             latencies: Vec::new(),
         };
         scratch.clear();
@@ -71,13 +85,18 @@ impl Figures {
     }
 
     fn sum(&self, scratch: &mut LatencyCounts, bounds_us: &[u64]) -> Shown {
-        let requests: u64 = self.past.iter().map(|second| second.requests).sum();
-        let failed: u64 = self.past.iter().map(|second| second.failed).sum();
+        let sum = |of: fn(&Second) -> u64| self.past.iter().map(of).sum::<u64>();
+        let (requests, failed) = (sum(|second| second.requests), sum(|second| second.failed));
+        let (judged, judged_failed) = (sum(|second| second.judged), sum(|second| second.judged_failed));
+        let per_second = |count: u64| count as f64 / self.past.len().max(1) as f64;
+        let rate = |failed: u64, of: u64| (of > 0).then(|| failed as f64 / of as f64);
         scratch.clear();
         self.past.iter().flat_map(|second| &second.latencies).for_each(|(bucket, count)| scratch.add(*bucket, *count));
         Shown {
-            requests_per_second: requests as f64 / self.past.len().max(1) as f64,
-            error_rate: (requests > 0).then(|| failed as f64 / requests as f64),
+            requests_per_second: per_second(requests),
+            error_rate: rate(failed, requests),
+            judged_per_second: per_second(judged),
+            judged_error_rate: rate(judged_failed, judged),
             p50_ms: quantile_ms(scratch, 0.5, bounds_us),
             p99_ms: quantile_ms(scratch, 0.99, bounds_us),
         }
@@ -116,11 +135,15 @@ mod tests {
         }
 
         fn answers(&self, class: Class, latency_us: u64, times: usize) {
+            self.answers_to(class, latency_us, times, true);
+        }
+
+        fn answers_to(&self, class: Class, latency_us: u64, times: usize, judged: bool) {
             for _ in 0..times {
                 let outcome = Outcome {
                     attempt: Attempt::First,
                     class,
-                    judged: true,
+                    judged,
                     endpoint: None,
                     group: 0,
                     keyed: true,
@@ -170,6 +193,18 @@ mod tests {
         assert_eq!(shown.error_rate, Some(0.1));
         assert!(shown.p99_ms.is_some_and(|p99| p99 >= 5_000.0), "{shown:?}");
         assert!(shown.p50_ms.is_some_and(|p50| p50 < 1.1), "{shown:?}");
+    }
+
+    #[test]
+    fn people_who_are_not_judged_are_seen_and_counted_for_no_estimate() {
+        let mut world = World::new();
+        world.answers_to(Class::Success, 1_000, 8, false);
+        world.answers_to(Class::ServerError, 1_000, 2, false);
+        // What the proxy answered itself.
+        world.answers_to(Class::Local, 1_000, 5, false);
+        let shown = world.second();
+        assert_eq!((shown.requests_per_second, shown.error_rate), (10.0, Some(0.2)));
+        assert_eq!((shown.judged_per_second, shown.judged_error_rate), (0.0, None));
     }
 
     #[test]

@@ -206,8 +206,8 @@ impl Served {
         let shown = |name: &Name| self.figures.get(name).map(super::figures::Figures::shown).unwrap_or_default();
         let versions = &self.release.service().versions;
         let traffic = Traffic {
-            requests_per_second: versions.iter().map(|version| shown(&version.name).requests_per_second).sum(),
-            error_rate: shown(&state.stable).error_rate.unwrap_or(0.0),
+            requests_per_second: versions.iter().map(|version| shown(&version.name).judged_per_second).sum(),
+            error_rate: shown(&state.stable).judged_error_rate.unwrap_or(0.0),
         };
         let (plan, first, phi) = match (state.running(), &self.judged) {
             (Some(rollout), Some(judged)) => (&rollout.plan, rollout.step, judged.judge().dispersion()),

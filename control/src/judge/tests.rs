@@ -5,6 +5,7 @@ mod going_on;
 mod golden;
 mod latency;
 mod matching;
+mod older;
 mod proof;
 mod restart;
 mod seconds;

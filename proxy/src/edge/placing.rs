@@ -58,10 +58,11 @@ impl Edge {
                 ctx.nowhere_to_go();
             }
         }
-        let picked = stable.pick(&ask(stable, head, ctx, ctx.avoided.as_deref(), now));
+        let asked = ask(stable, head, ctx, ctx.avoided.as_deref(), now);
+        let picked = stable.pick(&asked);
         let picked = picked.or_else(|why| match why {
             // Stable is tried even where all of its endpoints are down: there is nothing better.
-            Unavailable::Down => stable.pick_any(now),
+            Unavailable::Down => stable.pick_any(&asked),
             Unavailable::Full => Err(why),
         });
         match picked {

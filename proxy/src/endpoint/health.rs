@@ -134,6 +134,11 @@ impl Health {
         }
     }
 
+    /// It is new among endpoints that were there before: it takes as long as one that comes back.
+    pub(super) fn begins_slowly(&self, now: Instant) {
+        self.is_back(now);
+    }
+
     /// No connection could be made; `tried` by the one request that tried an endpoint that is down.
     pub(super) fn failed_to_connect(&self, now: Instant, tried: bool) {
         self.reach.failed(self.millis(now), tried);

@@ -134,15 +134,18 @@ impl Balancer {
         }
     }
 
-    /// Any endpoint, for a version that must be tried although there is none to pick: a well one before others, and then
-    /// the one that is due first.
+    /// Any endpoint, for a version that must be tried although there is none to pick: another than the one to avoid, a well
+    /// one before others, and then the one that is due first.
     ///
     /// # Errors
     /// Where it has no endpoint, or as much is under way as may be.
-    pub fn pick_any(&self, endpoints: &[Arc<Endpoint>], now: Instant) -> Result<InFlight, Unavailable> {
+    pub fn pick_any(&self, endpoints: &[Arc<Endpoint>], ask: &Ask<'_>) -> Result<InFlight, Unavailable> {
+        let now = ask.now;
         let Some(room) = self.load.enter(self.limits.requests) else { return Err(Unavailable::Full) };
         let with_room = endpoints.iter().filter(|endpoint| self.has_room(endpoint));
-        let first = with_room.min_by_key(|endpoint| (!endpoint.is_fit(now), endpoint.known.health.due()));
+        let is_avoided = |endpoint: &Endpoint| ask.avoid.is_some_and(|other| other.is_same_place(endpoint));
+        let first =
+            with_room.min_by_key(|endpoint| (is_avoided(endpoint), !endpoint.is_fit(now), endpoint.known.health.due()));
         let at = first.and_then(|endpoint| self.enter(endpoint, false, room, now).ok());
         at.ok_or(if endpoints.is_empty() { Unavailable::Down } else { Unavailable::Full })
     }

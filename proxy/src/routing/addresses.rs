@@ -8,7 +8,7 @@ use std::time::Instant;
 use config::Name;
 
 use super::{Service, Version};
-use crate::endpoint::{Address, Care, Contact, Endpoint};
+use crate::endpoint::{self, Address, Care, Contact, Endpoint};
 
 /// What endpoints resolved to: an address is itself, a name may be several.
 pub type Addresses = HashMap<config::Endpoint, Arc<[SocketAddr]>>;
@@ -97,6 +97,7 @@ impl Version {
         if endpoints.len() == self.endpoints.len() && endpoints.iter().zip(&self.endpoints).all(is_same) {
             return None;
         }
+        endpoint::begin_slowly(&self.endpoints, &endpoints, now);
         self.care.has(endpoints.len());
         let balancer = self.balancer.among(&endpoints);
         Some(Self { endpoints, balancer, ..self.clone() })

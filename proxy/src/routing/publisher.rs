@@ -1,6 +1,7 @@
 //! The one writer of snapshots.
 
 mod lasting;
+mod warming;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,12 +15,13 @@ use tracing::error;
 
 use super::{Addresses, Baseline, PathList, Routing, Service, Slice, Split, Version, addresses};
 use crate::access_log::{AccessLog, Unread};
-use crate::endpoint::{Balancer, Care, Contact, Credentials};
-use crate::lasting::{Lasting, UnderWay};
+use crate::endpoint::{self, Balancer, Care, Contact, Credentials};
+use crate::lasting::{Lasting, Leaving, UnderWay};
 use crate::retries::Budget;
 use crate::routes::RouteTable;
 use crate::selection::Secret;
 use crate::ticket::Salt;
+use crate::warming::Warmers;
 
 /// What a service's split should be, by names.
 #[derive(Debug, Clone)]
@@ -49,6 +51,8 @@ pub struct Reader {
     pub(crate) unmatched: Arc<ServiceMeter>,
     pub(crate) log: AccessLog,
     pub(crate) under_way: UnderWay,
+    pub(crate) warmers: Warmers,
+    pub(crate) leaving: Leaving,
 }
 
 /// The one writer of snapshots. Readers take them from [`shared`](Self::shared).
@@ -63,6 +67,8 @@ pub struct Publisher {
     lasting: HashMap<Name, HashMap<Name, Arc<Lasting>>>,
     /// How many versions there ever were.
     versions: u32,
+    warmers: Warmers,
+    leaving: Leaving,
 }
 
 impl Reader {
@@ -78,7 +84,8 @@ impl Publisher {
     pub fn new(cores: usize) -> Self {
         let unmatched = Arc::new(ServiceMeter::new(cores));
         let (under_way, lasting) = (UnderWay::new(cores), HashMap::new());
-        Self { shared: Arc::default(), cores, unmatched, log: AccessLog::default(), under_way, lasting, versions: 0 }
+        let (log, warmers, leaving) = (AccessLog::default(), Warmers::default(), Leaving::default());
+        Self { shared: Arc::default(), cores, unmatched, log, under_way, lasting, versions: 0, warmers, leaving }
     }
 
     /// Where the latest snapshot is found.
@@ -91,7 +98,8 @@ impl Publisher {
     #[must_use]
     pub fn reader(&self) -> Reader {
         let (log, under_way) = (self.log.clone(), self.under_way.clone());
-        Reader { routing: self.shared(), unmatched: self.unmatched(), log, under_way }
+        let (warmers, leaving) = (self.warmers.clone(), self.leaving.clone());
+        Reader { routing: self.shared(), unmatched: self.unmatched(), log, under_way, warmers, leaving }
     }
 
     /// The access log of what is served. What is published says where it goes.
@@ -134,7 +142,11 @@ impl Publisher {
                 };
                 let fresh = self.fresh(service, &world, known.map(Arc::as_ref)).divided(&by_file);
                 let wanted = wanted(&service.name).unwrap_or(by_file);
-                Arc::new(fresh.divided(&wanted).counted(wanted.paths, self.cores))
+                let service = fresh.divided(&wanted).counted(wanted.paths, self.cores);
+                if let Some(known) = known {
+                    self.warm(known, &service);
+                }
+                Arc::new(service)
             })
             .collect();
         let by_name = configuration.services.iter().enumerate().map(|(place, s)| (s.name.clone(), place)).collect();
@@ -143,14 +155,18 @@ impl Publisher {
         // Before the first request that is to be logged there.
         self.log.follow(&rules);
         self.shared.store(Arc::new(Routing { rules, table, services, by_name: Arc::new(by_name) }));
-        drop(before);
-        self.forget_gone(configuration);
+        self.follow_leavers(&before, configuration, now);
     }
 
     /// Publishes another split of one service, for every request that begins from now on. A name that the service
     /// does not have changes nothing.
     pub fn steer(&mut self, service: &Name, wanted: &Wanted<'_>) {
-        self.replace(service, |service| service.divided(wanted).counted(wanted.paths, self.cores));
+        self.replace(service, |before| {
+            let after = before.divided(wanted).counted(wanted.paths, self.cores);
+            self.warm(before, &after);
+            self.stay(&after);
+            after
+        });
     }
 
     /// A comparison of this version begins: requests drawn before now, or by a snapshot from before now, are counted
@@ -219,6 +235,9 @@ impl Publisher {
         let known_endpoints = known.map_or(&[] as &[_], |known| &known.endpoints);
         let wanted = addresses::of(&version.endpoints, world.addresses);
         let endpoints = addresses::endpoints(wanted, known_endpoints, &contact, &care, world.now);
+        if known.is_some() {
+            endpoint::begin_slowly(known_endpoints, &endpoints, world.now);
+        }
         let balancer = Balancer::new(version, &endpoints, known.map(|known| &known.balancer), world.now);
         care.has(endpoints.len());
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
@@ -235,6 +254,7 @@ impl Publisher {
             balancer,
             mirror: known.map(|version| Arc::clone(&version.mirror)).unwrap_or_default(),
             lasting: self.know(service, &version.name),
+            warm_start: version.warm_start,
         })
     }
 }

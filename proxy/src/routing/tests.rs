@@ -133,6 +133,24 @@ fn meters_and_endpoints_outlive_a_reload_and_a_changed_address_is_a_new_endpoint
 }
 
 #[test]
+fn an_endpoint_that_is_new_among_others_begins_slowly_and_where_all_are_new_none_does() {
+    let of = |ports: &[u16]| {
+        let list: Vec<_> = ports.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
+        format!("services: {{ shop: {{ stable: v1, versions: {{ v1: {{ endpoints: [{}] }} }} }} }}", list.join(", "))
+    };
+    let mut publisher = publisher(&of(&[1, 2]));
+    let mut shares = |ports: &[u16]| {
+        let ((configuration, addresses), now) = (configuration(&of(ports)), Instant::now());
+        publisher.install(&configuration, &addresses, |_| None, now);
+        let shop = shop(&publisher);
+        shop.stable().endpoints.iter().map(|endpoint| endpoint.standing(now).share).collect::<Vec<_>>()
+    };
+    assert_eq!(shares(&[1, 2]), [1.0, 1.0]);
+    assert_eq!(shares(&[3, 1]), [0.1, 1.0]);
+    assert_eq!(shares(&[4, 5]), [1.0, 1.0]);
+}
+
+#[test]
 fn a_split_that_names_no_version_leaves_the_stable_in_place() {
     let mut publisher = publisher(TWO);
     let nobody = name("v9");

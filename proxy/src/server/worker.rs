@@ -24,6 +24,7 @@ use crate::retries::ATTEMPTS;
 use crate::routing::Reader;
 use crate::transport::{Socket, Wire};
 use crate::upstream_stream::Pool;
+use crate::warming::{Warmer, Warming};
 
 /// What serves on one core.
 pub(super) struct Worker {
@@ -41,10 +42,13 @@ impl Worker {
         self,
         runtime: &Runtime,
         mut connections: mpsc::Receiver<Accepted>,
+        to_warm: mpsc::Receiver<Warming>,
         mut stopped: watch::Receiver<Stop>,
     ) {
         runtime.block_on(async {
-            let proxy = Arc::new(self.proxy());
+            let pool = Arc::new(Pool::new(Arc::clone(&self.connector)));
+            let proxy = Arc::new(self.proxy(&pool));
+            drop(tokio::spawn(Warmer::new(pool, &proxy).run(to_warm)));
             let rules = Arc::clone(&self.reader.routing.load().rules);
             let mut served = Arc::new(Served::new(Arc::clone(&proxy), rules));
             let (draining, shutdown) = watch::channel(false);
@@ -70,7 +74,7 @@ impl Worker {
         });
     }
 
-    fn proxy(&self) -> HttpProxy<Edge> {
+    fn proxy(&self, pool: &Arc<Pool>) -> HttpProxy<Edge> {
         let conf = ServerConf {
             threads: 1,
             max_retries: ATTEMPTS,
@@ -84,7 +88,7 @@ impl Worker {
             unmatched: Arc::clone(&self.reader.unmatched),
             log: self.reader.log.clone(),
             deadlines: self.reader.under_way.on(self.core),
-            pool: Arc::new(Pool::new(Arc::clone(&self.connector))),
+            pool: Arc::clone(pool),
             leaving: Arc::clone(&self.leaving),
             outbox: self.outbox.clone(),
         };

@@ -66,7 +66,8 @@ impl L4Connect for Link {
         self.is_reused.store(waiting.is_some(), Ordering::Relaxed);
         let stream = match waiting {
             Some(stream) => stream,
-            None => self.pool.connector().new_stream(self.at.dialled()).await?,
+            // Apart, since it is large with all that a handshake needs: mostly there is none.
+            None => Box::pin(self.pool.connector().new_stream(self.at.dialled())).await?,
         };
         self.fd.store(stream.id(), Ordering::Relaxed);
         let inbound = Inbound::new(self.asked.limits, self.asked.is_head);

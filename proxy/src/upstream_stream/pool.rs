@@ -56,7 +56,7 @@ impl Pool {
     }
 
     /// What makes connections.
-    pub(super) fn connector(&self) -> &TransportConnector {
+    pub(crate) fn connector(&self) -> &TransportConnector {
         &self.connector
     }
 
@@ -72,8 +72,13 @@ impl Pool {
         }
     }
 
+    /// How many wait that lead there.
+    pub(crate) fn waiting(&self, key: u64) -> usize {
+        self.idle.lock().waiting.get(&key).map_or(0, VecDeque::len)
+    }
+
     /// A connection waits for the next request that leads there, for as long as told.
-    pub(super) fn put(self: &Arc<Self>, key: u64, mut stream: Stream, patience: Duration) {
+    pub(crate) fn put(self: &Arc<Self>, key: u64, mut stream: Stream, patience: Duration) {
         let now = Instant::now();
         let Some(until) = now.checked_add(patience).filter(|until| *until > now) else { return };
         if !is_quiet(&mut stream) {

@@ -278,6 +278,8 @@ pub(crate) fn configuration(v1: &[SocketAddr], v2: &[SocketAddr], more: &str) ->
     let mut configuration = config::parse(&text, "shop.yaml").unwrap().configuration;
     for service in &mut configuration.services {
         service.shield = false;
+        // Nobody connects but for the requests of a test.
+        service.versions.iter_mut().for_each(|version| version.warm_start = 0);
         service.retries = Retries { unavailable: false, broken: false, ..Retries::default() };
     }
     configuration

@@ -328,6 +328,37 @@ async fn what_lasts_on_a_version_that_a_reload_has_removed_is_counted_and_ended(
     .await;
 }
 
+#[tokio::test]
+async fn what_lasts_on_a_version_that_a_reload_has_removed_ends_when_the_time_of_its_plan_is_over() {
+    let ((v1, _closes), (v2, _others)) = (chat("v1").await, chat("v2").await);
+    let mut whole = configuration(&[v1], &[v2], "");
+    whole.services[0].plan.drain = Some(Duration::ZERO);
+    let mut shop = Shop::serve(1, 100, &whole, ClientTimeouts::default());
+    let mut socket = join(&shop).await;
+    let mut without = whole.clone();
+    without.services[0].versions.pop();
+    shop.publisher.install(&without, &addresses(&without), |_| None, Instant::now());
+    assert!(matches!(next(&mut socket).await, Some(Message::Close(Some(_)))));
+    assert_eq!(next(&mut socket).await, None);
+}
+
+#[tokio::test]
+async fn what_was_young_when_its_version_was_told_to_end_all_ends_once_it_lasts() {
+    let (shop, _origins) = grpc().await;
+    let mut shop = shop;
+    let mut client = Client::to(shop.address());
+    let (send, receive) = mpsc::channel(1);
+    let mut replies = client.talk(ReceiverStream::new(receive)).await.unwrap();
+    send.send(words("one")).await.unwrap();
+    assert_eq!(replies.message().await.unwrap().unwrap().text, "v2: one");
+    shop.split(0);
+    assert_eq!(shop.end_lasting("v2"), 0);
+    // In real time: it takes the 5 s that make it old.
+    let status = tokio::time::timeout(LONG, replies.message()).await.expect("an end in time").unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    shop.ended_until("v2", 1).await;
+}
+
 /// Two versions that speak h2c, with all of the traffic on v2.
 async fn grpc() -> (Shop, [GrpcOrigin; 2]) {
     let origins = [GrpcOrigin::start("v1").await, GrpcOrigin::start("v2").await];

@@ -34,3 +34,4 @@ mod sparing;
 mod splitting;
 mod timeouts;
 mod tunnels;
+mod warming;

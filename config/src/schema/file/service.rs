@@ -204,8 +204,24 @@ struct Version {
     /// How long one that was down takes to come back to its full share; `0s` gives it at once. Up to 1h.
     #[schemars(extend("default" = "10s"))]
     slow_start: Option<Time>,
+    /// How many connections to each endpoint every core opens ahead where the version gets a share, or a much larger one;
+    /// 0 or `false` for none.
+    #[schemars(extend("default" = 4))]
+    warm_start: Option<WarmStart>,
     /// How many requests may be under way at once.
     limits: Option<VersionLimits>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its shape is of use")]
+enum WarmStart {
+    /// So many.
+    #[schemars(extend("maximum" = 16))]
+    Connections(u8),
+    /// None.
+    #[schemars(extend("const" = false))]
+    Off(bool),
 }
 
 #[derive(JsonSchema)]

@@ -109,7 +109,12 @@ fn a_version_whose_endpoints_are_all_down_can_still_be_tried_on_purpose() {
     take_down(&endpoints[0], now + Duration::from_secs(5));
     take_down(&endpoints[1], now);
     assert!(pick(&endpoints, None, now).is_none());
-    assert_eq!(Balancer::usual(now).pick_any(&endpoints, now).unwrap().endpoint().place, 1);
+    let any = |avoid| {
+        let ask = Ask { key: None, avoid, now };
+        Balancer::usual(now).pick_any(&endpoints, &ask).unwrap().endpoint().place
+    };
+    assert_eq!(any(None), 1);
+    assert_eq!(any(Some(&*endpoints[1])), 0, "it has just failed");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use config::{Configuration, Name};
 
+use super::super::{Routing, Service};
 use super::Publisher;
 use crate::lasting::Lasting;
 
@@ -18,9 +19,11 @@ impl Publisher {
 
     /// Asks the exchanges that last on this version to end now, in a way that their clients try again: a WebSocket is sent
     /// a close frame, a gRPC call its status, anything else is cut. Says how many were asked; those that were before are
-    /// not asked again. Blocks for no traffic.
+    /// not asked again. What begins to last there later ends as well, until the version has traffic again.
     pub fn end_lasting(&self, service: &Name, version: &Name, now: Instant) -> u64 {
-        self.lasting_of(service, version).map_or(0, |lasting| lasting.end(now))
+        let Some(lasting) = self.lasting_of(service, version) else { return 0 };
+        self.leaving.leaves(lasting, now);
+        lasting.end(now)
     }
 
     /// How many exchanges of this version were ended so, and are over.
@@ -43,12 +46,30 @@ impl Publisher {
         Arc::clone(known)
     }
 
-    /// Forgets versions that are gone, and on which nothing is under way.
-    pub(super) fn forget_gone(&mut self, configuration: &Configuration) {
+    /// Versions that have traffic: nothing ends there.
+    pub(super) fn stay(&self, service: &Service) {
+        let by_match = service.split.matched.as_ref().and(service.split.canary);
+        for (place, (version, share)) in service.versions.iter().zip(service.shares()).enumerate() {
+            if share > 0 || by_match.is_some_and(|(canary, ..)| canary == place) {
+                self.leaving.stays(&version.lasting);
+            }
+        }
+    }
+
+    /// This configuration was published after that: what lasts on versions that are gone has as long as the plan of their
+    /// service gave it, and those on which nothing is under way are forgotten.
+    pub(super) fn follow_leavers(&mut self, before: &Routing, configuration: &Configuration, now: Instant) {
+        self.shared.load().services.iter().for_each(|service| self.stay(service));
         let is_there = |service: &Name, version: &Name| {
             let service = configuration.services.iter().find(|one| one.name == *service);
             service.is_some_and(|service| service.versions.iter().any(|one| one.name == *version))
         };
+        for service in &before.services {
+            let Some(due) = service.written.plan.drain.and_then(|drain| now.checked_add(drain)) else { continue };
+            for version in service.versions.iter().filter(|version| !is_there(&service.name, &version.name)) {
+                self.leaving.leaves(&version.lasting, due);
+            }
+        }
         // Whoever is under way on a version holds it.
         for (service, versions) in &mut self.lasting {
             versions.retain(|version, lasting| is_there(service, version) || Arc::strong_count(lasting) > 1);

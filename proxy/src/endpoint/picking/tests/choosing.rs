@@ -126,7 +126,7 @@ fn an_endpoint_at_its_limit_is_passed_over_and_a_version_without_any_other_is_fu
         let held: Vec<_> = (0..count * 2).map(|_| balancer.pick(&endpoints, &whoever(now)).unwrap()).collect();
         assert!(endpoints.iter().all(|endpoint| endpoint.in_flight() == 2));
         assert_eq!(balancer.pick(&endpoints, &whoever(now)).unwrap_err(), Unavailable::Full);
-        assert_eq!(balancer.pick_any(&endpoints, now).unwrap_err(), Unavailable::Full);
+        assert_eq!(balancer.pick_any(&endpoints, &whoever(now)).unwrap_err(), Unavailable::Full);
         drop(held);
         assert_eq!(balancer.load.in_flight(), 0);
         assert!(balancer.pick(&endpoints, &whoever(now)).is_ok());
@@ -139,11 +139,11 @@ fn a_version_at_its_limit_is_full_and_one_whose_endpoints_are_down_is_down() {
     let balancer = balancer(Balance::PeakEwma, limits(Some(1), None), &endpoints, now);
     let held = balancer.pick(&endpoints, &whoever(now)).unwrap();
     assert_eq!(balancer.pick(&endpoints, &whoever(now)).unwrap_err(), Unavailable::Full);
-    assert_eq!(balancer.pick_any(&endpoints, now).unwrap_err(), Unavailable::Full);
+    assert_eq!(balancer.pick_any(&endpoints, &whoever(now)).unwrap_err(), Unavailable::Full);
     drop(held);
     endpoints.iter().for_each(|endpoint| take_down(endpoint, now));
     assert_eq!(balancer.pick(&endpoints, &whoever(now)).unwrap_err(), Unavailable::Down);
-    assert!(balancer.pick_any(&endpoints, now).is_ok(), "what found nobody gave its room back");
+    assert!(balancer.pick_any(&endpoints, &whoever(now)).is_ok(), "what found nobody gave its room back");
 }
 
 #[test]
