@@ -92,7 +92,8 @@ fn drain(text: &str) -> Result<Option<Duration>, Illegal> {
     if literal::duration(text).is_ok_and(|time| time > MOST) {
         return Err(Illegal::new(format!("{} is longer than a day; legal is 0s to 24h, or `never`", quoted(text))));
     }
-    literal::duration(text).map(Some)
+    let or_never = |illegal: Illegal| illegal.to_string().replacen("legal is ", "legal is `never`, or ", 1);
+    literal::duration(text).map(Some).map_err(|illegal| Illegal::new(or_never(illegal)))
 }
 
 fn baseline<'a>(written: &Cursor<'a>, planned: &mut Planned<'a>, report: &mut Report) -> Option<Baseline> {

@@ -164,13 +164,13 @@ fn how_long_connections_that_last_may_stay_is_a_time_or_never() {
     check(
         &plan("      drain: off\n"),
         &expect![
-            "t.yaml:8:14: services.shop.plan.drain: `off` is not a time; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m, or `never`"
+            "t.yaml:8:14: services.shop.plan.drain: `off` is not a time; legal is `never`, or whole numbers with units, like 500ms, 10s, 5m, 1h30m"
         ],
     );
     check(
         &plan("      drain: 10\n"),
         &expect![
-            "t.yaml:8:14: services.shop.plan.drain: `10` has no unit; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m; did you mean `10s`?, or `never`"
+            "t.yaml:8:14: services.shop.plan.drain: `10` has no unit; legal is `never`, or whole numbers with units, like 500ms, 10s, 5m, 1h30m; did you mean `10s`?"
         ],
     );
     check(
