@@ -131,5 +131,5 @@ fn every_route_of_the_document_is_there() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 14);
+    assert_eq!(asked, 15);
 }
