@@ -33,7 +33,14 @@ enum Stay {
 
 impl Leaving {
     /// Looks who has traffic now; gives the versions whose connections are to be asked to end, with how long ago they left.
-    pub(super) fn turn(&mut self, now: Now, service: &Service, state: &State) -> Vec<(Name, Duration)> {
+    /// `lasts` says whether a version has such connections: it may have come and left between two looks.
+    pub(super) fn turn(
+        &mut self,
+        now: Now,
+        service: &Service,
+        state: &State,
+        lasts: impl Fn(&Name) -> bool,
+    ) -> Vec<(Name, Duration)> {
         let mut due = Vec::new();
         self.0.retain(|name, _| service.versions.iter().any(|version| version.name == *name));
         for version in &service.versions {
@@ -41,6 +48,9 @@ impl Leaving {
             if has_traffic(state, name) {
                 self.0.insert(name.clone(), Stay::Here(drain_of(service, state, name)));
                 continue;
+            }
+            if !self.0.contains_key(name) && lasts(name) {
+                self.0.insert(name.clone(), Stay::Here(drain_of(service, state, name)));
             }
             let Some(stay) = self.0.get_mut(name) else { continue };
             if let Stay::Here(drain) = *stay {
@@ -90,9 +100,11 @@ impl ControlCore {
     /// A second is over: asks the connections to end whose version has left, and whose time is over.
     pub(super) fn end_what_has_left(&mut self, now: Now) {
         let mut asked = Vec::new();
+        let plane = &self.plane;
         for (name, served) in &mut self.services {
             let release = &served.release;
-            for (version, ago) in served.leaving.turn(now, release.service(), release.state()) {
+            let lasts = |version: &Name| plane.lasting(name, version) > 0;
+            for (version, ago) in served.leaving.turn(now, release.service(), release.state(), lasts) {
                 asked.push((name.clone(), version, ago));
             }
         }
@@ -141,7 +153,17 @@ mod tests {
     }
 
     fn asked(leaving: &mut Leaving, second: u64, service: &Service, state: &State) -> Vec<String> {
-        leaving.turn(at(second), service, state).into_iter().map(|(name, _)| name.to_string()).collect()
+        leaving.turn(at(second), service, state, |_| false).into_iter().map(|(name, _)| name.to_string()).collect()
+    }
+
+    #[test]
+    fn what_came_and_left_between_two_looks_is_asked_as_well() {
+        let service = service(TEXT);
+        let mut leaving = Leaving::default();
+        let gone = split(&service, 0);
+        let lasts = |version: &Name| version.as_str() == "v2";
+        let mut due = |second: u64| leaving.turn(at(second), &service, &gone, lasts).len();
+        assert_eq!([due(0), due(9), due(10), due(11)], [0, 0, 1, 0]);
     }
 
     #[test]
