@@ -49,11 +49,12 @@ impl Counted {
                 drop(tokio::spawn(async move {
                     match acceptor {
                         None => serve(stream, &made, together).await,
-                        Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(stream) => serve(stream, &made, together).await,
-                            // The count will tell.
-                            Err(_) => {}
-                        },
+                        Some(acceptor) => {
+                            // Where the handshake fails the count will tell.
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(stream, &made, together).await;
+                            }
+                        }
                     }
                 }));
             }
