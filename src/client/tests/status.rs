@@ -138,7 +138,7 @@ fn status_of_one_service_says_where_its_names_lead_and_which_do_not_resolve() {
     service.versions[0].endpoints[1].resolved = Some("10.0.0.2:80".into());
     world.show_service(service);
     let (_, out) = world.run("status shop");
-    let lines: Vec<_> = out.lines().filter(|line| line.contains("internal")).collect();
+    let lines: Vec<_> = out.lines().filter(|line| line.contains("internal")).map(str::trim).collect();
     expect![[r#"
           shop.internal:80 (10.0.0.2:80) of v1 comes back, with 55 % of its share, since 2026-11-22T01:20:00Z
           shop.internal of v1: 10.0.0.1, 10.0.0.2
