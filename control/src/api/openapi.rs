@@ -34,8 +34,8 @@ mod tests {
     use crate::process::{DrainView, ProcessView, UpgradeView};
     use crate::view::{
         Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, LeavingView, MatchView, Matched,
-        MirrorSampleView, MirrorView, NotCopied, Phase, Role, RolloutView, ServiceView, Snapshot, StepEstimate,
-        Verdict, VersionView,
+        MirrorSampleView, MirrorView, NameView, NotCopied, Phase, Role, RolloutView, ServiceView, Snapshot,
+        StepEstimate, Verdict, VersionView,
     };
 
     fn read() -> Value {
@@ -138,6 +138,8 @@ mod tests {
             gates: vec![gate.clone()],
         };
         let endpoint = EndpointView::well(String::new());
+        let (answered_at, problem, failing_since) = (None, None, None);
+        let name = NameView { name: String::new(), addresses: Vec::new(), answered_at, problem, failing_since };
         let version = VersionView {
             name: String::new(),
             weight: 0,
@@ -205,6 +207,7 @@ mod tests {
             ("CheckCounts", json!(CheckCounts::default())),
             ("MalformedCounts", json!(MalformedCounts::default())),
             ("EndpointView", json!(endpoint)),
+            ("NameView", json!(name)),
             ("VersionView", json!(version)),
             ("ServiceView", json!(service)),
             ("Event", json!(event)),
