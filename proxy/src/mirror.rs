@@ -4,7 +4,7 @@
 //! copied again. Whole, it is handed to a thread that serves nobody, or dropped where that has enough to do. That thread
 //! sends it on connections of its own, reads the answer up to a limit and forgets it; what is kept is its status and the
 //! hash of its body. The same of stable's answer is noted as it goes by. Whichever of the two ends last compares them
-//! ([`pair`]), so nobody waits for the other.
+//! (`pair`), so nobody waits for the other.
 //!
 //! Invariants: nothing here makes a request wait, or fail. What is under way is bounded, each copy by its size and its
 //! time. Copies touch neither the judged figures of a version, nor what its endpoints are chosen by, nor its budgets.
