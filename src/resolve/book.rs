@@ -262,13 +262,7 @@ impl Entry {
     }
 
     /// What is to be told of an answer, and how long to wait before the next.
-    fn came(
-        &mut self,
-        came_of_it: Result<Answer, NoAnswer>,
-        seed: u64,
-        dns: &Dns,
-        now: Now,
-    ) -> (Vec<News>, Duration) {
+    fn came(&mut self, came_of_it: Result<Answer, NoAnswer>, seed: u64, dns: &Dns, now: Now) -> (Vec<News>, Duration) {
         match came_of_it {
             Ok(Answer { addresses, ttl }) => (self.succeeded(few(addresses, seed), now), hold(ttl, dns)),
             Err(NoAnswer { reason, .. }) => self.failed(reason, dns, now),
