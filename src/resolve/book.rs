@@ -93,7 +93,7 @@ impl Book {
             let entry = match before.remove(&name) {
                 Some(entry) => {
                     let learned = fresh.remove(&name);
-                    let (entry, told) = entry.goes_on(addresses, learned, self.seed, dns, now, chance());
+                    let (entry, told) = entry.goes_on(&addresses, learned, self.seed, dns, now, chance());
                     news.extend(told.into_iter().map(|told| (Arc::clone(&name), told)));
                     entry
                 }
@@ -236,14 +236,14 @@ impl Entry {
     /// One that was in use before and is used with these addresses from now on.
     fn goes_on(
         mut self,
-        in_use: Arc<[IpAddr]>,
+        in_use: &Arc<[IpAddr]>,
         fresh: Option<Learned>,
         seed: u64,
         dns: &Dns,
         now: Now,
         chance: f64,
     ) -> (Self, Vec<News>) {
-        self.in_use = Arc::clone(&in_use);
+        self.in_use = Arc::clone(in_use);
         match fresh {
             // What was learned since then is newer.
             Some(learned) if self.answered.is_some_and(|answered| answered > learned.now.wall) => (self, Vec::new()),
@@ -255,7 +255,7 @@ impl Entry {
             }
             // Which of the two is right is soon known.
             None => {
-                self.due = self.due.map(|due| if self.addresses == in_use { due } else { now.at });
+                self.due = self.due.map(|due| if self.addresses == *in_use { due } else { now.at });
                 (self, Vec::new())
             }
         }
