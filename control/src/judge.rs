@@ -11,6 +11,7 @@ mod establish;
 mod estimate;
 mod evidence;
 mod family;
+mod leaving;
 mod measure;
 mod profile;
 mod record;
@@ -20,6 +21,7 @@ mod settings;
 mod sightings;
 mod traffic;
 mod views;
+mod watch;
 mod words;
 
 use config::{Plan, Weight};
@@ -37,6 +39,7 @@ use self::estimate::{Outlook, USUAL_SPREAD};
 pub use self::estimate::{forecast, forecast_copies};
 pub use self::evidence::TestEvidence;
 use self::family::Family;
+use self::leaving::LeavingCheck;
 use self::measure::{Lens, Measure, Now, SERVICE, has_everybody, population_of};
 use self::record::Record;
 use self::saved::Saved;
@@ -72,6 +75,8 @@ pub struct Judge {
     traffic: TrafficCheck,
     /// Where the baseline is another version.
     baseline: Option<BaselineCheck>,
+    /// Whether clients leave the canary's requests before their end.
+    leaving: LeavingCheck,
     /// Where the plan sends the canary copies of stable's requests.
     copies: Option<Copied>,
     /// The breaker compares everybody on the canary with all of stable. What it gathers where the gates do not.
@@ -168,7 +173,8 @@ pub struct Judgement {
     pub harm: Option<Harm>,
     /// A limit is broken on both versions: hold and alert, no rollback. In a sentence.
     pub hold: Option<String>,
-    /// A gate whose role is to signal established harm: pause and ask. Until [`Judge::acknowledge`].
+    /// A gate whose role is to signal established harm, or the check of clients that leave: pause and ask. Until
+    /// [`Judge::acknowledge`].
     pub signal: Option<Harm>,
     /// Requests were lost or are not drawn as the split says, or the version in stable's place is worse than stable: what
     /// is measured cannot be trusted. In a sentence.
@@ -183,8 +189,11 @@ pub struct Judgement {
     pub requests: Arms<u64>,
     /// How many of them failed.
     pub failed: Arms<u64>,
-    /// Judged first attempts since the present step began.
+    /// Judged first attempts since the present step began; where clients leave more of the canary's than is tolerated,
+    /// without those that they left.
     pub step_requests: Arms<u64>,
+    /// How many more there were, that do not count because their clients left before they had their whole answer.
+    pub left_in_step: Arms<u64>,
     /// Those who went to the canary whatever its weight and are left out by the gates that compare.
     pub matched: Matched,
     /// How many requests of theirs there were since the present step began.
@@ -221,6 +230,7 @@ impl Judge {
             measure: Measure::new(&settings),
             traffic: TrafficCheck::default(),
             baseline: BaselineCheck::new(&settings, 0),
+            leaving: LeavingCheck::new(&settings, 0),
             copies: settings.copies.then(Copied::default),
             beside: settings.has_breaker_beside().then(Batcher::default),
             record: Record::new(&settings),
@@ -241,6 +251,7 @@ impl Judge {
             if let Some(check) = &mut self.baseline {
                 check.end_block();
             }
+            self.leaving.end_block();
             if self.record.step_seconds() % REFRESH_SECONDS == ESTIMATE_AT {
                 self.estimate();
             }
@@ -288,12 +299,19 @@ impl Judge {
         if let Some(check) = &mut self.baseline {
             check.add(&self.settings, tick, temper, self.record.seconds);
         }
+        self.leaving.add(&self.settings, tick, temper, self.record.seconds);
         let requests = Arms { stable: tick.stable.requests(), canary: everybody.requests() };
         let bad = Arms { stable: tick.stable.bad(), canary: everybody.bad() };
-        let batch = self.beside.as_mut().and_then(|batcher| batcher.push(Batch { requests, bad }));
+        let left = Arms { stable: tick.stable.left(), canary: everybody.left() };
+        let batch = self.beside.as_mut().and_then(|batcher| batcher.push(Batch { requests, bad, left }));
         if let Some(batch) = batch {
             self.judge_breaker(&batch);
         }
+    }
+
+    /// Goes on with another judge's check of clients that leave: a state that was saved by a Tidegate of before has none.
+    pub(crate) fn take_over_leaving(&mut self, other: &Self) {
+        self.leaving.clone_from(&other.leaving);
     }
 
     /// What is known of stable traffic: for the next rollout, or while none runs.
@@ -327,7 +345,8 @@ impl Judge {
         self.record.dry_rollbacks
     }
 
-    /// A person has seen what was signalled (a signal gate, the checks of the traffic and of the baseline) and goes on:
+    /// A person has seen what was signalled (a signal gate, the checks of the traffic, of the baseline and of clients
+    /// that leave) and goes on:
     /// those tests begin anew,
     /// and their alpha is spent again.
     pub fn acknowledge(&mut self) {
@@ -340,6 +359,7 @@ impl Judge {
     fn trust_anew(&mut self) {
         self.traffic = TrafficCheck::default();
         self.baseline = BaselineCheck::new(&self.settings, self.record.seconds);
+        self.leaving = LeavingCheck::new(&self.settings, self.record.seconds);
     }
 
     /// The judge goes on in another process. As after [`new_step`](Self::new_step) nothing is proven for 15 s, in which
@@ -387,6 +407,7 @@ impl Judge {
         if let Some(check) = &mut self.baseline {
             check.begin_step();
         }
+        self.leaving.begin_step();
         // Where nothing was judged since the last start there is nothing to start anew from, and the cash is kept.
         if self.record.judged_in_step {
             self.family.begin_step();

@@ -116,6 +116,12 @@ impl Tally {
         bad(&self.judged)
     }
 
+    /// Of how many judged attempts the client left before the response was whole.
+    #[must_use]
+    pub const fn left(&self) -> u64 {
+        self.judged[Class::ClientAbort as usize]
+    }
+
     /// How many judged attempts took longer than `us` microseconds, or failed: the event that a latency limit counts.
     #[must_use]
     pub fn over_or_failed(&self, us: u64) -> u64 {

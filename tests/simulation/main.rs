@@ -8,6 +8,7 @@ mod crashes;
 mod disk;
 mod disks;
 mod judgements;
+mod leaving;
 mod matching;
 mod names;
 mod rollouts;

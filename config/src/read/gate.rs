@@ -125,6 +125,7 @@ fn default_name(rule: &GateRule, path: Option<&PathPrefix>, item: &Cursor<'_>, r
 fn gate_name(text: &str) -> Result<Name, Illegal> {
     let taken_by = match text {
         "baseline" => Some("the check of the baseline"),
+        "clients" => Some("the check of clients that leave"),
         "breaker" => Some("the circuit breaker that is always on"),
         "traffic" => Some("the check of the traffic that is always on"),
         _ => None,

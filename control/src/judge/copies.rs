@@ -69,7 +69,7 @@ impl Copies {
         };
         let of_canary = |canary| Arms { stable: 0, canary };
         // Counted by every core while it is read: a part may come before what it is a part of.
-        Batch { requests: of_canary(of), bad: of_canary(differing.min(of)) }
+        Batch { requests: of_canary(of), bad: of_canary(differing.min(of)), left: Arms::default() }
     }
 }
 

@@ -48,6 +48,11 @@ impl<'a> Traffic<'a> {
         bad.fold(0, |sum, class| sum.saturating_add(self.judged[*class as usize]))
     }
 
+    /// Requests whose clients left before the response was whole.
+    pub(super) const fn left(self) -> u64 {
+        self.judged[Class::ClientAbort as usize]
+    }
+
     /// Latencies of requests that did not fail.
     pub(super) const fn latencies(self, of: Of) -> &'a LatencyCounts {
         match of {
@@ -340,7 +345,7 @@ impl Counted {
     /// what was beyond stable's p95.
     pub(super) fn sighting(&self, batch: &Batch) -> Sighting {
         match self {
-            Self::Failures => Sighting { requests: batch.requests, events: batch.bad },
+            Self::Failures => Sighting::of(batch),
             Self::Over(events) => Sighting { requests: batch.requests, events: *events },
             Self::Levels { levels, .. } => Sighting {
                 requests: Arms { stable: sum(&levels.stable), canary: sum(&levels.canary) },

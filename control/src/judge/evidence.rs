@@ -3,14 +3,14 @@
 use libm::log;
 use serde::Serialize;
 
-use super::{BREAKER, Judge, baseline};
+use super::{BREAKER, Judge, baseline, leaving, watch};
 use crate::view::Role;
 
 /// What one test says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TestEvidence {
-    /// `family/guardrails` and `family/signals` are the two families, `breaker` and `traffic` are always on, `baseline` where
-    /// that is another version; a gate's name stands for
+    /// `family/guardrails` and `family/signals` are the two families, `breaker`, `traffic` and `clients` are always on (the last once a client left),
+    /// `baseline` where that is another version; a gate's name stands for
     /// its test of harm, `NAME/limit` for its limit alone, whatever stable does, and `NAME/proof` for what rules harm
     /// out.
     pub test: String,
@@ -43,7 +43,11 @@ impl Judge {
             tests.push(of(format!("{}/proof", gate.name), proof, log(1.0 / self.settings.beta)));
         }
         if let Some(check) = &self.baseline {
-            tests.push(of(baseline::NAME.to_owned(), check.log_evidence(), baseline::threshold(&self.settings)));
+            tests.push(of(baseline::NAME.to_owned(), check.log_evidence(), watch::threshold(&self.settings)));
+        }
+        if self.leaving.view(&self.settings).is_some() {
+            let (log_evidence, threshold) = (self.leaving.log_evidence(), watch::threshold(&self.settings));
+            tests.push(of(leaving::NAME.to_owned(), log_evidence, threshold));
         }
         if let Some(traffic) = self.traffic.view(&self.settings) {
             tests.push(of(traffic.name, traffic.log_evidence.unwrap_or(0.0), traffic.threshold));

@@ -386,6 +386,7 @@ impl Population {
     fn gather(&mut self, traffic: Arms<Traffic<'_>>, seconds: u64) -> Option<Batch> {
         let requests = Arms { stable: traffic.stable.requests(), canary: traffic.canary.requests() };
         let bad = Arms { stable: traffic.stable.bad(), canary: traffic.canary.bad() };
+        let left = Arms { stable: traffic.stable.left(), canary: traffic.canary.left() };
         if requests.stable > 0 {
             self.seen_at.stable = Some(seconds);
         }
@@ -393,7 +394,7 @@ impl Population {
             self.seen_at.canary = Some(seconds);
         }
         add(&mut self.in_step, requests);
-        let batch = self.batcher.push(Batch { requests, bad })?;
+        let batch = self.batcher.push(Batch { requests, bad, left })?;
         self.closed(&batch, seconds);
         Some(batch)
     }

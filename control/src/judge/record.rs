@@ -27,6 +27,9 @@ pub(super) struct Record {
     /// Everything since the rollout began.
     pub(super) total: Sighting,
     pub(super) step_requests: Arms<u64>,
+    /// Those of them whose clients left before they had their whole answer.
+    #[serde(default)]
+    pub(super) left_in_step: Arms<u64>,
     /// Those who are left out by the gates that compare, since the rollout began.
     #[serde(default)]
     pub(super) matched: Matched,
@@ -110,6 +113,7 @@ impl Record {
             was_cold_again: false,
             total: Sighting::default(),
             step_requests: Arms::default(),
+            left_in_step: Arms::default(),
             matched: Matched::default(),
             matched_in_step: 0,
             of_stable_in_step: 0,
@@ -154,6 +158,7 @@ impl Record {
         let bad = Arms { stable: tick.baseline.bad(), canary: tick.canary.bad() };
         self.total.merge(Sighting { requests, events: bad });
         add(&mut self.step_requests, requests);
+        add(&mut self.left_in_step, Arms { stable: tick.baseline.left(), canary: tick.canary.left() });
         self.of_stable_in_step = self.of_stable_in_step.saturating_add(tick.stable.requests());
         self.endpoints = tick.endpoints;
         self.open_failed |= clients.bad;
@@ -175,6 +180,7 @@ impl Record {
         self.was_cold_again = false;
         self.step_at = self.seconds;
         self.step_requests = Arms::default();
+        self.left_in_step = Arms::default();
         self.matched_in_step = 0;
         self.of_stable_in_step = 0;
         for gate in &mut self.gates {

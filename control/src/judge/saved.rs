@@ -6,13 +6,15 @@ use serde_json::Value;
 
 use super::Judge;
 use super::background::Background;
-use super::baseline::{BaselineCheck, SavedBaseline};
+use super::baseline::BaselineCheck;
 use super::copies::Copied;
 use super::family::{Family, SavedFamily};
+use super::leaving::LeavingCheck;
 use super::measure::Measure;
 use super::record::Record;
 use super::settings::Settings;
 use super::traffic::{SavedTraffic, TrafficCheck};
+use super::watch::SavedWatch;
 use crate::statistics::Batcher;
 use crate::statistics::mixture::Misfit;
 
@@ -27,7 +29,10 @@ pub(super) struct Saved {
     family: SavedFamily,
     measure: Measure,
     traffic: SavedTraffic,
-    baseline: Option<SavedBaseline>,
+    baseline: Option<SavedWatch>,
+    /// A Tidegate of before did not look whether clients leave.
+    #[serde(default)]
+    leaving: Option<SavedWatch>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     copies: Option<Copied>,
     beside: Option<Batcher>,
@@ -73,11 +78,24 @@ impl From<Misfit> for Unusable {
 
 impl From<Judge> for Saved {
     fn from(judge: Judge) -> Self {
-        let Judge { settings, family, measure, traffic, baseline, copies, beside, record, background, bursts: _ } =
-            judge;
+        let Judge { settings, family, measure, traffic, baseline, leaving, .. } = judge;
+        let Judge { copies, beside, record, background, .. } = judge;
         let (family, traffic) = (family.into_saved(), traffic.into_saved());
         let baseline = baseline.map(BaselineCheck::into_saved);
-        Self { version: VERSION, settings, family, measure, traffic, baseline, copies, beside, record, background }
+        let leaving = Some(leaving.into_saved());
+        Self {
+            version: VERSION,
+            settings,
+            family,
+            measure,
+            traffic,
+            baseline,
+            leaving,
+            copies,
+            beside,
+            record,
+            background,
+        }
     }
 }
 
@@ -85,8 +103,8 @@ impl TryFrom<Saved> for Judge {
     type Error = Unusable;
 
     fn try_from(saved: Saved) -> Result<Self, Unusable> {
-        let Saved { version: _, settings, family, measure, traffic, baseline, copies, beside, record, background } =
-            saved;
+        let Saved { version: _, settings, family, measure, traffic, baseline, leaving, .. } = saved;
+        let Saved { copies, beside, record, background, .. } = saved;
         let fits_beside = beside.is_some() == settings.has_breaker_beside() && copies.is_some() == settings.copies;
         if !fits_beside || !settings.are_sound() || !measure.fits(&settings) || !record.fits(&settings) {
             return Err(Unusable::Misfit);
@@ -94,7 +112,8 @@ impl TryFrom<Saved> for Judge {
         let family = Family::restored(&settings, family)?;
         let traffic = TrafficCheck::restored(traffic)?;
         let baseline = BaselineCheck::restored(&settings, baseline)?;
+        let leaving = LeavingCheck::restored(&settings, leaving, record.seconds)?;
         let bursts = background.bursts();
-        Ok(Self { settings, family, measure, traffic, baseline, copies, beside, record, background, bursts })
+        Ok(Self { settings, family, measure, traffic, baseline, leaving, copies, beside, record, background, bursts })
     }
 }

@@ -4,6 +4,7 @@ mod copies;
 mod going_on;
 mod golden;
 mod latency;
+mod leaving;
 mod matching;
 mod older;
 mod proof;

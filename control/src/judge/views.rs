@@ -4,6 +4,7 @@ use libm::log;
 
 use super::copies::Copied;
 use super::family::Reading;
+use super::leaving;
 use super::measure::{Lens, SERVICE, judges_everybody, population_of};
 use super::record::{Established, GateRecord};
 use super::settings::GateSetting;
@@ -26,16 +27,23 @@ impl Judge {
     #[must_use]
     pub fn judgement(&self) -> Judgement {
         let record = &self.record;
+        let left = Sighting { requests: record.step_requests, events: record.left_in_step };
+        // Where clients end whatever they like whenever they like (streams), they do so on both versions.
+        let uncounted = if leaving::leaves_more(left) { left.events } else { Arms::default() };
         Judgement {
             harm: record.established.as_ref().map(|harm| self.harm_of(harm.gate, &harm.explain)),
             hold: self.shown().find(|shown| self.is_over_limit_too(*shown)).map(|shown| self.over_limit_too(shown)),
-            signal: record.signalled.as_ref().map(|harm| self.harm_of(harm.gate, &harm.explain)),
+            signal: self.signal(),
             traffic: self.mistrust(),
             proven: self.is_proven(),
             suspicion: record.established.is_some() || self.evidence_now() >= log(SUSPICION),
             requests: record.total.requests,
             failed: record.total.events,
-            step_requests: record.step_requests,
+            step_requests: Arms {
+                stable: record.step_requests.stable.saturating_sub(uncounted.stable),
+                canary: record.step_requests.canary.saturating_sub(uncounted.canary),
+            },
+            left_in_step: uncounted,
             matched: record.matched,
             matched_in_step: record.matched_in_step,
             copies: self.copies.as_ref().map(Copied::total).unwrap_or_default(),
@@ -52,6 +60,7 @@ impl Judge {
         let mut gates: Vec<GateView> = self.shown().map(|shown| self.view(shown)).collect();
         gates.extend(self.breaker_view());
         gates.extend(self.baseline.as_ref().and_then(|check| check.view(&self.settings)));
+        gates.extend(self.leaving.view(&self.settings));
         gates.extend(self.traffic.view(&self.settings));
         gates
     }
@@ -71,6 +80,21 @@ impl Judge {
         }
         let gates = &self.settings.gates;
         self.family.log_evidence_of(Role::Guardrail, |place| !gates[place].rule.is_of_copies())
+    }
+
+    /// What a person is asked about: what a gate that signals says, and that clients leave the canary. Whoever looks at
+    /// one sees the other.
+    fn signal(&self) -> Option<Harm> {
+        let of_gates = self.record.signalled.as_ref().map(|harm| self.harm_of(harm.gate, &harm.explain));
+        let leaving =
+            self.leaving.found().map(|explain| Harm { gate: leaving::NAME.to_owned(), explain: explain.to_owned() });
+        match (of_gates, leaving) {
+            (Some(Harm { gate, explain }), Some(leaving)) => {
+                let explain = format!("{explain}; {}: {}", leaving.gate, leaving.explain);
+                Some(Harm { gate, explain })
+            }
+            (of_gates, leaving) => of_gates.or(leaving),
+        }
     }
 
     /// Why what is measured cannot be trusted.

@@ -131,6 +131,39 @@ impl<'a> Words<'a> {
         )
     }
 
+    /// Clients leave the canary's requests before their end.
+    pub(super) fn leaving(self, seen: Sighting, seconds: u64, log_evidence: f64) -> String {
+        let Sighting { requests, events } = seen;
+        let of = |events: u64, requests: u64| format!("{} of {}", grouped(events), grouped(requests));
+        format!(
+            "{} ({}, {} against {}; chance of seeing this if they left both alike: {}): {} keeps them waiting, to the \
+             first byte or between the others",
+            self.left(seen),
+            before(seconds),
+            of(events.canary, requests.canary),
+            of(events.stable, requests.stable),
+            chance(log_evidence),
+            self.canary
+        )
+    }
+
+    /// Clients leave, and it is not established that they leave the canary more. `looks_worse` says whether the figures
+    /// alone are beyond what is tolerated.
+    pub(super) fn some_leave(self, seen: Sighting, looks_worse: bool) -> String {
+        let ending = if looks_worse { "more than usual, not enough evidence so far" } else { "nothing unusual" };
+        format!("{}: {ending}", self.left(seen))
+    }
+
+    fn left(self, Sighting { requests, events }: Sighting) -> String {
+        format!(
+            "clients left {} of {}'s requests before their end, {} of {}'s",
+            percent(events.canary, requests.canary),
+            self.canary,
+            percent(events.stable, requests.stable),
+            self.stable
+        )
+    }
+
     /// Nothing is suspected, and nothing can pass.
     pub(super) fn no_standard(self, told: Told<'_>) -> String {
         format!("{}: nothing passes while the baseline {} is worse than {}", self.figures(told), self.stable, self.all)
@@ -387,7 +420,7 @@ fn limit_of(rule: &Rule) -> Option<f64> {
     }
 }
 
-fn rates(Sighting { requests, events }: Sighting) -> Arms<f64> {
+pub(super) fn rates(Sighting { requests, events }: Sighting) -> Arms<f64> {
     let rate = |events: u64, requests: u64| if requests == 0 { 0.0 } else { events as f64 / requests as f64 };
     Arms { stable: rate(events.stable, requests.stable), canary: rate(events.canary, requests.canary) }
 }

@@ -192,7 +192,10 @@ impl Replay {
             // The state is of other gates. What a crash took from the tests is in the windows before it.
             return Ok(());
         }
-        let judge = judge_of(&checkpoint.state)?;
+        let mut judge = judge_of(&checkpoint.state)?;
+        if checkpoint.state.get("leaving").is_none() {
+            judge.take_over_leaving(&self.judge);
+        }
         if self.exact && checkpoint.why == Why::Routine {
             let (same, different) = &mut self.tally.checkpoints;
             *(if judge == self.judge { same } else { different }) += 1;

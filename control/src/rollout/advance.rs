@@ -8,7 +8,7 @@ use super::release::{By, Counted, News, Release};
 use super::state::{Question, Rollout, name_of_compared};
 use super::{Change, Effect, Exhibit, Moment};
 use crate::judge::Judgement;
-use crate::view::{GateView, Phase, Verdict};
+use crate::view::{Arms, GateView, Phase, Verdict};
 
 /// How the reason of a pause ends where a limit is broken on both versions.
 const ON_LIMIT: &str = "; resume to go on all the same, or abort";
@@ -218,11 +218,19 @@ impl Release {
         }
         let (needed, had) = (rollout.plan.min_requests, judgement.step_requests);
         if had.stable < needed || had.canary < needed {
+            let compared = name_of_compared(&rollout.plan, self.state.stable.as_str());
+            let left = judgement.left_in_step;
+            let uncounted = if left == Arms::default() {
+                String::new()
+            } else {
+                format!(
+                    " (those that clients left before their end do not count: {} to {compared}, {} to {canary})",
+                    left.stable, left.canary
+                )
+            };
             return Some(format!(
-                "waiting for {needed} requests of each version in this step: {} had {}, {canary} had {}",
-                name_of_compared(&rollout.plan, self.state.stable.as_str()),
-                had.stable,
-                had.canary
+                "waiting for {needed} requests of each version in this step: {compared} had {}, {canary} had {}{uncounted}",
+                had.stable, had.canary
             ));
         }
         if judgement.warms_up_for > 0 {

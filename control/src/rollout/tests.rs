@@ -224,6 +224,7 @@ fn good() -> Judgement {
         requests: enough,
         failed: Arms::default(),
         step_requests: enough,
+        left_in_step: Arms::default(),
         matched: Matched::default(),
         matched_in_step: 0,
         copies: Copies::default(),
@@ -437,6 +438,10 @@ fn a_step_that_could_end_waits_and_says_for_what() {
     let cases = [
         (Judgement { has_data: false, ..good() }, "traffic"),
         (Judgement { step_requests: few, ..good() }, "v2 had 49"),
+        (
+            Judgement { step_requests: few, left_in_step: Arms { stable: 3, canary: 951 }, ..good() },
+            "v2 had 49 (those that clients left before their end do not count: 3 to v1, 951 to v2)",
+        ),
         (Judgement { warms_up_for: 7, ..good() }, "waiting for v2 to warm up: its latencies are compared in 7 s"),
         (Judgement { suspicion: true, ..good() }, "suspicion"),
     ];

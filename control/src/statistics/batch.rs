@@ -20,6 +20,25 @@ pub struct Batch {
     pub requests: Arms<u64>,
     /// How many of them failed.
     pub bad: Arms<u64>,
+    /// Of how many of them the client left before it had its whole answer: nobody knows how they would have ended.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub left: Arms<u64>,
+}
+
+impl Batch {
+    /// Requests whose end is known: what can prove that the canary is no worse. A client that left is no success.
+    #[must_use]
+    pub const fn ended(&self) -> Arms<u64> {
+        let Self { requests, left, .. } = self;
+        Arms {
+            stable: requests.stable.saturating_sub(left.stable),
+            canary: requests.canary.saturating_sub(left.canary),
+        }
+    }
+}
+
+const fn is_nothing(counts: &Arms<u64>) -> bool {
+    counts.stable == 0 && counts.canary == 0
 }
 
 impl Gather for Batch {
@@ -30,6 +49,7 @@ impl Gather for Batch {
     fn gather(&mut self, tick: &Self) {
         add(&mut self.requests, tick.requests);
         add(&mut self.bad, tick.bad);
+        add(&mut self.left, tick.left);
     }
 }
 
@@ -88,7 +108,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn batch([nc, nb, kc, kb]: [u64; 4]) -> Batch {
-        Batch { requests: Arms { stable: nb, canary: nc }, bad: Arms { stable: kb, canary: kc } }
+        Batch { requests: Arms { stable: nb, canary: nc }, bad: Arms { stable: kb, canary: kc }, left: Arms::default() }
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Member {
     }
 
     pub(super) fn add(&mut self, batch: &Batch, counted: &Counted, temper: Temper, proves: bool) {
-        let Batch { requests, bad } = batch;
+        let Batch { requests, bad, .. } = batch;
         let Temper { errors, latency, ratio } = temper;
         match (&mut self.test, counted) {
             (Test::Errors(excess), _) => excess.add_tolerating(ratio, *bad, *requests, errors),

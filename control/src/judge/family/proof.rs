@@ -56,11 +56,12 @@ impl Proof {
     }
 
     pub(super) fn add(&mut self, batch: &Batch, counted: &Counted, temper: Temper) {
-        let Batch { requests, bad } = batch;
+        let Batch { requests, bad, .. } = batch;
+        let ended = batch.ended();
         let Temper { errors, latency, .. } = temper;
         match (&mut self.tests, counted) {
-            (Tests::Errors(proof), _) => proof.add(*bad, *requests, errors),
-            (Tests::Limit(proof), Counted::Failures) => proof.add(bad.canary, requests.canary, errors),
+            (Tests::Errors(proof), _) => proof.add(*bad, ended, errors),
+            (Tests::Limit(proof), Counted::Failures) => proof.add(bad.canary, ended.canary, errors),
             (Tests::Limit(proof), Counted::Over(events)) => {
                 proof.add(events.canary, requests.canary, errors.max(latency));
             }

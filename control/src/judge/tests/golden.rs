@@ -34,7 +34,7 @@ fn the_evidence_and_verdicts_of_whole_rollouts_agree_with_the_golden_vectors() {
                 family.begin_step();
                 family.prove_anew(&settings.gates);
             }
-            let batch = Batch { requests: row.requests(), bad: row.bad() };
+            let batch = Batch { requests: row.requests(), bad: row.bad(), left: Arms::default() };
             for (gate, counted) in [Counted::Failures, counted(row), Counted::Failures].iter().enumerate() {
                 family.add(gate, &batch, counted, temper, true);
             }
