@@ -260,7 +260,9 @@ impl Judge {
         self.traffic.add(&self.settings, tick);
         // Last: nothing is judged by what it had a part in.
         self.measure.observe();
-        self.background.add(tick.stable);
+        let compared = std::ptr::eq(tick.stable, tick.baseline);
+        let ascending = self.measure.of_baseline().filter(|_| compared);
+        self.background.add(tick.stable, ascending);
     }
 
     fn gather_copies(&mut self, copies: Option<Copies>) {
