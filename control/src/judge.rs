@@ -301,6 +301,12 @@ impl Judge {
         &self.background
     }
 
+    /// How many endpoints each version had at the last tick.
+    #[must_use]
+    pub const fn endpoints(&self) -> Arms<u32> {
+        self.record.endpoints()
+    }
+
     /// The same, from a judge that is no longer needed.
     #[must_use]
     pub fn into_background(self) -> Background {
