@@ -63,7 +63,7 @@ struct Known {
 #[derive(Debug)]
 struct State {
     book: Book,
-    /// What asking for names came to that are not in use yet.
+    /// What asking for names came to, for a configuration that is not in use yet.
     fresh: HashMap<Arc<str>, Learned>,
     /// How to ask.
     dns: Dns,
@@ -140,7 +140,7 @@ impl Names {
         let endpoints: BTreeSet<&Endpoint> =
             configuration.services.iter().flat_map(|s| &s.versions).flat_map(|version| &version.endpoints).collect();
         let names: BTreeSet<&str> = endpoints.iter().filter_map(|endpoint| endpoint.name()).collect();
-        let Found { mut last, mut learned } = self.ask_for(&names, &configuration.dns);
+        let Found { mut last, learned } = self.ask_for(&names, &configuration.dns);
         let (mut addresses, mut notes) = (Addresses::new(), Vec::new());
         for name in &names {
             let Some(Err(NoAnswer { reason, .. })) = learned.get(*name).map(|learned| &learned.came_of_it) else {
@@ -166,7 +166,7 @@ impl Names {
                 })),
             }
         }
-        state.learn(&mut learned, &configuration.dns);
+        state.learn(learned);
         drop(state);
         self.known.wake.notify_one();
         if !problems.is_empty() {
@@ -246,18 +246,10 @@ struct Found {
 }
 
 impl State {
-    /// Names were asked for: news of those in use, and what is fresh of the others.
-    fn learn(&mut self, learned: &mut HashMap<Arc<str>, Learned>, dns: &Dns) {
-        self.fresh.clear();
-        for (name, Learned { came_of_it, now }) in learned.drain() {
-            if self.book.addresses_of(&name).is_some() {
-                let news = self.book.learned(&name, came_of_it, dns, now, fastrand::f64());
-                self.news.extend(news.into_iter().map(|news| (Arc::clone(&name), news)));
-            } else {
-                self.book.count(&came_of_it);
-                self.fresh.insert(name, Learned { came_of_it, now });
-            }
-        }
+    /// Names were asked for, for a configuration that may be refused yet: nothing that is in use changes by it.
+    fn learn(&mut self, learned: HashMap<Arc<str>, Learned>) {
+        learned.values().for_each(|learned| self.book.count(&learned.came_of_it));
+        self.fresh = learned;
     }
 }
 
