@@ -13,6 +13,10 @@ use crate::journal::{Journal, Storage};
 use crate::judge::Judge;
 use crate::record::{CaughtUp, Place, Recording};
 
+/// So much may be lost by every crash: records are written once a second, and what they have of ticks without anything
+/// waits for their second to be over. More is told.
+const TOLD_SECONDS: f64 = 1.5;
+
 /// The tests of the rollouts that ran when it was saved, by the rollout's identifier, and what was known of the stable
 /// traffic of the other services, by their names.
 #[derive(Debug, Default)]
@@ -115,6 +119,6 @@ pub(super) fn lost(service: &Name, canary: &Name, saved: Timestamp, stopped: Opt
         return Some(format!("{service}: restart: evidence of the time before the stop may be lost; {goes_on}"));
     };
     let seconds = stopped.duration_since(saved).as_secs_f64();
-    (seconds >= 0.1)
+    (seconds >= TOLD_SECONDS)
         .then(|| format!("{service}: restart: about {seconds:.1} s of evidence before the stop were lost; {goes_on}"))
 }
