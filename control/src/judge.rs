@@ -13,6 +13,7 @@ mod evidence;
 mod family;
 mod measure;
 mod profile;
+mod ratios;
 mod record;
 mod saved;
 mod second;
@@ -38,6 +39,7 @@ pub use self::estimate::{forecast, forecast_copies};
 pub use self::evidence::TestEvidence;
 use self::family::Family;
 use self::measure::{Lens, Measure, Now, SERVICE, has_everybody, population_of};
+use self::ratios::Ratios;
 use self::record::Record;
 use self::saved::Saved;
 use self::settings::{GateSetting, Rule, Settings};
@@ -77,6 +79,8 @@ pub struct Judge {
     /// The breaker compares everybody on the canary with all of stable. What it gathers where the gates do not.
     beside: Option<Batcher>,
     record: Record,
+    /// For people alone.
+    ratios: Ratios,
     background: Background,
     /// What the background says of bursts, up to the last full second.
     bursts: Bursts,
@@ -221,6 +225,7 @@ impl Judge {
             copies: settings.copies.then(Copied::default),
             beside: settings.has_breaker_beside().then(Batcher::default),
             record: Record::new(&settings),
+            ratios: Ratios::new(&settings),
             bursts: background.bursts(),
             background,
             settings,
@@ -235,6 +240,7 @@ impl Judge {
         if self.record.turn_to(tick.second) {
             self.family.end_block();
             self.measure.end_second();
+            self.ratios.end_second();
             if let Some(check) = &mut self.baseline {
                 check.end_block();
             }
@@ -380,6 +386,7 @@ impl Judge {
         if let Some(batch) = self.copies.as_mut().and_then(|copied| copied.flush(seconds)) {
             self.judge_copies(&batch);
         }
+        self.ratios.end_second();
         self.copies.iter_mut().for_each(Copied::begin_step);
         if let Some(check) = &mut self.baseline {
             check.begin_step();
@@ -401,12 +408,13 @@ impl Judge {
     /// Judges a batch of one population: the tests of its gates, and the breaker where it is the whole service.
     fn judge(&mut self, population: usize, batch: &Batch) {
         let temper = self.bursts.temper(self.record.size());
-        let Self { settings, family, measure, record, .. } = self;
+        let Self { settings, family, measure, record, ratios, .. } = self;
         let gates =
             || settings.gates.iter().enumerate().filter(|(_, gate)| population_of(settings, gate) == population);
         let proves = measure.population(population).proves;
         for (place, _) in gates() {
             family.add(place, batch, measure.counted(place), temper, proves);
+            ratios.add(place, batch, temper.errors);
         }
         family.read(gates().map(|(place, _)| place));
         for (place, gate) in gates() {
