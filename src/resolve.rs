@@ -36,6 +36,8 @@ use self::system::{Files, System};
 const AT_ONCE: usize = 64;
 /// How long all of them may take where some were never known.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a disk may take for what is just being written.
+const DISK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long they may take where their last addresses are known: those will do until there are others.
 const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -58,6 +60,8 @@ struct Known {
     commands: Mutex<Option<Sender<Command>>>,
     /// Where the last good answers are kept.
     state_directory: PathBuf,
+    /// Whether that is ours to write. Held while it is written.
+    is_ours: Mutex<bool>,
 }
 
 #[derive(Debug)]
@@ -112,6 +116,7 @@ impl Names {
             wake: Notify::new(),
             commands: Mutex::new(None),
             state_directory: state_directory.to_owned(),
+            is_ours: Mutex::new(false),
         });
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -124,8 +129,19 @@ impl Names {
 
     /// From now on changes are sent there, and answers are kept in the state directory.
     pub fn publish(&self, commands: Sender<Command>) {
+        *self.known.is_ours.lock() = true;
         *self.known.commands.lock() = Some(commands);
         self.known.wake.notify_one();
+    }
+
+    /// Nobody wants changes any more, and the state directory is another's from now on: no name is asked for, and
+    /// nothing is written there. [`publish`](Self::publish) begins anew. Waits for what is just being written, unless the
+    /// disk does not answer.
+    pub(crate) fn rest(&self) {
+        *self.known.commands.lock() = None;
+        if let Some(mut is_ours) = self.known.is_ours.try_lock_for(DISK_PATIENCE) {
+            *is_ours = false;
+        }
     }
 
     /// Resolves every endpoint of a configuration, and looks at the certificates that it names for them and at its

@@ -93,7 +93,7 @@ impl Book {
             let entry = match before.remove(&name) {
                 Some(entry) => {
                     let learned = fresh.remove(&name);
-                    let (entry, told) = entry.goes_on(addresses, learned, self.seed, dns, now, chance());
+                    let (entry, told) = entry.goes_on(&addresses, learned, self.seed, dns, now, chance());
                     news.extend(told.into_iter().map(|told| (Arc::clone(&name), told)));
                     entry
                 }
@@ -236,14 +236,14 @@ impl Entry {
     /// One that was in use before and is used with these addresses from now on.
     fn goes_on(
         mut self,
-        in_use: Arc<[IpAddr]>,
+        in_use: &Arc<[IpAddr]>,
         fresh: Option<Learned>,
         seed: u64,
         dns: &Dns,
         now: Now,
         chance: f64,
     ) -> (Self, Vec<News>) {
-        self.in_use = Arc::clone(&in_use);
+        self.in_use = Arc::clone(in_use);
         match fresh {
             // What was learned since then is newer.
             Some(learned) if self.answered.is_some_and(|answered| answered > learned.now.wall) => (self, Vec::new()),
@@ -255,20 +255,14 @@ impl Entry {
             }
             // Which of the two is right is soon known.
             None => {
-                self.due = self.due.map(|due| if self.addresses == in_use { due } else { now.at });
+                self.due = self.due.map(|due| if self.addresses == *in_use { due } else { now.at });
                 (self, Vec::new())
             }
         }
     }
 
     /// What is to be told of an answer, and how long to wait before the next.
-    fn came(
-        &mut self,
-        came_of_it: Result<Answer, NoAnswer>,
-        seed: u64,
-        dns: &Dns,
-        now: Now,
-    ) -> (Vec<News>, Duration) {
+    fn came(&mut self, came_of_it: Result<Answer, NoAnswer>, seed: u64, dns: &Dns, now: Now) -> (Vec<News>, Duration) {
         match came_of_it {
             Ok(Answer { addresses, ttl }) => (self.succeeded(few(addresses, seed), now), hold(ttl, dns)),
             Err(NoAnswer { reason, .. }) => self.failed(reason, dns, now),

@@ -132,6 +132,33 @@ fn a_configuration_that_is_refused_moves_nothing_that_is_in_use() {
 }
 
 #[test]
+fn who_has_handed_the_state_directory_over_asks_for_nothing_and_writes_nothing_until_it_serves_again() {
+    let world = World::new();
+    world.server.say("shop", Reply::Addresses(vec![v4(1)], 0));
+    let changes = world.install("'shop:80'");
+    let kept = world.directory.path().join("names.json");
+    let began = now().at;
+    while !kept.exists() {
+        assert!(began.elapsed() < LONG);
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    world.names.rest();
+    fs::write(&kept, "another's").unwrap();
+    world.server.say("silent", Reply::Silence);
+    // Who waits in vain for an answer waits for many times as long as answers hold; after the first time, what was under
+    // way is over.
+    world.one("silent:80").unwrap_err();
+    let asked = world.server.asked("shop");
+    world.server.say("shop", Reply::Addresses(vec![v4(2)], 0));
+    world.one("silent:80").unwrap_err();
+    assert_eq!((world.server.asked("shop"), fs::read_to_string(&kept).unwrap()), (asked, "another's".to_owned()));
+    assert!(changes.try_recv().is_err());
+    let (commands, changes) = mpsc::channel();
+    world.names.publish(commands);
+    assert_eq!(next(&changes), [("shop:80".to_owned(), vec!["10.0.0.2:80".to_owned()])]);
+}
+
+#[test]
 fn an_answer_that_is_one_long_row_of_aliases_is_not_walked_to_its_end() {
     let world = World::new();
     let row = |length: u32| Reply::Chain((0..length).map(|place| format!("alias{place}")).collect(), vec![v4(1)], 30);
