@@ -169,6 +169,7 @@ impl World {
 
     /// A second takes much less here than a second: the thread that writes the records is given the time that it has in
     /// truth, so that nothing is dropped.
+    #[expect(clippy::disallowed_methods, reason = "a bench waits for a thread that tells nobody when it is done")]
     fn wait_for_the_disk(&self) {
         while self.core.unwritten() > WRITTEN {
             thread::sleep(Duration::from_millis(1));
