@@ -200,6 +200,9 @@ pub struct Judgement {
     /// Whether a batch closed in the last 30 s: of the service and of every path that a guardrail judges, or of copies
     /// where the step sends them.
     pub has_data: bool,
+    /// For how many seconds the gates that compare latencies still wait for the canary to warm up; 0 where none compares
+    /// any. Until then no step ends and nothing is proven.
+    pub warms_up_for: u64,
 }
 
 /// Established harm.
@@ -359,6 +362,14 @@ impl Judge {
         self.record.settle();
         self.measure.prove_nothing();
         self.copies.iter_mut().for_each(|copied| copied.proves = false);
+    }
+
+    /// Whether the canary may [warm up again](Self::warm_up_again): once in each step, and only after its latencies were
+    /// compared for as long as a warm-up takes. A canary whose addresses come and go would never be compared otherwise,
+    /// be it broken or out to deceive: steps that are shorter than a warm-up would be over with it.
+    #[must_use]
+    pub fn may_warm_up_again(&self) -> bool {
+        self.record.may_cool(self.settings.warmup_seconds)
     }
 
     /// The canary got more endpoints: its new ones are cold, so its latencies are not judged for another warm-up.

@@ -80,8 +80,11 @@ impl Judged {
         self.recorder.mark(at, Mark::BeginAnew, &self.judge);
     }
 
-    /// The canary got more endpoints.
+    /// The canary got more endpoints: its gates warm up again, where they have not done so in this step.
     pub(super) fn warm_up_again(&mut self, at: Timestamp) {
+        if !self.judge.may_warm_up_again() {
+            return;
+        }
         self.judge.warm_up_again();
         self.recorder.mark(at, Mark::WarmUpAgain, &self.judge);
     }

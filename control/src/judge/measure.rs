@@ -170,6 +170,11 @@ impl Measure {
             && self.gauges.iter().zip(&settings.gates).all(gate)
     }
 
+    /// Whether any gate compares latencies.
+    pub(super) const fn compares_latencies(&self) -> bool {
+        !self.lenses.is_empty()
+    }
+
     /// How many populations there are.
     pub(super) const fn populations(&self) -> usize {
         self.populations.len()
