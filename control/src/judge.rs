@@ -14,6 +14,7 @@ mod family;
 mod leaving;
 mod measure;
 mod profile;
+mod ratios;
 mod record;
 mod saved;
 mod second;
@@ -41,6 +42,7 @@ pub use self::evidence::TestEvidence;
 use self::family::Family;
 use self::leaving::LeavingCheck;
 use self::measure::{Lens, Measure, Now, SERVICE, has_everybody, population_of};
+use self::ratios::Ratios;
 use self::record::Record;
 use self::saved::Saved;
 use self::settings::{GateSetting, Rule, Settings};
@@ -82,6 +84,8 @@ pub struct Judge {
     /// The breaker compares everybody on the canary with all of stable. What it gathers where the gates do not.
     beside: Option<Batcher>,
     record: Record,
+    /// For people alone.
+    ratios: Ratios,
     background: Background,
     /// What the background says of bursts, up to the last full second.
     bursts: Bursts,
@@ -234,6 +238,7 @@ impl Judge {
             copies: settings.copies.then(Copied::default),
             beside: settings.has_breaker_beside().then(Batcher::default),
             record: Record::new(&settings),
+            ratios: Ratios::new(&settings),
             bursts: background.bursts(),
             background,
             settings,
@@ -248,6 +253,7 @@ impl Judge {
         if self.record.turn_to(tick.second) {
             self.family.end_block();
             self.measure.end_second();
+            self.ratios.end_second();
             if let Some(check) = &mut self.baseline {
                 check.end_block();
             }
@@ -274,7 +280,9 @@ impl Judge {
         self.traffic.add(&self.settings, tick);
         // Last: nothing is judged by what it had a part in.
         self.measure.observe();
-        self.background.add(tick.stable);
+        let compared = std::ptr::eq(tick.stable, tick.baseline);
+        let ascending = self.measure.of_baseline().filter(|_| compared);
+        self.background.add(tick.stable, ascending);
     }
 
     fn gather_copies(&mut self, copies: Option<Copies>) {
@@ -318,6 +326,12 @@ impl Judge {
     #[must_use]
     pub const fn background(&self) -> &Background {
         &self.background
+    }
+
+    /// How many endpoints each version had at the last tick.
+    #[must_use]
+    pub const fn endpoints(&self) -> Arms<u32> {
+        self.record.endpoints()
     }
 
     /// The same, from a judge that is no longer needed.
@@ -403,6 +417,7 @@ impl Judge {
         if let Some(batch) = self.copies.as_mut().and_then(|copied| copied.flush(seconds)) {
             self.judge_copies(&batch);
         }
+        self.ratios.end_second();
         self.copies.iter_mut().for_each(Copied::begin_step);
         if let Some(check) = &mut self.baseline {
             check.begin_step();
@@ -425,12 +440,13 @@ impl Judge {
     /// Judges a batch of one population: the tests of its gates, and the breaker where it is the whole service.
     fn judge(&mut self, population: usize, batch: &Batch) {
         let temper = self.bursts.temper(self.record.size());
-        let Self { settings, family, measure, record, .. } = self;
+        let Self { settings, family, measure, record, ratios, .. } = self;
         let gates =
             || settings.gates.iter().enumerate().filter(|(_, gate)| population_of(settings, gate) == population);
         let proves = measure.population(population).proves;
         for (place, _) in gates() {
             family.add(place, batch, measure.counted(place), temper, proves);
+            ratios.add(place, batch, temper.errors);
         }
         family.read(gates().map(|(place, _)| place));
         for (place, gate) in gates() {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::judge::{Background, Judge, Tick, Trial};
 pub use crate::record::Recording;
-use crate::record::{Mark, Recorder};
+use crate::record::{Mark, Place, Recorder};
 use crate::rollout::Rollout;
 use crate::view::Phase;
 
@@ -94,6 +94,11 @@ impl Judged {
         let Self { judge, recorder } = self;
         recorder.end(at, outcome, &judge);
         judge.into_background()
+    }
+
+    /// Where their record is now; none where nothing is recorded.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.recorder.place()
     }
 
     /// The tests, to be read.

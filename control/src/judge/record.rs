@@ -251,6 +251,11 @@ impl Record {
         (PATIENCE_SECONDS + 1).saturating_sub(exposed_for)
     }
 
+    /// How many endpoints each version had at the last tick.
+    pub(super) const fn endpoints(&self) -> Arms<u32> {
+        self.endpoints
+    }
+
     /// How the canary's instances compare with stable's, by the traffic of the present step.
     pub(super) fn size(&self) -> Size {
         self.size_at(self.step_requests.canary)

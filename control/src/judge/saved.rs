@@ -11,6 +11,7 @@ use super::copies::Copied;
 use super::family::{Family, SavedFamily};
 use super::leaving::LeavingCheck;
 use super::measure::Measure;
+use super::ratios::Ratios;
 use super::record::Record;
 use super::settings::Settings;
 use super::traffic::{SavedTraffic, TrafficCheck};
@@ -37,6 +38,9 @@ pub(super) struct Saved {
     copies: Option<Copied>,
     beside: Option<Batcher>,
     record: Record,
+    /// An older Tidegate had none.
+    #[serde(default)]
+    ratios: Ratios,
     background: Background,
 }
 
@@ -79,7 +83,7 @@ impl From<Misfit> for Unusable {
 impl From<Judge> for Saved {
     fn from(judge: Judge) -> Self {
         let Judge { settings, family, measure, traffic, baseline, leaving, .. } = judge;
-        let Judge { copies, beside, record, background, .. } = judge;
+        let Judge { copies, beside, record, ratios, background, .. } = judge;
         let (family, traffic) = (family.into_saved(), traffic.into_saved());
         let baseline = baseline.map(BaselineCheck::into_saved);
         let leaving = Some(leaving.into_saved());
@@ -94,6 +98,7 @@ impl From<Judge> for Saved {
             copies,
             beside,
             record,
+            ratios,
             background,
         }
     }
@@ -104,16 +109,30 @@ impl TryFrom<Saved> for Judge {
 
     fn try_from(saved: Saved) -> Result<Self, Unusable> {
         let Saved { version: _, settings, family, measure, traffic, baseline, leaving, .. } = saved;
-        let Saved { copies, beside, record, background, .. } = saved;
+        let Saved { copies, beside, record, ratios, background, .. } = saved;
         let fits_beside = beside.is_some() == settings.has_breaker_beside() && copies.is_some() == settings.copies;
         if !fits_beside || !settings.are_sound() || !measure.fits(&settings) || !record.fits(&settings) {
             return Err(Unusable::Misfit);
         }
         let family = Family::restored(&settings, family)?;
+        let ratios = Ratios::restored(&settings, ratios).ok_or(Unusable::Misfit)?;
         let traffic = TrafficCheck::restored(traffic)?;
         let baseline = BaselineCheck::restored(&settings, baseline)?;
         let leaving = LeavingCheck::restored(&settings, leaving, record.seconds)?;
         let bursts = background.bursts();
-        Ok(Self { settings, family, measure, traffic, baseline, leaving, copies, beside, record, background, bursts })
+        Ok(Self {
+            settings,
+            family,
+            measure,
+            traffic,
+            baseline,
+            leaving,
+            copies,
+            beside,
+            record,
+            ratios,
+            background,
+            bursts,
+        })
     }
 }

@@ -11,7 +11,7 @@ use super::settings::GateSetting;
 use super::sightings::Sighting;
 use super::words::{Compared, CopiesSeen, LookAt, ProofWaits, Told, Words};
 use super::{BREAKER, Harm, Judge, Judgement, Rule, SUSPICION};
-use crate::view::{Arms, Dispersion, GateView, Role, Verdict};
+use crate::view::{Arms, Dispersion, GateView, RatioView, Role, Verdict};
 
 /// A gate with what its tests say.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +122,7 @@ impl Judge {
             proof: None,
             counts: None,
             estimate: None,
+            ratio: None,
         })
     }
 
@@ -147,6 +148,12 @@ impl Judge {
             proof: proven.fed.then_some(proof),
             counts: was_fed.then(|| record.counts.into()),
             estimate: record.estimate,
+            ratio: self.ratios.between(place, self.settings.alpha).map(|between| RatioView {
+                low: between.low,
+                high: between.high,
+                confidence: 1.0 - self.settings.alpha,
+                explain: self.words_of(gate).ratio(between, self.settings.alpha),
+            }),
         }
     }
 

@@ -154,6 +154,7 @@ impl Watch {
             proof: None,
             counts: Some(self.total().into()),
             estimate: None,
+            ratio: None,
         }
     }
 

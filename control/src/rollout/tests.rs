@@ -255,6 +255,7 @@ fn gate(name: &str, verdict: Verdict, proof: Option<f64>) -> GateView {
         proof,
         counts: None,
         estimate: None,
+        ratio: None,
     }
 }
 
