@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use control::view::Phase;
 use fastrand::Rng;
-use loadtest::{Behaviour, Fraction, Latency, Origin, Setting};
+use loadtest::{Behaviour, Fraction, Latency, Origin, Reply, Setting};
 use ureq::http::StatusCode;
 
 use crate::site::{Site, well};
@@ -15,6 +15,9 @@ pub(crate) struct Done {
     pub(crate) faults: u64,
     pub(crate) reloads: u64,
     pub(crate) weights: u64,
+    pub(crate) upgrades: u64,
+    /// Answers of DNS that were others, or none.
+    pub(crate) names: u64,
     pub(crate) promoted: u64,
     pub(crate) rolled_back: u64,
     /// Replies that were cut after they began, and requests that were under way at an endpoint which was killed.
@@ -34,21 +37,60 @@ impl Faults {
         Self { rng: Rng::with_seed(seed), done: Done::default(), tells }
     }
 
-    /// Does the next thing, and mends it.
-    pub(crate) fn next(&mut self, site: &mut Site) -> anyhow::Result<()> {
-        match self.rng.u8(0..10) {
+    /// Does the next thing, and mends it. `upgrades`: the executable may be replaced.
+    pub(crate) fn next(&mut self, site: &mut Site, upgrades: bool) -> anyhow::Result<()> {
+        match self.rng.u8(0..14) {
             0..5 => self.stable_is_ill(site),
             5 => self.reload(site),
             6 => self.weight_by_hand(site),
             7 => self.good_rollout(site),
-            _ => self.bad_rollout(site),
+            8 | 9 => self.bad_rollout(site),
+            10 => self.names_change(site),
+            11 => self.names_fail(site),
+            // Drawn whether or not it may be done, so that a seed draws the same faults.
+            _ if upgrades => self.upgrade(site),
+            _ => Ok(()),
         }
+    }
+
+    fn upgrade(&mut self, site: &mut Site) -> anyhow::Result<()> {
+        (self.tells)("upgrade");
+        self.done.upgrades += 1;
+        site.upgrade()
+    }
+
+    /// The rolling deploy of a service behind a name: each answer leaves one address out and brings in another.
+    fn names_change(&mut self, site: &mut Site) -> anyhow::Result<()> {
+        for _ in 0..self.rng.u8(1..4) {
+            (self.tells)("an address of v1 is another one");
+            self.done.names += 1;
+            site.move_addresses()?;
+        }
+        Ok(())
+    }
+
+    /// The addresses in use stay.
+    fn names_fail(&mut self, site: &Site) -> anyhow::Result<()> {
+        let reply = match self.rng.u8(0..5) {
+            0 => Reply::NoSuchName,
+            1 => Reply::Addresses(Vec::new(), 0),
+            2 => Reply::Code(2),
+            3 => Reply::Nonsense(vec![0x81; 40]),
+            _ => Reply::Silence,
+        };
+        (self.tells)(&format!("DNS says {reply:?}"));
+        self.done.names += 1;
+        site.dns_says(Some(reply));
+        site.until_named(true)?;
+        self.wait(500..3_000);
+        site.dns_says(None);
+        site.until_named(false)
     }
 
     /// One endpoint of stable is ill for some seconds. All others are well.
     fn stable_is_ill(&mut self, site: &mut Site) -> anyhow::Result<()> {
         site.until_well()?;
-        let place = self.rng.usize(..site.v1.len());
+        let place = self.rng.usize(..site.in_use().len());
         let setting = self.illness();
         (self.tells)(&format!("{} of v1: {}", site.v1[place].name(), words(&setting)));
         self.fall_ill(&site.v1[place], setting);
