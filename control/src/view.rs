@@ -2,15 +2,22 @@
 //!
 //! These names are held on to by scripts and dashboards.
 
+mod endpoint;
+mod gate;
+mod mirror;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meter::Class;
 use serde::{Deserialize, Serialize};
 
+pub use self::endpoint::{EndpointView, NameView};
+pub use self::gate::{Arms, GateCounts, GateEstimate, GateView, Role, Verdict};
+pub use self::mirror::{MirrorSampleView, MirrorView, NotCopied};
 use crate::judge::Copies;
 use crate::metrics::VersionCounts;
-use crate::plane::{CheckCounts, ClientTls, EndpointHealth, MalformedCounts, MirrorAnswer, Names};
+use crate::plane::{CheckCounts, ClientTls, MalformedCounts, Names};
 
 /// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]
@@ -137,21 +144,6 @@ pub struct VersionView {
     pub leaving: Option<LeavingView>,
 }
 
-/// A name among the endpoints of a version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NameView {
-    /// As written in the configuration.
-    pub name: String,
-    /// Its addresses in use.
-    pub addresses: Vec<String>,
-    /// When they were last found to be these, in RFC 3339; none where they are from before the start.
-    pub answered_at: Option<String>,
-    /// Why it is not resolved now, while it is not: its last addresses stay in use.
-    pub problem: Option<String>,
-    /// Since when it is not, in RFC 3339.
-    pub failing_since: Option<String>,
-}
-
 /// How a version stands that had traffic and has none any more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LeavingView {
@@ -161,106 +153,6 @@ pub struct LeavingView {
     pub asked: bool,
     /// Seconds until they are; none where they were, or may stay for as long as they like.
     pub asked_in_s: Option<f64>,
-}
-
-/// What became of copies of requests that a version was sent, since the process began.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct MirrorView {
-    /// Handed over to be sent.
-    pub sent: u64,
-    /// Answered in time, with any status.
-    pub answered: u64,
-    /// Those of which it is known what became of both, the copy and the request.
-    pub ended: u64,
-    /// Of those, the ones that stable and this version both answered, so that they could be compared.
-    pub compared: u64,
-    /// Of those that ended, the ones where this version failed and stable did not.
-    pub failed: u64,
-    /// Of those that ended, the ones where both failed.
-    pub both_failed: u64,
-    /// Of those compared, the ones with another status.
-    pub status: u64,
-    /// Of those compared, the ones with the same status and another body.
-    pub body: u64,
-    /// Requests that were to be copied and were not, by reason.
-    pub not_copied: NotCopied,
-    /// A few whose answers differed, newest first.
-    pub samples: Vec<MirrorSampleView>,
-}
-
-/// Requests that were to be copied and were not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct NotCopied {
-    /// As many copies were under way as may be.
-    pub full: u64,
-    /// The body is longer than what is copied.
-    pub too_large: u64,
-    /// An upgrade, a stream of events, or a body whose end did not come in time.
-    pub streamed: u64,
-    /// The method is none of those that are copied.
-    pub method: u64,
-}
-
-/// A copied request whose answers differed: heads alone, without secrets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MirrorSampleView {
-    /// When they were compared, in RFC 3339.
-    pub at: String,
-    /// What set them apart: `errors`, `status` or `body`.
-    pub differs_in: String,
-    /// Of the request.
-    pub method: String,
-    /// Of the request, without its query.
-    pub path: String,
-    /// What stable answered.
-    pub stable: MirrorAnswer,
-    /// What this version answered to the copy.
-    pub canary: MirrorAnswer,
-}
-
-/// The share of an endpoint of which nothing else is known.
-const fn whole() -> f64 {
-    1.0
-}
-
-/// One endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EndpointView {
-    /// As written in the configuration.
-    pub address: String,
-    /// What the name in it resolved to, with the port; none where an address is written. Each of a name's addresses is
-    /// an endpoint.
-    #[serde(default)]
-    pub resolved: Option<String>,
-    /// Whether it is well.
-    pub healthy: bool,
-    /// How it does.
-    #[serde(default)]
-    pub state: EndpointHealth,
-    /// Why, in words; none for one that is well.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// Since when, in RFC 3339; none for one that was always well.
-    #[serde(default)]
-    pub since: Option<String>,
-    /// When it is tried or asked again, or takes requests again, in RFC 3339; none for one that is well.
-    #[serde(default)]
-    pub next_try: Option<String>,
-    /// The share of requests that it takes while it comes back, of its full one: 0.1 to 1.
-    #[serde(default = "whole")]
-    pub share: f64,
-    /// Requests that are there now.
-    pub in_flight: u64,
-}
-
-impl EndpointView {
-    /// An endpoint that was always well, and idle.
-    #[must_use]
-    pub const fn well(address: String) -> Self {
-        let (state, share) = (EndpointHealth::Well, whole());
-        let (resolved, reason, since, next_try) = (None, None, None, None);
-        Self { address, resolved, healthy: true, state, reason, since, next_try, share, in_flight: 0 }
-    }
 }
 
 /// A rollout, running or ended.
@@ -375,89 +267,6 @@ pub struct StepEstimate {
     pub fail_s: Option<f64>,
     /// Seconds until a canary that is as good as stable passes every gate, on average; none without traffic.
     pub pass_s: Option<f64>,
-}
-
-/// A figure for each version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Arms<T> {
-    /// The stable's.
-    pub stable: T,
-    /// The canary's.
-    pub canary: T,
-}
-
-/// One gate's reading.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GateView {
-    /// Its name.
-    pub name: String,
-    /// What its failing does.
-    pub role: Role,
-    /// What it says now.
-    pub verdict: Verdict,
-    /// Evidence for harm, in nats; grows with it. None before the first batch.
-    pub log_evidence: Option<f64>,
-    /// Where it fails, in nats.
-    pub threshold: f64,
-    /// Evidence over threshold, 0 to 1.
-    pub progress: f64,
-    /// In a sentence.
-    pub explain: String,
-    /// The only path that it judges; none for the whole service.
-    #[serde(default)]
-    pub path: Option<String>,
-    /// How near it is to pass, 0 to 1; none where it was fed nothing in this step.
-    #[serde(default)]
-    pub proof: Option<f64>,
-    /// What it counted since the rollout began.
-    #[serde(default)]
-    pub counts: Option<GateCounts>,
-    /// Seconds until it fails if harm of its margin's size is there, and until it passes if there is none, on average
-    /// at the present traffic.
-    #[serde(default)]
-    pub estimate: Option<GateEstimate>,
-}
-
-/// What a gate counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct GateCounts {
-    /// Requests that it judged.
-    pub requests: Arms<u64>,
-    /// How many of them were what it counts: failures, or requests over its limit or edge.
-    pub events: Arms<u64>,
-}
-
-/// When a gate will say something.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct GateEstimate {
-    /// Seconds until harm of the margin's size is established; none where it never would be.
-    pub fail_s: Option<f64>,
-    /// Seconds until the margin is ruled out where there is no harm; none where it never would be.
-    pub pass_s: Option<f64>,
-}
-
-/// What a gate's failing does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Rolls back.
-    Guardrail,
-    /// Pauses and asks.
-    Signal,
-}
-
-/// What a gate says. "Not enough evidence" is a variant and never a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Harm beyond the tolerance is established.
-    Fail,
-    /// It saw no batch in the last 30 s of an exposed step.
-    NoData,
-    /// Not enough evidence yet.
-    Inconclusive,
-    /// Harm beyond the margin is ruled out.
-    Pass,
 }
 
 /// Where a rollout stands.

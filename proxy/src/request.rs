@@ -4,6 +4,7 @@ mod account;
 mod again;
 mod call;
 mod seen;
+mod underway;
 mod waiting;
 
 use std::net::IpAddr;
@@ -21,13 +22,14 @@ use self::account::Account;
 pub(crate) use self::again::Repeatable;
 pub(crate) use self::seen::Seen;
 use self::seen::Served;
+use self::underway::Underway;
 use crate::connection::UnderWay;
-use crate::deadlines::{self, Deadline, Ending, Overdue};
+use crate::deadlines::{self, Ending};
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::Exchange;
 use crate::mirror::Mirroring;
 use crate::request_body::BodyLimit;
-use crate::request_body::silence::{Silence, Waiting};
+use crate::request_body::silence::Silence;
 use crate::response_check::ResponseCheck;
 use crate::retries::Tries;
 use crate::routing::{Service, Version};
@@ -113,42 +115,6 @@ pub(crate) struct Matched {
     pub(crate) issued: Option<Issued>,
     /// Where the version drawn is charged for it.
     account: Account,
-}
-
-/// An attempt that has an endpoint and has not ended.
-#[derive(Debug)]
-struct Underway {
-    kind: Attempt,
-    version: Arc<Version>,
-    at: InFlight,
-    /// When its connection was ready; none before.
-    ready: Option<Instant>,
-    /// When the last piece of the request was sent before the head came: what the version answers.
-    asked: Option<Instant>,
-    /// Status and latency in microseconds, once the response head came.
-    head: Option<(u16, u64)>,
-    /// Latency in microseconds of the response's last byte, once that came.
-    total_us: Option<u64>,
-    /// The heads that came.
-    heads: ResponseCheck,
-    /// Its way to the endpoint, where that is ours to make.
-    link: Option<Arc<Link>>,
-    /// Its connection; none before it is ready.
-    fd: Option<RawFd>,
-    /// What ends it where it takes too long; none once all of the response is there.
-    deadline: Option<Deadline>,
-    /// Its place among what is under way, where its connection carries others as well.
-    noted: Option<Deadline>,
-    /// Why it was ended though it went well, where all of the response is there since.
-    ending: Option<Ending>,
-    /// How long the version had been silent before the end of its response.
-    silence: Duration,
-    /// Its response is that of a gRPC call.
-    is_grpc: bool,
-    /// What it came to as a gRPC call, once it says.
-    grpc: Option<u32>,
-    /// What it waits for its client with.
-    waiting: Option<Waiting>,
 }
 
 impl Request {
@@ -245,29 +211,7 @@ impl Request {
             (false, _) => Attempt::Shield,
         };
         self.attempts = self.attempts.saturating_add(1);
-        let version = Arc::clone(version);
-        let (ready, asked, head, total_us, fd) = (None, None, None, None, None);
-        let (deadline, noted, ending, grpc, waiting) = (None, None, None, None, None);
-        let (heads, silence, is_grpc) = (ResponseCheck::default(), Duration::ZERO, false);
-        self.attempt = Some(Underway {
-            kind,
-            version,
-            at,
-            ready,
-            asked,
-            head,
-            total_us,
-            heads,
-            link: None,
-            fd,
-            deadline,
-            noted,
-            ending,
-            silence,
-            is_grpc,
-            grpc,
-            waiting,
-        });
+        self.attempt = Some(Underway::begin(kind, Arc::clone(version), at));
         self.body.begin_again();
         self.mirror.begin_again();
     }
@@ -479,26 +423,6 @@ impl Request {
         {
             let outcome = Outcome { judged: false, ..matched.outcome(Attempt::First, class) };
             matched.account.record_first(&outcome);
-        }
-    }
-}
-
-impl Underway {
-    /// Since when the version could answer.
-    fn waits_since(&self) -> Option<Instant> {
-        self.ready.map(|ready| self.asked.map_or(ready, |asked| asked.max(ready)))
-    }
-
-    /// Its place among what is under way on this core.
-    fn place(&self) -> Option<&Deadline> {
-        self.deadline.as_ref().or(self.noted.as_ref())
-    }
-
-    /// Why it was ended though it went well.
-    fn ending(&self) -> Option<Ending> {
-        match self.place().and_then(Deadline::overdue) {
-            Some(Overdue::Ended(why)) => Some(why),
-            Some(Overdue::Head | Overdue::Whole | Overdue::Answer) | None => self.ending,
         }
     }
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use config::{Protocol, Rules};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use meter::Class;
+use pingora_core::connectors::TransportConnector;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
@@ -17,10 +18,12 @@ use tokio::sync::mpsc;
 use super::ledger::Place;
 use super::pair::{Answer, End, Half, code_of};
 use super::print::{LOOKED_AT, Print};
-use crate::attempt::{class_of, class_of_connect};
+use crate::attempt::{class_of, class_of_connect, malformed};
+use crate::client_stream::head_check::HeadLimits;
 use crate::endpoint::{Endpoint, State};
 use crate::response_check::ResponseCheck;
 use crate::routing::Version;
+use crate::upstream_stream::{Asked, Link, Pool};
 
 /// Who takes the copies.
 pub(crate) type Deliveries = mpsc::Receiver<Delivery>;
@@ -41,14 +44,22 @@ pub(crate) struct Delivery {
 /// How much less than a core that serves this thread gets where both want the same processor, in the steps of `nice`.
 const NICE: i32 = 10;
 
-/// Sends the copies that come, until nobody is left who hands any over. All of them have one pool of connections, which
-/// no request has. To be run on a thread of its own, which makes way for those that serve.
+/// The connections of all copies, which no request has.
+struct Connections {
+    connector: Connector,
+    /// Those of HTTP/1.1 that wait.
+    pool: Arc<Pool>,
+}
+
+/// Sends the copies that come, until nobody is left who hands any over. To be run on a thread of its own, which makes
+/// way for those that serve.
 pub(crate) async fn run(mut deliveries: Deliveries) {
     make_way();
-    let connector = Arc::new(Connector::new(None));
+    let pool = Arc::new(Pool::new(Arc::new(TransportConnector::new(None))));
+    let connections = Arc::new(Connections { connector: Connector::new(None), pool });
     while let Some(delivery) = deliveries.recv().await {
-        let connector = Arc::clone(&connector);
-        drop(tokio::spawn(async move { delivery.send(&connector).await }));
+        let connections = Arc::clone(&connections);
+        drop(tokio::spawn(async move { delivery.send(&connections).await }));
     }
 }
 
@@ -61,8 +72,8 @@ struct Broken {
 }
 
 impl Delivery {
-    async fn send(self, connector: &Connector) {
-        let asked = tokio::time::timeout(self.timeout, self.ask(connector)).await;
+    async fn send(self, connections: &Connections) {
+        let asked = tokio::time::timeout(self.timeout, self.ask(connections)).await;
         let Self { half, place, .. } = self;
         drop(place);
         let end = match asked {
@@ -79,27 +90,26 @@ impl Delivery {
     }
 
     /// The canary's answer, or what it came to instead.
-    async fn ask(&self, connector: &Connector) -> Result<Answer, Class> {
+    async fn ask(&self, connections: &Connections) -> Result<Answer, Class> {
         // Health checks and what users' requests came to are believed; nothing here adds to them.
         let at = open_endpoint(&self.canary, Instant::now()).ok_or(Class::ConnectError)?;
-        let mut peer = at.peer();
         // What must not be sent twice goes on a connection of its own, which cannot be found closed.
         let may_repeat = self.head.method.is_idempotent();
-        if !may_repeat {
-            keep_apart(&mut peer);
-        }
-        match self.ask_once(connector, &peer).await {
+        match self.ask_once(connections, at, !may_repeat).await {
             Err(Broken { is_stale: true, .. }) if may_repeat => {
-                keep_apart(&mut peer);
-                self.ask_once(connector, &peer).await.map_err(|broken| broken.class)
+                self.ask_once(connections, at, true).await.map_err(|broken| broken.class)
             }
             asked => asked.map_err(|broken| broken.class),
         }
     }
 
-    async fn ask_once(&self, connector: &Connector, peer: &HttpPeer) -> Result<Answer, Broken> {
+    /// `is_apart`: on a connection that nothing else has had or will have.
+    async fn ask_once(&self, connections: &Connections, at: &Arc<Endpoint>, is_apart: bool) -> Result<Answer, Broken> {
         let no_connection = |error: Box<Error>| Broken { class: class_of_connect(&error.into_up()), is_stale: false };
-        let (mut session, reused) = connector.get_http_session(peer).await.map_err(no_connection)?;
+        let Connections { connector, pool } = connections;
+        let (peer, link) = self.way_to(pool, at, is_apart);
+        let (mut session, reused) = connector.get_http_session(&*peer).await.map_err(no_connection)?;
+        let reused = link.map_or(reused, |link| link.is_reused());
         let agrees = match self.canary.protocol {
             Protocol::H1 => session.as_http1().is_some(),
             Protocol::H2 | Protocol::H2c => session.as_http2().is_some(),
@@ -107,22 +117,50 @@ impl Delivery {
         if !agrees {
             return Err(Broken { class: Class::ConnectError, is_stale: false });
         }
-        let exchanged = self.exchange(&mut session).await;
+        let exchanged = self.exchange(&mut session, at).await;
         match &exchanged {
-            Ok((_, true)) => connector.release_http_session(session, peer, peer.idle_timeout()).await,
+            Ok((_, true)) => connector.release_http_session(session, &*peer, peer.idle_timeout()).await,
             Ok((_, false)) | Err(_) => session.shutdown().await,
         }
         exchanged.map(|(answer, _)| answer).map_err(|(class, is_early)| Broken { class, is_stale: reused && is_early })
     }
 
+    /// What pingora connects to. In HTTP/1.1 the connection is made by a link, by which answers to copies are held to
+    /// the same rules in their bytes as answers to users.
+    fn way_to(&self, pool: &Arc<Pool>, at: &Arc<Endpoint>, is_apart: bool) -> (Box<HttpPeer>, Option<Arc<Link>>) {
+        let outer = at.outer().map(|mut peer| {
+            let is_head = self.head.method == Method::HEAD;
+            let limits = HeadLimits::from(&self.rules.limits);
+            let asked = Asked { is_head, in_chunks: false, is_apart, limits };
+            let link = Arc::new(Link::new(pool, Arc::clone(at), asked));
+            peer.options.custom_l4 = Some(Arc::clone(&link) as _);
+            (peer, Some(link))
+        });
+        let (mut peer, link) = outer.unwrap_or_else(|| (at.peer(), None));
+        if is_apart {
+            peer.group_key = fastrand::u64(..);
+            peer.options.idle_timeout = Some(Duration::ZERO);
+        }
+        (peer, link)
+    }
+
     /// The answer, and whether it was read to its end. An error comes with whether nothing was answered at all.
-    async fn exchange(&self, session: &mut HttpSession) -> Result<(Answer, bool), (Class, bool)> {
-        let early = |error: Box<Error>| (class_of(&error.into_up()), true);
-        let broken = |error: Box<Error>| (class_of(&error.into_up()), false);
+    async fn exchange(&self, session: &mut HttpSession, at: &Endpoint) -> Result<(Answer, bool), (Class, bool)> {
+        let class = |error: Box<Error>| {
+            if let Some(malformed) = malformed(&error) {
+                at.malformed(malformed.flaw);
+            }
+            class_of(&error.into_up())
+        };
+        let broken = |error| (class(error), false);
         // One that answers without reading all of it has answered; where there is no answer, reading says so.
         let written = self.write(session).await;
         self.read_head(session).await.map_err(|error| match (error, &written) {
-            (Unanswered::Broken(error), _) => early(error),
+            (Unanswered::Broken(error), _) => {
+                // Who answers something, whatever it is, has not closed the connection long ago.
+                let is_early = malformed(&error).is_none();
+                (class(error), is_early)
+            }
             (Unanswered::Misspoken, _) => (Class::ProtocolError, false),
         })?;
         let mut body = Print::new();
@@ -197,12 +235,6 @@ fn make_way() {
     // Linux knows a priority for each thread, elsewhere it is that of the whole process. An error leaves it as it was.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
-}
-
-/// Gives a copy a connection that nothing else has had or will have.
-fn keep_apart(peer: &mut HttpPeer) {
-    peer.group_key = fastrand::u64(..);
-    peer.options.idle_timeout = Some(Duration::ZERO);
 }
 
 /// One of the endpoints that take requests, at random: those that are well, and those that may be tried again.

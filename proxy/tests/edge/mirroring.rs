@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use loadtest::{Behaviour, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
 use meter::{MirrorCounts, Unsent};
 use proxy::client_stream::ClientTimeouts;
+use proxy::Flaw;
 use proxy::endpoint::State;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -113,6 +114,36 @@ async fn a_canary_that_is_dead_hangs_or_talks_nonsense_is_charged_with_each_copy
         // What copies come to says nothing about where users' requests may go.
         assert_eq!(state_of_v2(&shop), State::Well, "{behaviour:?}");
         assert_eq!(shop.tally("v2").drawn.all, 0);
+    }
+}
+
+#[tokio::test]
+async fn answers_to_copies_are_held_to_the_rules_of_answers_to_users_in_their_bytes() {
+    let stable = origin("v1").await;
+    let lenient = [
+        (
+            &b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nv1\n\r\n0\r\n\r\n"[..],
+            Flaw::Framing,
+        ),
+        (b"HTTP/1.1 200 OK\r\nx-note: one\r\n two\r\ncontent-length: 3\r\n\r\nv1\n", Flaw::Header),
+        (b"HTTP/1.1 200 OK\ncontent-length: 3\n\nv1\n", Flaw::StatusLine),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3 \r\nv1\n\r\n0\r\n\r\n", Flaw::Chunks),
+    ];
+    for (wire, flaw) in lenient {
+        // The first is well, so that the second comes on a connection that waited.
+        let canary = RawOrigin::start(vec![answering("v1\n"), RawAnswer::new(wire)]).await.unwrap();
+        let shop = shop(stable.address(), canary.address(), |_| ());
+        for sent in 1..=2 {
+            assert_eq!(status(&get(shop.address()).await), 200);
+            shop.mirrored_until(|counts| counts.ended == sent).await;
+        }
+        let counts = shop.ledger().counts();
+        assert_eq!((counts.answered, counts.failed), (1, 1), "{flaw:?}");
+        let connections = canary.connections();
+        assert_eq!(connections.iter().map(|one| one.requests).collect::<Vec<_>>(), [2], "{flaw:?}: asked once each");
+        let routing = shop.publisher.shared().load_full();
+        let version = routing.service(&name("shop")).unwrap().version(&name("v2")).unwrap();
+        assert_eq!(version.care.counts().flaws[flaw as usize], 1, "{flaw:?}");
     }
 }
 

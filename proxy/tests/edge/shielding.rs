@@ -1,19 +1,18 @@
 //! Where the shield ends: what it costs of the budget, and whom it is not for.
 
-use std::net::SocketAddr;
-
 use config::{Forced, Protocol};
 use futures::{SinkExt, StreamExt};
 use loadtest::RawOrigin;
 use meter::{Attempt, Class};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{accept_async, client_async};
 
 use crate::fixture::{LONG, exchange, get, judged, status};
 use crate::grpc::origin::{Client, GrpcOrigin, words};
 use crate::http2::http2_server;
 use crate::sparing::{came, origin, raw, spared};
+use crate::tunnels::echo;
 
 #[tokio::test]
 async fn what_the_shield_has_used_of_the_budget_is_not_there_for_retries() {
@@ -50,25 +49,6 @@ async fn who_asks_for_a_version_by_name_sees_what_it_does() {
     let canary = shop.tally_until("v2", |tally| tally.drawn.ended == 3).await;
     assert_eq!((judged(&canary, Class::ServerError), canary.saved), (1, 1), "{canary:?}");
     came(&v2, 3).await;
-}
-
-/// A server that says again what it is told.
-async fn echo() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            drop(tokio::spawn(async move {
-                let Ok(mut socket) = accept_async(stream).await else { return };
-                while let Some(Ok(message)) = socket.next().await {
-                    if message.is_close() || socket.send(message).await.is_err() {
-                        break;
-                    }
-                }
-            }));
-        }
-    }));
-    address
 }
 
 #[tokio::test]

@@ -15,8 +15,8 @@ use tokio_tungstenite::{accept_async, client_async};
 
 use crate::fixture::{LONG, Shop, configuration, exchange, judged, nobody, status};
 
-/// A server that says again what it is told, to every client.
-async fn echo() -> SocketAddr {
+/// A server of WebSockets that says again what it is told, to every client.
+pub(crate) async fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(tokio::spawn(async move {
