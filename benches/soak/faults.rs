@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use control::view::Phase;
+use control::view::{Phase, RolloutView};
 use fastrand::Rng;
 use loadtest::{Behaviour, Fraction, Latency, Origin, Reply, Setting};
 use ureq::http::StatusCode;
 
 use crate::site::{Site, well};
+
+/// So long a bad canary may keep its share, which a plan of this site is over in.
+const HELD: Duration = Duration::from_secs(20);
 
 /// What was done, and what of it users may have noticed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,6 +23,10 @@ pub(crate) struct Done {
     pub(crate) names: u64,
     pub(crate) promoted: u64,
     pub(crate) rolled_back: u64,
+    /// Canaries that were broken outright, and were promoted.
+    pub(crate) bad_promoted: u64,
+    /// And that were never taken back, though nothing more was given to them.
+    pub(crate) held: u64,
     /// Replies that were cut after they began, and requests that were under way at an endpoint which was killed.
     pub(crate) excusable: u64,
 }
@@ -188,15 +195,31 @@ impl Faults {
         for origin in &site.v2 {
             self.fall_ill(origin, setting);
         }
-        let ended = self.ended(site)?;
+        let rollout = self.soon_ended(site)?;
         self.mend(&site.v2);
-        if ended == Phase::Promoted {
-            self.done.promoted += 1;
-            site.act("undo")
-        } else {
-            self.done.rolled_back += 1;
-            Ok(())
+        match rollout.phase {
+            Phase::Promoted => {
+                self.done.bad_promoted += 1;
+                site.act("undo")
+            }
+            phase if phase.has_ended() => {
+                self.done.rolled_back += 1;
+                Ok(())
+            }
+            // Where stable has had incidents of its own, that takes its time.
+            _ => {
+                self.done.held += 1;
+                site.act("abort")
+            }
         }
+    }
+
+    /// The rollout that runs, once it has ended, or has had as long as some plans take.
+    fn soon_ended(&self, site: &Site) -> anyhow::Result<RolloutView> {
+        let until = Instant::now() + HELD;
+        site.until("the end of a rollout", || {
+            site.rollout().ok().filter(|rollout| rollout.phase.has_ended() || Instant::now() >= until)
+        })
     }
 
     /// How the rollout that runs ended.

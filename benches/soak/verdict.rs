@@ -59,6 +59,13 @@ impl Seen {
             words: format!("answers: {answered} of {} were errors, for which there is no excuse", found.requests),
         });
         findings.push(Finding {
+            holds: done.bad_promoted == 0,
+            words: format!(
+                "canaries that were broken: {} promoted, {} held at their share for 20 s and then aborted by hand",
+                done.bad_promoted, done.held
+            ),
+        });
+        findings.push(Finding {
             holds: found.sockets_failed == 0 && found.sockets > 0,
             words: format!(
                 "websockets: {} of {} were cut, of endpoints that are well",

@@ -150,7 +150,10 @@ fn a_stream_of_a_grpc_server_on_a_version_that_left_ends_as_unavailable_and_its_
     let [v1, v2] = ["v1", "v2"].map(|name| runtime.block_on(GrpcOrigin::start(name)));
     let (server, _place) = serve_grpc(&v1, &v2);
     // All streams of this client are on one connection.
-    let client = { let _here = runtime.enter(); Client::to(server.address) };
+    let client = {
+        let _here = runtime.enter();
+        Client::to(server.address)
+    };
     let heard = |told: &mpsc::Receiver<_>| told.recv_timeout(LONG).unwrap();
     let on_stable = streamed(&runtime, &client);
     assert_eq!(heard(&on_stable), Ok("v1: begin".to_owned()));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Request;
+use config::Retries;
+
+use super::{Request, Underway};
 use crate::deadlines::Leave;
 use crate::retries::{Case, Failure, Place, Then};
 use crate::routing::Service;
@@ -33,7 +35,10 @@ impl Request {
         let (written, budget) = (&matched.service.written.retries, &matched.service.retry_budget);
         match then {
             Then::PassOn => return false,
-            Then::Retry if failure != Failure::Left && !budget.retry(written, now) => {
+            // Counted already.
+            Then::Retry if failure == Failure::Left => {}
+            Then::Retry if failure == Failure::Broken && is_let_down(attempt, written, now) => {}
+            Then::Retry if !budget.retry(written, now) => {
                 matched.service.meter.refuse_retry(self.core);
                 return false;
             }
@@ -58,7 +63,10 @@ impl Request {
         let Some(service) = self.matched.as_ref().map(|matched| &matched.service) else { return Leave::Never };
         match self.after(Failure::Left, repeatable, service, now) {
             None | Some(Then::PassOn) => Leave::Never,
-            Some(Then::Retry) => Leave::Within(Arc::clone(service)),
+            Some(Then::Retry) => {
+                let version = self.attempt.as_ref().map(|attempt| Arc::clone(&attempt.version));
+                version.map_or(Leave::Never, |version| Leave::Within(Arc::clone(service), version))
+            }
             Some(Then::Shield | Then::Elsewhere(_)) => Leave::Free,
         }
     }
@@ -101,4 +109,12 @@ impl Request {
     pub(super) fn count_for_retries(&self, service: &Arc<Service>) {
         service.retry_budget.request(self.core, self.began);
     }
+}
+
+/// Whether an attempt broke with its endpoint, while another is well: no budget is asked, since there are only as many of
+/// them as were there when it fell ill (docs/decisions/0036). What an endpoint answers, or does not answer in time, may be
+/// for want of strength, which the others would lose as well. Where an operator wants nothing tried again, nothing is.
+fn is_let_down(attempt: &Underway, rules: &Retries, now: Instant) -> bool {
+    let at = &attempt.at;
+    rules.budget.get() > 0.0 && at.endpoint().lets_down(&attempt.version.endpoints, at.came(), now)
 }

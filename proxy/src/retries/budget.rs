@@ -1,4 +1,4 @@
-//! How many retries a service may have: a part of its requests over 10 s, and a few a second in any case.
+//! How many retries a service may have: a part of its requests over 10 s, and a few in any case.
 //!
 //! Each core counts requests on a cache line of its own; only who wants to retry adds them up. Nothing here waits.
 
@@ -16,6 +16,8 @@ pub(crate) struct Budget {
     began: Instant,
     requests: Box<[Row]>,
     retries: Row,
+    /// What stable was sent in another version's stead.
+    shields: Row,
 }
 
 /// Counts of the last seconds, each with the second that it is of.
@@ -76,7 +78,8 @@ impl Row {
 impl Budget {
     /// A budget that nothing has been taken from, for so many cores (at least one).
     pub(crate) fn new(cores: usize, now: Instant) -> Self {
-        Self { began: now, requests: (0..cores.max(1)).map(|_| Row::default()).collect(), retries: Row::default() }
+        let requests = (0..cores.max(1)).map(|_| Row::default()).collect();
+        Self { began: now, requests, retries: Row::default(), shields: Row::default() }
     }
 
     /// The first second is later than what empty counts say, by more than is reckoned with.
@@ -90,18 +93,24 @@ impl Budget {
         self.requests[core % self.requests.len()].count(self.second(now));
     }
 
-    /// Takes one retry, where there is one left.
+    /// Takes one retry, where there is one left: of the part of the requests, from which the shield takes as well, or of
+    /// the few that are there in any case, whatever a canary does.
     pub(crate) fn retry(&self, rules: &Retries, now: Instant) -> bool {
         let second = self.second(now);
         let requests: u64 = self.requests.iter().map(|row| row.sum(second)).sum();
+        let shields = self.shields.sum(second);
         let allowed = requests as f64 * rules.budget.get();
+        let few = u64::from(rules.floor) * SECONDS as u64;
         // What was taken is read anew with each try: of two cores that take the last one, one does not get it.
-        self.retries.take(second, |present| present < rules.floor || ((self.retries.sum(second) + 1) as f64) <= allowed)
+        self.retries.take(second, |_| {
+            let taken = self.retries.sum(second);
+            taken < few || ((taken + shields + 1) as f64) <= allowed
+        })
     }
 
     /// Stable was sent a request in another version's stead: it counts, and is never refused.
     pub(crate) fn shield(&self, now: Instant) {
-        self.retries.count(self.second(now));
+        self.shields.count(self.second(now));
     }
 }
 
@@ -142,13 +151,28 @@ mod tests {
     }
 
     #[test]
-    fn a_few_a_second_are_always_allowed() {
+    fn a_few_are_always_allowed_at_once_or_one_after_another() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let budget = Budget::new(1, began);
+        assert_eq!(taken(&budget, 100, &rules(20, 3), at(0)), 30, "all that ten seconds have");
+        assert_eq!(taken(&budget, 100, &rules(20, 3), at(9)), 0);
+        for second in 10..40 {
+            let taken = (0..3).map(|_| taken(&budget, 1, &rules(20, 3), at(second))).sum::<usize>();
+            assert_eq!(taken, 3, "{second}");
+        }
+        assert_eq!(taken(&budget, 100, &rules(20, 3), at(39)), 0, "three a second have been taken");
+        assert_eq!(taken(&Budget::new(1, began), 10, &rules(0, 0), began), 0);
+    }
+
+    /// An endpoint of stable may die while a canary fails.
+    #[test]
+    fn the_few_are_there_however_much_the_shield_uses() {
         let began = Instant::now();
         let budget = Budget::new(1, began);
-        for second in 0..30 {
-            assert_eq!(taken(&budget, 10, &rules(20, 3), began + Duration::from_secs(second)), 3, "{second}");
-        }
-        assert_eq!(taken(&Budget::new(1, began), 10, &rules(0, 0), began), 0);
+        (0..1_000).for_each(|_| budget.request(0, began));
+        (0..900).for_each(|_| budget.shield(began));
+        assert_eq!(taken(&budget, 100, &rules(20, 3), began), 30);
     }
 
     #[test]
