@@ -197,21 +197,17 @@ impl Faults {
         }
         let rollout = self.soon_ended(site)?;
         self.mend(&site.v2);
-        match rollout.phase {
-            Phase::Promoted => {
-                self.done.bad_promoted += 1;
-                site.act("undo")
-            }
-            phase if phase.has_ended() => {
-                self.done.rolled_back += 1;
-                Ok(())
-            }
-            // Where stable has had incidents of its own, that takes its time.
-            _ => {
-                self.done.held += 1;
-                site.act("abort")
-            }
+        if rollout.phase == Phase::Promoted {
+            self.done.bad_promoted += 1;
+            return site.act("undo");
         }
+        if rollout.phase.has_ended() {
+            self.done.rolled_back += 1;
+            return Ok(());
+        }
+        // Where stable has had incidents of its own, that takes its time.
+        self.done.held += 1;
+        site.act("abort")
     }
 
     /// The rollout that runs, once it has ended, or has had as long as some plans take.

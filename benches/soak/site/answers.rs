@@ -17,10 +17,9 @@ pub(crate) fn errors(log: &str) -> BTreeMap<String, u64> {
 }
 
 fn kind(line: &Value) -> String {
-    let of = |field: &str| match &line[field] {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
+    let of = |field: &str| match line.get(field) {
+        None => "-".to_owned(),
+        Some(value) => value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned),
     };
     format!(
         "{} ({}, {} attempts, the last at {} {}; drawn {}, by {}; HTTP/{}; {})",
