@@ -354,9 +354,13 @@ impl Endpoint {
     /// Whether a request that came to this endpoint then is let down because the endpoint fell ill meanwhile, and another of
     /// these endpoints is well. There are no more such requests than were there at that moment.
     pub(crate) fn lets_down(&self, endpoints: &[Arc<Self>], came: Instant, now: Instant) -> bool {
+        self.known.health.fell_ill_after(came, now) && self.has_others_that_are_well(endpoints, now)
+    }
+
+    /// Whether another of these endpoints is well: it takes requests, and did not fall ill a moment ago.
+    pub(crate) fn has_others_that_are_well(&self, endpoints: &[Arc<Self>], now: Instant) -> bool {
         let is_well = |other: &Self| other.is_up() && other.is_fit(now) && !other.known.health.is_ill(now);
-        self.known.health.fell_ill_after(came, now)
-            && endpoints.iter().any(|other| !other.is_same_place(self) && is_well(other))
+        endpoints.iter().any(|other| !other.is_same_place(self) && is_well(other))
     }
 
     /// Whether it is ejected, or would be for good cause.

@@ -53,7 +53,8 @@ impl Vigil {
             Leave::Within(service, version) => {
                 let rules = &service.written.retries;
                 let is_let_down = || self.at.lets_down(&version.endpoints, self.since, now);
-                rules.budget.get() > 0.0 && is_let_down() || service.retry_budget.retry(rules, now)
+                let others_are_well = self.at.has_others_that_are_well(&version.endpoints, now);
+                rules.budget.get() > 0.0 && is_let_down() || service.retry_budget.retry(rules, others_are_well, now)
             }
         }
     }

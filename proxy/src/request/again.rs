@@ -38,7 +38,7 @@ impl Request {
             // Counted already.
             Then::Retry if failure == Failure::Left => {}
             Then::Retry if failure == Failure::Broken && is_let_down(attempt, written, now) => {}
-            Then::Retry if !budget.retry(written, now) => {
+            Then::Retry if !budget.retry(written, others_are_well(attempt, now), now) => {
                 matched.service.meter.refuse_retry(self.core);
                 return false;
             }
@@ -53,8 +53,9 @@ impl Request {
     /// Whether the budget for retries has room for the attempt that follows a stale connection. Endpoints that reset every
     /// connection they are asked on again would have half as much traffic again without it.
     pub(crate) fn may_be_forgiven(&self, now: Instant) -> bool {
-        let budget = |service: &Service| service.retry_budget.retry(&service.written.retries, now);
-        self.matched.as_ref().is_some_and(|matched| budget(&matched.service))
+        let (Some(matched), Some(attempt)) = (&self.matched, &self.attempt) else { return false };
+        let service = &matched.service;
+        service.retry_budget.retry(&service.written.retries, others_are_well(attempt, now), now)
     }
 
     /// Whether the request may leave its endpoint for another attempt, should it turn out to hang. Asked in advance, of the
@@ -117,4 +118,9 @@ impl Request {
 fn is_let_down(attempt: &Underway, rules: &Retries, now: Instant) -> bool {
     let at = &attempt.at;
     rules.budget.get() > 0.0 && at.endpoint().lets_down(&attempt.version.endpoints, at.came(), now)
+}
+
+/// Whether the version has another endpoint that is well.
+fn others_are_well(attempt: &Underway, now: Instant) -> bool {
+    attempt.at.endpoint().has_others_that_are_well(&attempt.version.endpoints, now)
 }

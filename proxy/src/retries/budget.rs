@@ -98,14 +98,16 @@ impl Budget {
     }
 
     /// Takes one retry, where there is one left: of the part of the requests, from which the shield takes as well, or of
-    /// the few that are there in any case, whatever a canary does.
-    pub(crate) fn retry(&self, rules: &Retries, now: Instant) -> bool {
+    /// the few that are there in any case, whatever a canary does. `others_are_well`: of the version's endpoints another is
+    /// known to be well. Then this is no storm, and whatever a canary does takes nothing from stable's users.
+    pub(crate) fn retry(&self, rules: &Retries, others_are_well: bool, now: Instant) -> bool {
         let second = self.second(now);
         let requests: u64 = self.requests.iter().map(|row| row.sum(second)).sum();
         // A canary that fails in all of a small share takes nothing from the retries of stable's users; a larger one takes
         // of the part, and never of the floor.
         let free = requests as f64 * FREE_SHIELDS;
-        let allowed = requests as f64 * rules.budget.get() - (self.shields.sum(second) as f64 - free).max(0.0);
+        let shields = if others_are_well { 0.0 } else { (self.shields.sum(second) as f64 - free).max(0.0) };
+        let allowed = requests as f64 * rules.budget.get() - shields;
         let few = u64::from(rules.floor) * SECONDS as u64;
         // What was taken is read anew with each try: of two cores that take the last one, one does not get it.
         self.retries.take(second, |_| {
@@ -136,7 +138,7 @@ mod tests {
 
     /// How many of so many retries are allowed.
     fn taken(budget: &Budget, wanted: usize, rules: &Retries, now: Instant) -> usize {
-        (0..wanted).filter(|_| budget.retry(rules, now)).count()
+        (0..wanted).filter(|_| budget.retry(rules, false, now)).count()
     }
 
     #[test]
@@ -179,6 +181,8 @@ mod tests {
         (0..1_000).for_each(|_| budget.request(0, began));
         (0..900).for_each(|_| budget.shield(began));
         assert_eq!(taken(&budget, 100, &rules(20, 3), began), 30);
+        let beside_others = (0..500).filter(|_| budget.retry(&rules(20, 3), true, began)).count();
+        assert_eq!(beside_others, 200 - 30, "while others of stable are well it takes nothing");
     }
 
     #[test]

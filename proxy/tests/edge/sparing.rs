@@ -434,3 +434,23 @@ async fn where_every_endpoint_fails_no_more_is_tried_again_than_the_budget_has()
     assert!((180..=280).contains(&came), "{came} for 150");
     shop.idle("v1").await;
 }
+
+/// A canary that fails for a while takes no retry from the users of a stable one of whose endpoints fails next.
+#[tokio::test]
+async fn an_endpoint_that_breaks_after_a_canary_did_costs_its_users_no_answer() {
+    let origins = [origin("a").await, origin("b").await, origin("c").await];
+    let v2 = raw("500 Oops").await;
+    let addresses = origins.each_ref().map(Origin::address);
+    let mut shop = spared(&addresses, &[v2.address()], |configuration| {
+        configuration.services[0].versions[0].ejection = None;
+    });
+    for _ in 0..200 {
+        assert_eq!(status(&get(shop.address()).await), 200);
+    }
+    shop.split(0);
+    origins[0].dial().set_behaviour(Behaviour::Reset);
+    for _ in 0..150 {
+        assert_eq!(status(&get(shop.address()).await), 200);
+    }
+    assert!(origins[0].arrivals().bad > 32, "more than the few that are always allowed: {:?}", origins[0].arrivals());
+}
