@@ -9,7 +9,7 @@ use ureq::http::StatusCode;
 
 use crate::site::{Site, well};
 
-/// So long a bad canary may keep its share, which a plan of this site is over in.
+/// So long a bad canary may keep its share, which a plan of this site is over in. One that hangs is known to do so after 3 s.
 const HELD: Duration = Duration::from_secs(20);
 
 /// What was done, and what of it users may have noticed.

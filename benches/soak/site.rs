@@ -314,7 +314,7 @@ impl Written<'_> {
              services:\n  shop:\n    timeouts: {{ first_byte: 5s }}\n    stable: v1\n    versions:\n      \
              v1: {{ endpoints: ['{NAME}:{v1}'], {care}, health: {{ path: /healthz, interval: 1s }} }}\n      \
              v2: {{ endpoints: [{v2}], {care} }}\n    \
-             plan: {{ warmup: 0s, steps: [{{ weight: 5%, hold: 4s }}, {{ weight: 30%, hold: 4s }}] }}\n  \
+             plan: {{ warmup: 0s, steps: [{{ weight: 5%, hold: 4s }}, {{ weight: 30%, hold: 10s }}] }}\n  \
              chat:\n    path: /socket\n    versions:\n      v1: {{ endpoints: ['{chat}'] }}\n"
         )
     }
