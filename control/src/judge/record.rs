@@ -22,6 +22,9 @@ pub(super) struct Record {
     settled_at: u64,
     /// When the canary had its first traffic, or was last found cold.
     cold_at: Option<u64>,
+    /// Whether it was found cold again in the present step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    was_cold_again: bool,
     /// Everything since the rollout began.
     pub(super) total: Sighting,
     pub(super) step_requests: Arms<u64>,
@@ -105,6 +108,7 @@ impl Record {
             step_at: 0,
             settled_at: 0,
             cold_at: None,
+            was_cold_again: false,
             total: Sighting::default(),
             step_requests: Arms::default(),
             matched: Matched::default(),
@@ -169,6 +173,7 @@ impl Record {
     /// A step begins.
     pub(super) fn begin_step(&mut self) {
         self.judged_in_step = false;
+        self.was_cold_again = false;
         self.step_at = self.seconds;
         self.step_requests = Arms::default();
         self.matched_in_step = 0;
@@ -202,7 +207,14 @@ impl Record {
     pub(super) fn cool(&mut self) {
         if self.cold_at.is_some() {
             self.cold_at = Some(self.seconds);
+            self.was_cold_again = true;
         }
+    }
+
+    /// Whether it may be found cold: once in a step, and after it was warm for as long as a warm-up takes.
+    pub(super) fn may_cool(&self, warmup_seconds: u64) -> bool {
+        let since = |at: u64| self.seconds.saturating_sub(at);
+        !self.was_cold_again && self.cold_at.is_none_or(|at| since(at) >= warmup_seconds.saturating_mul(2))
     }
 
     /// For how many seconds the canary still warms up; none where it had no traffic yet.
@@ -232,6 +244,11 @@ impl Record {
     const fn patience_since(&self, exposed_at: u64) -> u64 {
         let exposed_for = self.seconds.saturating_sub(exposed_at);
         (PATIENCE_SECONDS + 1).saturating_sub(exposed_for)
+    }
+
+    /// How many endpoints each version had at the last tick.
+    pub(super) const fn endpoints(&self) -> Arms<u32> {
+        self.endpoints
     }
 
     /// How the canary's instances compare with stable's, by the traffic of the present step.
