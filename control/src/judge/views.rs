@@ -32,7 +32,7 @@ impl Judge {
             signal: record.signalled.as_ref().map(|harm| self.harm_of(harm.gate, &harm.explain)),
             traffic: self.mistrust(),
             proven: self.is_proven(),
-            suspicion: record.established.is_some() || self.evidence_now() >= log(SUSPICION),
+            suspicion: record.established.is_some() || self.evidence_now() >= log(SUSPICION) || record.looks_broken(),
             requests: record.total.requests,
             failed: record.total.events,
             step_requests: record.step_requests,
