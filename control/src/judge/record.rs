@@ -1,5 +1,6 @@
 //! What a judge remembers beside what its tests do.
 
+use libm::log;
 use meter::{Clients, GROUPS};
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,7 @@ use super::background::Size;
 use super::second::Latest;
 use super::settings::{GateSetting, Settings};
 use super::sightings::{BadRun, Rises, Sighting, add};
-use super::{FRESH_SECONDS, PATIENCE_SECONDS, Tick};
+use super::{BREAKER_MIN_EVENTS, FRESH_SECONDS, PATIENCE_SECONDS, SUSPICION, Tick};
 use crate::view::{Arms, GateEstimate, Matched, Role};
 
 /// Counts, moments and what was established. Moments are seconds in which there was a tick, counted from the first.
@@ -280,6 +281,20 @@ impl Record {
     /// requests from one group alone of late (a load balancer), they cannot.
     pub(super) const fn is_widespread(&self) -> bool {
         (self.lately.present | self.lately.before).count_ones() < 2 || self.bad_run.failed.count_ones() >= 2
+    }
+
+    /// Whether the canary fails now as one that is broken, and stable does not. However bursty stable's failures are (an
+    /// endpoint of it that was down makes the tests wait for long until they believe a canary to be), nobody else is given
+    /// to such a canary. No alpha is spent: this takes nothing back.
+    pub(super) fn looks_broken(&self) -> bool {
+        let BadRun { seen: Sighting { requests, events }, .. } = self.bad_run;
+        // Rates are compared by products, in which no request is divided by.
+        let [canary, stable] = [(events.canary, requests.stable), (events.stable, requests.canary)]
+            .map(|(events, requests)| u128::from(events) * u128::from(requests));
+        self.bad_run.leaning() >= log(SUSPICION)
+            && events.canary >= BREAKER_MIN_EVENTS
+            && canary > 2 * stable
+            && self.is_widespread()
     }
 
     /// The seconds of the present step so far.

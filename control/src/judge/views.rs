@@ -36,7 +36,7 @@ impl Judge {
             signal: self.signal(),
             traffic: self.mistrust(),
             proven: self.is_proven(),
-            suspicion: record.established.is_some() || self.evidence_now() >= log(SUSPICION),
+            suspicion: record.established.is_some() || self.evidence_now() >= log(SUSPICION) || record.looks_broken(),
             requests: record.total.requests,
             failed: record.total.events,
             step_requests: Arms {
