@@ -10,7 +10,8 @@ use crate::shop::Shop;
 
 #[test]
 fn a_rollout_that_is_killed_goes_on_at_its_step_with_the_hold_begun_anew() {
-    let plan = "{ steps: [{ weight: 5%, hold: 1s }, { weight: 30%, hold: 4s }, { weight: 60%, hold: 1s }] }";
+    let plan =
+        "{ warmup: 0s, steps: [{ weight: 5%, hold: 1s }, { weight: 30%, hold: 4s }, { weight: 60%, hold: 1s }] }";
     let shop = Shop::open(plan);
     let load = shop.server.load(500.0).start().unwrap();
     shop.release_v2();
@@ -43,7 +44,7 @@ fn a_rollout_that_is_killed_goes_on_at_its_step_with_the_hold_begun_anew() {
 /// Under load, three times in a row: clients are refused for a moment, and the rollout goes on as if nothing had been.
 #[test]
 fn a_process_that_is_killed_in_a_rollout_serves_again_within_a_second() {
-    let mut shop = Shop::open("{ steps: [{ weight: 10%, hold: 1s }, { weight: 30%, hold: 10m }] }");
+    let mut shop = Shop::open("{ warmup: 0s, steps: [{ weight: 10%, hold: 1s }, { weight: 30%, hold: 10m }] }");
     let load = shop.server.load(500.0).start().unwrap();
     shop.release_v2();
     let before = shop.admin().until("shop", "the second step", |rollout| rollout.step == 2);
