@@ -15,7 +15,7 @@ pub(crate) mod characters;
 pub mod chunks;
 #[cfg(test)]
 pub(crate) mod corpus;
-mod deadline;
+pub(crate) mod deadline;
 pub(crate) mod field_check;
 pub(crate) mod field_lines;
 pub mod frames;

@@ -167,11 +167,7 @@ impl ProxyHttp for Edge {
             return Ok(errand.at().peer());
         }
         let (version, at) = self.next_endpoint(session.req_header(), ctx, Instant::now())?;
-        let (mut peer, link) = self.way_to(&at, session.req_header(), ctx);
-        let is_whole = session.as_downstream_mut().is_body_done();
-        let silence = ctx.silence(&version, is_whole);
-        peer.options.read_timeout = silence;
-        peer.options.write_timeout = silence;
+        let (mut peer, link) = self.way_to(&version, &at, session, ctx);
         if ctx.forgiven {
             // Kept apart from every pool, and from every other such connection: what a pooled connection hid is seen
             // on a new one.
