@@ -150,6 +150,11 @@ impl Request {
         }
     }
 
+    /// When its head was read.
+    pub(crate) const fn began(&self) -> Instant {
+        self.began
+    }
+
     /// The request is for `service`, was given this version, and is on these of the split's paths.
     pub(crate) fn matched(&mut self, service: &Arc<Service>, selection: Selection<'_>, paths: u16) {
         let Selection { draw, group, reason, judged, issued } = selection;
