@@ -280,6 +280,7 @@ impl Request {
     /// A response head came, interim or not: whether it may be passed on.
     pub(crate) fn check_head(&mut self, response: &ResponseHeader) -> Result<()> {
         match (&mut self.attempt, &self.matched) {
+            (Some(attempt), _) if attempt.link.is_some() => attempt.heads.head_read_in_bytes(response),
             (Some(attempt), Some(matched)) => attempt.heads.head(response, &matched.service.rules),
             (None, _) | (_, None) => Ok(()),
         }
