@@ -156,10 +156,11 @@ impl Life {
             warn!("not upgraded: this process drains and ends; ask the one that serves");
             return;
         };
+        // Before the new process reads the file: a reload that nobody would keep is refused from now on.
+        tidegate.process().upgrades();
         match begin(tidegate, self.executable.clone(), self.tell.clone()) {
             Ok(upgrade) => {
                 info!("upgrade: a new process is to take over");
-                tidegate.process().upgrades();
                 self.upgrade = Some(upgrade);
             }
             Err(error) => self.not_upgraded(&error),

@@ -36,6 +36,8 @@ use self::system::{Files, System};
 const AT_ONCE: usize = 64;
 /// How long all of them may take where some were never known.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a disk may take for what is just being written.
+const DISK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long they may take where their last addresses are known: those will do until there are others.
 const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -58,12 +60,14 @@ struct Known {
     commands: Mutex<Option<Sender<Command>>>,
     /// Where the last good answers are kept.
     state_directory: PathBuf,
+    /// Whether that is ours to write. Held while it is written.
+    is_ours: Mutex<bool>,
 }
 
 #[derive(Debug)]
 struct State {
     book: Book,
-    /// What asking for names came to that are not in use yet.
+    /// What asking for names came to, for a configuration that is not in use yet.
     fresh: HashMap<Arc<str>, Learned>,
     /// How to ask.
     dns: Dns,
@@ -112,6 +116,7 @@ impl Names {
             wake: Notify::new(),
             commands: Mutex::new(None),
             state_directory: state_directory.to_owned(),
+            is_ours: Mutex::new(false),
         });
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -124,8 +129,19 @@ impl Names {
 
     /// From now on changes are sent there, and answers are kept in the state directory.
     pub fn publish(&self, commands: Sender<Command>) {
+        *self.known.is_ours.lock() = true;
         *self.known.commands.lock() = Some(commands);
         self.known.wake.notify_one();
+    }
+
+    /// Nobody wants changes any more, and the state directory is another's from now on: no name is asked for, and
+    /// nothing is written there. [`publish`](Self::publish) begins anew. Waits for what is just being written, unless the
+    /// disk does not answer.
+    pub(crate) fn rest(&self) {
+        *self.known.commands.lock() = None;
+        if let Some(mut is_ours) = self.known.is_ours.try_lock_for(DISK_PATIENCE) {
+            *is_ours = false;
+        }
     }
 
     /// Resolves every endpoint of a configuration, and looks at the certificates that it names for them and at its
@@ -140,7 +156,7 @@ impl Names {
         let endpoints: BTreeSet<&Endpoint> =
             configuration.services.iter().flat_map(|s| &s.versions).flat_map(|version| &version.endpoints).collect();
         let names: BTreeSet<&str> = endpoints.iter().filter_map(|endpoint| endpoint.name()).collect();
-        let Found { mut last, mut learned } = self.ask_for(&names, &configuration.dns);
+        let Found { mut last, learned } = self.ask_for(&names, &configuration.dns);
         let (mut addresses, mut notes) = (Addresses::new(), Vec::new());
         for name in &names {
             let Some(Err(NoAnswer { reason, .. })) = learned.get(*name).map(|learned| &learned.came_of_it) else {
@@ -166,7 +182,7 @@ impl Names {
                 })),
             }
         }
-        state.learn(&mut learned, &configuration.dns);
+        state.learn(learned);
         drop(state);
         self.known.wake.notify_one();
         if !problems.is_empty() {
@@ -246,18 +262,10 @@ struct Found {
 }
 
 impl State {
-    /// Names were asked for: news of those in use, and what is fresh of the others.
-    fn learn(&mut self, learned: &mut HashMap<Arc<str>, Learned>, dns: &Dns) {
-        self.fresh.clear();
-        for (name, Learned { came_of_it, now }) in learned.drain() {
-            if self.book.addresses_of(&name).is_some() {
-                let news = self.book.learned(&name, came_of_it, dns, now, fastrand::f64());
-                self.news.extend(news.into_iter().map(|news| (Arc::clone(&name), news)));
-            } else {
-                self.book.count(&came_of_it);
-                self.fresh.insert(name, Learned { came_of_it, now });
-            }
-        }
+    /// Names were asked for, for a configuration that may be refused yet: nothing that is in use changes by it.
+    fn learn(&mut self, learned: HashMap<Arc<str>, Learned>) {
+        learned.values().for_each(|learned| self.book.count(&learned.came_of_it));
+        self.fresh = learned;
     }
 }
 

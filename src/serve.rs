@@ -188,6 +188,7 @@ impl Tidegate {
             return Err(error);
         }
         let rested = control.rest()?;
+        self.outline.names.rest();
         self.rested.insert(rested).lock()
     }
 

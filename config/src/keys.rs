@@ -243,7 +243,7 @@ pub(crate) const HEALTH: Keys = Keys {
 };
 
 pub(crate) const EJECTION: Keys =
-    Keys { of: "an ejection", known: &["failures", "first", "most", "success_rate"], ..NONE };
+    Keys { of: "an ejection", known: &["failures", "first", "most", "success_rate", "hang"], ..NONE };
 
 pub(crate) const BALANCE: Keys = Keys { of: "a balance", known: &["hash"], ..NONE };
 

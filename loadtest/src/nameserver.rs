@@ -26,8 +26,9 @@ pub enum Reply {
     Addresses(Vec<IpAddr>, u32),
     /// The same, which does not fit into a datagram: who asks by TCP is told.
     Truncated(Vec<IpAddr>, u32),
-    /// It is an alias of this name, and that has these addresses: all in one answer.
-    Chain(String, Vec<IpAddr>, u32),
+    /// It is an alias of the first of these names, that of the next, and the last one has these addresses: all in one
+    /// answer.
+    Chain(Vec<String>, Vec<IpAddr>, u32),
     /// It is an alias of this name, and no more is said.
     Alias(String, u32),
     /// There is no such name.
@@ -181,9 +182,13 @@ fn answer(question: &[u8], told: &Mutex<Told>, by_tcp: bool) -> Option<Vec<u8>> 
         Reply::Addresses(addresses, ttl) => records = of_kind(&name, &addresses, kind, ttl),
         Reply::Truncated(addresses, ttl) if by_tcp => records = of_kind(&name, &addresses, kind, ttl),
         Reply::Truncated(..) => is_cut = true,
-        Reply::Chain(alias, addresses, ttl) => {
-            records.push(record(&name, CNAME, ttl, &wire(&alias)));
-            records.extend(of_kind(&alias, &addresses, kind, ttl));
+        Reply::Chain(aliases, addresses, ttl) => {
+            let mut last = name;
+            for alias in aliases {
+                records.push(record(&last, CNAME, ttl, &wire(&alias)));
+                last = alias;
+            }
+            records.extend(of_kind(&last, &addresses, kind, ttl));
         }
         Reply::Alias(alias, ttl) => records.push(record(&name, CNAME, ttl, &wire(&alias))),
         Reply::NoSuchName => code = 3,

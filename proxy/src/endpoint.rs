@@ -328,7 +328,8 @@ impl Endpoint {
     pub(crate) fn waits_in_vain(&self, since: Instant, first_byte: Duration, now: Instant) -> bool {
         let waited = now.saturating_duration_since(since);
         let known = &self.known;
-        if waited < silence::LONG.min(first_byte) || !known.silence.is_in_vain(known.health.millis(since), waited) {
+        let Some(long) = self.care.ejection.map_or(Some(silence::LONG), |rule| rule.hang) else { return false };
+        if waited < long.min(first_byte) || !known.silence.is_in_vain(known.health.millis(since), waited) {
             return false;
         }
         let Some(rule) = self.care.ejection else { return true };

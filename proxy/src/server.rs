@@ -77,6 +77,8 @@ pub struct DataPlane {
     stop: watch::Sender<Stop>,
     leaving: Arc<AtomicBool>,
     open: Arc<AtomicU64>,
+    /// None once it accepts no more.
+    acceptor: Option<JoinHandle<()>>,
     threads: Vec<JoinHandle<()>>,
     watch: Option<tls::Watch>,
 }
@@ -139,11 +141,11 @@ impl DataPlane {
         }
         let most = limits.connections;
         let acceptor = Acceptor { cores, reader: reader.clone(), clients, open: Arc::clone(&open), most };
-        threads.push(spawn("tidegate-accept".into(), move |runtime| acceptor.run(&runtime, sockets, stopped))?);
+        let acceptor = Some(spawn("tidegate-accept".into(), move |runtime| acceptor.run(&runtime, sockets, stopped))?);
         threads.push(spawn_beside("tidegate-checks", stop.subscribe(), checks::run(reader.clone()))?);
         threads.push(spawn_beside("tidegate-mirror", stop.subscribe(), mirror::run(deliveries))?);
         let watch = Some(tls::Watch::begin(tls).map_err(StartError::Thread)?);
-        Ok(Self { listening, reader: reader.clone(), stop, leaving, open, threads, watch })
+        Ok(Self { listening, reader: reader.clone(), stop, leaving, open, acceptor, threads, watch })
     }
 
     /// Where it listens, in the order given; port 0 has become a real one.
@@ -219,10 +221,15 @@ impl DataPlane {
         self.reader.under_way.end_all(Instant::now())
     }
 
-    /// Accepts no more.
+    /// Accepts no more. Whoever had connected by now is among the [`connections`](Self::connections) when this returns,
+    /// so that nobody takes for nothing what has only not been counted yet.
     pub fn stop_accepting(&mut self) {
         self.listening.iter_mut().for_each(Kept::close);
         self.advance(Stop::Accepting);
+        if let Some(acceptor) = self.acceptor.take() {
+            // It empties the queues and ends. A thread that panicked has said so.
+            let _ = acceptor.join();
+        }
     }
 
     /// Accepts no more, ends idle connections, and lets requests in flight end (HTTP/2 gets a GOAWAY).
@@ -258,7 +265,7 @@ impl DataPlane {
         self.advance(Stop::Now);
         drop(self.watch.take());
         self.listening.clear();
-        for thread in self.threads.drain(..) {
+        for thread in self.acceptor.take().into_iter().chain(self.threads.drain(..)) {
             // A thread that panicked has said so; there is nothing left to end.
             let _ = thread.join();
         }

@@ -76,8 +76,8 @@ impl Book {
         Self { names: HashMap::new(), due: BTreeSet::new(), counts: [0; Outcome::ALL.len()], seed }
     }
 
-    /// From now on these names are in use, with these addresses, and no others. Of one that is new, `fresh` may hold what
-    /// asking for it came to a moment ago; `chance` gives numbers from 0 to 1.
+    /// From now on these names are in use, with these addresses, and no others. `fresh` holds what asking for them came to
+    /// a moment ago; `chance` gives numbers from 0 to 1.
     pub(super) fn follow(
         &mut self,
         in_use: HashMap<Arc<str>, Arc<[IpAddr]>>,
@@ -91,7 +91,12 @@ impl Book {
         let mut news = Vec::new();
         for (name, addresses) in in_use {
             let entry = match before.remove(&name) {
-                Some(entry) => Entry { in_use: addresses, ..entry },
+                Some(entry) => {
+                    let learned = fresh.remove(&name);
+                    let (entry, told) = entry.goes_on(&addresses, learned, self.seed, dns, now, chance());
+                    news.extend(told.into_iter().map(|told| (Arc::clone(&name), told)));
+                    entry
+                }
                 None => {
                     let (entry, told) = Entry::new(addresses, fresh.remove(&name), dns, now, chance());
                     news.extend(told.map(|told| (Arc::clone(&name), told)));
@@ -147,10 +152,7 @@ impl Book {
         self.count(&came_of_it);
         let seed = self.seed;
         let Some(entry) = self.names.get_mut(name) else { return Vec::new() };
-        let (news, wait) = match came_of_it {
-            Ok(Answer { addresses, ttl }) => (entry.succeeded(few(addresses, seed), now), hold(ttl, dns)),
-            Err(NoAnswer { reason, .. }) => entry.failed(reason, dns, now),
-        };
+        let (news, wait) = entry.came(came_of_it, seed, dns, now);
         if let Some(due) = entry.due {
             self.due.remove(&(due, Arc::clone(name)));
         }
@@ -228,6 +230,42 @@ impl Entry {
                 (entry, news.into_iter().next())
             }
             None => (entry, None),
+        }
+    }
+
+    /// One that was in use before and is used with these addresses from now on.
+    fn goes_on(
+        mut self,
+        in_use: &Arc<[IpAddr]>,
+        fresh: Option<Learned>,
+        seed: u64,
+        dns: &Dns,
+        now: Now,
+        chance: f64,
+    ) -> (Self, Vec<News>) {
+        self.in_use = Arc::clone(in_use);
+        match fresh {
+            // What was learned since then is newer.
+            Some(learned) if self.answered.is_some_and(|answered| answered > learned.now.wall) => (self, Vec::new()),
+            Some(Learned { came_of_it, now: then }) => {
+                let (news, wait) = self.came(came_of_it, seed, dns, then);
+                // One that is being asked for just now is due when that is over.
+                self.due = self.due.map(|_| then.at + spread(wait, chance));
+                (self, news)
+            }
+            // Which of the two is right is soon known.
+            None => {
+                self.due = self.due.map(|due| if self.addresses == *in_use { due } else { now.at });
+                (self, Vec::new())
+            }
+        }
+    }
+
+    /// What is to be told of an answer, and how long to wait before the next.
+    fn came(&mut self, came_of_it: Result<Answer, NoAnswer>, seed: u64, dns: &Dns, now: Now) -> (Vec<News>, Duration) {
+        match came_of_it {
+            Ok(Answer { addresses, ttl }) => (self.succeeded(few(addresses, seed), now), hold(ttl, dns)),
+            Err(NoAnswer { reason, .. }) => self.failed(reason, dns, now),
         }
     }
 

@@ -1,7 +1,6 @@
 //! The thread that asks for names again and again.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -113,9 +112,14 @@ impl Rounds {
         }
     }
 
+    /// Whether anybody wants to hear of changes.
+    fn is_wanted(&self) -> bool {
+        self.known.commands.lock().is_some()
+    }
+
     /// Begins to ask for what is due.
     fn ask(&mut self, now: Instant) {
-        while self.asked.len() < AT_ONCE && now >= self.asks_next {
+        while self.is_wanted() && self.asked.len() < AT_ONCE && now >= self.asks_next {
             let Some(name) = self.known.state.lock().book.take_due(now) else { return };
             let (asker, asked_for) = (Arc::clone(&self.asker), Arc::clone(&name));
             let task = self.asked.spawn(async move { asker.resolve(&asked_for).await });
@@ -165,9 +169,11 @@ impl Rounds {
         };
         let (done, written) = oneshot::channel();
         self.written = Some(written);
-        let directory = self.known.state_directory.clone();
+        let known = Arc::clone(&self.known);
         spawn_blocking(move || {
-            let result: io::Result<()> = kept::write(&directory, &names);
+            let is_ours = known.is_ours.lock();
+            let result = if *is_ours { kept::write(&known.state_directory, &names) } else { Ok(()) };
+            drop(is_ours);
             if let Err(error) = result {
                 tracing::warn!(%error, "the addresses of names cannot be kept in the state directory");
             }
@@ -178,7 +184,7 @@ impl Rounds {
     /// Whether what is on disk differs from what is known. Before changes are wanted the directory is perhaps another
     /// process's.
     fn has_to_write(&self) -> bool {
-        self.written.is_none() && self.known.commands.lock().is_some() && self.known.state.lock().is_unwritten
+        self.written.is_none() && self.is_wanted() && self.known.state.lock().is_unwritten
     }
 
     fn tell(&mut self, now: Instant) {
@@ -195,7 +201,8 @@ impl Rounds {
 
     /// When something is to be done, whatever happens meanwhile.
     fn next(&self, now: Instant) -> Instant {
-        let due = self.known.state.lock().book.next_due().filter(|_| self.asked.len() < AT_ONCE);
+        let can_ask = self.is_wanted() && self.asked.len() < AT_ONCE;
+        let due = self.known.state.lock().book.next_due().filter(|_| can_ask);
         let due = due.map(|due| due.max(self.asks_next));
         let writes = self.has_to_write().then_some(self.writes_next);
         let next = [due, writes, self.tells_at].into_iter().flatten().min();

@@ -111,6 +111,65 @@ fn answer(reply: oneshot::Sender<()>) {
 }
 
 #[test]
+fn a_configuration_that_is_refused_moves_nothing_that_is_in_use() {
+    let (world, other) = (World::new(), Nameserver::start().unwrap());
+    world.server.say("shop", Reply::Addresses(vec![v4(1)], 300));
+    other.say("shop", Reply::Addresses(vec![v4(2)], 300));
+    let changes = world.install("'shop:80'");
+    let elsewhere = |endpoints: &str| {
+        let mut configuration = world.configuration(endpoints);
+        configuration.dns.servers = vec![other.address()];
+        world.names.resolve(configuration)
+    };
+    elsewhere("'shop:80', 'nowhere:80'").unwrap_err();
+    // Nor does one that nobody takes.
+    let resolved = elsewhere("'shop:80'").unwrap();
+    assert_eq!(other.asked("shop"), 2);
+    assert_eq!(world.state("shop").addresses[..], [v4(1)]);
+    assert!(changes.try_recv().is_err());
+    world.names.follow(&resolved);
+    assert_eq!(world.state("shop").addresses[..], [v4(2)]);
+}
+
+#[test]
+fn who_has_handed_the_state_directory_over_asks_for_nothing_and_writes_nothing_until_it_serves_again() {
+    let world = World::new();
+    world.server.say("shop", Reply::Addresses(vec![v4(1)], 0));
+    let changes = world.install("'shop:80'");
+    let kept = world.directory.path().join("names.json");
+    let began = now().at;
+    while !kept.exists() {
+        assert!(began.elapsed() < LONG);
+        thread::park_timeout(Duration::from_millis(5));
+    }
+    world.names.rest();
+    fs::write(&kept, "another's").unwrap();
+    world.server.say("silent", Reply::Silence);
+    // Who waits in vain for an answer waits for many times as long as answers hold; after the first time, what was under
+    // way is over.
+    world.one("silent:80").unwrap_err();
+    let asked = world.server.asked("shop");
+    world.server.say("shop", Reply::Addresses(vec![v4(2)], 0));
+    world.one("silent:80").unwrap_err();
+    assert_eq!((world.server.asked("shop"), fs::read_to_string(&kept).unwrap()), (asked, "another's".to_owned()));
+    assert!(changes.try_recv().is_err());
+    let (commands, changes) = mpsc::channel();
+    world.names.publish(commands);
+    assert_eq!(next(&changes), [("shop:80".to_owned(), vec!["10.0.0.2:80".to_owned()])]);
+}
+
+#[test]
+fn an_answer_that_is_one_long_row_of_aliases_is_not_walked_to_its_end() {
+    let world = World::new();
+    let row = |length: u32| Reply::Chain((0..length).map(|place| format!("alias{place}")).collect(), vec![v4(1)], 30);
+    world.server.say("long", row(16));
+    world.server.say("evil", row(17));
+    assert_eq!(world.one("long:80").unwrap(), ["10.0.0.1:80"]);
+    let problem = world.one("evil:80").unwrap_err();
+    assert!(problem.contains("more than 16 aliases in a row"), "{problem}");
+}
+
+#[test]
 fn all_addresses_of_a_name_are_used_in_order_and_each_once() {
     let world = World::new();
     let reply = vec![v4(3), v4(1), v4(2), v4(1), v6("fd00::1")];
@@ -146,7 +205,7 @@ fn what_the_system_knows_goes_first_and_localhost_is_always_here() {
 #[test]
 fn aliases_are_followed_whoever_tells_of_them_and_circles_are_not() {
     let world = World::new();
-    world.server.say("one", Reply::Chain("two".into(), vec![v4(1)], 30));
+    world.server.say("one", Reply::Chain(vec!["two".into()], vec![v4(1)], 30));
     world.server.say("alias", Reply::Alias("another".into(), 30));
     world.server.say("another", Reply::Alias("one".into(), 30));
     world.server.say("round", Reply::Alias("about".into(), 30));

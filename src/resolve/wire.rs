@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 /// So much of an answer is taken by UDP: no router has to break it up (DNS flag day 2020).
 const MOST_BY_UDP: u16 = 1232;
+/// Aliases in one answer that lead from one to the next; more are taken for an attack: each costs a look at all records.
+const MOST_ALIASES: usize = 16;
 /// A question that got no answer by UDP is asked again after this part of the time.
 const TRIES: u32 = 2;
 
@@ -154,8 +156,8 @@ fn read(answer: &Message, asked: &Query) -> Result<Said, Silent> {
     let records = || answer.answers.iter().filter(|record| record.dns_class == DNSClass::IN);
     let mut name = asked.name().clone();
     let mut ttl = u32::MAX;
-    // Each turn follows one alias, so that there are no more turns than records, whatever circle they make.
-    for _ in 0..=answer.answers.len() {
+    let mut aliases = 0;
+    loop {
         let of_name = || records().filter(|record| record.name == name);
         let mut found = Vec::new();
         for record in of_name().filter(|record| record.record_type() == asked.query_type()) {
@@ -176,6 +178,10 @@ fn read(answer: &Message, asked: &Query) -> Result<Said, Silent> {
         let Some((alias, alias_ttl)) = alias else { break };
         ttl = ttl.min(alias_ttl);
         name = alias;
+        aliases += 1;
+        if aliases > MOST_ALIASES {
+            return Err(Silent::Nonsense(format!("more than {MOST_ALIASES} aliases in a row")));
+        }
     }
     if name == *asked.name() { Ok(Said::Nothing) } else { Ok(Said::Alias(name, Duration::from_secs(ttl.into()))) }
 }

@@ -45,13 +45,14 @@ fn tell_health(health: &HealthCheck, at: &At<'_>, from: &At<'_>, telling: &mut T
 }
 
 fn tell_ejection(ejection: Option<Ejection>, at: &At<'_>, telling: &mut Telling<'_>) {
-    let Some(Ejection { failures, first, most, by_success_rate }) = ejection else {
+    let Some(Ejection { failures, first, most, by_success_rate, hang }) = ejection else {
         return telling.value(at, "off");
     };
     telling.value(&at.key("failures"), failures);
     telling.time(&at.key("first"), first);
     telling.value(&at.key("most"), most);
     telling.value(&at.key("success_rate"), by_success_rate);
+    telling.value(&at.key("hang"), hang.map_or_else(|| "off".to_owned(), spelt));
 }
 
 fn tell_balance(balance: &Balance, at: &At<'_>, telling: &mut Telling<'_>) {

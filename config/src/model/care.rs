@@ -72,6 +72,9 @@ pub struct Ejection {
     /// 1.9 standard deviations below the mean of at least 5 endpoints with 100 requests in 10 s each (Envoy's outlier
     /// detection); on.
     pub by_success_rate: bool,
+    /// For how long at least an endpoint that answers usually far faster has answered nobody when it is taken to hang; 3 s.
+    /// None: only what `first_byte` says ends a wait.
+    pub hang: Option<Duration>,
 }
 
 impl Ejection {
@@ -96,7 +99,8 @@ impl Ejection {
 
 impl Default for Ejection {
     fn default() -> Self {
-        Self { failures: 5, first: Duration::from_secs(10), most: Fraction::percent(50), by_success_rate: true }
+        let (first, hang) = (Duration::from_secs(10), Some(Duration::from_secs(3)));
+        Self { failures: 5, first, most: Fraction::percent(50), by_success_rate: true, hang }
     }
 }
 

@@ -159,9 +159,9 @@ fn grpc_is_asked_where_http2_is_spoken() {
 fn an_ejection_is_off_or_within_its_ranges() {
     check(
         &versions(&[
-            "ejection: { failures: 0, first: 99ms, most: 0%, success_rate: 85% }",
+            "ejection: { failures: 0, first: 99ms, most: 0%, success_rate: 85%, hang: 0s }",
             "ejection: { failures: 1001, first: 301s, most: 101%, success_rate: }",
-            "ejection: { failures: few, first: 10, most: 50, failure: 3 }",
+            "ejection: { failures: few, first: 10, most: 50, failure: 3, hang: never }",
             "ejection: false",
             "ejection: true",
             "ejection: of",
@@ -173,6 +173,7 @@ fn an_ejection_is_off_or_within_its_ranges() {
             t.yaml:5:86: services.shop.versions.v0.ejection.first: `99ms` is out of range; legal is 100ms to 5m
             t.yaml:5:98: services.shop.versions.v0.ejection.most: `0%` is no endpoint at all; legal is above 0% to 100%; for no ejection write `ejection: off`
             t.yaml:5:116: services.shop.versions.v0.ejection.success_rate: `85%` is no truth value; legal is `true` and `false`
+            t.yaml:5:127: services.shop.versions.v0.ejection.hang: `0s` is out of range; legal is `off`, or 250ms to 5m
             t.yaml:6:76: services.shop.versions.v1.ejection.failures: `1001` is out of range; legal is 1 to 1000
             t.yaml:6:89: services.shop.versions.v1.ejection.first: `301s` is out of range; legal is 100ms to 5m
             t.yaml:6:101: services.shop.versions.v1.ejection.most: `101%` is out of range; legal is 0% to 100%
@@ -180,7 +181,8 @@ fn an_ejection_is_off_or_within_its_ranges() {
             t.yaml:7:76: services.shop.versions.v2.ejection.failures: `few` is no whole number; legal is 1 to 1000
             t.yaml:7:88: services.shop.versions.v2.ejection.first: `10` has no unit; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m; did you mean `10s`?
             t.yaml:7:98: services.shop.versions.v2.ejection.most: `50` has no %; a percentage is written like 0.1%; did you mean `50%`?
-            t.yaml:7:102: services.shop.versions.v2.ejection.failure: `failure` is no key of an ejection; legal keys are `failures`, `first`, `most` and `success_rate`; did you mean `failures`?
+            t.yaml:7:102: services.shop.versions.v2.ejection.failure: `failure` is no key of an ejection; legal keys are `failures`, `first`, `most`, `success_rate` and `hang`; did you mean `failures`?
+            t.yaml:7:120: services.shop.versions.v2.ejection.hang: `never` is not a time; legal is `off`, or whole numbers with units, like 500ms, 10s, 5m, 1h30m
             t.yaml:8:64: services.shop.versions.v3.ejection: `false` is written here; legal is `off` or a mapping, like { failures: 5, first: 10s }; did you mean `off`?
             t.yaml:9:64: services.shop.versions.v4.ejection: `true` is written here; legal is `off` or a mapping, like { failures: 5, first: 10s }; leave it out for the defaults
             t.yaml:10:64: services.shop.versions.v5.ejection: `of` is written here; legal is `off` or a mapping, like { failures: 5, first: 10s }; did you mean `off`?

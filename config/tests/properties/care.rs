@@ -76,6 +76,8 @@ fn every_part_of_an_ejection_and_of_the_retries_defaults_alone() {
     assert_eq!(version("ejection: { failures: 1 }").ejection, Some(Ejection { failures: 1, ..usual }));
     let rate = Ejection { by_success_rate: false, ..usual };
     assert_eq!(version("ejection: { success_rate: false }").ejection, Some(rate));
+    let unhurried = Ejection { hang: None, ..usual };
+    assert_eq!(version("ejection: { hang: off }").ejection, Some(unhurried));
     let usual = Retries::default();
     assert_eq!((retries("off"), retries("{}")), (Retries { most: 0, ..usual }, usual));
     assert_eq!(retries("{ most: 5 }"), Retries { most: 5, ..usual });
@@ -184,12 +186,14 @@ fn any_balance() -> impl Strategy<Value = Balance> {
 
 /// A version with any care for its endpoints.
 pub(crate) fn cared_for(version: Version) -> impl Strategy<Value = Version> {
-    let ejection = (1_u32..=1000, 100_u64..=300_000, some_percent(100), any::<bool>()).prop_map(
-        |(failures, first, most, by_success_rate)| Ejection {
+    let hang = option::of((250_u64..=300_000).prop_map(Duration::from_millis));
+    let ejection = (1_u32..=1000, 100_u64..=300_000, some_percent(100), any::<bool>(), hang).prop_map(
+        |(failures, first, most, by_success_rate, hang)| Ejection {
             failures,
             first: Duration::from_millis(first),
             most,
             by_success_rate,
+            hang,
         },
     );
     let limit = || option::of(1_u32..=1_000_000);
@@ -229,11 +233,12 @@ pub(crate) fn any_retries() -> impl Strategy<Value = Retries> {
 pub(crate) fn write_care(version: &Version, entry: &mut Value) {
     put(entry, "health", version.health.as_ref().map(written_health));
     entry["ejection"] = match &version.ejection {
-        Some(Ejection { failures, first, most, by_success_rate }) => json!({
+        Some(Ejection { failures, first, most, by_success_rate, hang }) => json!({
             "failures": failures,
             "first": time(*first),
             "most": percent(most.get()),
             "success_rate": by_success_rate,
+            "hang": hang.map_or(json!("off"), time),
         }),
         None => json!("off"),
     };

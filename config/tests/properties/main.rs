@@ -136,7 +136,7 @@ fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out(
         json!({
             "endpoints": [endpoint],
             "protocol": "h1",
-            "ejection": { "failures": 5, "first": "10000ms", "most": "50.0000000000%", "success_rate": true },
+            "ejection": { "failures": 5, "first": "10000ms", "most": "50.0000000000%", "success_rate": true, "hang": "3000ms" },
             "balance": "peak_ewma",
             "slow_start": "10000ms",
             "warm_start": 4,

@@ -21,6 +21,7 @@ use super::nearest::{did_you_mean, quoted};
 use super::problem::{Kind, Problem};
 use super::routes::{ActionWord, Named};
 use crate::command::{Action, Command, Refused, Reloaded};
+use crate::process::ProcessPhase;
 use crate::view::{Phase, RolloutView, ServiceView};
 
 /// The control loop answers within milliseconds; after this long something is wrong with it.
@@ -108,6 +109,14 @@ pub(super) async fn act(
 pub(super) async fn reload(State(api): State<Api>, change: Change) -> Result<Json<Value>, Problem> {
     change.fields(&[]).finish()?;
     let _turn = api.options.reloading.lock().await;
+    // The new process has perhaps read the file already, and this one will not be asked again.
+    if api.options.process.view().phase == ProcessPhase::Upgrading {
+        return Err(Problem::new(
+            Kind::Conflict,
+            "an upgrade is under way, and the new process has perhaps read the file before it was changed; nothing was \
+             changed; reload again when the upgrade is over (`phase` of /api/v1/process is `serving`)",
+        ));
+    }
     let read = Arc::clone(&api.reload);
     let resolved = timeout(READ_CONFIGURATION, spawn_blocking(move || read()))
         .await

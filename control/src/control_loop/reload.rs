@@ -1,6 +1,6 @@
 //! A new configuration, taken whole or not at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use config::{Configuration, Name};
@@ -63,13 +63,12 @@ impl ControlCore {
     /// Asks every service before any of them changes.
     fn may_reload(&self, now: Now, configuration: &Configuration) -> Result<(), Refused> {
         let moment = self.moment(now);
+        let by_name: BTreeMap<&Name, &config::Service> =
+            configuration.services.iter().map(|service| (&service.name, service)).collect();
         let refusals: Vec<Refused> = self
             .services
             .iter()
-            .filter_map(|(name, served)| {
-                let new = configuration.services.iter().find(|service| service.name == *name);
-                served.release.may_become(&moment, new).err()
-            })
+            .filter_map(|(name, served)| served.release.may_become(&moment, by_name.get(name).copied()).err())
             .collect();
         match refusals.as_slice() {
             [] => Ok(()),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use control::api::ApiOptions;
+use control::process::Process;
 use serde_json::json;
 
 use crate::SHOP;
@@ -55,4 +56,16 @@ fn a_reload_that_breaks_is_500_and_the_next_one_is_read_again() {
     let world = World::reloading(ApiOptions::default(), Arc::new(read));
     world.post("/api/v1/reload", "").problem(500);
     assert_eq!(world.post("/api/v1/reload", "").status, 200);
+}
+
+#[test]
+fn a_reload_while_a_new_process_gets_ready_is_refused_since_nobody_would_keep_it() {
+    let process = Process::new(7, "1.2.3");
+    let world = World::reloading(
+        ApiOptions { process: process.clone(), ..ApiOptions::default() },
+        Arc::new(|| panic!("the file is not read")),
+    );
+    process.upgrades();
+    let problem = world.post("/api/v1/reload", "").problem(409);
+    assert!(problem["detail"].as_str().unwrap().contains("reload again when the upgrade is over"), "{problem}");
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 /// Requests in a row that wait in vain before their endpoint is said to hang; one may be a request that takes long.
 pub(super) const UNANSWERED: u32 = 2;
-/// Who has waited for less does not wait in vain yet, unless the service waits no longer for a first byte.
+/// Who has waited for less does not wait in vain yet, unless the service waits no longer for a first byte. Where nothing
+/// is ejected; else it is written.
 pub(super) const LONG: Duration = Duration::from_secs(3);
 /// So many times as long as its answers take lately must a request wait.
 const TIMES: u32 = 20;

@@ -95,7 +95,7 @@ impl Pair {
             (End::Answered(stable), End::Answered(canary)) => {
                 if stable.says() != canary.says() {
                     Comparison::Status { failed: fails(canary) }
-                } else if stable.coding() == canary.coding() && stable.body != canary.body {
+                } else if stable.coding() != canary.coding() || stable.body != canary.body {
                     Comparison::Body
                 } else {
                     Comparison::Alike
@@ -115,7 +115,8 @@ impl Answer {
         self.status >= 500 || self.grpc.is_some_and(|code| errors.contains(code))
     }
 
-    /// How its body is coded. Two bodies that are coded differently cannot be compared without decoding them.
+    /// How its body is coded. Two bodies that are coded differently differ: both were asked for in the same words, and a
+    /// gate must not pass on what nobody has looked at.
     fn coding(&self) -> Option<&[u8]> {
         self.fields.get(header::CONTENT_ENCODING).map(http::HeaderValue::as_bytes)
     }

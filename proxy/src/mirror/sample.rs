@@ -122,7 +122,7 @@ impl Told {
 
 fn without_secrets(fields: &HeaderMap) -> Vec<(String, String)> {
     let told = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        let value = if may_be_secret(name.as_str()) { REMOVED.to_owned() } else { shown(value.as_bytes()) };
+        let value = if may_be_secret(name.as_str()) { REMOVED.to_owned() } else { without_queries(value.as_bytes()) };
         (name.to_string(), value)
     };
     fields.iter().map(told).collect()
@@ -131,6 +131,26 @@ fn without_secrets(fields: &HeaderMap) -> Vec<(String, String)> {
 /// Names are in lower case.
 fn may_be_secret(name: &str) -> bool {
     SECRET.contains(&name) || TELLING.iter().any(|telling| name.contains(telling))
+}
+
+/// A value without the queries and fragments of the addresses in it: where a client is sent next (`Location`, `Refresh`,
+/// `Link`, ...) often holds what lets it in.
+fn without_queries(value: &[u8]) -> String {
+    let mut kept = Vec::with_capacity(value.len());
+    let mut is_within = false;
+    for byte in value {
+        if is_within {
+            is_within = !matches!(byte, b' ' | b',' | b';' | b'>' | b'"');
+        }
+        if !is_within {
+            kept.push(*byte);
+        }
+        if matches!(byte, b'?' | b'#') && !is_within {
+            is_within = true;
+            kept.extend(b"...");
+        }
+    }
+    shown(&kept)
 }
 
 /// What can be printed, and no more than fits on a few lines.
@@ -163,6 +183,20 @@ mod tests {
         ] {
             let fields = HeaderMap::from_iter([(name.parse().unwrap(), "hush".parse().unwrap())]);
             assert_eq!(without_secrets(&fields), [(name.to_owned(), REMOVED.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn where_a_client_is_sent_next_is_shown_without_what_lets_it_in() {
+        for (value, shown) in [
+            ("https://a.example/cb?code=hush&state=hush", "https://a.example/cb?..."),
+            ("/done#access_token=hush?hush", "/done#..."),
+            ("0; url=/in?ticket=hush", "0; url=/in?..."),
+            ("</a?sig=hush>; rel=next, </b?sig=hush>; rel=prev", "</a?...>; rel=next, </b?...>; rel=prev"),
+            ("text/html; charset=utf-8", "text/html; charset=utf-8"),
+        ] {
+            let fields = HeaderMap::from_iter([(http::header::LOCATION, value.parse().unwrap())]);
+            assert_eq!(without_secrets(&fields), [("location".to_owned(), shown.to_owned())]);
         }
     }
 

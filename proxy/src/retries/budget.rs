@@ -10,12 +10,18 @@ use config::Retries;
 /// Seconds that are reckoned with, the present one among them.
 const SECONDS: usize = 10;
 
+/// Shields up to this part of the requests use up nothing. With the default budget, retries and shields together stay
+/// under a quarter of the requests where all that fails is a canary of that share.
+const FREE_SHIELDS: f64 = 0.05;
+
 /// A service's budget. Kept over reloads while the service stays.
 #[derive(Debug)]
 pub(crate) struct Budget {
     began: Instant,
     requests: Box<[Row]>,
     retries: Row,
+    /// What stable was sent in another version's stead.
+    shields: Row,
 }
 
 /// Counts of the last seconds, each with the second that it is of.
@@ -76,7 +82,8 @@ impl Row {
 impl Budget {
     /// A budget that nothing has been taken from, for so many cores (at least one).
     pub(crate) fn new(cores: usize, now: Instant) -> Self {
-        Self { began: now, requests: (0..cores.max(1)).map(|_| Row::default()).collect(), retries: Row::default() }
+        let requests = (0..cores.max(1)).map(|_| Row::default()).collect();
+        Self { began: now, requests, retries: Row::default(), shields: Row::default() }
     }
 
     /// The first second is later than what empty counts say, by more than is reckoned with.
@@ -94,14 +101,17 @@ impl Budget {
     pub(crate) fn retry(&self, rules: &Retries, now: Instant) -> bool {
         let second = self.second(now);
         let requests: u64 = self.requests.iter().map(|row| row.sum(second)).sum();
-        let allowed = requests as f64 * rules.budget.get();
+        // A canary that fails in all of a small share takes nothing from the retries of stable's users; a larger one takes
+        // of the part, and never of the floor.
+        let free = requests as f64 * FREE_SHIELDS;
+        let allowed = requests as f64 * rules.budget.get() - (self.shields.sum(second) as f64 - free).max(0.0);
         // What was taken is read anew with each try: of two cores that take the last one, one does not get it.
         self.retries.take(second, |present| present < rules.floor || ((self.retries.sum(second) + 1) as f64) <= allowed)
     }
 
-    /// Stable was sent a request in another version's stead: it counts, and is never refused.
+    /// Stable was sent a request in another version's stead: it counts for the part, and is never refused.
     pub(crate) fn shield(&self, now: Instant) {
-        self.retries.count(self.second(now));
+        self.shields.count(self.second(now));
     }
 }
 
@@ -156,10 +166,23 @@ mod tests {
         let began = Instant::now();
         let budget = Budget::new(1, began);
         (0..100).for_each(|_| budget.request(0, began));
-        (0..15).for_each(|_| budget.shield(began));
-        assert_eq!(taken(&budget, 100, &rules(20, 0), began), 5);
+        (0..5).for_each(|_| budget.shield(began));
+        assert_eq!(taken(&budget, 10, &rules(20, 0), began), 10, "a small share is free");
+        (0..7).for_each(|_| budget.shield(began));
+        assert_eq!(taken(&budget, 100, &rules(20, 0), began), 3);
         (0..100).for_each(|_| budget.shield(began));
         assert_eq!(taken(&budget, 100, &rules(20, 0), began), 0);
+    }
+
+    #[test]
+    fn what_the_shield_uses_leaves_the_few_a_second_alone() {
+        let began = Instant::now();
+        let budget = Budget::new(1, began);
+        for second in 0..30 {
+            let now = began + Duration::from_secs(second);
+            (0..100).for_each(|_| budget.shield(now));
+            assert_eq!(taken(&budget, 10, &rules(20, 3), now), 3, "{second}");
+        }
     }
 
     #[test]

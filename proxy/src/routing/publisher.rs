@@ -185,6 +185,11 @@ impl Publisher {
         if after.iter().all(Option::is_none) {
             return;
         }
+        for (after, before) in after.iter().zip(&before.services) {
+            if let Some(after) = after {
+                self.warm(before, after);
+            }
+        }
         let services = after.into_iter().zip(&before.services).map(|(new, old)| new.unwrap_or_else(|| Arc::clone(old)));
         let (rules, table) = (Arc::clone(&before.rules), Arc::clone(&before.table));
         let by_name = Arc::clone(&before.by_name);

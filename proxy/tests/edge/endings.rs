@@ -52,6 +52,32 @@ async fn a_drain_waits_for_requests_in_flight_and_ends_idle_connections() {
 }
 
 #[tokio::test]
+async fn whoever_had_connected_when_it_stops_to_accept_is_counted_at_once_and_served() {
+    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    for _ in 0..20 {
+        let mut shop = Shop::open(&[origin.address()], &[nobody()], 0);
+        let address = shop.address();
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            clients.push(TcpStream::connect(address).await.unwrap());
+        }
+        let shop = tokio::task::spawn_blocking(move || {
+            shop.data.stop_accepting();
+            shop
+        });
+        let shop = shop.await.unwrap();
+        assert_eq!(shop.data.connections(), 20);
+        for client in &mut clients {
+            client.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert_eq!(status(&answer), 200, "{answer}");
+        }
+        assert_eq!(tokio::task::spawn_blocking(move || shop.data.drain(LONG)).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_drain_says_how_many_connections_it_had_to_cut() {
     let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
     origin.dial().set_behaviour(loadtest::Behaviour::Hang);

@@ -64,6 +64,22 @@ async fn a_post_waits_on_where_others_leave() {
     shop.idle("v1").await;
 }
 
+/// An operator whose reports take long beside everything else says so.
+#[tokio::test]
+async fn requests_that_take_long_are_waited_for_where_the_operator_says_how_long() {
+    for hang in [Some(Duration::from_secs(30)), None] {
+        let (shop, ill, well) = serve(Some(Ejection { hang, ..Ejection::default() })).await;
+        for origin in [&ill, &well] {
+            origin.dial().set(Setting { latency: Latency::fixed(Duration::from_secs(4)), ..Setting::default() });
+        }
+        let before = ill.arrivals().requests + well.arrivals().requests;
+        let answers = join_all((0..8).map(|_| get(shop.address()))).await;
+        assert!(answers.iter().all(|answer| status(answer) == 200), "{answers:?}");
+        assert_eq!(ill.arrivals().requests + well.arrivals().requests, before + 8, "none was asked for twice");
+        assert_eq!((standing(&shop, 0).state, standing(&shop, 1).state), (State::Well, State::Well));
+    }
+}
+
 /// One request that takes long is none that hangs, however long nobody else asks.
 #[tokio::test]
 async fn a_request_that_takes_long_is_waited_for_where_it_is() {

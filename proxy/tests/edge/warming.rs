@@ -195,6 +195,21 @@ async fn what_waits_already_is_not_made_again_and_what_is_missing_is_where_the_s
 }
 
 #[tokio::test]
+async fn an_address_that_a_name_gets_has_its_connections_opened_ahead() {
+    let (known, new) = (Counted::start(None).await, Counted::start(None).await);
+    let configuration = shop(&known, Protocol::H1, None, 2);
+    let mut shop = on_one_core(&configuration);
+    shop.split(50);
+    known.has(2).await;
+    let written = configuration.services[0].versions[1].endpoints[0].clone();
+    let changed = [(written, Arc::from([known.address, new.address]))].into_iter().collect();
+    shop.publisher.readdress(&changed, Instant::now());
+    new.has(2).await;
+    until(|| shop.publisher.opening_ahead() == 0, "the end").await;
+    assert_eq!((known.connections(), new.connections()), (2, 2), "those that wait already are not made again");
+}
+
+#[tokio::test]
 async fn connections_are_opened_for_a_split_that_is_about_to_come_and_no_request_goes_there_before() {
     let origin = Counted::start(None).await;
     let shop = on_one_core(&shop(&origin, Protocol::H1, None, 4));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{fields_or_off, number, time};
+use super::{fields_or_off, number, time, time_within};
 use crate::cursor::{Cursor, Fields, Report};
 use crate::keys;
 use crate::literal::Illegal;
@@ -26,11 +26,28 @@ pub(super) fn ejection(written: &Cursor<'_>, count: Option<usize>, report: &mut 
     let most =
         fields.or("most", usual.most, |written| written.literal(report, "a percentage, like 50%", some_endpoints));
     let by_success_rate = fields.or("success_rate", usual.by_success_rate, |written| written.switch(report));
-    let ejection = Ejection { failures: failures?, first: first?, most: most?, by_success_rate: by_success_rate? };
+    let hang = fields.or("hang", usual.hang, |written| written.literal(report, "a time, like 3s, or `off`", hang));
+    let ejection = Ejection {
+        failures: failures?,
+        first: first?,
+        most: most?,
+        by_success_rate: by_success_rate?,
+        hang: hang?,
+    };
     if let Some(count) = count {
         warn_of_no_effect(written, &fields, ejection, count, report);
     }
     Some(Some(ejection))
+}
+
+/// From when on silence is a hang; none for never.
+fn hang(text: &str) -> Result<Option<Duration>, Illegal> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let or_off = |illegal: Illegal| illegal.to_string().replacen("legal is ", "legal is `off`, or ", 1);
+    let legal = Duration::from_millis(250)..=Duration::from_secs(300);
+    time_within(text, legal).map(Some).map_err(|illegal| Illegal::new(or_off(illegal)))
 }
 
 fn some_endpoints(text: &str) -> Result<Fraction, Illegal> {

@@ -127,8 +127,16 @@ pub(super) enum Ejection {
         /// compared from 5 endpoints on.
         #[schemars(extend("default" = true))]
         success_rate: Option<bool>,
+        /// An endpoint that has answered nobody for so long, and usually answers in a twentieth of it, is taken to hang:
+        /// 250ms to 5m, or `off`.
+        #[schemars(extend("default" = "3s"))]
+        hang: Option<TimeOrOff>,
     },
 }
+
+/// A time with its unit, or `off`.
+#[derive(JsonSchema)]
+pub(super) struct TimeOrOff(#[schemars(regex(pattern = r"^((\d+h)?(\d+m)?(\d+s)?(\d+ms)?|off)$"))] String);
 
 /// Which endpoint a request goes to.
 #[derive(JsonSchema)]

@@ -1,5 +1,6 @@
 //! What lasts long on versions, as whoever publishes them asks for it: also on those that are gone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -60,8 +61,10 @@ impl Publisher {
     /// service gave it, and those on which nothing is under way are forgotten.
     pub(super) fn follow_leavers(&mut self, before: &Routing, configuration: &Configuration, now: Instant) {
         self.shared.load().services.iter().for_each(|service| self.stay(service));
+        let services: HashMap<&Name, &config::Service> =
+            configuration.services.iter().map(|service| (&service.name, service)).collect();
         let is_there = |service: &Name, version: &Name| {
-            let service = configuration.services.iter().find(|one| one.name == *service);
+            let service = services.get(service);
             service.is_some_and(|service| service.versions.iter().any(|one| one.name == *version))
         };
         for service in &before.services {
