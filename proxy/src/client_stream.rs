@@ -1,7 +1,7 @@
 //! The client's connection as pingora reads and writes it: our own IO type.
 //!
 //! It brings what pingora's own stream cannot give (docs/decisions/0003):
-//! - small responses leave in one send: writes are gathered until the flush;
+//! - small responses leave in one send: writes are gathered until the flush, or until the endpoint pauses;
 //! - heads and chunks of HTTP/1.1 are checked in their bytes ([`head_check`], [`chunks`]) before pingora has any, and
 //!   pingora never has a byte beyond the request that it serves;
 //! - floods of HTTP/2 frames are seen in both directions ([`frames`]);

@@ -6,7 +6,9 @@ use config::Weight;
 use control::judge::Copies;
 use control::plane::{EndpointHealth, MirrorAnswer};
 use control::process::{DrainView, ProcessPhase, ProcessView, UpgradeView};
-use control::view::{MatchView, Matched, MirrorSampleView, NotCopied, Phase, RolloutView, ServiceView, VersionView};
+use control::view::{
+    EndpointView, MatchView, Matched, MirrorSampleView, NotCopied, Phase, RolloutView, ServiceView, VersionView,
+};
 
 use super::screen::{Screen, Tone, plain};
 use super::{gates, names};
@@ -106,7 +108,13 @@ fn endpoints(version: &VersionView, screen: &mut Screen<'_>) -> io::Result<()> {
     let name = plain(&version.name);
     if version.panic {
         let label = screen.toned(Tone::Bad, "too few endpoints are well:");
-        screen.line(&format!("  {label} the unhealthy and ejected ones of {name} are used, too"))?;
+        let is_left_out = |it: &EndpointView| matches!(it.state, EndpointHealth::Unhealthy | EndpointHealth::Ejected);
+        let then = if version.endpoints.iter().any(is_left_out) {
+            format!("the unhealthy and ejected ones of {name} are used, too")
+        } else {
+            format!("the others of {name} cannot be connected to")
+        };
+        screen.line(&format!("  {label} {then}"))?;
     }
     let noteworthy = || version.endpoints.iter().filter(|it| it.state != EndpointHealth::Well || it.share < 1.0);
     for endpoint in noteworthy().take(MOST_ENDPOINTS) {
@@ -114,7 +122,7 @@ fn endpoints(version: &VersionView, screen: &mut Screen<'_>) -> io::Result<()> {
         let address = format!("{}{resolved}", plain(&endpoint.address));
         let since = endpoint.since.as_ref().map_or_else(String::new, |at| format!(", since {}", plain(at)));
         let stands = match endpoint.state {
-            EndpointHealth::Well => format!("comes back, with {:.0} % of its share{since}", endpoint.share * 100.0),
+            EndpointHealth::Well => format!("begins slowly, with {:.0} % of its share{since}", endpoint.share * 100.0),
             EndpointHealth::Unhealthy | EndpointHealth::Ejected | EndpointHealth::Down => {
                 let state = screen.toned(Tone::Bad, endpoint.state.word());
                 let reason = endpoint.reason.as_ref().map_or_else(String::new, |why| format!(": {}", plain(why)));

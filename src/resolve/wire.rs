@@ -105,13 +105,17 @@ async fn by_udp(server: SocketAddr, message: &Message, each: Duration) -> Result
 
 async fn by_tcp(server: SocketAddr, message: &Message) -> Result<Message, Silent> {
     let asked = wire(message)?;
-    let mut stream = TcpStream::connect(server).await.map_err(|error| unreachable(&error))?;
+    let by_tcp = |error: io::Error| match unreachable(&error) {
+        Silent::Unreachable(why) => Silent::Unreachable(format!("its answer is too long for UDP, and by TCP: {why}")),
+        other @ (Silent::Late(_) | Silent::Refused(_) | Silent::Nonsense(_)) => other,
+    };
+    let mut stream = TcpStream::connect(server).await.map_err(by_tcp)?;
     let length = u16::try_from(asked.len()).map_err(|_| Silent::Nonsense("the question is too long".to_owned()))?;
     let framed = [&length.to_be_bytes(), asked.as_slice()].concat();
-    stream.write_all(&framed).await.map_err(|error| unreachable(&error))?;
-    let length = stream.read_u16().await.map_err(|error| unreachable(&error))?;
+    stream.write_all(&framed).await.map_err(by_tcp)?;
+    let length = stream.read_u16().await.map_err(by_tcp)?;
     let mut answer = vec![0; usize::from(length)];
-    stream.read_exact(&mut answer).await.map_err(|error| unreachable(&error))?;
+    stream.read_exact(&mut answer).await.map_err(by_tcp)?;
     if !belongs(&answer, &asked) {
         return Err(Silent::Nonsense("it answers another question".to_owned()));
     }

@@ -62,7 +62,7 @@ pub(crate) struct Taken {
 pub(crate) enum Failed {
     #[error("the place to meet cannot be made in the state directory: {0}")]
     NoPlace(std::io::Error),
-    #[error("{0}")]
+    #[error(transparent)]
     NotStarted(#[from] NotStarted),
     #[error("the new process {0} before it took over; what it said last is in this log")]
     Ended(String),

@@ -33,6 +33,13 @@ impl<S: Carrier> AsyncRead for ClientStream<S> {
 impl<S: Carrier> ClientStream<S> {
     /// Reads for HTTP/1.1.
     pub(super) fn poll_read_request(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // pingora reads here when it has nothing more to write, and flushes a body of a known length at its end only: what
+        // the endpoint has sent so far does not wait for the rest.
+        if !self.gathered.is_empty()
+            && let Poll::Ready(Err(error)) = self.poll_send(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
         if let Err(refused) = self.follow_turns() {
             self.refuse(refused);
         }

@@ -14,7 +14,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use loadtest::{Origin, OriginOptions, RawAnswer, RawOrigin};
 use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use crate::fixture::{LONG, Shop, exchange, get, http2 as http2_to, nobody, status};
 
@@ -44,6 +45,34 @@ async fn a_streamed_http2_upload_ends_once_at_an_http1_origin() {
     // Whoever comes next on that connection finds it clean.
     assert_eq!(client.send_request(upload()).await.unwrap().status(), 200);
     assert!(origin.connections().iter().all(|connection| !connection.malformed));
+}
+
+/// pingora flushes a body of a known length at its end alone.
+#[tokio::test]
+async fn what_an_endpoint_has_sent_reaches_the_client_while_the_rest_is_still_to_come() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let shop = Shop::open(&[listener.local_addr().unwrap()], &[nobody()], 0);
+    for method in ["GET", "POST"] {
+        let mut client = TcpStream::connect(shop.address()).await.unwrap();
+        // A body that never ends is read meanwhile.
+        let head =
+            format!("{method} / HTTP/1.1\r\nhost: shop\r\ncontent-length: {}\r\n\r\n", u8::from(method == "POST"));
+        client.write_all(head.as_bytes()).await.unwrap();
+        let (mut endpoint, _) = listener.accept().await.unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\r\n\r\n") {
+            assert_ne!(endpoint.read_buf(&mut heard).await.unwrap(), 0);
+        }
+        let mut seen = Vec::new();
+        for (sent, tail) in
+            [("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", "\r\n\r\n"), ("one", "one"), ("two", "two")]
+        {
+            endpoint.write_all(sent.as_bytes()).await.unwrap();
+            while !seen.ends_with(tail.as_bytes()) {
+                assert_ne!(timeout(LONG, client.read_buf(&mut seen)).await.expect(tail).unwrap(), 0);
+            }
+        }
+    }
 }
 
 #[tokio::test]

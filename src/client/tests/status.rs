@@ -14,7 +14,7 @@ fn status_is_a_table_with_the_rollout_and_what_to_know() {
           v1       stable     95%  950.0   0.12%  2.4 ms  108 ms      2/2          3
           v2       canary      5%   50.0       -       -       -      0/2          3
           v3       -           0%    0.0       -       -       -      0/2          3
-          127.0.0.1:9002 of v1 comes back, with 55 % of its share, since 2026-11-22T01:20:00Z
+          127.0.0.1:9002 of v1 begins slowly, with 55 % of its share, since 2026-11-22T01:20:00Z
           too few endpoints are well: the unhealthy and ejected ones of v2 are used, too
           127.0.0.1:9001 of v2 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
           127.0.0.1:9002 of v2 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
@@ -57,7 +57,7 @@ fn status_of_one_service_says_what_is_judged_how_and_how_long_it_will_take() {
           v1       stable       95%  950.0   0.12%  2.4 ms  108 ms      2/2          3
           v2       canary        5%   50.0       -       -       -      0/2          3
           v3       baseline      0%    0.0       -       -       -      0/2          3
-          127.0.0.1:9002 of v1 comes back, with 55 % of its share, since 2026-11-22T01:20:00Z
+          127.0.0.1:9002 of v1 begins slowly, with 55 % of its share, since 2026-11-22T01:20:00Z
           too few endpoints are well: the unhealthy and ejected ones of v2 are used, too
           127.0.0.1:9001 of v2 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
           127.0.0.1:9002 of v2 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
@@ -140,9 +140,9 @@ fn status_of_one_service_says_where_its_names_lead_and_which_do_not_resolve() {
     let (_, out) = world.run("status shop");
     let lines: Vec<_> = out.lines().filter(|line| line.contains("internal")).map(str::trim).collect();
     expect![[r#"
-          shop.internal:80 (10.0.0.2:80) of v1 comes back, with 55 % of its share, since 2026-11-22T01:20:00Z
-          shop.internal of v1: 10.0.0.1, 10.0.0.2
-          many.internal of v1: 10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6, 10.0.0.7, 10.0.0.8 and 2 more (does not resolve: late , since 2026-11-22T01:20:00Z)"#]].assert_eq(&lines.join("\n"));
+        shop.internal:80 (10.0.0.2:80) of v1 begins slowly, with 55 % of its share, since 2026-11-22T01:20:00Z
+        shop.internal of v1: 10.0.0.1, 10.0.0.2
+        many.internal of v1: 10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6, 10.0.0.7, 10.0.0.8 and 2 more (does not resolve: late , since 2026-11-22T01:20:00Z)"#]].assert_eq(&lines.join("\n"));
     let (_, brief) = world.run("status");
     assert_eq!(brief.matches("internal").count(), 1, "only what is the matter");
 }

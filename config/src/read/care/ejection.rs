@@ -27,13 +27,8 @@ pub(super) fn ejection(written: &Cursor<'_>, count: Option<usize>, report: &mut 
         fields.or("most", usual.most, |written| written.literal(report, "a percentage, like 50%", some_endpoints));
     let by_success_rate = fields.or("success_rate", usual.by_success_rate, |written| written.switch(report));
     let hang = fields.or("hang", usual.hang, |written| written.literal(report, "a time, like 3s, or `off`", hang));
-    let ejection = Ejection {
-        failures: failures?,
-        first: first?,
-        most: most?,
-        by_success_rate: by_success_rate?,
-        hang: hang?,
-    };
+    let ejection =
+        Ejection { failures: failures?, first: first?, most: most?, by_success_rate: by_success_rate?, hang: hang? };
     if let Some(count) = count {
         warn_of_no_effect(written, &fields, ejection, count, report);
     }

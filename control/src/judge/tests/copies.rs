@@ -109,7 +109,7 @@ fn what_gates_saw_of_copies_neither_holds_a_later_step_back_nor_lets_it_pass() {
     assert!(judgement.has_data && !judgement.suspicion, "{:?}", judge.gates());
     let of_copies = gate(&judge.gates(), "mirror-status").clone();
     assert_eq!(of_copies.verdict, Verdict::NoData);
-    assert_eq!(of_copies.explain, "this step sends v2 no copies of requests: nothing to judge");
+    assert_eq!(of_copies.explain, "no copies of requests go to v2 now: nothing to judge");
     assert!(of_copies.log_evidence.is_some_and(|nats| nats > 0.0), "{of_copies:?}");
 }
 

@@ -38,7 +38,7 @@ impl Words<'_> {
     pub(in crate::judge) fn no_copies(self, seen: CopiesSeen) -> String {
         let Self { stable, canary, .. } = self;
         match seen {
-            CopiesSeen::NoneSent => format!("this step sends {canary} no copies of requests: nothing to judge"),
+            CopiesSeen::NoneSent => format!("no copies of requests go to {canary} now: nothing to judge"),
             CopiesSeen::Waiting { unseen_for: None, .. } => {
                 format!("no copy of a request to {stable} has ended yet: nothing to judge")
             }
