@@ -128,6 +128,7 @@ services:
       v2: {{ endpoints: ["{v2}"] }}
       v3: {{ endpoints: ["{v3}"] }}
     plan:
+      warmup: 2s
       steps:
         - {{ weight: 5%, hold: 4s }}
         - {{ weight: 25%, hold: 3s }}

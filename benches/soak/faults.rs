@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use control::view::Phase;
+use control::view::{Phase, RolloutView};
 use fastrand::Rng;
-use loadtest::{Behaviour, Fraction, Latency, Origin, Setting};
+use loadtest::{Behaviour, Fraction, Latency, Origin, Reply, Setting};
 use ureq::http::StatusCode;
 
 use crate::site::{Site, well};
+
+/// So long a bad canary may keep its share, which a plan of this site is over in. One that hangs is known to do so after 3 s.
+const HELD: Duration = Duration::from_secs(20);
 
 /// What was done, and what of it users may have noticed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,8 +18,15 @@ pub(crate) struct Done {
     pub(crate) faults: u64,
     pub(crate) reloads: u64,
     pub(crate) weights: u64,
+    pub(crate) upgrades: u64,
+    /// Answers of DNS that were others, or none.
+    pub(crate) names: u64,
     pub(crate) promoted: u64,
     pub(crate) rolled_back: u64,
+    /// Canaries that were broken outright, and were promoted.
+    pub(crate) bad_promoted: u64,
+    /// And that were never taken back, though nothing more was given to them.
+    pub(crate) held: u64,
     /// Replies that were cut after they began, and requests that were under way at an endpoint which was killed.
     pub(crate) excusable: u64,
 }
@@ -34,21 +44,60 @@ impl Faults {
         Self { rng: Rng::with_seed(seed), done: Done::default(), tells }
     }
 
-    /// Does the next thing, and mends it.
-    pub(crate) fn next(&mut self, site: &mut Site) -> anyhow::Result<()> {
-        match self.rng.u8(0..10) {
+    /// Does the next thing, and mends it. `upgrades`: the executable may be replaced.
+    pub(crate) fn next(&mut self, site: &mut Site, upgrades: bool) -> anyhow::Result<()> {
+        match self.rng.u8(0..14) {
             0..5 => self.stable_is_ill(site),
             5 => self.reload(site),
             6 => self.weight_by_hand(site),
             7 => self.good_rollout(site),
-            _ => self.bad_rollout(site),
+            8 | 9 => self.bad_rollout(site),
+            10 => self.names_change(site),
+            11 => self.names_fail(site),
+            // Drawn whether or not it may be done, so that a seed draws the same faults.
+            _ if upgrades => self.upgrade(site),
+            _ => Ok(()),
         }
+    }
+
+    fn upgrade(&mut self, site: &mut Site) -> anyhow::Result<()> {
+        (self.tells)("upgrade");
+        self.done.upgrades += 1;
+        site.upgrade()
+    }
+
+    /// The rolling deploy of a service behind a name: each answer leaves one address out and brings in another.
+    fn names_change(&mut self, site: &mut Site) -> anyhow::Result<()> {
+        for _ in 0..self.rng.u8(1..4) {
+            (self.tells)("an address of v1 is another one");
+            self.done.names += 1;
+            site.move_addresses()?;
+        }
+        Ok(())
+    }
+
+    /// The addresses in use stay.
+    fn names_fail(&mut self, site: &Site) -> anyhow::Result<()> {
+        let reply = match self.rng.u8(0..5) {
+            0 => Reply::NoSuchName,
+            1 => Reply::Addresses(Vec::new(), 0),
+            2 => Reply::Code(2),
+            3 => Reply::Nonsense(vec![0x81; 40]),
+            _ => Reply::Silence,
+        };
+        (self.tells)(&format!("DNS says {reply:?}"));
+        self.done.names += 1;
+        site.dns_says(Some(reply));
+        site.until_named(true)?;
+        self.wait(500..3_000);
+        site.dns_says(None);
+        site.until_named(false)
     }
 
     /// One endpoint of stable is ill for some seconds. All others are well.
     fn stable_is_ill(&mut self, site: &mut Site) -> anyhow::Result<()> {
         site.until_well()?;
-        let place = self.rng.usize(..site.v1.len());
+        let place = self.rng.usize(..site.in_use().len());
         let setting = self.illness();
         (self.tells)(&format!("{} of v1: {}", site.v1[place].name(), words(&setting)));
         self.fall_ill(&site.v1[place], setting);
@@ -146,15 +195,27 @@ impl Faults {
         for origin in &site.v2 {
             self.fall_ill(origin, setting);
         }
-        let ended = self.ended(site)?;
+        let rollout = self.soon_ended(site)?;
         self.mend(&site.v2);
-        if ended == Phase::Promoted {
-            self.done.promoted += 1;
-            site.act("undo")
-        } else {
-            self.done.rolled_back += 1;
-            Ok(())
+        if rollout.phase == Phase::Promoted {
+            self.done.bad_promoted += 1;
+            return site.act("undo");
         }
+        if rollout.phase.has_ended() {
+            self.done.rolled_back += 1;
+            return Ok(());
+        }
+        // Where stable has had incidents of its own, that takes its time.
+        self.done.held += 1;
+        site.act("abort")
+    }
+
+    /// The rollout that runs, once it has ended, or has had as long as some plans take.
+    fn soon_ended(&self, site: &Site) -> anyhow::Result<RolloutView> {
+        let until = Instant::now() + HELD;
+        site.until("the end of a rollout", || {
+            site.rollout().ok().filter(|rollout| rollout.phase.has_ended() || Instant::now() >= until)
+        })
     }
 
     /// How the rollout that runs ended.

@@ -5,9 +5,10 @@
 //! ```
 //!
 //! The real executable serves two versions while endpoints are killed, leave, hang, reset, cut, talk nonsense and turn slow;
-//! while the configuration is reloaded, weights are set by hand, and rollouts end well and badly. Its users are patient,
-//! post, leave early, speak HTTP/2, listen to events, read slowly and hold WebSockets. Of stable one endpoint is ill at a
-//! time; of a canary, all are.
+//! while the configuration is reloaded, weights are set by hand, rollouts end well and badly, and DNS says something else or
+//! nothing. In the first half of the time the executable is replaced again and again (SIGUSR2): what is flat is judged of the
+//! last process. Its users are patient, post, leave early, speak HTTP/2, listen to events, read slowly and hold WebSockets.
+//! Of stable one endpoint is ill at a time; of a canary, all are.
 //!
 //! A line a minute, and a verdict at the end. The seed draws what goes wrong and in which order; what comes of it depends
 //! on the machine, too.
@@ -22,6 +23,7 @@ mod vitals;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -74,8 +76,12 @@ fn main() -> anyhow::Result<ExitCode> {
     let found = crowd.close();
     runtime.shutdown_background();
     seen.before_and_after = Some((before.clone(), emptied(site.id(), &before)?));
+    (seen.draining, seen.cuts) = (site.draining(), site.cuts());
     say("");
     tell_found(&found, &done);
+    for (kind, count) in site.errors() {
+        say(&format!("  {count} x {kind}"));
+    }
     let mut is_well = true;
     for finding in seen.verdict(&found, &done) {
         is_well &= finding.holds;
@@ -90,13 +96,15 @@ fn run(arguments: &Arguments, seed: u64, site: &mut Site, crowd: &Crowd) -> anyh
     let length = Duration::from_secs(arguments.minutes * 60);
     let begin = Instant::now();
     let (ends, ended) = mpsc::channel::<()>();
-    let process = site.id();
+    let serves = site.serves();
     let looking = thread::spawn(move || {
         let mut seen = Seen::default();
-        // Until the other end is dropped, or the process is gone.
-        while let (Err(mpsc::RecvTimeoutError::Timeout), Ok(vitals)) = (ended.recv_timeout(LOOK), vitals::look(process))
-        {
-            seen.looks.push((begin.elapsed(), vitals));
+        // Until the other end is dropped.
+        while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(LOOK) {
+            // One that has just been taken over from may be gone.
+            if let Ok(vitals) = vitals::look(serves.load(Ordering::Acquire)) {
+                seen.looks.push((begin.elapsed(), vitals));
+            }
         }
         seen
     });
@@ -109,13 +117,13 @@ fn run(arguments: &Arguments, seed: u64, site: &mut Site, crowd: &Crowd) -> anyh
     thread::sleep(CALM);
     let (mut minute, mut next) = (1, Duration::from_secs(60));
     while begin.elapsed() < length {
-        faults.next(site)?;
+        faults.next(site, begin.elapsed() < length / 2)?;
         if arguments.tell {
             say(&format!("        failed so far {:?}", crowd.found().reasons));
         }
         ensure!(site.is_running(), "the executable has ended; its log ends:\n{}", site.log());
         while begin.elapsed() >= next {
-            tell_minute(minute, &crowd.found(), &faults.done, &vitals::look(process)?);
+            tell_minute(minute, &crowd.found(), &faults.done, &vitals::look(site.id())?);
             (minute, next) = (minute + 1, next + Duration::from_secs(60));
         }
     }
@@ -154,9 +162,10 @@ fn tell_minute(minute: u64, found: &Found, done: &Done, vitals: &Vitals) {
 }
 
 fn tell_found(found: &Found, done: &Done) {
-    let Done { faults, reloads, weights, promoted, rolled_back, .. } = done;
+    let Done { faults, reloads, weights, upgrades, names, promoted, rolled_back, .. } = done;
     say(&format!(
-        "{faults} faults, {reloads} reloads, {weights} weights by hand, {promoted} rollouts promoted and {rolled_back} rolled back"
+        "{faults} faults, {upgrades} upgrades, {reloads} reloads, {names} answers of DNS, {weights} weights by hand, {promoted} \
+         rollouts promoted and {rolled_back} rolled back"
     ));
     say(&format!(
         "beside: {} posts, {} of them failed; {} clients left early; {} streams of events, {} cut; {} slow readers, {} cut",

@@ -18,8 +18,12 @@ const SLACK_DESCRIPTORS: u64 = 40;
 pub(crate) struct Seen {
     /// Looks at the process, each with when it was.
     pub(crate) looks: Vec<(Duration, Vitals)>,
-    /// The process before anybody came, and a while after everybody had gone.
+    /// The first process before anybody came, and the last one a while after everybody had gone.
     pub(crate) before_and_after: Option<(Vitals, Vitals)>,
+    /// Processes that were taken over from and run still.
+    pub(crate) draining: usize,
+    /// Processes that cut something at the end of their drain.
+    pub(crate) cuts: usize,
 }
 
 /// Whether as many descriptors are open as before anybody came.
@@ -36,9 +40,11 @@ pub(crate) struct Finding {
 impl Seen {
     /// What this run has shown.
     pub(crate) fn verdict(&self, found: &Found, done: &Done) -> Vec<Finding> {
+        let last = self.last();
         let mut findings =
-            vec![self.flat("memory", "MB", 1e-6, SLACK_BYTES, |vitals| vitals.resident as f64), self.descriptors()];
-        findings.extend(self.workers());
+            vec![flat(last, "memory", "MB", 1e-6, SLACK_BYTES, |vitals| vitals.resident as f64), self.descriptors()];
+        findings.extend(workers(last));
+        findings.extend(self.upgrades(done));
         let answered: u64 = found.reasons.iter().filter(|(why, _)| why.starts_with("status")).map(|(_, of)| of).sum();
         let broken = found.failed - answered;
         findings.push(Finding {
@@ -51,6 +57,13 @@ impl Seen {
         findings.push(Finding {
             holds: answered == 0,
             words: format!("answers: {answered} of {} were errors, for which there is no excuse", found.requests),
+        });
+        findings.push(Finding {
+            holds: done.bad_promoted == 0,
+            words: format!(
+                "canaries that were broken: {} promoted, {} held at their share for 20 s and then aborted by hand",
+                done.bad_promoted, done.held
+            ),
         });
         findings.push(Finding {
             holds: found.sockets_failed == 0 && found.sockets > 0,
@@ -81,58 +94,81 @@ impl Seen {
         }
     }
 
-    /// Whether a figure is flat, from the second third of the run on: what is opened and kept at the start is no growth.
-    fn flat(&self, name: &str, unit: &str, scale: f64, slack: f64, figure: impl Fn(&Vitals) -> f64) -> Finding {
-        let figures: Vec<(f64, f64)> =
-            self.looks.iter().map(|(at, vitals)| (at.as_secs_f64(), figure(vitals))).collect();
-        let third = figures.len() / 3;
-        let (second, last) = (&figures[third..2 * third], &figures[2 * third..]);
-        let (was, is, a_second) = (mean(second), mean(last), slope(&figures[third..]));
-        let length = figures.last().map_or(0.0, |last| last.0) - figures.get(third).map_or(0.0, |first| first.0);
-        let allowed = (was * FLAT).max(slack);
-        Finding {
-            holds: is - was <= allowed && a_second * length <= allowed,
-            words: format!(
-                "{name}: {:.1} {unit} in the second third, {:.1} in the last; {:+.2} an hour by its slope",
-                was * scale,
-                is * scale,
-                a_second * 3_600.0 * scale
-            ),
-        }
+    /// What was seen of the process that served last.
+    fn last(&self) -> &[(Duration, Vitals)] {
+        let Some((_, last)) = self.looks.last() else { return &[] };
+        let others = self.looks.iter().rposition(|(_, vitals)| vitals.process != last.process);
+        &self.looks[others.map_or(0, |place| place + 1)..]
     }
 
-    /// Whether every worker that was there at the start is still there, and has worked in each tenth of the run.
-    fn workers(&self) -> Vec<Finding> {
-        let (Some((_, first)), Some((_, last))) = (self.looks.first(), self.looks.last()) else { return Vec::new() };
-        let of = |vitals: &Vitals| vitals.threads.clone();
-        let lost: Vec<String> = of(first)
-            .into_iter()
-            .filter(|(id, (name, _))| name.starts_with("tidegate-") && !last.threads.contains_key(id))
-            .map(|(_, (name, _))| name)
-            .collect();
-        let step = (self.looks.len() / 10).max(1);
-        let looks: Vec<&Vitals> = self.looks.iter().step_by(step).map(|(_, vitals)| vitals).collect();
-        let mut idle = Vec::new();
-        for (id, (name, _)) in of(first).iter().filter(|(_, (name, _))| name.starts_with("tidegate-core")) {
-            let ran = |vitals: &Vitals| vitals.threads.get(id).map(|(_, ran)| *ran);
-            if looks.windows(2).any(|two| ran(two[1]) <= ran(two[0])) {
-                idle.push(name.clone());
-            }
-        }
-        let cores = first.threads.values().filter(|(name, _)| name.starts_with("tidegate-core")).count();
-        vec![
-            Finding {
-                holds: lost.is_empty(),
-                words: format!("threads: {} at first, {} now, lost: {lost:?}", first.threads.len(), last.threads.len()),
-            },
-            Finding {
-                holds: idle.is_empty() && cores > 0,
-                words: format!("cores: {cores}, each of which worked all the time but for {idle:?}"),
-            },
-        ]
+    /// Whether each process that was taken over from let everybody go in time, and ended.
+    fn upgrades(&self, done: &Done) -> Option<Finding> {
+        (done.upgrades > 0).then(|| Finding {
+            holds: self.draining == 0 && self.cuts == 0,
+            words: format!(
+                "upgrades: {}, {} of the old processes run still, {} cut what was under way at the end of their drain",
+                done.upgrades, self.draining, self.cuts
+            ),
+        })
     }
 }
 
+/// Whether a figure is flat, from the second third of the run on: what is opened and kept at the start is no growth.
+fn flat(
+    looks: &[(Duration, Vitals)],
+    name: &str,
+    unit: &str,
+    scale: f64,
+    slack: f64,
+    figure: impl Fn(&Vitals) -> f64,
+) -> Finding {
+    let figures: Vec<(f64, f64)> = looks.iter().map(|(at, vitals)| (at.as_secs_f64(), figure(vitals))).collect();
+    let third = figures.len() / 3;
+    let (second, last) = (&figures[third..2 * third], &figures[2 * third..]);
+    let (was, is, a_second) = (mean(second), mean(last), slope(&figures[third..]));
+    let length = figures.last().map_or(0.0, |last| last.0) - figures.get(third).map_or(0.0, |first| first.0);
+    let allowed = (was * FLAT).max(slack);
+    Finding {
+        holds: is - was <= allowed && a_second * length <= allowed,
+        words: format!(
+            "{name}: {:.1} {unit} in the second third, {:.1} in the last; {:+.2} an hour by its slope",
+            was * scale,
+            is * scale,
+            a_second * 3_600.0 * scale
+        ),
+    }
+}
+
+/// Whether every worker that was there at the start is still there, and has worked in each tenth of the run.
+fn workers(looks: &[(Duration, Vitals)]) -> Vec<Finding> {
+    let (Some((_, first)), Some((_, last))) = (looks.first(), looks.last()) else { return Vec::new() };
+    let of = |vitals: &Vitals| vitals.threads.clone();
+    let lost: Vec<String> = of(first)
+        .into_iter()
+        .filter(|(id, (name, _))| name.starts_with("tidegate-") && !last.threads.contains_key(id))
+        .map(|(_, (name, _))| name)
+        .collect();
+    let step = (looks.len() / 10).max(1);
+    let looks: Vec<&Vitals> = looks.iter().step_by(step).map(|(_, vitals)| vitals).collect();
+    let mut idle = Vec::new();
+    for (id, (name, _)) in of(first).iter().filter(|(_, (name, _))| name.starts_with("tidegate-core")) {
+        let ran = |vitals: &Vitals| vitals.threads.get(id).map(|(_, ran)| *ran);
+        if looks.windows(2).any(|two| ran(two[1]) <= ran(two[0])) {
+            idle.push(name.clone());
+        }
+    }
+    let cores = first.threads.values().filter(|(name, _)| name.starts_with("tidegate-core")).count();
+    vec![
+        Finding {
+            holds: lost.is_empty(),
+            words: format!("threads: {} at first, {} now, lost: {lost:?}", first.threads.len(), last.threads.len()),
+        },
+        Finding {
+            holds: idle.is_empty() && cores > 0,
+            words: format!("cores: {cores}, each of which worked all the time but for {idle:?}"),
+        },
+    ]
+}
 fn mean(figures: &[(f64, f64)]) -> f64 {
     figures.iter().map(|(_, figure)| figure).sum::<f64>() / figures.len().max(1) as f64
 }

@@ -9,6 +9,8 @@ use anyhow::{Context, bail};
 /// A look at a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Vitals {
+    /// The process.
+    pub(crate) process: u32,
     /// Memory in RAM, in bytes.
     pub(crate) resident: u64,
     /// Open file descriptors.
@@ -39,7 +41,7 @@ pub(crate) fn look(process: u32) -> anyhow::Result<Vitals> {
             threads.insert(id, thread);
         }
     }
-    Ok(Vitals { resident: resident << 10, descriptors, threads })
+    Ok(Vitals { process, resident: resident << 10, descriptors, threads })
 }
 
 /// The name, which is in parentheses, and user and system time (fields 14 and 15) in hundredths of a second.

@@ -13,6 +13,7 @@ mod evidence;
 mod family;
 mod measure;
 mod profile;
+mod ratios;
 mod record;
 mod saved;
 mod second;
@@ -38,6 +39,7 @@ pub use self::estimate::{forecast, forecast_copies};
 pub use self::evidence::TestEvidence;
 use self::family::Family;
 use self::measure::{Lens, Measure, Now, SERVICE, has_everybody, population_of};
+use self::ratios::Ratios;
 use self::record::Record;
 use self::saved::Saved;
 use self::settings::{GateSetting, Rule, Settings};
@@ -77,6 +79,8 @@ pub struct Judge {
     /// The breaker compares everybody on the canary with all of stable. What it gathers where the gates do not.
     beside: Option<Batcher>,
     record: Record,
+    /// For people alone.
+    ratios: Ratios,
     background: Background,
     /// What the background says of bursts, up to the last full second.
     bursts: Bursts,
@@ -196,6 +200,9 @@ pub struct Judgement {
     /// Whether a batch closed in the last 30 s: of the service and of every path that a guardrail judges, or of copies
     /// where the step sends them.
     pub has_data: bool,
+    /// For how many seconds the gates that compare latencies still wait for the canary to warm up; 0 where none compares
+    /// any. Until then no step ends and nothing is proven.
+    pub warms_up_for: u64,
 }
 
 /// Established harm.
@@ -221,6 +228,7 @@ impl Judge {
             copies: settings.copies.then(Copied::default),
             beside: settings.has_breaker_beside().then(Batcher::default),
             record: Record::new(&settings),
+            ratios: Ratios::new(&settings),
             bursts: background.bursts(),
             background,
             settings,
@@ -235,6 +243,7 @@ impl Judge {
         if self.record.turn_to(tick.second) {
             self.family.end_block();
             self.measure.end_second();
+            self.ratios.end_second();
             if let Some(check) = &mut self.baseline {
                 check.end_block();
             }
@@ -260,7 +269,9 @@ impl Judge {
         self.traffic.add(&self.settings, tick);
         // Last: nothing is judged by what it had a part in.
         self.measure.observe();
-        self.background.add(tick.stable);
+        let compared = std::ptr::eq(tick.stable, tick.baseline);
+        let ascending = self.measure.of_baseline().filter(|_| compared);
+        self.background.add(tick.stable, ascending);
     }
 
     fn gather_copies(&mut self, copies: Option<Copies>) {
@@ -297,6 +308,12 @@ impl Judge {
     #[must_use]
     pub const fn background(&self) -> &Background {
         &self.background
+    }
+
+    /// How many endpoints each version had at the last tick.
+    #[must_use]
+    pub const fn endpoints(&self) -> Arms<u32> {
+        self.record.endpoints()
     }
 
     /// The same, from a judge that is no longer needed.
@@ -347,6 +364,14 @@ impl Judge {
         self.copies.iter_mut().for_each(|copied| copied.proves = false);
     }
 
+    /// Whether the canary may [warm up again](Self::warm_up_again): once in each step, and only after its latencies were
+    /// compared for as long as a warm-up takes. A canary whose addresses come and go would never be compared otherwise,
+    /// be it broken or out to deceive: steps that are shorter than a warm-up would be over with it.
+    #[must_use]
+    pub fn may_warm_up_again(&self) -> bool {
+        self.record.may_cool(self.settings.warmup_seconds)
+    }
+
     /// The canary got more endpoints: its new ones are cold, so its latencies are not judged for another warm-up.
     pub fn warm_up_again(&mut self) {
         self.record.cool();
@@ -372,6 +397,7 @@ impl Judge {
         if let Some(batch) = self.copies.as_mut().and_then(|copied| copied.flush(seconds)) {
             self.judge_copies(&batch);
         }
+        self.ratios.end_second();
         self.copies.iter_mut().for_each(Copied::begin_step);
         if let Some(check) = &mut self.baseline {
             check.begin_step();
@@ -393,12 +419,13 @@ impl Judge {
     /// Judges a batch of one population: the tests of its gates, and the breaker where it is the whole service.
     fn judge(&mut self, population: usize, batch: &Batch) {
         let temper = self.bursts.temper(self.record.size());
-        let Self { settings, family, measure, record, .. } = self;
+        let Self { settings, family, measure, record, ratios, .. } = self;
         let gates =
             || settings.gates.iter().enumerate().filter(|(_, gate)| population_of(settings, gate) == population);
         let proves = measure.population(population).proves;
         for (place, _) in gates() {
             family.add(place, batch, measure.counted(place), temper, proves);
+            ratios.add(place, batch, temper.errors);
         }
         family.read(gates().map(|(place, _)| place));
         for (place, gate) in gates() {

@@ -21,6 +21,7 @@ mod recorder;
 mod recording;
 mod replay;
 mod slot;
+mod tail;
 mod thin;
 mod total;
 mod write;
@@ -32,6 +33,7 @@ pub use self::read::{Filled, Reader, Unreadable};
 pub use self::recorder::Recorder;
 pub use self::recording::Recording;
 pub use self::replay::{Impossible, Replay, Tallied};
+pub(crate) use self::tail::{CaughtUp, Place};
 
 /// The version of the format that this Tidegate writes and reads.
 pub const FORMAT: u64 = 1;

@@ -56,6 +56,7 @@ pub(crate) mod packed;
 pub mod placebo;
 pub mod proof;
 pub mod quantile;
+pub mod ratio;
 
 pub use batch::{Batch, Batcher, Gather};
 pub use breaker::Breaker;

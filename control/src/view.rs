@@ -13,7 +13,7 @@ use meter::Class;
 use serde::{Deserialize, Serialize};
 
 pub use self::endpoint::{EndpointView, NameView};
-pub use self::gate::{Arms, GateCounts, GateEstimate, GateView, Role, Verdict};
+pub use self::gate::{Arms, GateCounts, GateEstimate, GateView, RatioView, Role, Verdict};
 pub use self::mirror::{MirrorSampleView, MirrorView, NotCopied};
 use crate::judge::Copies;
 use crate::metrics::VersionCounts;

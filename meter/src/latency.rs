@@ -98,8 +98,42 @@ impl<C: Copy + Default + PartialEq + AddAssign + From<u8>> LatencyCounts<C> {
 
     /// The buckets that hold something: number and count, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (usize, C)> + '_ {
-        let touched = if self.is_empty() { 0..0 } else { self.low..self.high };
-        touched.map(|bucket| (bucket, self.counts[bucket])).filter(|(_, count)| *count != C::default())
+        let (low, high) = if self.is_empty() { (0, 0) } else { (self.low, self.high) };
+        Held { counts: &self.counts[..high], from: low, to: low, holding: 0 }
+    }
+}
+
+/// Goes through the buckets that hold something.
+///
+/// Which of them do is no pattern that a processor could foresee, and a range has several empty ones for each that
+/// holds something: so they are looked up 64 at a time without a branch.
+struct Held<'a, C> {
+    /// All buckets up to the highest touched one.
+    counts: &'a [C],
+    /// Where the 64 buckets begin that are being gone through, and where they end.
+    from: usize,
+    to: usize,
+    /// Which of them hold something and were not given yet: a bit each.
+    holding: u64,
+}
+
+impl<C: Copy + Default + PartialEq> Iterator for Held<'_, C> {
+    type Item = (usize, C);
+
+    #[inline]
+    fn next(&mut self) -> Option<(usize, C)> {
+        while self.holding == 0 {
+            if self.to >= self.counts.len() {
+                return None;
+            }
+            self.from = self.to;
+            self.to = (self.from + u64::BITS as usize).min(self.counts.len());
+            let bit = |(place, count): (usize, &C)| u64::from(*count != C::default()) << place;
+            self.holding = self.counts[self.from..self.to].iter().enumerate().map(bit).fold(0, |all, bit| all | bit);
+        }
+        let bucket = self.from + self.holding.trailing_zeros() as usize;
+        self.holding &= self.holding - 1;
+        Some((bucket, self.counts[bucket]))
     }
 }
 
@@ -180,6 +214,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn every_bucket_that_holds_something_is_gone_through_once_and_no_other(
+            buckets in prop::collection::btree_map(0..LATENCY_BUCKETS, 1u64..5, 0..300),
+        ) {
+            let mut counts = LatencyCounts::<u64>::default();
+            buckets.iter().for_each(|(bucket, count)| counts.add(*bucket, *count));
+            prop_assert_eq!(counts.iter().collect::<Vec<_>>(), buckets.into_iter().collect::<Vec<_>>());
+        }
+
         #[test]
         fn quantiles_agree_with_an_hdr_histogram(
             values in prop::collection::vec(1u64..60_000_000, 1..300),

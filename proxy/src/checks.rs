@@ -68,12 +68,15 @@ fn tell(service: &Name, version: &Version, now: Instant) {
         if !endpoint.is_news(standing.state) {
             continue;
         }
-        let endpoint = &endpoint.written;
+        // Of a name, one of its addresses.
+        let address = endpoint.address.to_string();
+        let endpoint = endpoint.written.to_string();
+        let address = Some(address).filter(|address| *address != endpoint).map(tracing::field::display);
         match standing.state {
-            State::Well => info!(%service, version = %name, %endpoint, "endpoint takes requests again"),
+            State::Well => info!(%service, version = %name, %endpoint, address, "endpoint takes requests again"),
             State::Unhealthy | State::Ejected | State::Down => {
                 let (state, reason) = (standing.state.word(), standing.reason.unwrap_or_default());
-                warn!(%service, version = %name, %endpoint, state, reason, "endpoint takes no requests");
+                warn!(%service, version = %name, %endpoint, address, state, reason, "endpoint takes no requests");
             }
         }
     }

@@ -107,6 +107,11 @@ impl InFlight {
         &self.at
     }
 
+    /// When it came there.
+    pub(crate) const fn came(&self) -> Instant {
+        self.began
+    }
+
     /// The endpoint, to keep.
     #[must_use]
     pub fn shared(&self) -> Arc<Endpoint> {
@@ -319,6 +324,7 @@ impl Endpoint {
         let Some(failures) = self.known.health.failed(began) else { return };
         // Once each so many: where no more may be ejected, few ask.
         if failures.is_multiple_of(rule.failures.max(1)) {
+            self.known.health.falls_ill(now);
             self.eject(Cause::Failures, now);
         }
     }
@@ -345,6 +351,18 @@ impl Endpoint {
         known.health.is_ejected_for(Cause::Silence, now) && !known.silence.is_heard_after(known.health.millis(since))
     }
 
+    /// Whether a request that came to this endpoint then is let down because the endpoint fell ill meanwhile, and another of
+    /// these endpoints is well. There are no more such requests than were there at that moment.
+    pub(crate) fn lets_down(&self, endpoints: &[Arc<Self>], came: Instant, now: Instant) -> bool {
+        self.known.health.fell_ill_after(came, now) && self.has_others_that_are_well(endpoints, now)
+    }
+
+    /// Whether another of these endpoints is well: it takes requests, and did not fall ill a moment ago.
+    pub(crate) fn has_others_that_are_well(&self, endpoints: &[Arc<Self>], now: Instant) -> bool {
+        let is_well = |other: &Self| other.is_up() && other.is_fit(now) && !other.known.health.is_ill(now);
+        endpoints.iter().any(|other| !other.is_same_place(self) && is_well(other))
+    }
+
     /// Whether it is ejected, or would be for good cause.
     fn may_be_ejected(&self, now: Instant) -> bool {
         self.care.ejection.is_some_and(|rule| self.care.ledger.has_room(rule, &self.known, now))
@@ -353,6 +371,7 @@ impl Endpoint {
     fn eject(&self, cause: Cause, now: Instant) {
         let Some(rule) = self.care.ejection else { return };
         let leave = || {
+            self.known.health.falls_ill(now);
             self.known.health.eject(cause, rule.first, now);
             self.known.silence.forget();
         };

@@ -39,7 +39,8 @@ fn reading(gate: &GateView, screen: &Screen<'_>) -> String {
     let verdict = screen.toned(tone, &format!("{word:<12}"));
     let percent = |part: f64| format!("{:.0}%", (part.clamp(0.0, 1.0) * 100.0).floor());
     let proof = gate.proof.map_or_else(|| "-".to_owned(), percent);
-    format!("{bar} {:>4} to fail  {proof:>4} to pass  {verdict}  {}", percent(progress), plain(&gate.explain))
+    let ratio = gate.ratio.as_ref().map_or_else(String::new, |ratio| format!("; {}", plain(&ratio.explain)));
+    format!("{bar} {:>4} to fail  {proof:>4} to pass  {verdict}  {}{ratio}", percent(progress), plain(&gate.explain))
 }
 
 /// How bursty stable's events are.

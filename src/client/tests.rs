@@ -208,6 +208,7 @@ fn rollout(phase: Phase) -> RolloutView {
         proof: None,
         counts: None,
         estimate: None,
+        ratio: None,
         name: name.into(),
         role: Role::Guardrail,
         verdict,

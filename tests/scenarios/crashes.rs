@@ -1,6 +1,8 @@
 //! `kill -9`, and what the next process finds.
 
-use control::view::Phase;
+use std::fs;
+
+use control::view::{Phase, RolloutView};
 use loadtest::{Fraction, failures};
 
 use crate::patience::{Stopwatch, until_true};
@@ -67,6 +69,38 @@ fn a_process_that_is_killed_in_a_rollout_serves_again_within_a_second() {
     let load = shop.server.load(500.0).start().unwrap();
     let ended = shop.admin().until_phase("shop", Phase::RolledBack);
     assert_eq!((ended.id, failures(&load.stop())), (before.id, 0));
+}
+
+/// With very many rollouts the state of each is saved every few seconds alone. Here it is put back to what it was then.
+#[test]
+fn evidence_that_was_not_saved_for_seconds_is_taken_from_the_record_after_a_kill() {
+    let shop = Shop::open("{ steps: [{ weight: 30%, hold: 10m }] }");
+    let load = shop.server.load(300.0).start().unwrap();
+    shop.release_v2();
+    let judged = |rollout: &RolloutView| rollout.requests.stable + rollout.requests.canary;
+    let early = shop.admin().until("shop", "a second of evidence", |rollout| judged(rollout) >= 400);
+    let evidence = shop.place.state().join("evidence.json");
+    let saved = fs::read(&evidence).unwrap();
+    shop.admin().until("shop", "four seconds more", |rollout| judged(rollout) >= judged(&early) + 1_200);
+    drop(load.stop());
+    let record = shop.place.state().join(format!("records/shop/{}.jsonl", early.id));
+    // Ticks without anything are one line, which ends with their second.
+    until_true("all windows are in the record", || {
+        fs::read_to_string(&record).unwrap().lines().next_back().unwrap().contains("\"times\":10")
+    });
+    let before = shop.admin().rollout("shop");
+
+    let Shop { server, place, v1: _v1, v2: _v2 } = shop;
+    server.process.kill();
+    fs::write(&evidence, saved).unwrap();
+    let server = place.serve();
+
+    let found = server.admin.rollout("shop");
+    assert_eq!((&found.id, found.requests, found.failed), (&before.id, before.requests, before.failed));
+    let evidence = |rollout: &RolloutView| rollout.gates.iter().map(|gate| gate.log_evidence).collect::<Vec<_>>();
+    assert_eq!(evidence(&found), evidence(&before));
+    let warnings = server.admin.service("shop").warnings;
+    assert!(warnings.iter().all(|warning| !warning.contains("evidence")), "{warnings:?}");
 }
 
 #[test]

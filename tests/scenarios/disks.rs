@@ -12,7 +12,7 @@ use crate::patience::until_true;
 use crate::process::tidegate_after;
 use crate::shop::{Place, Server, configuration, origin};
 
-const PLAN: &str = "{ steps: [{ weight: 20%, hold: 3s }, { weight: 50%, hold: 1s }] }";
+const PLAN: &str = "{ warmup: 0s, steps: [{ weight: 20%, hold: 3s }, { weight: 50%, hold: 1s }] }";
 
 /// A small file system of its own where this user may mount one.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 #[expect(dead_code, reason = "the data plane's tests call in more ways")]
 #[path = "../../proxy/tests/edge/grpc/origin.rs"]
-mod origin;
+pub(crate) mod origin;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

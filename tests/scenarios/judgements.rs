@@ -74,7 +74,7 @@ fn a_signal_pauses_and_asks_and_a_resume_judges_anew() {
 
 #[test]
 fn a_dry_run_counts_what_it_would_have_done_and_asks_at_its_end() {
-    let shop = Shop::open("{ dry_run: true, steps: [{ weight: 20%, hold: 4s }] }");
+    let shop = Shop::open("{ dry_run: true, warmup: 0s, steps: [{ weight: 20%, hold: 4s }] }");
     shop.v2.dial().set_errors(Fraction::new(0.5).unwrap());
     let load = shop.server.load(400.0).start().unwrap();
     shop.release_v2();

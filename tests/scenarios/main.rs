@@ -25,6 +25,7 @@ mod h2load;
 mod hardening;
 mod hashing;
 mod judgements;
+mod lasting;
 mod limits;
 mod matching;
 mod mirroring;

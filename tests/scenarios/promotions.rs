@@ -9,8 +9,9 @@ use crate::shop::{Place, Shop, origin, shop};
 
 #[test]
 fn a_good_canary_goes_through_every_step_and_becomes_the_stable_without_a_failed_request() {
-    let shop =
-        Shop::open("{ steps: [{ weight: 20%, hold: 1s }, { weight: 50%, hold: 1s }, { weight: 80%, hold: 1s }] }");
+    let shop = Shop::open(
+        "{ warmup: 0s, steps: [{ weight: 20%, hold: 1s }, { weight: 50%, hold: 1s }, { weight: 80%, hold: 1s }] }",
+    );
     let load = shop.server.load(500.0).start().unwrap();
 
     let end = shop.server.tidegate(&["rollout", "start", "shop", "--canary", "v2", "--wait"]);

@@ -73,7 +73,8 @@ fn a_canary_that_was_dead_from_the_start_is_taken_back_and_no_user_notices() {
     let (v1, first, second, place) = (origin("v1"), dead(), dead(), Place::new());
     let versions = [("v1", &[v1.address()][..]), ("v2", &[first.address(), second.address()][..])];
     place.write(
-        &(place.head() + &shop("v1", &versions, "{ steps: [{ weight: 5%, hold: 1s }, { weight: 50%, hold: 1s }] }")),
+        &(place.head()
+            + &shop("v1", &versions, "{ warmup: 0s, steps: [{ weight: 5%, hold: 1s }, { weight: 50%, hold: 1s }] }")),
     );
     let server = place.serve();
     let load = server.load(400.0).start().unwrap();

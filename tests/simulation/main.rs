@@ -9,6 +9,7 @@ mod disk;
 mod disks;
 mod judgements;
 mod matching;
+mod names;
 mod rollouts;
 mod storms;
 mod traffic;
@@ -17,7 +18,7 @@ mod world;
 /// Three short steps under the default gates.
 const SHOP: &str = "services: { shop: { stable: v1, \
     versions: { v1: { endpoints: ['a:1'] }, v2: { endpoints: ['b:1'] }, v3: { endpoints: ['c:1'] } }, \
-    plan: { steps: [{ weight: 5%, hold: 5s }, { weight: 20%, hold: 5s }, { weight: 50%, hold: 5s }] } } }";
+    plan: { warmup: 1s, steps: [{ weight: 5%, hold: 5s }, { weight: 20%, hold: 5s }, { weight: 50%, hold: 5s }] } } }";
 
 /// Runs a simulation under so many seeds, or under the one that `TIDEGATE_SEED` names.
 fn with_seeds(test: &str, seeds: u64, simulation: impl Fn(u64)) {

@@ -1,6 +1,7 @@
 //! One process in its world: core, journal, disk and traffic under a virtual clock, and what must hold of them always.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -384,6 +385,13 @@ impl World {
         self.ask(|reply| Command::Reload { resolved: resolved(configuration), reply })
     }
 
+    /// The name of this endpoint has so many addresses from here on.
+    pub(crate) fn resolves(&mut self, endpoint: &str, addresses: u8) {
+        let found = (1..=addresses).map(|last| ([10, 0, 0, last], 1).into()).collect();
+        let changed = [(endpoint.parse().unwrap(), found)].into();
+        self.ask(|reply| Command::Readdress { changed, reply });
+    }
+
     /// The file that the next process reads.
     pub(crate) fn write_file(&mut self, configuration: &str) {
         configuration.clone_into(&mut self.configuration);
@@ -438,7 +446,10 @@ pub(crate) fn answered<T>(answer: &mut oneshot::Receiver<T>) -> Option<T> {
 
 fn resolved(configuration: &str) -> Resolved {
     let configuration = config::parse(configuration, "simulation.yaml").unwrap().configuration;
-    Resolved { configuration: Arc::new(configuration), addresses: HashMap::new(), notes: Vec::new() }
+    let endpoints = configuration.services.iter().flat_map(|service| &service.versions).flat_map(|of| &of.endpoints);
+    let one: Arc<[SocketAddr]> = Arc::from([([10, 0, 0, 1], 1).into()]);
+    let addresses = endpoints.map(|endpoint| (endpoint.clone(), Arc::clone(&one))).collect();
+    Resolved { configuration: Arc::new(configuration), addresses, notes: Vec::new() }
 }
 
 fn boot(configuration: &str, disk: &Disk, traffic: &Traffic, seed: u64, now: Now) -> (ControlCore, Journal<Disk>) {

@@ -34,7 +34,7 @@ mod tests {
     use crate::process::{DrainView, ProcessView, UpgradeView};
     use crate::view::{
         Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, LeavingView, MatchView, Matched,
-        MirrorSampleView, MirrorView, NameView, NotCopied, Phase, Role, RolloutView, ServiceView, Snapshot,
+        MirrorSampleView, MirrorView, NameView, NotCopied, Phase, RatioView, Role, RolloutView, ServiceView, Snapshot,
         StepEstimate, Verdict, VersionView,
     };
 
@@ -100,6 +100,7 @@ mod tests {
             proof: None,
             counts: None,
             estimate: None,
+            ratio: None,
             name: "errors".into(),
             role: Role::Guardrail,
             verdict: Verdict::NoData,
@@ -192,6 +193,7 @@ mod tests {
             ("UpgradeView", json!(UpgradeView { at: String::new(), failed: None })),
             ("GateView", json!(gate)),
             ("GateCounts", json!(GateCounts::default())),
+            ("RatioView", json!(RatioView { low: None, high: None, confidence: 0.99, explain: String::new() })),
             ("GateEstimate", json!(GateEstimate { fail_s: None, pass_s: None })),
             ("Dispersion", json!(Dispersion { errors: 1.0, latency: 1.0 })),
             ("StepEstimate", json!(StepEstimate { step: 1, weight: 1, mirror: None, fail_s: None, pass_s: None })),

@@ -171,7 +171,11 @@ impl ControlCore {
         };
         let mut lost = None;
         let judged = release.state().running().map(|rollout| match evidence.take(&rollout.id) {
-            Some(Restored { mut judge, at }) => {
+            Some(mut restored) => {
+                if self.after_a_crash {
+                    restored.catch_up(&self.recording, &name, &rollout.id);
+                }
+                let Restored { mut judge, at, .. } = restored;
                 // Nobody knows what was in flight while no process watched.
                 judge.settle();
                 let stopped = self.recording.written_at(name.as_str(), &rollout.id);

@@ -11,6 +11,11 @@ use serde_json::Value;
 use super::known::SavedBackground;
 use crate::journal::{Journal, Storage};
 use crate::judge::Judge;
+use crate::record::{CaughtUp, Place, Recording};
+
+/// So much may be lost by every crash: records are written once a second, and what they have of ticks without anything
+/// waits for their second to be over. More is told.
+const TOLD_SECONDS: f64 = 1.5;
 
 /// The tests of the rollouts that ran when it was saved, by the rollout's identifier, and what was known of the stable
 /// traffic of the other services, by their names.
@@ -25,6 +30,9 @@ pub struct Evidence {
 pub(super) struct SavedTests<'a> {
     /// When they were so, in milliseconds of Unix time.
     pub(super) at: i64,
+    /// Where their record was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) place: Option<Place>,
     pub(super) judge: &'a Judge,
 }
 
@@ -34,6 +42,8 @@ pub(super) struct Restored {
     pub(super) judge: Judge,
     /// When they were so; none where that was not saved with them.
     pub(super) at: Option<Timestamp>,
+    /// Where their record was; none where nothing was recorded.
+    place: Option<Place>,
 }
 
 impl Evidence {
@@ -63,14 +73,37 @@ impl Evidence {
     pub(super) fn take(&mut self, rollout: &str) -> Option<Restored> {
         let mut saved = self.judges.remove(rollout)?;
         let at = saved.get("at").and_then(Value::as_i64).and_then(|at| Timestamp::from_millisecond(at).ok());
+        let place = saved.get_mut("place").and_then(|place| serde_json::from_value(place.take()).ok());
         // Before moments were saved with them, tests stood there alone.
         let judge = saved.get_mut("judge").map(Value::take).unwrap_or(saved);
-        Some(Restored { judge: serde_json::from_value(judge).ok()?, at })
+        Some(Restored { judge: serde_json::from_value(judge).ok()?, at, place })
     }
 
     /// What was known of a service's stable traffic.
     pub(super) fn take_background(&mut self, service: &str) -> Option<SavedBackground> {
         taken(&mut self.backgrounds, service)
+    }
+}
+
+impl Restored {
+    /// After a crash: gives the tests the windows that their record has since they were saved. Where that cannot be, they
+    /// stay as they are.
+    pub(super) fn catch_up(&mut self, recording: &Recording, service: &Name, rollout: &str) {
+        let Some(place) = self.place else { return };
+        let Some(caught_up) = recording.caught_up(service.as_str(), rollout, place, self.judge.clone()) else { return };
+        match caught_up {
+            Ok(CaughtUp { judge, at, windows, stopped }) => {
+                self.judge = judge;
+                self.at = at.and_then(|at| Timestamp::from_millisecond(at.milliseconds()).ok()).or(self.at);
+                tracing::info!(%service, windows, "the tests were given what the record of the rollout had since they were saved");
+                if let Some(problem) = stopped {
+                    tracing::warn!(%service, %problem, "the rest of the record cannot be judged");
+                }
+            }
+            Err(problem) => {
+                tracing::warn!(%service, %problem, "the tests go on as they were saved: their record does not help them");
+            }
+        }
     }
 }
 
@@ -86,6 +119,6 @@ pub(super) fn lost(service: &Name, canary: &Name, saved: Timestamp, stopped: Opt
         return Some(format!("{service}: restart: evidence of the time before the stop may be lost; {goes_on}"));
     };
     let seconds = stopped.duration_since(saved).as_secs_f64();
-    (seconds >= 0.1)
+    (seconds >= TOLD_SECONDS)
         .then(|| format!("{service}: restart: about {seconds:.1} s of evidence before the stop were lost; {goes_on}"))
 }

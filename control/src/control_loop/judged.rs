@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::judge::{Background, Judge, Tick, Trial};
 pub use crate::record::Recording;
-use crate::record::{Mark, Recorder};
+use crate::record::{Mark, Place, Recorder};
 use crate::rollout::Rollout;
 use crate::view::Phase;
 
@@ -80,8 +80,11 @@ impl Judged {
         self.recorder.mark(at, Mark::BeginAnew, &self.judge);
     }
 
-    /// The canary got more endpoints.
+    /// The canary got more endpoints: its gates warm up again, where they have not done so in this step.
     pub(super) fn warm_up_again(&mut self, at: Timestamp) {
+        if !self.judge.may_warm_up_again() {
+            return;
+        }
         self.judge.warm_up_again();
         self.recorder.mark(at, Mark::WarmUpAgain, &self.judge);
     }
@@ -91,6 +94,11 @@ impl Judged {
         let Self { judge, recorder } = self;
         recorder.end(at, outcome, &judge);
         judge.into_background()
+    }
+
+    /// Where their record is now; none where nothing is recorded.
+    pub(super) fn place(&self) -> Option<Place> {
+        self.recorder.place()
     }
 
     /// The tests, to be read.

@@ -92,7 +92,8 @@ fn running<'a>(services: impl Iterator<Item = &'a Served>) -> impl Iterator<Item
 
 fn encoded(served: &Served, at: Timestamp) -> Option<Vec<u8>> {
     // Not serialisable would mean tests that begin anew after a restart, which is said there.
-    serde_json::to_vec(&SavedTests { at: at.as_millisecond(), judge: served.judged.as_ref()?.judge() }).ok()
+    let judged = served.judged.as_ref()?;
+    serde_json::to_vec(&SavedTests { at: at.as_millisecond(), place: judged.place(), judge: judged.judge() }).ok()
 }
 
 /// While a rollout runs its tests have what is known; what was known before it stays saved.

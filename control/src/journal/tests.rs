@@ -107,6 +107,7 @@ fn full_state(revision: u64) -> State {
         proof: None,
         counts: None,
         estimate: None,
+        ratio: None,
         name: "errors".into(),
         role: Role::Guardrail,
         verdict: Verdict::Inconclusive,

@@ -8,6 +8,7 @@ use libm::log;
 use meter::{GROUPS, GroupCounts, LatencyCounts, Window, latency_bound_us};
 use serde::{Deserialize, Serialize};
 
+use super::counting::Ascending;
 use super::second::Latest;
 use crate::statistics::Latencies;
 use crate::statistics::placebo::{Cell, Placebo, scale_phi, tolerance_ratio};
@@ -99,7 +100,7 @@ impl Background {
     /// second is the next one, however far away; so is one that lies two or more before (the clock was set back).
     pub fn observe(&mut self, second: i64, stable: &Window) {
         self.turn_to(second);
-        self.add(stable);
+        self.add(stable, None);
     }
 
     /// The latencies, in microseconds, that the groups of stable traffic are to be counted over: its median and its
@@ -137,9 +138,13 @@ impl Background {
         }
     }
 
-    /// Adds stable traffic of the present second.
-    pub(super) fn add(&mut self, stable: &Window) {
-        self.latencies.observe(&stable.latency_good);
+    /// Adds stable traffic of the present second. `ascending` is its latencies to the head of the response, where they
+    /// were gone through already.
+    pub(super) fn add(&mut self, stable: &Window, ascending: Option<&Ascending>) {
+        match ascending {
+            Some(ascending) => self.latencies.observe_all(ascending.iter()),
+            None => self.latencies.observe(&stable.latency_good),
+        }
         self.endpoints.add(&stable.endpoints);
         self.keys.add(&stable.groups);
     }
@@ -215,7 +220,10 @@ impl Recent {
 
 impl Grouping {
     fn add(&mut self, groups: &[GroupCounts; GROUPS]) {
-        for (mine, theirs) in self.present.iter_mut().zip(groups) {
+        // There is room for more groups than most services have, in every rollout of many: what is not there is not
+        // touched.
+        let seen = |(_, theirs): &(&mut GroupCounts, &GroupCounts)| **theirs != GroupCounts::default();
+        for (mine, theirs) in self.present.iter_mut().zip(groups).filter(seen) {
             let GroupCounts { requests, bad, timed, over: [median, high] } = theirs;
             mine.requests = mine.requests.saturating_add(*requests);
             mine.bad = mine.bad.saturating_add(*bad);

@@ -132,6 +132,7 @@ impl BaselineCheck {
             proof: None,
             counts: Some((*seen).into()),
             estimate: None,
+            ratio: None,
         })
     }
 

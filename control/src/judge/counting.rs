@@ -107,6 +107,16 @@ impl Ascending {
         self.buckets.is_empty()
     }
 
+    /// The lowest and the highest bucket that hold something.
+    pub(super) fn reach(&self) -> Option<(usize, usize)> {
+        Some((self.buckets.first()?.0, self.buckets.last()?.0))
+    }
+
+    /// How many there are.
+    pub(super) const fn total(&self) -> u64 {
+        self.total
+    }
+
     /// How many lie before an edge.
     fn before(&self, edge: usize) -> u64 {
         self.before_at(self.place_of(edge, 0))

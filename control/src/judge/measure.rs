@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::background::{Background, REFRESH_SECONDS, Recent};
-use super::counting::{Counted, Edges, TickLatencies, Traffic};
+use super::counting::{Ascending, Counted, Edges, TickLatencies, Traffic};
 use super::profile::Profile;
 use super::settings::{GateSetting, Rule, Settings, Sight};
 use super::sightings::{add, pair};
@@ -170,6 +170,11 @@ impl Measure {
             && self.gauges.iter().zip(&settings.gates).all(gate)
     }
 
+    /// Whether any gate compares latencies.
+    pub(super) const fn compares_latencies(&self) -> bool {
+        !self.lenses.is_empty()
+    }
+
     /// How many populations there are.
     pub(super) const fn populations(&self) -> usize {
         self.populations.len()
@@ -284,6 +289,12 @@ impl Measure {
                 own.observe_all(tick.latencies.stable.iter());
             }
         }
+    }
+
+    /// The latencies of all of the baseline's requests, to the head of the response, in the present tick; none where no
+    /// gate compares them.
+    pub(super) fn of_baseline(&self) -> Option<&Ascending> {
+        self.lenses.iter().find(|lens| lens.sight == Sight::SERVICE).map(|lens| &lens.tick.latencies.stable)
     }
 
     /// A second is over.

@@ -14,6 +14,7 @@ use crate::statistics::packed::{pack_counts, unpack_counts};
 /// So many buckets of a [`LatencyCounts`](meter::LatencyCounts) are one here; and where little room is to be taken.
 const WIDTHS: [usize; 2] = [8, 16];
 const _: () = assert!(LATENCY_BUCKETS.is_multiple_of(WIDTHS[0]) && LATENCY_BUCKETS.is_multiple_of(WIDTHS[1]));
+const _: () = assert!(WIDTHS[0].is_power_of_two() && WIDTHS[1].is_power_of_two());
 
 /// How many latencies fell where, and how many requests timed out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,13 +88,16 @@ impl Profile {
             return;
         }
         self.need_counts();
-        for (bucket, count) in latencies.iter() {
-            let place = (bucket / self.width).min(self.counts.len() - 1);
-            self.touch(place..place + 1);
-            let mine = &mut self.counts[place];
-            *mine = mine.saturating_add(count);
-            self.total = self.total.saturating_add(count);
+        let (shift, last) = (self.width.trailing_zeros(), self.counts.len() - 1);
+        let place_of = |bucket: usize| (bucket >> shift).min(last);
+        if let Some((lowest, highest)) = latencies.reach() {
+            self.touch(place_of(lowest)..place_of(highest) + 1);
         }
+        for (bucket, count) in latencies.iter() {
+            let mine = &mut self.counts[place_of(bucket)];
+            *mine = mine.saturating_add(count);
+        }
+        self.total = self.total.saturating_add(latencies.total());
     }
 
     /// Adds another, which must be [as coarse](Self::is_like).

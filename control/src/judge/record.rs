@@ -1,5 +1,6 @@
 //! What a judge remembers beside what its tests do.
 
+use libm::log;
 use meter::{Clients, GROUPS};
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,7 @@ use super::background::Size;
 use super::second::Latest;
 use super::settings::{GateSetting, Settings};
 use super::sightings::{BadRun, Rises, Sighting, add};
-use super::{FRESH_SECONDS, PATIENCE_SECONDS, Tick};
+use super::{BREAKER_MIN_EVENTS, FRESH_SECONDS, PATIENCE_SECONDS, SUSPICION, Tick};
 use crate::view::{Arms, GateEstimate, Matched, Role};
 
 /// Counts, moments and what was established. Moments are seconds in which there was a tick, counted from the first.
@@ -21,6 +22,9 @@ pub(super) struct Record {
     settled_at: u64,
     /// When the canary had its first traffic, or was last found cold.
     cold_at: Option<u64>,
+    /// Whether it was found cold again in the present step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    was_cold_again: bool,
     /// Everything since the rollout began.
     pub(super) total: Sighting,
     pub(super) step_requests: Arms<u64>,
@@ -104,6 +108,7 @@ impl Record {
             step_at: 0,
             settled_at: 0,
             cold_at: None,
+            was_cold_again: false,
             total: Sighting::default(),
             step_requests: Arms::default(),
             matched: Matched::default(),
@@ -168,6 +173,7 @@ impl Record {
     /// A step begins.
     pub(super) fn begin_step(&mut self) {
         self.judged_in_step = false;
+        self.was_cold_again = false;
         self.step_at = self.seconds;
         self.step_requests = Arms::default();
         self.matched_in_step = 0;
@@ -201,7 +207,14 @@ impl Record {
     pub(super) fn cool(&mut self) {
         if self.cold_at.is_some() {
             self.cold_at = Some(self.seconds);
+            self.was_cold_again = true;
         }
+    }
+
+    /// Whether it may be found cold: once in a step, and after it was warm for as long as a warm-up takes.
+    pub(super) fn may_cool(&self, warmup_seconds: u64) -> bool {
+        let since = |at: u64| self.seconds.saturating_sub(at);
+        !self.was_cold_again && self.cold_at.is_none_or(|at| since(at) >= warmup_seconds.saturating_mul(2))
     }
 
     /// For how many seconds the canary still warms up; none where it had no traffic yet.
@@ -233,6 +246,11 @@ impl Record {
         (PATIENCE_SECONDS + 1).saturating_sub(exposed_for)
     }
 
+    /// How many endpoints each version had at the last tick.
+    pub(super) const fn endpoints(&self) -> Arms<u32> {
+        self.endpoints
+    }
+
     /// How the canary's instances compare with stable's, by the traffic of the present step.
     pub(super) fn size(&self) -> Size {
         self.size_at(self.step_requests.canary)
@@ -257,6 +275,20 @@ impl Record {
     /// requests from one group alone of late (a load balancer), they cannot.
     pub(super) const fn is_widespread(&self) -> bool {
         (self.lately.present | self.lately.before).count_ones() < 2 || self.bad_run.failed.count_ones() >= 2
+    }
+
+    /// Whether the canary fails now as one that is broken, and stable does not. However bursty stable's failures are (an
+    /// endpoint of it that was down makes the tests wait for long until they believe a canary to be), nobody else is given
+    /// to such a canary. No alpha is spent: this takes nothing back.
+    pub(super) fn looks_broken(&self) -> bool {
+        let BadRun { seen: Sighting { requests, events }, .. } = self.bad_run;
+        // Rates are compared by products, in which no request is divided by.
+        let [canary, stable] = [(events.canary, requests.stable), (events.stable, requests.canary)]
+            .map(|(events, requests)| u128::from(events) * u128::from(requests));
+        self.bad_run.leaning() >= log(SUSPICION)
+            && events.canary >= BREAKER_MIN_EVENTS
+            && canary > 2 * stable
+            && self.is_widespread()
     }
 
     /// The seconds of the present step so far.

@@ -10,6 +10,7 @@ use super::baseline::{BaselineCheck, SavedBaseline};
 use super::copies::Copied;
 use super::family::{Family, SavedFamily};
 use super::measure::Measure;
+use super::ratios::Ratios;
 use super::record::Record;
 use super::settings::Settings;
 use super::traffic::{SavedTraffic, TrafficCheck};
@@ -32,6 +33,9 @@ pub(super) struct Saved {
     copies: Option<Copied>,
     beside: Option<Batcher>,
     record: Record,
+    /// An older Tidegate had none.
+    #[serde(default)]
+    ratios: Ratios,
     background: Background,
 }
 
@@ -73,11 +77,23 @@ impl From<Misfit> for Unusable {
 
 impl From<Judge> for Saved {
     fn from(judge: Judge) -> Self {
-        let Judge { settings, family, measure, traffic, baseline, copies, beside, record, background, bursts: _ } =
+        let Judge { settings, family, measure, traffic, baseline, copies, beside, record, ratios, background, .. } =
             judge;
         let (family, traffic) = (family.into_saved(), traffic.into_saved());
         let baseline = baseline.map(BaselineCheck::into_saved);
-        Self { version: VERSION, settings, family, measure, traffic, baseline, copies, beside, record, background }
+        Self {
+            version: VERSION,
+            settings,
+            family,
+            measure,
+            traffic,
+            baseline,
+            copies,
+            beside,
+            record,
+            ratios,
+            background,
+        }
     }
 }
 
@@ -85,16 +101,28 @@ impl TryFrom<Saved> for Judge {
     type Error = Unusable;
 
     fn try_from(saved: Saved) -> Result<Self, Unusable> {
-        let Saved { version: _, settings, family, measure, traffic, baseline, copies, beside, record, background } =
-            saved;
+        let Saved {
+            version: _,
+            settings,
+            family,
+            measure,
+            traffic,
+            baseline,
+            copies,
+            beside,
+            record,
+            ratios,
+            background,
+        } = saved;
         let fits_beside = beside.is_some() == settings.has_breaker_beside() && copies.is_some() == settings.copies;
         if !fits_beside || !settings.are_sound() || !measure.fits(&settings) || !record.fits(&settings) {
             return Err(Unusable::Misfit);
         }
         let family = Family::restored(&settings, family)?;
+        let ratios = Ratios::restored(&settings, ratios).ok_or(Unusable::Misfit)?;
         let traffic = TrafficCheck::restored(traffic)?;
         let baseline = BaselineCheck::restored(&settings, baseline)?;
         let bursts = background.bursts();
-        Ok(Self { settings, family, measure, traffic, baseline, copies, beside, record, background, bursts })
+        Ok(Self { settings, family, measure, traffic, baseline, copies, beside, record, ratios, background, bursts })
     }
 }

@@ -233,6 +233,11 @@ impl BadRun {
         }
     }
 
+    /// How much likelier its failures are if half of the requests fail than if one in ten does, in nats.
+    pub(super) const fn leaning(&self) -> f64 {
+        self.leaning
+    }
+
     /// Whether it is a number in every part.
     pub(super) fn is_sound(&self) -> bool {
         self.leaning.is_finite()

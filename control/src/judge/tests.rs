@@ -1,4 +1,5 @@
 mod baselines;
+mod broken;
 pub(super) mod clients;
 mod copies;
 mod going_on;

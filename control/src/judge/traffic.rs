@@ -98,6 +98,7 @@ impl TrafficCheck {
                 events: seen.lost,
             }),
             estimate: None,
+            ratio: None,
         })
     }
 

@@ -10,7 +10,7 @@ use super::settings::GateSetting;
 use super::sightings::Sighting;
 use super::words::{Compared, CopiesSeen, LookAt, ProofWaits, Told, Words};
 use super::{BREAKER, Harm, Judge, Judgement, Rule, SUSPICION};
-use crate::view::{Arms, Dispersion, GateView, Role, Verdict};
+use crate::view::{Arms, Dispersion, GateView, RatioView, Role, Verdict};
 
 /// A gate with what its tests say.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ impl Judge {
             signal: record.signalled.as_ref().map(|harm| self.harm_of(harm.gate, &harm.explain)),
             traffic: self.mistrust(),
             proven: self.is_proven(),
-            suspicion: record.established.is_some() || self.evidence_now() >= log(SUSPICION),
+            suspicion: record.established.is_some() || self.evidence_now() >= log(SUSPICION) || record.looks_broken(),
             requests: record.total.requests,
             failed: record.total.events,
             step_requests: record.step_requests,
@@ -41,6 +41,7 @@ impl Judge {
             copies: self.copies.as_ref().map(Copied::total).unwrap_or_default(),
             copies_in_step: self.copies.as_ref().map(Copied::in_step).unwrap_or_default(),
             has_data: self.has_data(),
+            warms_up_for: self.warms_up_for(),
         }
     }
 
@@ -97,6 +98,7 @@ impl Judge {
             proof: None,
             counts: None,
             estimate: None,
+            ratio: None,
         })
     }
 
@@ -122,6 +124,12 @@ impl Judge {
             proof: proven.fed.then_some(proof),
             counts: was_fed.then(|| record.counts.into()),
             estimate: record.estimate,
+            ratio: self.ratios.between(place, self.settings.alpha).map(|between| RatioView {
+                low: between.low,
+                high: between.high,
+                confidence: 1.0 - self.settings.alpha,
+                explain: self.words_of(gate).ratio(between, self.settings.alpha),
+            }),
         }
     }
 
@@ -201,6 +209,12 @@ impl Judge {
         }
     }
 
+    /// For how many seconds latencies are not compared yet, where any gate compares some.
+    fn warms_up_for(&self) -> u64 {
+        let compares = self.measure.compares_latencies();
+        self.record.cold_for(self.settings.warmup_seconds).filter(|_| compares).unwrap_or(0)
+    }
+
     /// Why copies prove nothing yet.
     fn copies_wait(&self) -> Option<ProofWaits> {
         let restarted = self.record.has_settled_in_step();
@@ -265,7 +279,8 @@ impl Judge {
         let passes = |shown| self.verdict(shown) == Verdict::Pass;
         let quiet = self.record.established.is_none() && self.family.breaker().log_evidence() < log(SUSPICION);
         let judges = || self.shown().filter(|shown| shown.gate.rule.is_of_copies() == self.sends_copies());
-        quiet && judges().any(passes) && judges().all(|shown| passes(shown) || self.is_idle_signal(shown))
+        let warm = self.sends_copies() || self.warms_up_for() == 0;
+        quiet && warm && judges().any(passes) && judges().all(|shown| passes(shown) || self.is_idle_signal(shown))
     }
 
     /// Whether it is a signal without data, now or in this step.

@@ -17,6 +17,7 @@ use super::{FRESH_SECONDS, PATIENCE_SECONDS};
 use crate::statistics::Batcher;
 use crate::statistics::edges::Longer;
 use crate::statistics::levels::EDGE_QUANTILES;
+use crate::statistics::ratio::Between;
 use crate::view::Arms;
 
 /// Speaks of one rollout's versions by their names.
@@ -134,6 +135,19 @@ impl<'a> Words<'a> {
     /// Nothing is suspected, and nothing can pass.
     pub(super) fn no_standard(self, told: Told<'_>) -> String {
         format!("{}: nothing passes while the baseline {} is worse than {}", self.figures(told), self.stable, self.all)
+    }
+
+    /// `v2 fails 0.8 to 1.35 times as often as v1 (at 99 % confidence, however often one looks)`.
+    pub(super) fn ratio(self, Between { low, high }: Between, alpha: f64) -> String {
+        let Self { stable, canary, .. } = self;
+        let times = match (low, high) {
+            (Some(low), Some(high)) => format!("{low} to {high} times"),
+            (Some(low), None) => format!("more than {low} times"),
+            (None, Some(high)) => format!("less than {high} times"),
+            (None, None) => "any number of times".to_owned(),
+        };
+        let confidence = percent_of(1.0 - alpha);
+        format!("{canary} fails {times} as often as {stable} (at {confidence} confidence, however often one looks)")
     }
 
     /// Evidence has gathered and does not suffice.

@@ -146,6 +146,7 @@ fn rollout() -> RolloutView {
         proof: None,
         counts: None,
         estimate: None,
+        ratio: None,
         name: name.into(),
         role: Role::Guardrail,
         verdict: Verdict::Inconclusive,

@@ -125,6 +125,9 @@ impl Kept {
             if refused.is_some() {
                 slot.fail(&message);
             }
+            if let Content::Lines { bytes, .. } = message.content {
+                slot.keep_room(bytes);
+            }
         }
         goes_on
     }

@@ -45,6 +45,12 @@ impl Moment {
         self.second
     }
 
+    /// In milliseconds of Unix time.
+    #[must_use]
+    pub(crate) const fn milliseconds(self) -> i64 {
+        self.second.saturating_mul(1_000).saturating_add(self.millisecond as i64)
+    }
+
     /// Milliseconds since the second began, below 1000.
     #[must_use]
     pub const fn millisecond(self) -> u16 {

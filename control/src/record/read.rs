@@ -84,6 +84,17 @@ impl<R: BufRead> Reader<R> {
         Ok(Self { input, bytes, line, header, last: None, ended: false })
     }
 
+    /// Reads lines that are behind others of the record with this first line. Numbers of lines are counted from where
+    /// `input` begins.
+    pub(super) const fn behind(header: Header, input: R) -> Self {
+        Self { input, bytes: Vec::new(), line: 0, header, last: None, ended: false }
+    }
+
+    /// The first line, from a reader that is no longer needed.
+    pub(super) fn into_header(self) -> Header {
+        self.header
+    }
+
     /// The first line.
     #[must_use]
     pub const fn header(&self) -> &Header {

@@ -8,6 +8,7 @@ use super::header::Header;
 use super::lines::{Mark, Why};
 use super::moment::Moment;
 use super::slot::{Beginning, Content, Slot};
+use super::tail::Place;
 use super::write::{self, Counts, Frame, Names};
 use crate::judge::{Copies, Draws, Judge, Tick};
 use crate::view::{Arms, Phase};
@@ -34,6 +35,8 @@ struct Open {
     /// Ticks without anything that are not written yet.
     quiet: Option<Quiet>,
     since_checkpoint: usize,
+    /// Behind the last line of a window or a mark; none before there was one.
+    place: Option<Place>,
     outage: Option<Outage>,
 }
 
@@ -63,6 +66,7 @@ impl Recorder {
             endpoints: None,
             quiet: None,
             since_checkpoint: 0,
+            place: None,
             outage: None,
         };
         open.begin(last, why, 0, judge);
@@ -109,7 +113,18 @@ impl Recorder {
         }
         open.follow(at);
         open.end_quiet();
-        open.write(0, |out, _, _| write::mark(out, at, mark));
+        open.write(at, 0, |out, _, _| write::mark(out, at, mark));
+    }
+
+    /// Where the record is now: what it gets from here on is what the tests are given from here on. None where nothing
+    /// is recorded.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let open = self.0.as_ref()?;
+        if open.outage.is_some() || open.slot.has_failed(open.epoch) {
+            return None;
+        }
+        let quiet = open.quiet.map_or(0, |quiet| quiet.frame.times);
+        Some(Place { quiet, ..open.place? })
     }
 
     /// The rollout is over; `judge` is as it ended.
@@ -122,7 +137,7 @@ impl Recorder {
         }
         open.follow(at);
         open.end_quiet();
-        open.write(0, |out, _, _| write::end(out, at, outcome));
+        open.write(at, 0, |out, _, _| write::end(out, at, outcome));
         open.slot.send(open.epoch, Content::End);
     }
 }
@@ -134,6 +149,7 @@ impl Open {
         self.endpoints = None;
         self.quiet = None;
         self.since_checkpoint = 0;
+        self.place = None;
         let beginning = Beginning { header: Arc::clone(&self.header), at, why, lost, judge: judge.clone() };
         self.slot.send(self.epoch, Content::Begin(Box::new(beginning)));
     }
@@ -174,7 +190,7 @@ impl Open {
     fn follow(&mut self, at: Moment) {
         if at < self.last {
             self.end_quiet();
-            self.write(0, |out, _, _| write::mark(out, at, Mark::ClockSetBack));
+            self.write(at, 0, |out, _, _| write::mark(out, at, Mark::ClockSetBack));
         }
         self.last = at;
     }
@@ -204,7 +220,9 @@ impl Open {
         if nothing {
             self.quiet = Some(Quiet { frame, compared });
         } else {
-            self.write(1, |out, header, names| write::window(out, names, &header.compared, &frame, counts));
+            self.write(frame.at, 1, |out, header, names| {
+                write::window(out, names, &header.compared, &frame, counts);
+            });
         }
     }
 
@@ -214,11 +232,13 @@ impl Open {
             let counts =
                 Counts { stable: &nothing, canary: &nothing, baseline: compared.then_some(&nothing), matched: None };
             let windows = u64::from(frame.times);
-            self.write(windows, |out, header, names| write::window(out, names, &header.compared, &frame, &counts));
+            self.write(frame.at, windows, |out, header, names| {
+                write::window(out, names, &header.compared, &frame, &counts);
+            });
         }
     }
 
-    fn write(&mut self, windows: u64, write: impl FnOnce(&mut Vec<u8>, &Header, &Names)) {
+    fn write(&mut self, at: Moment, windows: u64, write: impl FnOnce(&mut Vec<u8>, &Header, &Names)) {
         if self.outage.is_none() && !self.slot.has_room() {
             self.outage = Some(Outage::default());
         }
@@ -226,6 +246,7 @@ impl Open {
             outage.lost += windows;
             return;
         }
+        self.place = Some(Place::after(self.place, at));
         let Self { header, names, .. } = self;
         self.since_checkpoint += self.slot.lines(self.epoch, windows, |out| write(out, header, names));
     }

@@ -15,6 +15,7 @@ use super::keeper::{FOLDER, Keeper};
 use super::lines::Why;
 use super::recorder::Recorder;
 use super::slot::Shared;
+use super::tail::{self, CaughtUp, NoTail, Place};
 use crate::judge::Judge;
 use crate::rollout::Rollout;
 
@@ -51,6 +52,19 @@ impl Recording {
         let Some(Running { shared, .. }) = &self.0 else { return Recorder::default() };
         let slot = shared.begin(service, &rollout.id);
         Recorder::begin(slot, Header::of(service, rollout), at, Why::Restart, judge)
+    }
+
+    /// Feeds tests, which were saved when their record was at this place, what the record has behind it. None where
+    /// nothing is recorded.
+    pub(crate) fn caught_up(
+        &self,
+        service: &str,
+        rollout: &str,
+        place: Place,
+        judge: Judge,
+    ) -> Option<Result<CaughtUp, NoTail>> {
+        let Running { folder, .. } = self.0.as_ref()?;
+        Some(tail::caught_up(RecordFile::new(folder, service, rollout).path(), place, judge))
     }
 
     /// When the record of a rollout was written last, by whichever process: at most a second before that process stopped

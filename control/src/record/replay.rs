@@ -118,6 +118,31 @@ impl Replay {
         })
     }
 
+    /// Goes on with the rollout's own tests, as they were at some place of the record, for what is behind that place.
+    ///
+    /// # Errors
+    /// Where the record has not what the gates need.
+    pub(super) fn going_on(header: &Header, judge: Judge) -> Result<Self, Impossible> {
+        let plan = header.plan.clone().unwrap_or_else(Plan::built_in);
+        Ok(Self {
+            same_gates: true,
+            exact: true,
+            compared: compared(&plan, header, true)?,
+            places: places(&plan, header)?,
+            filled: Filled::default(),
+            endpoints: judge.endpoints(),
+            tally: Tallied::default(),
+            notes: Vec::new(),
+            judge,
+            plan,
+        })
+    }
+
+    /// The tests as they are now, from a replay that is over.
+    pub(super) fn into_judge(self) -> Judge {
+        self.judge
+    }
+
     /// Judges a line that `reader` has just read.
     ///
     /// # Errors

@@ -13,11 +13,11 @@ use super::moment::Moment;
 use crate::judge::Judge;
 
 /// So many bytes may wait over all records. What comes beyond is dropped and counted.
-const MOST_QUEUED: usize = 8 << 20;
-/// From here on the keeper does not wait for the second to be over.
-const MUCH_QUEUED: usize = 1 << 20;
-/// Lines that begin to wait are given room for so many bytes at least, and at most.
-const LEAST_ROOM: usize = 1 << 10;
+const MOST_QUEUED: usize = 24 << 20;
+/// From here on the keeper does not wait for the second to be over. A round opens and closes the file of every record
+/// that has lines, so many small rounds would cost more than the lines.
+const MUCH_QUEUED: usize = 8 << 20;
+/// So many bytes of room are kept for the lines of a record that come next.
 const MOST_ROOM: usize = 64 << 10;
 /// What a judge counts as while it waits.
 const JUDGE_BYTES: usize = 64 << 10;
@@ -59,9 +59,9 @@ pub(super) struct Slot {
     failed: AtomicU64,
     /// Windows that were dropped by the keeper and are not yet in a gap.
     lost: AtomicU64,
-    /// So many bytes of lines usually wait when they are taken: room that they are given at once, so that they need not
-    /// move as they grow.
-    usual: AtomicUsize,
+    /// What lines were in that are written: room for the next, so that they need not move as they grow, and memory does
+    /// not go from one thread to the other all the time.
+    spare: Mutex<Vec<u8>>,
 }
 
 /// Something to write.
@@ -124,7 +124,7 @@ impl Shared {
             pending: Mutex::default(),
             failed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
-            usual: AtomicUsize::new(LEAST_ROOM),
+            spare: Mutex::default(),
         });
         self.state.lock().begun.push(Arc::clone(&slot));
         self.woken.notify_one();
@@ -194,7 +194,7 @@ impl Slot {
                 bytes.len() - length
             }
             Some(_) | None => {
-                let mut bytes = Vec::with_capacity(self.usual.load(Ordering::Relaxed));
+                let mut bytes = mem::take(&mut *self.spare.lock());
                 write(&mut bytes);
                 let length = bytes.len();
                 pending.push(Message { epoch, content: Content::Lines { bytes, windows } });
@@ -216,17 +216,20 @@ impl Slot {
     /// Everything that waits, without what is dropped since the disk refused.
     pub(super) fn take(&self) -> Vec<Message> {
         let mut messages = mem::take(&mut *self.pending.lock());
-        let lines = |message: &Message| matches!(message.content, Content::Lines { .. });
-        if let Some(Message { content, .. }) = messages.iter().rfind(|message| lines(message)) {
-            let room = content.bytes() + content.bytes() / 8;
-            self.usual.store(room.clamp(LEAST_ROOM, MOST_ROOM), Ordering::Relaxed);
-        }
         let bytes = messages.iter().map(|message| message.content.bytes()).sum();
         self.shared.queued.fetch_sub(bytes, Ordering::Relaxed);
         let dropped = messages.extract_if(.., |message| self.has_failed(message.epoch));
         let lost = dropped.map(|message| message.content.windows()).sum();
         self.lost.fetch_add(lost, Ordering::Relaxed);
         messages
+    }
+
+    /// What lines were in that are written may be used for others.
+    pub(super) fn keep_room(&self, mut bytes: Vec<u8>) {
+        if bytes.capacity() <= MOST_ROOM {
+            bytes.clear();
+            *self.spare.lock() = bytes;
+        }
     }
 
     /// The disk refused a message: whatever is sent in its epoch is dropped.

@@ -1,3 +1,4 @@
+mod behind;
 mod disk;
 mod exact;
 mod reading;

@@ -1,7 +1,9 @@
 //! Writes the lines of a record. By hand, because a line is written at each tick of each rollout, on the thread that
 //! decides.
 
-use meter::{Class, Clients, Drawn, GroupCounts, LatencyCounts, PathTally, Window};
+use std::sync::LazyLock;
+
+use meter::{Class, Clients, Drawn, GroupCounts, LATENCY_BUCKETS, LatencyCounts, PathTally, Window};
 use serde_json::Value;
 
 use super::header::{Compared, Header};
@@ -214,14 +216,84 @@ fn latency(object: &mut Object<'_>, key: &str, counts: &LatencyCounts) {
         return;
     }
     let out = object.key(key);
-    let mut list = List::begin();
+    out.push(b'[');
+    let mut tuples = Tuples::begin();
     for (bucket, count) in counts.iter() {
-        list.tuple(out, &[bucket as u64, count]);
+        tuples.add(out, bucket, count);
     }
-    list.end(out);
+    tuples.end(out);
+    out.push(b']');
 }
 
-/// Most of a line is lists of small tuples: each is put together aside and copied once.
+/// The beginnings of tuples that begin with the number of a bucket, with the comma before them: `,[700,`. Most of a line
+/// is made of them.
+static BEGINNINGS: LazyLock<Vec<Beginning>> = LazyLock::new(|| (0..LATENCY_BUCKETS).map(Beginning::of).collect());
+
+/// Text of at most seven bytes, and how many.
+#[derive(Debug, Clone, Copy)]
+struct Beginning([u8; 8]);
+
+const _: () = assert!(LATENCY_BUCKETS <= 10_000, "four digits, two commas and a bracket");
+
+impl Beginning {
+    fn of(bucket: usize) -> Self {
+        let text = format!(",[{bucket},");
+        let mut bytes = [0; 8];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        bytes[7] = text.len() as u8;
+        Self(bytes)
+    }
+}
+
+/// Tuples of a bucket and a count, put together aside and copied many at once.
+struct Tuples {
+    beginnings: &'static [Beginning],
+    text: [u8; Self::ROOM],
+    length: usize,
+    first: bool,
+}
+
+impl Tuples {
+    const ROOM: usize = 512;
+    /// A beginning with what lies behind it, a count, and a bracket.
+    const LONGEST: usize = 8 + MOST_DIGITS + 1;
+
+    fn begin() -> Self {
+        Self { beginnings: &BEGINNINGS, text: [0; Self::ROOM], length: 0, first: true }
+    }
+
+    fn add(&mut self, out: &mut Vec<u8>, bucket: usize, count: u64) {
+        if self.length > Self::ROOM - Self::LONGEST {
+            self.end(out);
+        }
+        let Some(Beginning(beginning)) = self.beginnings.get(bucket) else { return };
+        let Self { text, length, .. } = self;
+        text[*length..*length + 8].copy_from_slice(beginning);
+        *length += usize::from(beginning[7]);
+        if count < 10 {
+            text[*length] = b'0' + count as u8;
+            *length += 1;
+        } else {
+            let mut room = [0; MOST_DIGITS];
+            let first = digits(count, &mut room, MOST_DIGITS);
+            let digits = &room[first..];
+            text[*length..*length + digits.len()].copy_from_slice(digits);
+            *length += digits.len();
+        }
+        text[*length] = b']';
+        *length += 1;
+    }
+
+    /// Copies what was put together.
+    fn end(&mut self, out: &mut Vec<u8>) {
+        // No comma is before the first of all.
+        let from = usize::from(std::mem::take(&mut self.first) && self.length > 0);
+        out.extend_from_slice(&self.text[from..self.length]);
+        self.length = 0;
+    }
+}
+
+/// A list of small tuples: each is put together aside and copied once.
 struct List {
     before: u8,
 }
@@ -414,6 +486,20 @@ mod tests {
             let mut out = Vec::new();
             number(&mut out, value);
             prop_assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+        }
+
+        #[test]
+        fn latencies_are_written_as_everybody_writes_them(
+            held in prop::collection::btree_map(0..LATENCY_BUCKETS, prop_oneof![1u64..20, any::<u64>()], 1..200),
+        ) {
+            let mut counts = LatencyCounts::default();
+            held.iter().for_each(|(bucket, count)| counts.add(*bucket, (*count).max(1)));
+            let mut out = Vec::new();
+            let mut object = Object::begin(&mut out);
+            latency(&mut object, "latency", &counts);
+            object.end();
+            let expected: Vec<(usize, u64)> = counts.iter().collect();
+            prop_assert_eq!(out, serde_json::to_vec(&serde_json::json!({ "latency": expected })).unwrap());
         }
 
         #[test]

@@ -225,6 +225,10 @@ impl Release {
                 had.canary
             ));
         }
+        if judgement.warms_up_for > 0 {
+            let seconds = judgement.warms_up_for;
+            return Some(format!("waiting for {canary} to warm up: its latencies are compared in {seconds} s"));
+        }
         under_suspicion(rollout, judgement)
     }
 

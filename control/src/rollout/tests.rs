@@ -229,6 +229,7 @@ fn good() -> Judgement {
         copies: Copies::default(),
         copies_in_step: Copies::default(),
         has_data: true,
+        warms_up_for: 0,
     }
 }
 
@@ -253,6 +254,7 @@ fn gate(name: &str, verdict: Verdict, proof: Option<f64>) -> GateView {
         proof,
         counts: None,
         estimate: None,
+        ratio: None,
     }
 }
 
@@ -436,6 +438,7 @@ fn a_step_that_could_end_waits_and_says_for_what() {
     let cases = [
         (Judgement { has_data: false, ..good() }, "traffic"),
         (Judgement { step_requests: few, ..good() }, "v2 had 49"),
+        (Judgement { warms_up_for: 7, ..good() }, "waiting for v2 to warm up: its latencies are compared in 7 s"),
         (Judgement { suspicion: true, ..good() }, "suspicion"),
     ];
     for (judgement, word) in cases {

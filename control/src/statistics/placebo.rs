@@ -82,6 +82,8 @@ impl Placebo {
     /// Ends a block in which the groups did this, in their order. Groups beyond those it was made for are left out.
     pub fn end_block(&mut self, cells: &[Cell]) {
         self.blocks = self.blocks.saturating_add(1);
+        // Most services have fewer groups than there is room for, and many have none: what is not there costs nothing.
+        let seen = cells.iter().rposition(|cell| *cell != Cell::default()).map_or(0, |last| last + 1);
         for (place, (requests, events)) in self.totals.iter_mut().enumerate() {
             let cell = cells.get(place).copied().unwrap_or_default();
             *requests = *requests * self.decay + cell.requests as f64;
@@ -89,7 +91,7 @@ impl Placebo {
         }
         let mut decay = self.decay;
         for (place, scale) in self.scales.iter_mut().enumerate() {
-            scale.add(cells);
+            scale.add(&cells[..seen]);
             if scale.blocks >= 1 << place {
                 scale.close(decay);
             }
@@ -137,7 +139,9 @@ impl Scale {
     }
 
     fn close(&mut self, decay: f64) {
-        let block = Moments::of(self.cells.iter().map(|cell| (cell.requests as f64, cell.events as f64)));
+        // A group without any has no part in any of the sums.
+        let seen = self.cells.iter().filter(|cell| **cell != Cell::default());
+        let block = Moments::of(seen.map(|cell| (cell.requests as f64, cell.events as f64)));
         self.squares *= decay;
         self.variance *= decay;
         self.variance_squares *= decay;

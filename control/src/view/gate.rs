@@ -41,6 +41,22 @@ pub struct GateView {
     /// at the present traffic.
     #[serde(default)]
     pub estimate: Option<GateEstimate>,
+    /// Of a gate that compares the errors of all requests: how many times as often the canary fails; none where nothing is known of that.
+    #[serde(default)]
+    pub ratio: Option<RatioView>,
+}
+
+/// How many times as often the canary fails as what it is compared with: an interval that holds however often one looks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RatioView {
+    /// At least so many times; none where it may be 0.
+    pub low: Option<f64>,
+    /// At most so many times; none where there is no bound.
+    pub high: Option<f64>,
+    /// The chance that it holds at all moments of the rollout, at least: 1 less the plan's alpha.
+    pub confidence: f64,
+    /// In a sentence.
+    pub explain: String,
 }
 
 /// What a gate counted.

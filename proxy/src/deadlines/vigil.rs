@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Deadline, Slot};
 use crate::endpoint::Endpoint;
-use crate::routing::Service;
+use crate::routing::{Service, Version};
 
 /// How often those who wait are looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
@@ -29,19 +29,8 @@ pub(crate) enum Leave {
     Never,
     /// The attempt is not limited.
     Free,
-    /// The attempt is a retry, within the budget of this service.
-    Within(Arc<Service>),
-}
-
-impl Leave {
-    /// Whether it may leave now. Who may not for want of a budget asks again later.
-    fn allows(&self, now: Instant) -> bool {
-        match self {
-            Self::Never => false,
-            Self::Free => true,
-            Self::Within(service) => service.retry_budget.retry(&service.written.retries, now),
-        }
-    }
+    /// The attempt is a retry: within the budget of this service, unless the endpoint alone of this version is ill.
+    Within(Arc<Service>, Arc<Version>),
 }
 
 impl Vigil {
@@ -53,7 +42,21 @@ impl Vigil {
     /// Tells the endpoint where it waits in vain. Whether it is to wait no longer, since the endpoint hangs.
     pub(super) fn look(&mut self, now: Instant) -> bool {
         self.is_counted = self.is_counted || self.at.waits_in_vain(self.since, self.first_byte, now);
-        self.at.has_hung_since(self.since, now) && self.leave.allows(now)
+        self.at.has_hung_since(self.since, now) && self.may_leave(now)
+    }
+
+    /// Whether it may leave now. Who may not for want of a budget asks again later.
+    fn may_leave(&self, now: Instant) -> bool {
+        match &self.leave {
+            Leave::Never => false,
+            Leave::Free => true,
+            Leave::Within(service, version) => {
+                let rules = &service.written.retries;
+                let is_let_down = || self.at.lets_down(&version.endpoints, self.since, now);
+                let others_are_well = self.at.has_others_that_are_well(&version.endpoints, now);
+                rules.budget.get() > 0.0 && is_let_down() || service.retry_budget.retry(rules, others_are_well, now)
+            }
+        }
     }
 }
 

@@ -19,6 +19,8 @@ use self::reach::Reach;
 #[cfg(test)]
 pub(super) use self::reach::{FAILURES_TO_DOWN, LONGEST_BACK_OFF};
 
+/// Falling ill counts once in so long: as long as a budget for retries reckons.
+const ONCE_IN: Duration = Duration::from_secs(10);
 /// The share that an endpoint has when it comes back, of its full one.
 const FIRST_SHARE: f64 = 0.1;
 
@@ -73,13 +75,15 @@ pub(super) struct Health {
     conduct: Conduct,
     /// When it was reached or found healthy again, last.
     back_ms: AtomicU64,
+    /// When it fell ill last: it went down, was ejected, or so many requests in a row had failed that it ought to be.
+    ill_ms: AtomicU64,
 }
 
 impl Health {
     /// The health of an endpoint that came to be now: it is well.
     pub(super) fn new(now: Instant) -> Self {
         let (reach, checked, conduct) = (Reach::default(), Checked::default(), Conduct::default());
-        Self { began: now, reach, checked, conduct, back_ms: AtomicU64::new(0) }
+        Self { began: now, reach, checked, conduct, back_ms: AtomicU64::new(0), ill_ms: AtomicU64::new(0) }
     }
 
     /// Whether its last connections did not fail.
@@ -141,7 +145,33 @@ impl Health {
 
     /// No connection could be made; `tried` by the one request that tried an endpoint that is down.
     pub(super) fn failed_to_connect(&self, now: Instant, tried: bool) {
+        let was_up = self.reach.is_up();
         self.reach.failed(self.millis(now), tried);
+        if was_up && !self.reach.is_up() {
+            self.falls_ill(now);
+        }
+    }
+
+    /// It is ill from now on, as its requests tell. Not where it was said not long ago: one that is ill again and again
+    /// must not be a way past the budget for retries.
+    pub(super) fn falls_ill(&self, now: Instant) {
+        let (now_ms, before_ms) = (self.millis(now), self.ill_ms.load(Ordering::Relaxed));
+        if before_ms == 0 || now_ms.saturating_sub(before_ms) >= in_millis(ONCE_IN) {
+            // Of two cores that say so at once either is right.
+            self.ill_ms.store(now_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it fell ill not long ago, and has not come back since.
+    pub(super) fn is_ill(&self, now: Instant) -> bool {
+        let (ill_ms, back_ms) = (self.ill_ms.load(Ordering::Relaxed), self.back_ms.load(Ordering::Relaxed));
+        ill_ms > 0 && back_ms <= ill_ms && self.millis(now).saturating_sub(ill_ms) < in_millis(ONCE_IN)
+    }
+
+    /// Whether it fell ill not long ago, and after this moment.
+    pub(super) fn fell_ill_after(&self, came: Instant, now: Instant) -> bool {
+        let ill_ms = self.ill_ms.load(Ordering::Relaxed);
+        ill_ms > 0 && self.millis(came) <= ill_ms && self.millis(now).saturating_sub(ill_ms) < in_millis(ONCE_IN)
     }
 
     pub(super) fn leave_alone(&self, now: Instant, back_off: Duration) {

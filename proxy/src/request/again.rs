@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Request;
+use config::Retries;
+
+use super::{Request, Underway};
 use crate::deadlines::Leave;
 use crate::retries::{Case, Failure, Place, Then};
 use crate::routing::Service;
@@ -33,7 +35,10 @@ impl Request {
         let (written, budget) = (&matched.service.written.retries, &matched.service.retry_budget);
         match then {
             Then::PassOn => return false,
-            Then::Retry if failure != Failure::Left && !budget.retry(written, now) => {
+            // Counted already.
+            Then::Retry if failure == Failure::Left => {}
+            Then::Retry if failure == Failure::Broken && is_let_down(attempt, written, now) => {}
+            Then::Retry if !budget.retry(written, others_are_well(attempt, now), now) => {
                 matched.service.meter.refuse_retry(self.core);
                 return false;
             }
@@ -48,8 +53,9 @@ impl Request {
     /// Whether the budget for retries has room for the attempt that follows a stale connection. Endpoints that reset every
     /// connection they are asked on again would have half as much traffic again without it.
     pub(crate) fn may_be_forgiven(&self, now: Instant) -> bool {
-        let budget = |service: &Service| service.retry_budget.retry(&service.written.retries, now);
-        self.matched.as_ref().is_some_and(|matched| budget(&matched.service))
+        let (Some(matched), Some(attempt)) = (&self.matched, &self.attempt) else { return false };
+        let service = &matched.service;
+        service.retry_budget.retry(&service.written.retries, others_are_well(attempt, now), now)
     }
 
     /// Whether the request may leave its endpoint for another attempt, should it turn out to hang. Asked in advance, of the
@@ -58,7 +64,10 @@ impl Request {
         let Some(service) = self.matched.as_ref().map(|matched| &matched.service) else { return Leave::Never };
         match self.after(Failure::Left, repeatable, service, now) {
             None | Some(Then::PassOn) => Leave::Never,
-            Some(Then::Retry) => Leave::Within(Arc::clone(service)),
+            Some(Then::Retry) => {
+                let version = self.attempt.as_ref().map(|attempt| Arc::clone(&attempt.version));
+                version.map_or(Leave::Never, |version| Leave::Within(Arc::clone(service), version))
+            }
             Some(Then::Shield | Then::Elsewhere(_)) => Leave::Free,
         }
     }
@@ -101,4 +110,17 @@ impl Request {
     pub(super) fn count_for_retries(&self, service: &Arc<Service>) {
         service.retry_budget.request(self.core, self.began);
     }
+}
+
+/// Whether an attempt broke with its endpoint, while another is well: no budget is asked, since there are only as many of
+/// them as were there when it fell ill (docs/decisions/0036). What an endpoint answers, or does not answer in time, may be
+/// for want of strength, which the others would lose as well. Where an operator wants nothing tried again, nothing is.
+fn is_let_down(attempt: &Underway, rules: &Retries, now: Instant) -> bool {
+    let at = &attempt.at;
+    rules.budget.get() > 0.0 && at.endpoint().lets_down(&attempt.version.endpoints, at.came(), now)
+}
+
+/// Whether the version has another endpoint that is well.
+fn others_are_well(attempt: &Underway, now: Instant) -> bool {
+    attempt.at.endpoint().has_others_that_are_well(&attempt.version.endpoints, now)
 }

@@ -1,4 +1,4 @@
-//! How many retries a service may have: a part of its requests over 10 s, and a few a second in any case.
+//! How many retries a service may have: a part of its requests over 10 s, and a few in any case.
 //!
 //! Each core counts requests on a cache line of its own; only who wants to retry adds them up. Nothing here waits.
 
@@ -97,16 +97,23 @@ impl Budget {
         self.requests[core % self.requests.len()].count(self.second(now));
     }
 
-    /// Takes one retry, where there is one left.
-    pub(crate) fn retry(&self, rules: &Retries, now: Instant) -> bool {
+    /// Takes one retry, where there is one left: of the part of the requests, from which the shield takes as well, or of
+    /// the few that are there in any case, whatever a canary does. `others_are_well`: of the version's endpoints another is
+    /// known to be well. Then this is no storm, and whatever a canary does takes nothing from stable's users.
+    pub(crate) fn retry(&self, rules: &Retries, others_are_well: bool, now: Instant) -> bool {
         let second = self.second(now);
         let requests: u64 = self.requests.iter().map(|row| row.sum(second)).sum();
         // A canary that fails in all of a small share takes nothing from the retries of stable's users; a larger one takes
         // of the part, and never of the floor.
         let free = requests as f64 * FREE_SHIELDS;
-        let allowed = requests as f64 * rules.budget.get() - (self.shields.sum(second) as f64 - free).max(0.0);
+        let shields = if others_are_well { 0.0 } else { (self.shields.sum(second) as f64 - free).max(0.0) };
+        let allowed = requests as f64 * rules.budget.get() - shields;
+        let few = u64::from(rules.floor) * SECONDS as u64;
         // What was taken is read anew with each try: of two cores that take the last one, one does not get it.
-        self.retries.take(second, |present| present < rules.floor || ((self.retries.sum(second) + 1) as f64) <= allowed)
+        self.retries.take(second, |_| {
+            let taken = self.retries.sum(second);
+            taken < few || ((taken + 1) as f64) <= allowed
+        })
     }
 
     /// Stable was sent a request in another version's stead: it counts for the part, and is never refused.
@@ -131,7 +138,7 @@ mod tests {
 
     /// How many of so many retries are allowed.
     fn taken(budget: &Budget, wanted: usize, rules: &Retries, now: Instant) -> usize {
-        (0..wanted).filter(|_| budget.retry(rules, now)).count()
+        (0..wanted).filter(|_| budget.retry(rules, false, now)).count()
     }
 
     #[test]
@@ -152,13 +159,30 @@ mod tests {
     }
 
     #[test]
-    fn a_few_a_second_are_always_allowed() {
+    fn a_few_are_always_allowed_at_once_or_one_after_another() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let budget = Budget::new(1, began);
+        assert_eq!(taken(&budget, 100, &rules(20, 3), at(0)), 30, "all that ten seconds have");
+        assert_eq!(taken(&budget, 100, &rules(20, 3), at(9)), 0);
+        for second in 10..40 {
+            let taken = (0..3).map(|_| taken(&budget, 1, &rules(20, 3), at(second))).sum::<usize>();
+            assert_eq!(taken, 3, "{second}");
+        }
+        assert_eq!(taken(&budget, 100, &rules(20, 3), at(39)), 0, "three a second have been taken");
+        assert_eq!(taken(&Budget::new(1, began), 10, &rules(0, 0), began), 0);
+    }
+
+    /// An endpoint of stable may die while a canary fails.
+    #[test]
+    fn the_few_are_there_however_much_the_shield_uses() {
         let began = Instant::now();
         let budget = Budget::new(1, began);
-        for second in 0..30 {
-            assert_eq!(taken(&budget, 10, &rules(20, 3), began + Duration::from_secs(second)), 3, "{second}");
-        }
-        assert_eq!(taken(&Budget::new(1, began), 10, &rules(0, 0), began), 0);
+        (0..1_000).for_each(|_| budget.request(0, began));
+        (0..900).for_each(|_| budget.shield(began));
+        assert_eq!(taken(&budget, 100, &rules(20, 3), began), 30);
+        let beside_others = (0..500).filter(|_| budget.retry(&rules(20, 3), true, began)).count();
+        assert_eq!(beside_others, 200 - 30, "while others of stable are well it takes nothing");
     }
 
     #[test]
@@ -172,17 +196,6 @@ mod tests {
         assert_eq!(taken(&budget, 100, &rules(20, 0), began), 3);
         (0..100).for_each(|_| budget.shield(began));
         assert_eq!(taken(&budget, 100, &rules(20, 0), began), 0);
-    }
-
-    #[test]
-    fn what_the_shield_uses_leaves_the_few_a_second_alone() {
-        let began = Instant::now();
-        let budget = Budget::new(1, began);
-        for second in 0..30 {
-            let now = began + Duration::from_secs(second);
-            (0..100).for_each(|_| budget.shield(now));
-            assert_eq!(taken(&budget, 10, &rules(20, 3), now), 3, "{second}");
-        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ async fn the_second_head_on_a_connection_has_a_deadline_too() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     stream.write_all(b"GET / HTT").await.unwrap();
     let mut answer = String::new();
-    tokio::time::timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    timeout(LONG, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert_eq!(status(&answer), 408, "{answer}");
 }
 
@@ -172,7 +172,7 @@ async fn an_event_stream_arrives_event_by_event() {
     let mut buffer = [0u8; 4096];
     // The stream has no end: to see three events at all, none may have been kept back.
     while seen.windows(5).filter(|w| w == b"data:").count() < 3 {
-        let count = tokio::time::timeout(LONG, stream.read(&mut buffer)).await.unwrap().unwrap();
+        let count = timeout(LONG, stream.read(&mut buffer)).await.unwrap().unwrap();
         assert!(count > 0, "ended early: {}", String::from_utf8_lossy(&seen));
         seen.extend_from_slice(&buffer[..count]);
     }

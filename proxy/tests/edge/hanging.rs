@@ -46,6 +46,18 @@ async fn an_endpoint_that_hangs_is_left_alone_and_who_waits_there_is_answered_by
     shop.idle("v1").await;
 }
 
+/// More than the budget for retries has: the others are well, and it is their work from now on.
+#[tokio::test]
+async fn hundreds_that_wait_at_an_endpoint_that_hangs_are_all_answered_by_another() {
+    let (shop, ill, well) = serve(Some(Ejection::default())).await;
+    ill.dial().set_behaviour(Behaviour::Hang);
+    well.dial().set_latency(Latency::fixed(Duration::from_secs(1)));
+    let answers = join_all((0..300).map(|_| get(shop.address()))).await;
+    assert!(answers.iter().all(|answer| status(answer) == 200 && answer.ends_with("well\n")), "{answers:?}");
+    assert!(ill.arrivals().bad > 90, "{:?}", ill.arrivals());
+    shop.idle("v1").await;
+}
+
 /// What may have done something is not sent again: its client waits as long as the service does.
 #[tokio::test]
 async fn a_post_waits_on_where_others_leave() {

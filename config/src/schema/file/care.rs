@@ -211,7 +211,7 @@ pub(super) enum Retries {
         /// Retries as a part of the requests of the last 10 seconds. Beyond it a failure is passed on.
         #[schemars(extend("default" = "20%"))]
         budget: Option<Percentage>,
-        /// So many retries a second are always allowed, whatever the budget.
+        /// So many retries a second, on average over 10 seconds, are always allowed, whatever the budget.
         #[schemars(range(min = 0, max = 10_000), extend("default" = 3))]
         floor: Option<u64>,
         /// What is tried again beside connections that could not be made: answers of 502, 503 and 504 (`unavailable`), and

@@ -151,6 +151,41 @@ fn a_canary_that_got_more_endpoints_warms_up_again() {
 }
 
 #[test]
+fn gates_warm_up_again_once_in_a_step_and_prove_nothing_meanwhile() {
+    let mut rollout = Rollout::of(8, &plan(&default_gates()));
+    let says = |rollout: &Rollout| {
+        let judgement = rollout.judge.judgement();
+        (judgement.warms_up_for, judgement.proven)
+    };
+    rollout.seconds(10, Answers::WELL, Answers::WELL);
+    assert_eq!((says(&rollout), rollout.judge.may_warm_up_again()), ((21, false), false));
+    rollout.seconds(400, Answers::WELL, Answers::WELL);
+    assert_eq!((says(&rollout), rollout.judge.may_warm_up_again()), ((0, true), true));
+    rollout.judge.warm_up_again();
+    assert_eq!(
+        (says(&rollout), rollout.judge.may_warm_up_again()),
+        ((30, false), false),
+        "what was proven must wait, too"
+    );
+    let restored: Judge = serde_json::from_str(&serde_json::to_string(&rollout.judge).unwrap()).unwrap();
+    assert!(!restored.may_warm_up_again(), "a restart buys no other warm-up");
+    rollout.seconds(31, Answers::WELL, Answers::WELL);
+    assert_eq!((says(&rollout).0, rollout.judge.may_warm_up_again()), (0, false));
+    rollout.judge.new_step();
+    rollout.seconds(20, Answers::WELL, Answers::WELL);
+    assert!(!rollout.judge.may_warm_up_again(), "it was compared for 20 s, and a warm-up takes 30 s");
+    rollout.seconds(10, Answers::WELL, Answers::WELL);
+    assert!(rollout.judge.may_warm_up_again());
+}
+
+#[test]
+fn nobody_waits_for_a_warm_up_where_no_gate_compares_latencies() {
+    let mut rollout = Rollout::of(8, &plan(&[errors(DEFAULT_TOLERANCE), latency_limit(0.99, 500)]));
+    rollout.seconds(10, Answers::WELL, Answers::WELL);
+    assert_eq!(rollout.judge.judgement().warms_up_for, 0);
+}
+
+#[test]
 fn a_limit_on_latency_holds_while_the_canary_warms_up_too() {
     let mut rollout = Rollout::of(9, &plan(&[latency_limit(0.99, 500)]));
     assert!(rollout.until_harm(10, Answers { slower: 30.0, ..Answers::WELL }).is_some());
