@@ -4,7 +4,7 @@ use meter::Class;
 use pingora_core::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora_error::{Error, ErrorSource, ErrorType};
 
-use crate::upstream_stream::Malformed;
+use crate::upstream_stream::{Malformed, Silent};
 
 /// The class of an attempt that ended in an error. A client that left is not the version's fault; everything that
 /// came from upstream is.
@@ -48,8 +48,18 @@ fn class_of_upstream(error: &Error) -> Class {
 /// What was wrong with a response in its bytes, where that is what ended the attempt.
 #[must_use]
 pub(crate) fn malformed(error: &Error) -> Option<Malformed> {
-    let cause = error.root_cause().downcast_ref::<std::io::Error>()?;
-    cause.get_ref()?.downcast_ref().copied()
+    cause_of_ours(error).copied()
+}
+
+/// Whether the endpoint said nothing for as long as it may, which pingora takes for a connection that broke.
+#[must_use]
+pub(crate) fn is_silent(error: &Error) -> bool {
+    cause_of_ours::<Silent>(error).is_some()
+}
+
+/// What our own IO types gave for a reason.
+fn cause_of_ours<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
+    error.root_cause().downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()
 }
 
 /// What was wrong in HTTP/2: what the endpoint sent, or that it ended the stream or the connection.

@@ -15,7 +15,7 @@ pub(crate) mod characters;
 pub mod chunks;
 #[cfg(test)]
 pub(crate) mod corpus;
-mod deadline;
+pub(crate) mod deadline;
 pub(crate) mod field_check;
 pub(crate) mod field_lines;
 pub mod frames;
@@ -291,10 +291,9 @@ impl<S: Carrier> ClientStream<S> {
         self.farewell = Some(Farewell::default());
     }
 
-    /// Whether the connection's life is over, so that no further request is waited for.
-    fn is_over(&self) -> bool {
-        let ends = self.connection.as_deref().and_then(Connection::ends);
-        ends.is_some_and(|ends| std::time::Instant::now() >= ends)
+    /// When the connection's life is over.
+    fn ends(&self) -> Option<Instant> {
+        self.connection.as_deref().and_then(Connection::ends).map(Instant::from)
     }
 
     fn age_ms(&self) -> u64 {

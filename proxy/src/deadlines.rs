@@ -115,10 +115,17 @@ pub(crate) struct Deadline {
 }
 
 impl Deadlines {
-    /// Watches an attempt on the connection `fd`, which carries nothing else.
-    pub(crate) fn begin(&self, fd: RawFd, of: Of, head: Option<Instant>, whole: Option<Instant>) -> Deadline {
+    /// Watches an attempt on the connection `fd`, which carries nothing else, from now on.
+    pub(crate) fn begin(
+        &self,
+        fd: RawFd,
+        of: Of,
+        head: Option<Instant>,
+        whole: Option<Instant>,
+        now: Instant,
+    ) -> Deadline {
         let mut table = self.0.table.lock();
-        let (place, slot) = table.insert(fd, of, head, whole, Instant::now());
+        let (place, slot) = table.insert(fd, of, head, whole, now);
         if !table.has_watchman {
             table.has_watchman = true;
             drop(tokio::spawn(watch(self.clone())));

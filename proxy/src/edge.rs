@@ -87,7 +87,7 @@ impl ProxyHttp for Edge {
             session.set_write_timeout(Some(self.routing.load().rules.timeouts.write));
         }
         expect::from_client(session);
-        if self.is_last(session) {
+        if self.is_last(session, ctx.began()) {
             session.set_keepalive(None);
         }
         Ok(())
@@ -167,11 +167,7 @@ impl ProxyHttp for Edge {
             return Ok(errand.at().peer());
         }
         let (version, at) = self.next_endpoint(session.req_header(), ctx, Instant::now())?;
-        let (mut peer, link) = self.way_to(&at, session.req_header(), ctx);
-        let is_whole = session.as_downstream_mut().is_body_done();
-        let silence = ctx.silence(&version, is_whole);
-        peer.options.read_timeout = silence;
-        peer.options.write_timeout = silence;
+        let (mut peer, link) = self.way_to(&version, &at, session, ctx);
         if ctx.forgiven {
             // Kept apart from every pool, and from every other such connection: what a pooled connection hid is seen
             // on a new one.
@@ -267,7 +263,8 @@ impl ProxyHttp for Edge {
         response: &mut ResponseHeader,
         ctx: &mut Request,
     ) -> Result<()> {
-        if self.is_last(session) {
+        let now = Instant::now();
+        if self.is_last(session, now) {
             // Told in the response, so that the client does not try this connection again.
             session.set_keepalive(None);
         }
@@ -282,7 +279,6 @@ impl ProxyHttp for Edge {
             ctx.goes_on();
             return Ok(());
         }
-        let now = Instant::now();
         ctx.head(status, now);
         if status >= 500 && self.goes_again(Failure::Answered(status), session, ctx, now) {
             ctx.end_attempt(Class::of_status(status), now);
@@ -319,7 +315,8 @@ impl ProxyHttp for Edge {
         end_of_stream: bool,
         ctx: &mut Request,
     ) -> Result<Option<Duration>> {
-        ctx.hears(body.as_ref());
+        let now = Instant::now();
+        ctx.hears(body.as_ref(), now);
         ctx.mirror.hears(body.as_ref());
         if ctx.must_leave() {
             return Err(failing::ended());
@@ -338,7 +335,7 @@ impl ProxyHttp for Edge {
                 // Of a body that ends with its connection, this would pass for the end.
                 return Err(Error::explain(ErrorType::ReadTimedout, "no whole response in time").into_up());
             }
-            ctx.last_byte(Instant::now());
+            ctx.last_byte(now);
         }
         Ok(None)
     }
@@ -428,8 +425,8 @@ impl ProxyHttp for Edge {
 
 impl Edge {
     /// Whether a request is the last on its connection: the process is about to end, or the connection's life is over.
-    fn is_last(&self, session: &Session) -> bool {
-        let is_over = |connection: &Connection| connection.is_over(Instant::now());
+    fn is_last(&self, session: &Session, now: Instant) -> bool {
+        let is_over = |connection: &Connection| connection.is_over(now);
         self.leaving.load(Ordering::Relaxed) || Connection::of(session).is_some_and(is_over)
     }
 

@@ -104,19 +104,23 @@ struct Told {
 impl Told {
     /// What is told of a request that `peer` sent.
     fn of(request: &Parts, peer: Option<IpAddr>, secure: bool, trusted: bool) -> Self {
-        let chain = if trusted { Chain::of(request) } else { Chain::default() };
-        let said = if trusted { Said::of(request, &chain) } else { Said::default() };
+        let chain = trusted.then(|| Chain::of(request));
+        let said = chain.as_ref().map_or_else(Said::default, |chain| Said::of(request, chain));
         let own_proto = if secure { "https" } else { "http" };
         let own_host = Some(host_of(request)).filter(|host| !host.is_empty() && host.len() <= LONGEST_HOST);
         let (proto, host) = (said.proto.unwrap_or(own_proto), said.host.or(own_host));
 
         let mut buffer = BytesMut::with_capacity(256);
-        chain.write_hops(&mut buffer);
+        if let Some(chain) = &chain {
+            chain.write_hops(&mut buffer);
+        }
         let peer = peer.map_or(Node::Unknown, Node::Address);
         peer.write(&mut buffer);
         let hops = value(&mut buffer);
 
-        chain.write_forwarded(&mut buffer, said.proto, said.host);
+        if let Some(chain) = &chain {
+            chain.write_forwarded(&mut buffer, said.proto, said.host);
+        }
         buffer.put_slice(b"for=");
         peer.write_quoted(&mut buffer);
         chain::write_host_and_proto(&mut buffer, own_host, Some(own_proto));

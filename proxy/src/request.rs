@@ -150,6 +150,11 @@ impl Request {
         }
     }
 
+    /// When its head was read.
+    pub(crate) const fn began(&self) -> Instant {
+        self.began
+    }
+
     /// The request is for `service`, was given this version, and is on these of the split's paths.
     pub(crate) fn matched(&mut self, service: &Arc<Service>, selection: Selection<'_>, paths: u16) {
         let Selection { draw, group, reason, judged, issued } = selection;
@@ -275,6 +280,7 @@ impl Request {
     /// A response head came, interim or not: whether it may be passed on.
     pub(crate) fn check_head(&mut self, response: &ResponseHeader) -> Result<()> {
         match (&mut self.attempt, &self.matched) {
+            (Some(attempt), _) if attempt.link.is_some() => attempt.heads.head_read_in_bytes(response),
             (Some(attempt), Some(matched)) => attempt.heads.head(response, &matched.service.rules),
             (None, _) | (_, None) => Ok(()),
         }

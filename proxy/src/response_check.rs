@@ -23,6 +23,12 @@ impl ResponseCheck {
         self.fault(response, rules).map_or(Ok(()), |why| Err(fault(why)))
     }
 
+    /// Checks a head that was read in its bytes (`upstream_stream`), by the same rules: what is left is that there may be
+    /// too many.
+    pub(crate) fn head_read_in_bytes(&mut self, response: &ResponseHeader) -> Result<()> {
+        self.flood(response).map_or(Ok(()), |why| Err(fault(why)))
+    }
+
     /// Checks the trailers of a response, which are held to the limits of a head. An error is the endpoint's failure, a
     /// protocol error.
     pub(crate) fn trailers(trailers: &HeaderMap, rules: &Rules) -> Result<()> {
@@ -33,15 +39,19 @@ impl ResponseCheck {
         }
     }
 
+    fn flood(&mut self, response: &ResponseHeader) -> Option<&'static str> {
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+            self.interim = self.interim.saturating_add(1);
+        }
+        (self.interim > MOST_INTERIM).then_some("a flood of interim responses")
+    }
+
     fn fault(&mut self, response: &ResponseHeader, rules: &Rules) -> Option<&'static str> {
         if response.status.as_u16() > 599 {
             return Some("a status that HTTP does not know");
         }
-        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
-            self.interim = self.interim.saturating_add(1);
-            if self.interim > MOST_INTERIM {
-                return Some("a flood of interim responses");
-            }
+        if let Some(why) = self.flood(response) {
+            return Some(why);
         }
         let headers = &response.headers;
         match excess(headers, rules) {
@@ -152,5 +162,9 @@ mod tests {
         }
         assert!(check.head(&response(200, &[]), &Rules::default()).is_ok());
         assert!(check.head(&interim, &Rules::default()).is_err());
+        let mut check = ResponseCheck::default();
+        assert!((0..16).all(|_| check.head_read_in_bytes(&interim).is_ok()));
+        assert!(check.head_read_in_bytes(&response(200, &[])).is_ok());
+        assert!(check.head_read_in_bytes(&interim).is_err());
     }
 }

@@ -23,7 +23,8 @@ use crate::routing::{Draw, Service, Version};
 use crate::ticket::group_of;
 
 /// The header that tells which version served, and the origin which was drawn.
-const VERSION: HeaderName = HeaderName::from_static("tidegate-version");
+const VERSION: HeaderName = HeaderName::from_static(VERSION_TEXT);
+const VERSION_TEXT: &str = "tidegate-version";
 /// The header by which a client shows that it may force a version.
 const SECRET: HeaderName = HeaderName::from_static(Forced::SECRET_HEADER);
 
@@ -174,7 +175,8 @@ pub(crate) fn to_client(
     if let Some(version) = served
         && service.written.version_header
     {
-        response.insert_header(VERSION, version.label.clone())?;
+        // By a name that need not be copied.
+        response.insert_header(VERSION_TEXT, version.label.clone())?;
     }
     match (issued, &service.written.affinity) {
         (Some(issued), Affinity::Cookie { name, issue: Some(max_age) }) => issued.set(response, name, *max_age, secure),

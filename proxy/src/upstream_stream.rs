@@ -12,6 +12,7 @@
 mod corpus;
 pub(crate) mod flaw;
 mod inbound;
+mod line;
 mod link;
 mod pool;
 pub(crate) mod response_head;
@@ -21,14 +22,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use pingora_core::protocols::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub use self::flaw::Flaw;
 pub(crate) use self::flaw::{FlawCounts, Malformed};
 use self::inbound::Inbound;
+pub(crate) use self::line::{Line, Silent};
 pub(crate) use self::link::{Asked, Link};
 pub(crate) use self::pool::Pool;
 use crate::endpoint::Endpoint;
@@ -39,11 +41,13 @@ const GATHER: usize = 16 * 1024;
 /// An endpoint's connection while it carries one request.
 pub(crate) struct UpstreamStream {
     /// None once it is given back.
-    inner: Option<Stream>,
+    inner: Option<Line>,
     inbound: Inbound,
     at: Arc<Endpoint>,
     /// Where it waits afterwards; none: it is closed.
     pool: Option<Arc<Pool>>,
+    /// How long the endpoint may say nothing while something is awaited of it; none: as long as it wants.
+    silence: Option<Duration>,
     /// Whether what is written waits for the flush that follows.
     gathers: bool,
     /// Written and not sent, from `sent` on.
@@ -64,13 +68,14 @@ impl fmt::Debug for UpstreamStream {
 }
 
 impl UpstreamStream {
-    fn new(inner: Stream, inbound: Inbound, at: Arc<Endpoint>, pool: Option<Arc<Pool>>, gathers: bool) -> Self {
+    fn new(inner: Line, asked: &Asked, at: Arc<Endpoint>, pool: Option<Arc<Pool>>) -> Self {
         Self {
             inner: Some(inner),
-            inbound,
+            inbound: Inbound::new(asked.limits, asked.is_head),
             at,
             pool,
-            gathers,
+            silence: asked.silence,
+            gathers: asked.in_chunks,
             gathered: Vec::new(),
             sent: 0,
             malformed: None,
@@ -79,15 +84,15 @@ impl UpstreamStream {
         }
     }
 
-    fn inner(&mut self) -> io::Result<Pin<&mut Stream>> {
-        self.inner.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    fn inner(&mut self) -> io::Result<&mut Line> {
+        self.inner.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Sends what was gathered.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.gathered.len() {
             let Some(inner) = self.inner.as_mut() else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-            let sent = ready!(Pin::new(inner).poll_write(cx, &self.gathered[self.sent..]))?;
+            let sent = ready!(inner.poll_write(cx, &self.gathered[self.sent..]))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -119,7 +124,8 @@ impl AsyncRead for UpstreamStream {
                 return Poll::Ready(Ok(()));
             }
             let before = buf.filled().len();
-            ready!(this.inner()?.poll_read(cx, buf))?;
+            let silence = this.silence;
+            ready!(this.inner()?.poll_read(cx, buf, silence))?;
             if buf.filled().len() == before {
                 return Poll::Ready(Ok(()));
             }

@@ -23,7 +23,7 @@ use tracing::warn;
 use crate::edge::Edge;
 use crate::endpoint::Endpoint;
 use crate::routing::Version;
-use crate::upstream_stream::Pool;
+use crate::upstream_stream::{Line, Pool};
 
 /// Versions that wait for a core to warm them, at most: what is too much is served cold.
 const MOST_WAITING: usize = 64;
@@ -182,8 +182,8 @@ impl Warmer {
     }
 
     async fn connect(&self, at: &Endpoint) -> Result<(), String> {
-        let stream = self.pool.connector().new_stream(at.dialled()).await.map_err(|error| error.to_string())?;
-        self.pool.put(at.pool_key(), stream, at.patience());
+        let line = Line::to(at.dialled(), self.pool.connector()).await.map_err(|error| error.to_string())?;
+        self.pool.put(at.pool_key(), line, at.patience());
         Ok(())
     }
 

@@ -43,6 +43,15 @@ pub(crate) fn run(bytes: &[u8], is: impl Fn(u8) -> bool) -> usize {
     bytes.iter().position(|b| !is(*b)).unwrap_or(bytes.len())
 }
 
+/// How many bytes at the beginning are of a field's value ([`is_value`]). Mostly looked at sixteen at a time.
+pub(crate) fn value_run(bytes: &[u8]) -> usize {
+    let (chunks, _) = bytes.as_chunks::<16>();
+    // Without branches, so that the compiler does all of a chunk at once. A tab is legal as well, and rare.
+    let is_plain = |chunk: &&[u8; 16]| chunk.iter().fold(true, |plain, b| plain & (*b >= b' ') & (*b != 0x7f));
+    let plain = chunks.iter().take_while(is_plain).count() * 16;
+    plain + run(&bytes[plain..], is_value)
+}
+
 pub(super) const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
@@ -88,3 +97,19 @@ static KINDS: [u8; 256] = {
     }
     kinds
 };
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_value_ends_where_its_first_illegal_byte_is(
+            value in prop::collection::vec(prop_oneof![20 => 0x20_u8..0x7f, 2 => 0x80_u8.., 1 => Just(b'\t'), 1 => any::<u8>()], 0..80)
+        ) {
+            prop_assert_eq!(value_run(&value), run(&value, is_value));
+        }
+    }
+}

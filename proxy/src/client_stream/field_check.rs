@@ -65,16 +65,26 @@ impl FieldCheck {
         self.field = Field::Other;
     }
 
-    /// A field's name has been read. Says whether its value is to be looked at.
-    pub(super) fn begin(&mut self, name: &Word) -> Result<bool, Refused> {
-        let is = |word: &[u8]| name.bytes().eq_ignore_ascii_case(word);
-        self.field = match name.length() {
+    /// Whether the value of a field of this name is to be looked at.
+    pub(super) fn is_telling(&self, name: &[u8]) -> bool {
+        self.field_of(name, name.len()) != Field::Other
+    }
+
+    /// The field whose name begins so and has so many bytes.
+    fn field_of(&self, name: &[u8], length: usize) -> Field {
+        let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+        match length {
             4 if !self.is_response && is(b"host") => Field::Host,
             6 if !self.is_response && is(b"expect") => Field::Expect,
             14 if is(b"content-length") => Field::ContentLength,
             17 if is(b"transfer-encoding") => Field::TransferEncoding,
             _ => Field::Other,
-        };
+        }
+    }
+
+    /// A field's name has been read. Says whether its value is to be looked at.
+    pub(super) fn begin(&mut self, name: &Word) -> Result<bool, Refused> {
+        self.field = self.field_of(name.bytes(), name.length());
         if self.field == Field::Other {
             return Ok(false);
         }

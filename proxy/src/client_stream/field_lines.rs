@@ -1,7 +1,7 @@
 //! The fields of a head, of a request or a response, up to the empty line that ends it: one set of rules for both.
 //! Pure.
 
-use super::characters::{Word, is_space, is_token, is_value, run};
+use super::characters::{Word, is_space, is_token, run, value_run};
 use super::field_check::FieldCheck;
 use super::head_check::{BARE_LF, Refused, bad};
 
@@ -53,7 +53,10 @@ impl FieldLines {
     pub(crate) fn step(&mut self, part: &[u8]) -> Result<usize, Refused> {
         let first = part[0];
         match self.state {
-            State::Start => self.start(first),
+            State::Start => match self.line(part) {
+                0 => self.start(first),
+                used => Ok(used),
+            },
             State::Name => self.name(part),
             State::Gap => {
                 let spaces = run(part, is_space);
@@ -86,6 +89,24 @@ impl FieldLines {
 
     const fn line_end(&mut self, byte: u8, next: State) -> Result<usize, Refused> {
         if byte == b'\n' { Ok(self.now(next)) } else { Err(BARE_CR) }
+    }
+
+    /// Reads a field that is there as a whole, as nearly all are, in one go; 0 where it is read by its parts: it is not
+    /// whole or not well formed, or what it says is looked at.
+    fn line(&mut self, part: &[u8]) -> usize {
+        let token = run(part, is_token);
+        let is_name = token > 0 && part.get(token) == Some(&b':');
+        if !is_name || self.check.is_telling(&part[..token]) || self.fields >= self.most {
+            return 0;
+        }
+        let after = &part[token + 1..];
+        let value = value_run(after);
+        if !after[value..].starts_with(b"\r\n") {
+            return 0;
+        }
+        self.check.begin_line();
+        self.fields += 1;
+        token + 1 + value + 2
     }
 
     fn start(&mut self, byte: u8) -> Result<usize, Refused> {
@@ -121,7 +142,7 @@ impl FieldLines {
     }
 
     fn value(&mut self, part: &[u8]) -> Result<usize, Refused> {
-        let value = run(part, is_value);
+        let value = value_run(part);
         match part.get(value) {
             None => Ok(value),
             // Mostly both are there.

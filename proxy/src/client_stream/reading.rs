@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
 
 use super::head_check::Refused;
 use super::inbound::Awaited;
@@ -124,10 +125,10 @@ impl<S: Carrier> ClientStream<S> {
             Awaited::Head => (self.timeouts.head, LATE_HEAD),
             Awaited::Body => (self.timeouts.body, LATE_BODY),
             Awaited::Request => {
-                // Whoever serves the connection polls it once its life is over.
-                if !self.is_over() {
-                    ready!(self.read_by.poll(cx, self.timeouts.idle));
-                }
+                let (idle, ends) = (self.timeouts.idle, self.ends());
+                // No further request is waited for once the connection's life is over.
+                let due = |now: Instant| ends.map_or(now + idle, |ends| ends.max(now).min(now + idle));
+                ready!(self.read_by.poll_until(cx, due));
                 // The end of the connection, as pingora sees it.
                 self.farewell = Some(Farewell::default());
                 return Poll::Ready(Ok(()));

@@ -93,11 +93,11 @@ fn a_client_that_keeps_a_piece_for_a_second_has_stopped_the_endpoint() {
 async fn a_hold_that_outlives_its_request_holds_up_no_other() {
     let deadlines = Deadlines::default();
     let due = Instant::now() + Duration::from_secs(3600);
-    let first = deadlines.begin(-1, Of::default(), None, Some(due));
+    let first = deadlines.begin(-1, Of::default(), None, Some(due), Instant::now());
     let holder = first.holder();
     let hold = holder.hold();
     drop(first);
-    let second = deadlines.begin(-1, Of::default(), None, Some(due));
+    let second = deadlines.begin(-1, Of::default(), None, Some(due), Instant::now());
     assert_eq!(second.slot().due(), Some(due));
     let late = holder.hold();
     assert_eq!(second.slot().due(), Some(due));
@@ -113,7 +113,7 @@ async fn a_later_deadline_that_is_brought_forward_is_kept() {
     let deadlines = Deadlines::default();
     let now = Instant::now();
     let fd = std::os::fd::AsRawFd::as_raw_fd(&ours);
-    let deadline = deadlines.begin(fd, Of::default(), Some(now + Duration::from_secs(3600)), None);
+    let deadline = deadlines.begin(fd, Of::default(), Some(now + Duration::from_secs(3600)), None, now);
     tokio::task::yield_now().await;
     deadline.set_head(Some(now));
     // The other end finds the connection shut down.

@@ -7,7 +7,7 @@ use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
 use super::{Edge, client_stream};
-use crate::attempt::{Unprocessed, class_of, malformed, unprocessed};
+use crate::attempt::{Unprocessed, class_of, is_silent, malformed, unprocessed};
 use crate::client_stream::ClientStream;
 use crate::deadlines::Overdue;
 use crate::request::{Repeatable, Request};
@@ -30,6 +30,9 @@ impl Edge {
         if ctx.ending().is_some() {
             ctx.end_attempt(Class::Local, now);
             return ended();
+        }
+        if is_silent(&e) {
+            e.etype = ErrorType::ReadTimedout;
         }
         if let Some(malformed) = malformed(&e) {
             ctx.malformed(malformed);

@@ -7,6 +7,7 @@ use http::{Method, header};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
+use pingora_proxy::Session;
 
 use super::Edge;
 use crate::client_stream::head_check::HeadLimits;
@@ -81,17 +82,29 @@ impl Edge {
     /// endpoint sends.
     pub(super) fn way_to(
         &self,
+        version: &Version,
         at: &InFlight,
-        head: &RequestHeader,
+        session: &mut Session,
         ctx: &Request,
     ) -> (Box<HttpPeer>, Option<Arc<Link>>) {
+        let client = session.as_downstream_mut();
+        let (is_whole, has_body) = (client.is_body_done(), !client.is_body_empty());
+        let silence = ctx.silence(version, is_whole);
         let endpoint = at.shared();
-        let Some(mut peer) = endpoint.outer() else { return (endpoint.peer(), None) };
+        let Some(mut peer) = endpoint.outer() else {
+            let mut peer = endpoint.peer();
+            (peer.options.read_timeout, peer.options.write_timeout) = (silence, silence);
+            return (peer, None);
+        };
+        // Reads are limited by the link, for less than pingora's timers cost.
+        peer.options.write_timeout = silence;
+        let head = session.req_header();
         let limits = ctx.found().map(|matched| HeadLimits::from(&matched.service.rules.limits)).unwrap_or_default();
         let asked = Asked {
             is_head: head.method == Method::HEAD,
-            in_chunks: !head.headers.contains_key(header::CONTENT_LENGTH),
+            in_chunks: has_body && !head.headers.contains_key(header::CONTENT_LENGTH),
             is_apart: ctx.forgiven,
+            silence,
             limits,
         };
         let link = Arc::new(Link::new(&self.pool, endpoint, asked));

@@ -28,7 +28,7 @@ impl Request {
             // pingora's own limit is one of silence: a head that drips would meet it.
             let head = waits_now.then(|| now + patience.first_byte);
             let of = Of { version: attempt.version.lasting.number(), is_call: self.exchange.is_call() };
-            attempt.deadline = Some(deadlines.begin(fd, of, head, whole));
+            attempt.deadline = Some(deadlines.begin(fd, of, head, whole, now));
         }
     }
 
@@ -97,11 +97,11 @@ impl Request {
     }
 
     /// A piece of the response came, if it is more than the end.
-    pub(crate) fn hears(&self, piece: Option<&Bytes>) {
+    pub(crate) fn hears(&self, piece: Option<&Bytes>, now: Instant) {
         if piece.is_some_and(|piece| !piece.is_empty())
             && let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref())
         {
-            deadline.hear(Instant::now());
+            deadline.hear(now);
         }
     }
 

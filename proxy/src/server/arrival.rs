@@ -76,7 +76,13 @@ impl Arrival {
             }
         };
         let under_way = stream.under_way();
-        // pingora ends a connection gently when this turns: with the response under way, or by a GOAWAY.
+        let Some(under_way) = under_way else {
+            // Its stream and the edge know when its life is over. Nothing is waited for beside it, since all of that would
+            // be looked at each time that the connection has something to do.
+            served.process_new(Box::new(stream), &ending).await;
+            return;
+        };
+        // pingora sends a GOAWAY when this turns.
         let (end, shutdown) = watch::channel(false);
         let mut serving = served.process_new(Box::new(stream), &shutdown);
         tokio::select! {
@@ -87,10 +93,6 @@ impl Arrival {
         }
         // It listens: it is being served.
         let _ = end.send(true);
-        let Some(under_way) = under_way else {
-            serving.await;
-            return;
-        };
         // A client of HTTP/2 is asked whether it has heard. One that does not answer, and has nothing under way, is left.
         let mut idled = false;
         while timeout(LAST_WORD, &mut serving).await.is_err() {

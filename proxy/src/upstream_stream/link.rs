@@ -1,8 +1,9 @@
 //! One attempt's way to its endpoint: a connection that waits, or a new one.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::connectors::L4Connect;
@@ -12,7 +13,7 @@ use pingora_core::protocols::l4::virt::VirtualSocketStream;
 use pingora_error::Result;
 
 use super::UpstreamStream;
-use super::inbound::Inbound;
+use super::line::Line;
 use super::pool::Pool;
 use crate::client_stream::head_check::HeadLimits;
 use crate::endpoint::Endpoint;
@@ -26,6 +27,8 @@ pub(crate) struct Asked {
     pub(crate) in_chunks: bool,
     /// It is sent on a connection of its own, which nobody uses after it.
     pub(crate) is_apart: bool,
+    /// How long the endpoint may say nothing while something is awaited of it; none: as long as it wants.
+    pub(crate) silence: Option<Duration>,
     /// How much a response head may be.
     pub(crate) limits: HeadLimits,
 }
@@ -64,15 +67,14 @@ impl L4Connect for Link {
     async fn connect(&self, _: &SocketAddr) -> Result<L4Stream> {
         let waiting = if self.asked.is_apart { None } else { self.pool.take(self.at.pool_key()) };
         self.is_reused.store(waiting.is_some(), Ordering::Relaxed);
-        let stream = match waiting {
-            Some(stream) => stream,
+        let line = match waiting {
+            Some(line) => line,
             // Apart, since it is large with all that a handshake needs: mostly there is none.
-            None => Box::pin(self.pool.connector().new_stream(self.at.dialled())).await?,
+            None => Box::pin(Line::to(self.at.dialled(), self.pool.connector())).await?,
         };
-        self.fd.store(stream.id(), Ordering::Relaxed);
-        let inbound = Inbound::new(self.asked.limits, self.asked.is_head);
+        self.fd.store(line.as_raw_fd(), Ordering::Relaxed);
         let pool = (!self.asked.is_apart).then(|| Arc::clone(&self.pool));
-        let stream = UpstreamStream::new(stream, inbound, Arc::clone(&self.at), pool, self.asked.in_chunks);
+        let stream = UpstreamStream::new(line, &self.asked, Arc::clone(&self.at), pool);
         Ok(L4Stream::from(VirtualSocketStream::new(Box::new(stream))))
     }
 }

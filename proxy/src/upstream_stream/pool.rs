@@ -7,16 +7,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pingora_core::connectors::TransportConnector;
-use pingora_core::protocols::Stream;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::runtime::Handle;
+
+use super::line::Line;
 
 /// So many wait at most, for all endpoints of a core together.
 const MOST: usize = 1024;
@@ -39,7 +37,7 @@ struct Idle {
 }
 
 struct Waiting {
-    stream: Stream,
+    line: Line,
     until: Instant,
 }
 
@@ -61,13 +59,13 @@ impl Pool {
     }
 
     /// A connection that leads there and is still good: the one that waited shortest.
-    pub(super) fn take(&self, key: u64) -> Option<Stream> {
+    pub(super) fn take(&self, key: u64) -> Option<Line> {
         let mut idle = self.idle.lock();
         loop {
             let mut waiting = idle.waiting.get_mut(&key)?.pop_back()?;
             idle.count -= 1;
-            if is_quiet(&mut waiting.stream) {
-                return Some(waiting.stream);
+            if waiting.line.is_quiet() {
+                return Some(waiting.line);
             }
         }
     }
@@ -78,17 +76,17 @@ impl Pool {
     }
 
     /// A connection waits for the next request that leads there, for as long as told.
-    pub(crate) fn put(self: &Arc<Self>, key: u64, mut stream: Stream, patience: Duration) {
+    pub(crate) fn put(self: &Arc<Self>, key: u64, mut line: Line, patience: Duration) {
         let now = Instant::now();
         let Some(until) = now.checked_add(patience).filter(|until| *until > now) else { return };
-        if !is_quiet(&mut stream) {
+        if !line.is_quiet() {
             return;
         }
         let mut idle = self.idle.lock();
         if idle.count >= MOST {
             idle.evict();
         }
-        idle.waiting.entry(key).or_default().push_back(Waiting { stream, until });
+        idle.waiting.entry(key).or_default().push_back(Waiting { line, until });
         idle.count += 1;
         if !idle.is_swept
             && let Ok(runtime) = Handle::try_current()
@@ -103,7 +101,7 @@ impl Pool {
         let mut idle = self.idle.lock();
         let mut left = 0;
         idle.waiting.retain(|_, waiting| {
-            waiting.retain_mut(|one| one.until > now && is_quiet(&mut one.stream));
+            waiting.retain_mut(|one| one.until > now && one.line.is_quiet());
             left += waiting.len();
             !waiting.is_empty()
         });
@@ -133,16 +131,12 @@ async fn keep_sweeping(pool: Weak<Pool>) {
     }
 }
 
-/// Whether nothing has come on a connection on which nothing is awaited: its end neither.
-fn is_quiet(stream: &mut Stream) -> bool {
-    let mut byte = [0; 1];
-    let read = Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
-    matches!(read, Poll::Pending)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
+    use pingora_core::protocols::Stream;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     const LONG: Duration = Duration::from_secs(60);
@@ -152,9 +146,9 @@ mod tests {
     }
 
     /// A connection, and its endpoint's side.
-    fn connection() -> (Stream, DuplexStream) {
+    fn connection() -> (Line, DuplexStream) {
         let (ours, theirs) = duplex(64);
-        (Box::new(ours), theirs)
+        (Line::from(Box::new(ours) as Stream), theirs)
     }
 
     #[tokio::test]
@@ -167,7 +161,8 @@ mod tests {
             endpoints.push(theirs);
         }
         assert!(pool.take(2).is_none());
-        pool.take(1).unwrap().write_all(b"x").await.unwrap();
+        let mut taken = pool.take(1).unwrap();
+        poll_fn(|cx| taken.poll_write(cx, b"x")).await.unwrap();
         endpoints[1].read_exact(&mut byte).await.unwrap();
         assert_eq!(byte, *b"x");
         assert!(pool.take(1).is_some() && pool.take(1).is_none());

@@ -5,7 +5,7 @@
 //!
 //! Pure: bytes in, a verdict out, however the bytes are cut. Nothing is allocated.
 
-use crate::client_stream::characters::{is_value, run};
+use crate::client_stream::characters::value_run;
 use crate::client_stream::field_check::{Extent, FieldCheck};
 use crate::client_stream::field_lines::{BARE_CR, FieldLines};
 use crate::client_stream::head_check::{BARE_LF, HeadLimits};
@@ -97,7 +97,10 @@ impl ResponseHeadCheck {
     fn step(&mut self, part: &[u8]) -> Result<usize, Malformed> {
         let first = part[0];
         match self.state {
-            State::Version => self.version(first),
+            State::Version => match self.version_and_status(part) {
+                Some(used) => Ok(used),
+                None => self.version(first),
+            },
             State::Space if first == b' ' => Ok(self.now(State::Status)),
             State::Space => Err(line("the status line has no status after its version")),
             State::Status => self.status(first),
@@ -108,7 +111,7 @@ impl ResponseHeadCheck {
                 _ => Err(line("the status has more than three digits")),
             },
             State::Reason => {
-                let reason = run(part, is_value);
+                let reason = value_run(part);
                 match part.get(reason) {
                     None => Ok(reason),
                     Some(b'\r') => Ok(reason + self.now(State::LineLf)),
@@ -134,6 +137,20 @@ impl ResponseHeadCheck {
         self.state = next;
         self.at = 0;
         1
+    }
+
+    /// Reads a version and a status that are there as a whole, as nearly always, in one go; none where they are read by
+    /// their parts.
+    fn version_and_status(&mut self, part: &[u8]) -> Option<usize> {
+        let rest = part.strip_prefix(b"HTTP/1.1 ").filter(|_| self.at == 0)?;
+        let digits = rest.first_chunk::<3>().filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+        let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+        if !(100..=599).contains(&status) {
+            return None;
+        }
+        self.status = status;
+        self.now(State::StatusEnd);
+        Some(part.len() - rest.len() + digits.len())
     }
 
     fn version(&mut self, byte: u8) -> Result<usize, Malformed> {
