@@ -118,8 +118,13 @@ impl TrafficCheck {
     }
 }
 
+/// How much more than `alpha` allows must speak against the draws. A split that is not what it says is a fault of ours,
+/// which every rollout would be held up by in its turn: such a fault shows within seconds, and chance must not look like
+/// one.
+const STRICTER: f64 = 1_000.0;
+
 fn threshold(settings: &Settings) -> f64 {
-    log(1.0 / settings.alpha)
+    log(STRICTER / settings.alpha)
 }
 
 fn finding(settings: &Settings, seen: Seen, log_evidence: f64) -> Option<String> {

@@ -20,7 +20,10 @@ fn what_an_older_tidegate_saved_says_what_it_said_then() {
     assert_eq!(now.len(), said.len());
     for (now, said) in now.iter().zip(&said) {
         assert_eq!((&now.name, now.verdict, now.log_evidence), (&said.name, said.verdict, said.log_evidence));
-        assert_eq!((now.threshold, now.proof, now.counts), (said.threshold, said.proof, said.counts), "{}", now.name);
+        assert_eq!((now.proof, now.counts), (said.proof, said.counts), "{}", now.name);
+        // The check of the draws has become a thousand times stricter since.
+        let stricter = if now.name == "traffic" { 1_000.0_f64.ln() } else { 0.0 };
+        assert!((now.threshold - said.threshold - stricter).abs() < 1e-12, "{}", now.name);
     }
 }
 
