@@ -109,13 +109,13 @@ fn draws_that_do_not_follow_the_split_are_a_finding() {
         (
             93,
             expect![
-                "2 604 of 28 000 random draws went to v2 (9.3 %), 2 800 were to be expected: the split is not what it says (chance of this if it were: at most 1 in 120), so what is measured cannot be trusted"
+                "5 208 of 56 000 random draws went to v2 (9.3 %), 5 600 were to be expected: the split is not what it says (chance of this if it were: at most 1 in 120 000), so what is measured cannot be trusted"
             ],
         ),
         (
             107,
             expect![
-                "2 996 of 28 000 random draws went to v2 (11 %), 2 800 were to be expected: the split is not what it says (chance of this if it were: at most 1 in 100), so what is measured cannot be trusted"
+                "6 099 of 57 000 random draws went to v2 (11 %), 5 700 were to be expected: the split is not what it says (chance of this if it were: at most 1 in 110 000), so what is measured cannot be trusted"
             ],
         ),
     ] {
