@@ -209,8 +209,8 @@ pub struct Judgement {
     /// Whether a batch closed in the last 30 s: of the service and of every path that a guardrail judges, or of copies
     /// where the step sends them.
     pub has_data: bool,
-    /// For how many seconds the gates that compare latencies still wait for the canary to warm up; 0 where none compares
-    /// any. Until then no step ends and nothing is proven.
+    /// For how many seconds the gates that compare latencies wait for the canary to warm up again; 0 where none compares
+    /// any, and while it warms up for the first time. Until then no step ends and nothing is proven.
     pub warms_up_for: u64,
 }
 

@@ -217,6 +217,11 @@ impl Record {
         }
     }
 
+    /// Whether it was found cold again in the present step.
+    pub(super) const fn was_cold_again(&self) -> bool {
+        self.was_cold_again
+    }
+
     /// Whether it may be found cold: once in a step, and after it was warm for as long as a warm-up takes.
     pub(super) fn may_cool(&self, warmup_seconds: u64) -> bool {
         let since = |at: u64| self.seconds.saturating_sub(at);
