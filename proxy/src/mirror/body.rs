@@ -32,6 +32,11 @@ impl Body {
         true
     }
 
+    /// Bytes so far.
+    pub(super) const fn length(&self) -> u64 {
+        self.length
+    }
+
     /// All of it.
     pub(super) fn whole(mut self) -> Vec<Bytes> {
         self.end_tail();

@@ -116,11 +116,14 @@ impl Mirroring {
         let Some(gathering) = self.gathering() else { return };
         let (rules, body) = (&gathering.service.written.mirror, &mut gathering.body);
         let is_late = now.saturating_duration_since(gathering.began) > rules.timeout;
-        let fits = match (piece, body) {
+        let told = length_told(&gathering.head);
+        let fits = match (piece, &mut *body) {
             (Some(piece), Some(body)) => body.take(piece, rules.body.get()),
             (Some(piece), None) => piece.is_empty(),
             (None, Some(_) | None) => true,
         };
+        // A body is whole with the length that was told. Its end may be seen later, after stable has answered.
+        let whole = whole || body.as_ref().is_some_and(|body| told == Some(body.length()));
         if !fits {
             self.give_up(Unsent::TooLarge);
         } else if is_late {
@@ -132,6 +135,10 @@ impl Mirroring {
 
     /// The head of stable's answer came.
     pub(crate) fn head(&mut self, response: &ResponseHeader) {
+        if self.gathering().is_some_and(|gathering| gathering.body.is_some()) {
+            // Answered before the end of its body: what is to be compared goes by.
+            return self.give_up(Unsent::Streamed);
+        }
         let Some(beside) = self.beside() else { return };
         let kind = response.headers.get(header::CONTENT_TYPE);
         if kind.is_some_and(|kind| is_event_stream(kind.as_bytes())) {
@@ -207,12 +214,17 @@ fn hindrance(service: &Service, canary: &Version, exchange: Exchange, head: &Req
         Exchange::Tunnel(_) | Exchange::Events => return Some(Unsent::Streamed),
         Exchange::Response | Exchange::Call(_) => {}
     }
-    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let length = length_told(head);
     if length.is_some_and(|length| length > rules.body.get()) {
         return Some(Unsent::TooLarge);
     }
     // Looked at before anything is copied: where the canary hangs nothing is.
     (canary.mirror.under_way() >= rules.in_flight).then_some(Unsent::Full)
+}
+
+/// The length of its body, where the head tells it.
+fn length_told(head: &RequestHeader) -> Option<u64> {
+    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl Gathering {
