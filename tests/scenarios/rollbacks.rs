@@ -65,6 +65,25 @@ fn a_canary_that_hangs_is_taken_back_although_its_clients_leave() {
 }
 
 #[test]
+fn a_canary_whose_answers_drip_is_paused_though_its_heads_are_in_time() {
+    let shop = Shop::open("{ steps: [{ weight: 20%, hold: 5s }, { weight: 50%, hold: 10m }] }");
+    shop.v2.dial().set_behaviour(Behaviour::Drip);
+    let load = Load { timeout: Some(Duration::from_millis(400)), ..shop.server.load(500.0) }.start().unwrap();
+    shop.release_v2();
+
+    let rollout = shop.admin().until_phase("shop", Phase::Paused);
+
+    assert_eq!((rollout.step, rollout.weight), (1, 2_000), "nobody else is given to it: {rollout:?}");
+    let reason = rollout.reason.unwrap();
+    assert!(reason.starts_with("clients: clients left "), "{reason}");
+    // They left: that is no error of the version.
+    assert_eq!(rollout.failed.canary, 0);
+    let report = load.stop();
+    assert!(report.timeouts > 0, "nobody left: {report}");
+    assert_eq!(failures(&report), report.timeouts, "{report}");
+}
+
+#[test]
 fn a_canary_that_was_dead_from_the_start_is_taken_back_and_no_user_notices() {
     let dead = || {
         let setting = Setting { behaviour: Behaviour::Refuse, ..Setting::default() };
