@@ -317,6 +317,9 @@ impl ProxyHttp for Edge {
         ctx: &mut Request,
     ) -> Result<Option<Duration>> {
         let now = Instant::now();
+        if body.as_ref().is_some_and(|piece| !piece.is_empty()) {
+            ctx.check_content(&session.req_header().method)?;
+        }
         ctx.hears(body.as_ref(), now);
         ctx.mirror.hears(body.as_ref());
         if ctx.must_leave() {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::Protocol;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use meter::{Attempt, Class, Outcome, ServiceMeter};
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
@@ -289,6 +289,12 @@ impl Request {
     /// Trailers came: whether they may be passed on.
     pub(crate) fn check_trailers(&self, trailers: &HeaderMap) -> Result<()> {
         self.matched.as_ref().map_or(Ok(()), |matched| ResponseCheck::trailers(trailers, &matched.service.rules))
+    }
+
+    /// A piece of content came in answer to this method: whether it may be passed on.
+    pub(crate) fn check_content(&self, method: &Method) -> Result<()> {
+        let status = self.attempt.as_ref().and_then(|attempt| attempt.head).map(|(status, _)| status);
+        status.map_or(Ok(()), |status| ResponseCheck::content(status, method))
     }
 
     /// The response head came.
