@@ -44,7 +44,7 @@ use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::upstream_stream::Pool;
 use crate::warming::Errand;
-use crate::{expect, fields, forwarded, grpc, secure, selection, upgrade};
+use crate::{expect, fields, forwarded, grpc, scheme, secure, selection, upgrade};
 
 /// The proxy of one core.
 #[derive(Debug)]
@@ -158,6 +158,11 @@ impl ProxyHttp for Edge {
                 trace.to_origin(request);
             }
             upgrade::to_origin(request, ctx);
+            if request.version == HttpVersion::HTTP_2
+                && let Some(peer) = ctx.peer()
+            {
+                scheme::speak(&mut request.uri, peer);
+            }
         });
         ctx.mirror.sets_out();
         expect::to_origin(session, request).await

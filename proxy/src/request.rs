@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use config::Protocol;
 use http::{HeaderMap, Method};
 use meter::{Attempt, Class, Outcome, ServiceMeter};
+use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
@@ -172,6 +173,11 @@ impl Request {
     /// The version of the present attempt.
     pub(crate) fn served(&self) -> Option<&Version> {
         self.attempt.as_ref().map(|attempt| &*attempt.version)
+    }
+
+    /// Whom the present attempt speaks to.
+    pub(crate) fn peer(&self) -> Option<&HttpPeer> {
+        self.attempt.as_ref().map(|attempt| attempt.at.endpoint().dialled())
     }
 
     /// What it matched; `None` where no service did.

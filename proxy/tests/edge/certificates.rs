@@ -90,7 +90,8 @@ pub(crate) fn acceptor(shown: &Signed, protocols: &[&str], clients: Option<&Auth
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// A server over TLS that answers each request with the HTTP version it came in.
+/// A server over TLS that answers each request with the HTTP version it came in, and says which scheme its
+/// target named (`seen-scheme`).
 pub(crate) struct SecureOrigin {
     pub(crate) address: SocketAddr,
     requests: Arc<AtomicU64>,
@@ -114,7 +115,9 @@ impl SecureOrigin {
                     let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
                         seen.fetch_add(1, Ordering::SeqCst);
                         let body = Full::new(Bytes::from(format!("{:?}\n", request.version())));
-                        async move { Ok::<_, std::convert::Infallible>(Response::new(body)) }
+                        let scheme = request.uri().scheme_str().unwrap_or("none").to_owned();
+                        let answer = Response::builder().header("seen-scheme", scheme).body(body);
+                        async move { answer }
                     });
                     drop(auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await);
                 }));

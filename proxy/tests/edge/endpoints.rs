@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
 use config::{Configuration, EndpointTls, Protocol};
+use http_body_util::Full;
 use loadtest::{Origin, OriginOptions};
 use meter::{Attempt, Class};
 use proxy::client_stream::ClientTimeouts;
@@ -15,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::certificates::{Authority, SecureOrigin};
-use crate::fixture::{LONG, Shop, addresses, configuration, exchange, get, judged, name, nobody, status};
+use crate::fixture::{LONG, Shop, addresses, configuration, exchange, get, http2, judged, name, nobody, status};
 use crate::http2::{answer, http2_origin, http2_server};
 
 /// A v1 at `localhost`, over TLS, that proves itself so.
@@ -105,6 +107,30 @@ async fn http2_over_tls_is_agreed_on_or_the_connection_has_failed() {
         }
         let served = if wanted == 200 { 2 } else { 0 };
         assert_eq!(origin.requests(), served, "{protocols:?}: never HTTP/1.1 in silence");
+    }
+}
+
+#[tokio::test]
+async fn an_http2_endpoint_is_told_the_scheme_that_is_spoken_to_it_whatever_its_client_says() {
+    let authority = Authority::new();
+    let origin = SecureOrigin::start(&authority.sign("localhost"), &["h2"], None).await;
+    let over_tls = serve(&secure(origin.address.port(), Protocol::H2, believing(&authority)));
+    let plain = http2_server(|mut connection, _| async move {
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let head = http::Response::builder().header("seen-scheme", request.uri().scheme_str().unwrap_or("none"));
+            respond.send_response(head.body(()).unwrap(), true).unwrap();
+        }
+    })
+    .await;
+    let without = serve(&h2c(&[plain]));
+    for (shop, spoken) in [(&over_tls, "https"), (&without, "http")] {
+        for said in ["http", "https"] {
+            let request = http::Request::get(format!("{said}://shop/a?b=c")).body(Full::<Bytes>::default()).unwrap();
+            let response = http2(shop.address()).await.send_request(request).await.unwrap();
+            assert_eq!(response.headers()["seen-scheme"], spoken, "a client of HTTP/2 that says {said}");
+        }
+        let answer = get(shop.address()).await;
+        assert!(answer.to_lowercase().contains(&format!("seen-scheme: {spoken}\r\n")), "{answer}");
     }
 }
 
