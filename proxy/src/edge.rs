@@ -26,7 +26,7 @@ use tracing::debug;
 
 use self::failing::repeatable;
 use crate::access_log::AccessLog;
-use crate::answer::{ENDED, NO_ROOM, answer, reason_for, redirect};
+use crate::answer::{ENDED, NO_ROOM, NOT_FOUND, answer, reason_for, redirect};
 use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
@@ -120,7 +120,7 @@ impl ProxyHttp for Edge {
             None => {}
         }
         let Some(service) = routing.find(request) else {
-            return answer(session, 404, "no service here", ctx).await;
+            return answer(session, NOT_FOUND, "no service here", ctx).await;
         };
         let trusts = connection
             .and_then(Connection::client)

@@ -5,7 +5,7 @@
 
 use http::Uri;
 use http::uri::Scheme;
-use pingora_core::upstreams::peer::{HttpPeer, Peer};
+use pingora_core::upstreams::peer::HttpPeer;
 
 /// Makes the scheme of an absolute target that of the connection to this peer. Any other target is left alone: pingora
 /// gives it the same scheme when it makes it absolute.
