@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::fixture::{LONG, Shop, get, nobody, origin_has, status};
+use crate::raw_http2::{END_HEADERS, END_STREAM, HEADERS, Raw, Seen, frame, request};
 
 #[test]
 fn a_port_in_use_is_said_with_what_to_do() {
@@ -177,4 +178,20 @@ async fn a_redirect_leaves_the_connection_to_the_next_request() {
     let shop = Shop::listening(&[listener], config::Rules::default(), origin.address());
     let said = answers(&shop, &"GET /a HTTP/1.1\r\nhost: shop.test\r\n\r\n".repeat(3), 3).await;
     assert_eq!((said.matches("http/1.1 308").count(), said.matches("connection: keep-alive").count()), (3, 3), "{said}");
+}
+
+#[tokio::test]
+async fn an_http2_connection_that_idles_is_told_before_it_is_closed_and_one_that_waits_is_left_alone() {
+    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    let shop = Shop::under(&[origin.address()], |rules| rules.timeouts.http2_idle = Duration::from_millis(200));
+    let mut client = Raw::connect(&shop).await;
+    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &request(&[]))).await;
+    // The answer takes longer than a connection may idle.
+    origin.dial().set_latency(Latency::fixed(Duration::from_millis(900)));
+    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &request(&[]))).await;
+    let seen = client.rest().await;
+    let answered = seen.iter().filter(|seen| matches!(seen, Seen::Response(1 | 3, 200))).count();
+    assert_eq!((answered, seen.last()), (2, Some(&Seen::Goaway(0))), "{seen:?}");
+    // Without a request, too.
+    assert_eq!(Raw::connect(&shop).await.rest().await, [Seen::Goaway(0)]);
 }
