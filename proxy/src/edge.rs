@@ -31,7 +31,7 @@ use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
 use crate::deadlines::Deadlines;
-use crate::endpoint;
+use crate::endpoint::{self, Unreachable};
 use crate::exchange::{Exchange, is_event_stream};
 use crate::mirror::Outbox;
 use crate::request::Request;
@@ -206,7 +206,7 @@ impl ProxyHttp for Edge {
         let (class, now) = (class_of_connect(&e), Instant::now());
         // Nothing was sent, so another endpoint may be tried whatever the method; in vain where the trouble is ours.
         e.set_retry(class != Class::Local && self.goes_again(Failure::Unreachable, session, ctx, now));
-        ctx.failed_to_connect(class, now);
+        ctx.failed_to_connect(class, Unreachable::of(&e), now);
         e
     }
 

@@ -26,7 +26,7 @@ use self::seen::Served;
 use self::underway::Underway;
 use crate::connection::UnderWay;
 use crate::deadlines::{self, Ending};
-use crate::endpoint::{Endpoint, InFlight};
+use crate::endpoint::{Endpoint, InFlight, Unreachable};
 use crate::exchange::Exchange;
 use crate::mirror::Mirroring;
 use crate::request_body::BodyLimit;
@@ -274,13 +274,30 @@ impl Request {
     }
 
     /// No connection could be made. The endpoint remembers it, unless it was the proxy's own trouble.
-    pub(crate) fn failed_to_connect(&mut self, class: Class, now: Instant) {
+    pub(crate) fn failed_to_connect(&mut self, class: Class, why: Unreachable, now: Instant) {
         if let Some(attempt) = &self.attempt
             && class != Class::Local
         {
+            attempt.at.endpoint().is_unreachable(why);
             attempt.at.failed_to_connect(now);
+            self.why = Some(why.words());
         }
         self.end_attempt(class, now);
+    }
+
+    /// Whether the endpoint of the present attempt has answered nothing yet.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.head.is_none())
+    }
+
+    /// A connection was made, and the endpoint ended it in place of an answer, for this.
+    pub(crate) fn refused_by_alert(&mut self, why: Unreachable, now: Instant) {
+        if let Some(attempt) = &self.attempt {
+            attempt.at.endpoint().is_unreachable(why);
+            attempt.at.was_refused(now);
+            self.why = Some(why.words());
+        }
+        self.end_attempt(Class::ConnectError, now);
     }
 
     /// A response head came, interim or not: whether it may be passed on.
