@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use config::Protocol;
 use http::{HeaderMap, Version as HttpVersion, header};
 use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
@@ -126,10 +127,13 @@ impl ProxyHttp for Edge {
             .and_then(Connection::client)
             .is_some_and(|peer| rules.trusted.iter().any(|range| range.contains(peer)));
         let selection = selection::select(service, request, ctx.client, trusts);
-        ctx.exchange = Exchange::of(request, session.is_upgrade_req(), service, selection.draw.version);
+        ctx.exchange = Exchange::of(request, upgrade::is_asked(session), service, selection.draw.version);
         ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));
         if let Some(why) = upgrade::refusal(ctx) {
             return answer(session, 501, why, ctx).await;
+        }
+        if lacks_authority(session.req_header()) && speaks_http2(ctx) {
+            return answer(session, 400, "this request names no host, which this service needs", ctx).await;
         }
         match BodyLimit::of(session.req_header(), service.written.body.or(rules.limits.body)) {
             Ok(limit) => ctx.body = limit,
@@ -441,6 +445,16 @@ impl Edge {
         let routing = self.routing.load();
         Arc::clone(routing.service(&service.name).unwrap_or(service))
     }
+}
+
+/// Whether a request of HTTP/1.0 names no host, so that it has no form in HTTP/2.
+fn lacks_authority(request: &RequestHeader) -> bool {
+    request.version == HttpVersion::HTTP_10 && !request.headers.contains_key(header::HOST)
+}
+
+/// Whether the endpoints of the version drawn speak HTTP/2.
+fn speaks_http2(ctx: &Request) -> bool {
+    ctx.found().is_some_and(|matched| matched.drawn.protocol != Protocol::H1)
 }
 
 /// The client's connection, where it carries one request at a time.
