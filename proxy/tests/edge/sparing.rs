@@ -43,11 +43,11 @@ pub(crate) async fn raw(status: &str) -> RawOrigin {
     RawOrigin::start(vec![answer(status)]).await.unwrap()
 }
 
-fn answer(status: &str) -> RawAnswer {
+pub(crate) fn answer(status: &str) -> RawAnswer {
     RawAnswer::new(format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{}", "x\n"))
 }
 
-fn counted(tally: &Tally, kind: Attempt, class: Class) -> u64 {
+pub(crate) fn counted(tally: &Tally, kind: Attempt, class: Class) -> u64 {
     tally.attempts[kind as usize][class as usize]
 }
 
