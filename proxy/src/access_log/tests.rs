@@ -110,6 +110,8 @@ fn at_the_end_what_waits_is_written() {
     log.write(&line("/last"));
     log.end(LONG);
     assert!(fs::read_to_string(&file).unwrap().contains("/last"));
+    log.write(&line("/too-late"));
+    assert_eq!(log.dropped(), 1, "nobody writes any more");
 }
 
 #[test]
