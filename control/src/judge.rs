@@ -23,6 +23,7 @@ mod settings;
 mod sightings;
 mod tick;
 mod traffic;
+mod unanswered;
 mod views;
 mod watch;
 mod words;
@@ -50,6 +51,7 @@ use self::settings::{GateSetting, Rule, Settings};
 use self::sightings::Sighting;
 pub use self::tick::{Draws, Tick};
 use self::traffic::TrafficCheck;
+pub use self::unanswered::{Unanswered, unanswered};
 use crate::statistics::{Batch, Batcher};
 use crate::view::{Arms, Role};
 

@@ -1,6 +1,6 @@
 //! What a judge says.
 
-use super::Copies;
+use super::{Copies, Unanswered};
 use crate::view::{Arms, Matched};
 
 /// What the tests say now.
@@ -45,6 +45,9 @@ pub struct Judgement {
     /// For how many seconds the gates that compare latencies wait for the canary to warm up again; 0 where none compares
     /// any, and while it warms up for the first time. Until then no step ends and nothing is proven.
     pub warms_up_for: u64,
+    /// Requests that wait for the canary's answer, where they are many beside those that wait for stable's: no step
+    /// forward. The judge knows of answers alone, so whoever looks at the traffic adds this.
+    pub unanswered: Option<Unanswered>,
 }
 
 /// Established harm.

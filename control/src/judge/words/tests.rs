@@ -18,8 +18,7 @@ fn rates_that_look_like_harm_are_never_called_harmless() {
 
 #[test]
 fn margins_are_said_as_they_were_written() {
-    let said =
-        [(1.5, 0.001), (1.0, 0.002), (2.0, 0.0)].map(|(ratio, points)| more_than(Above { ratio, points }, "v1"));
+    let said = [(1.5, 0.001), (1.0, 0.002), (2.0, 0.0)].map(|(ratio, points)| more_than(Above { ratio, points }, "v1"));
     assert_eq!(
         said,
         [
