@@ -173,6 +173,14 @@ fn where_nobody_writes_lines_are_dropped_and_counted_and_memory_stays_bounded() 
 }
 
 #[test]
+fn a_writer_that_is_waited_for_is_asked_for_no_more_than_a_few_things() {
+    // Its writer never comes to it.
+    let log = AccessLog::default();
+    (0..100).for_each(|_| log.reopen());
+    assert_eq!(log.0.waiting.lock().turns.len(), 16);
+}
+
+#[test]
 fn a_share_of_none_and_of_all_are_what_they_say() {
     assert!((0..1_000).all(|_| is_sampled(1.0) && !is_sampled(0.0)));
     let half = (0..10_000).filter(|_| is_sampled(0.5)).count();
