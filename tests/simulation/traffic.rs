@@ -41,6 +41,9 @@ impl Manner {
 pub(crate) struct Traffic(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
+/// When an answer comes, of which service and version it is, when it was asked for, and what it comes to.
+type Late = (u64, (Name, Name), DrawnAt, Exposure, Outcome);
+
 struct Inner {
     splits: HashMap<Name, Split>,
     meters: HashMap<(Name, Name), VersionMeter>,
@@ -59,7 +62,7 @@ struct Inner {
     /// How many ticks there were.
     ticks: u64,
     /// Late answers: when they come, and what they come to.
-    late: VecDeque<(u64, (Name, Name), DrawnAt, Exposure, Outcome)>,
+    late: VecDeque<Late>,
     random: fastrand::Rng,
 }
 
