@@ -190,3 +190,6 @@ impl Drop for UpstreamStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
 mod baselines;
+mod beyond;
 mod broken;
 pub(super) mod clients;
 mod copies;
@@ -19,6 +20,7 @@ mod unfit;
 use std::time::Duration;
 
 use config::{Alpha, Fraction, Gate, GateRole, GateRule, LatencyOf, Name, Plan, Quantile, Step, Tolerance, Weight};
+use libm::log;
 use meter::{Class, Window};
 
 use super::settings::Settings;

@@ -104,7 +104,6 @@ impl FieldLines {
         if !after[value..].starts_with(b"\r\n") {
             return 0;
         }
-        self.check.begin_line();
         self.fields += 1;
         token + 1 + value + 2
     }
