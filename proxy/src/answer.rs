@@ -87,7 +87,8 @@ async fn write(session: &mut Session, response: ResponseHeader, body: Bytes, is_
         return client.write_error_response(response, body).await.map_err(as_downstream);
     }
     client.write_response_header(Box::new(response)).await.map_err(as_downstream)?;
-    let written = if body.is_empty() { client.finish_body().await } else { client.write_response_body(body, true).await };
+    let written =
+        if body.is_empty() { client.finish_body().await } else { client.write_response_body(body, true).await };
     written.map_err(as_downstream)
 }
 

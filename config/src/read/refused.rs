@@ -36,7 +36,8 @@ pub(super) fn warn_of_path(text: &str, written: &Cursor<'_>, report: &mut Report
 /// Warns of a method that is never served.
 pub(super) fn warn_of_method(method: &str, written: &Cursor<'_>, report: &mut Report) {
     if method == "CONNECT" {
-        let message = "no request has the method CONNECT: it is refused (405), since this is no forward proxy; leave it out";
+        let message =
+            "no request has the method CONNECT: it is refused (405), since this is no forward proxy; leave it out";
         report.warning(written.place, &written.path, message);
     }
 }

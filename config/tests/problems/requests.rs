@@ -241,5 +241,6 @@ services:
     expect![[r#"
         t.yaml:5:20: services.shop.methods[1]: no request has the method CONNECT: it is refused (405), since this is no forward proxy; leave it out
         t.yaml:9:15: services.shop.upgrades: every version speaks HTTP/2 to its endpoints, where a connection cannot be upgraded, so what asks for it is refused (501); write `upgrades: []`, or `protocol: h1` for the versions"#]].assert_eq(&warnings(&text("requests: { underscores: pass, encoded_slashes: pass }")));
-    expect![""].assert_eq(&warnings(&shop("    path: /a-b\n    upgrades: [websocket]\n    affinity: { header: x-user }")));
+    expect![""]
+        .assert_eq(&warnings(&shop("    path: /a-b\n    upgrades: [websocket]\n    affinity: { header: x-user }")));
 }

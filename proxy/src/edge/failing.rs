@@ -67,7 +67,10 @@ impl Edge {
             ctx.failed_to_connect(Class::ConnectError, Unreachable::of(&e), now);
             return e;
         }
-        if !client_reused && ctx.is_unheard() && let Some(why) = Unreachable::by_alert(&e) {
+        if !client_reused
+            && ctx.is_unheard()
+            && let Some(why) = Unreachable::by_alert(&e)
+        {
             // In TLS 1.3 a handshake that was refused looks like one that was not, until something is read. Nobody there
             // has read the request.
             e.set_retry(self.goes_again(Failure::Unreachable, session, ctx, now));

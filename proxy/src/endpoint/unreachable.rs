@@ -83,7 +83,10 @@ impl Unreachable {
 
     /// What kept a connection from being made.
     #[must_use]
-    #[expect(clippy::wildcard_enum_match_arm, reason = "pingora's error types are open: the words tell the others apart")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "pingora's error types are open: the words tell the others apart"
+    )]
     pub fn of(error: &Error) -> Self {
         match error.etype() {
             ErrorType::ConnectRefused => Self::Refused,

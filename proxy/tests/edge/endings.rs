@@ -153,12 +153,12 @@ async fn a_connection_goes_on_behind_an_answer_of_our_own_where_nothing_is_in_do
         ("the client closes", "GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", false),
         ("a body that was not read", "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 33\r\n\r\n", false),
         ("chunks", "POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n21\r\n", false),
-        ("a body that waits", "POST /x HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 33\r\n\r\n", false),
         (
-            "another protocol",
-            "GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+            "a body that waits",
+            "POST /x HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 33\r\n\r\n",
             false,
         ),
+        ("another protocol", "GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", false),
         ("a path that is refused", "GET /shop/%2f HTTP/1.1\r\nhost: a\r\n\r\n", false),
         ("no host", "GET /x HTTP/1.1\r\n\r\n", false),
     ] {
@@ -177,7 +177,11 @@ async fn a_redirect_leaves_the_connection_to_the_next_request() {
     let listener = Listener { redirect: Some(443), ..Listener::plain("127.0.0.1:0".parse().unwrap()) };
     let shop = Shop::listening(&[listener], config::Rules::default(), origin.address());
     let said = answers(&shop, &"GET /a HTTP/1.1\r\nhost: shop.test\r\n\r\n".repeat(3), 3).await;
-    assert_eq!((said.matches("http/1.1 308").count(), said.matches("connection: keep-alive").count()), (3, 3), "{said}");
+    assert_eq!(
+        (said.matches("http/1.1 308").count(), said.matches("connection: keep-alive").count()),
+        (3, 3),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -140,7 +140,15 @@ async fn an_endpoint_is_down_for_a_reason_that_its_operator_is_told() {
     let signed = ours.sign("localhost");
     for (what, shown, protocols, asks, protocol, tls, wanted) in [
         ("expired", &ours.sign_old("localhost"), &[][..], None, Protocol::H1, believing(&ours), "has expired"),
-        ("expired, by HTTP/2", &ours.sign_old("localhost"), &["h2"], None, Protocol::H2, believing(&ours), "has expired"),
+        (
+            "expired, by HTTP/2",
+            &ours.sign_old("localhost"),
+            &["h2"],
+            None,
+            Protocol::H2,
+            believing(&ours),
+            "has expired",
+        ),
         ("another authority", &signed, &[], None, Protocol::H1, believing(&clients), "(tls.ca)"),
         ("another name", &ours.sign("other"), &[], None, Protocol::H1, believing(&ours), "(tls.server_name)"),
         ("no certificate", &signed, &[], Some(&clients), Protocol::H1, believing(&ours), "(tls.cert)"),
