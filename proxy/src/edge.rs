@@ -39,6 +39,7 @@ use crate::request_check::{self, Refusal};
 use crate::retries::Failure;
 use crate::routing::{Routing, Service};
 use crate::secure::Instead;
+use crate::told::Told;
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::upstream_stream::Pool;
@@ -63,17 +64,18 @@ pub(crate) struct Edge {
 
 #[async_trait]
 impl ProxyHttp for Edge {
-    type CTX = Request;
+    // Boxed, since pingora moves it from future to future.
+    type CTX = Box<Request>;
 
-    fn new_ctx(&self) -> Request {
-        Request::new(self.core, Arc::clone(&self.unmatched), Instant::now())
+    fn new_ctx(&self) -> Box<Request> {
+        Box::new(Request::new(self.core, Arc::clone(&self.unmatched), Instant::now()))
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {
         // The default brings a compression module that we do not use.
     }
 
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Box<Request>) -> Result<()> {
         if ctx.errand.is_some() {
             return Ok(());
         }
@@ -93,7 +95,7 @@ impl ProxyHttp for Edge {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Request>) -> Result<bool> {
         if ctx.errand.is_some() {
             return Ok(false);
         }
@@ -142,7 +144,7 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
         if !ctx.agrees(request.version == HttpVersion::HTTP_2) {
             return Err(Error::explain(ErrorType::ConnectError, "the endpoint does not speak HTTP/2").into_up());
@@ -151,10 +153,15 @@ impl ProxyHttp for Edge {
         let connection = Connection::of(session);
         let client = client_address(session);
         fields::change(request, |request| {
-            forwarded::to_origin(request, connection, client, &matched.service.rules);
-            selection::to_origin(request, &matched.service, &matched.drawn);
+            let mut told = Told::nothing();
+            selection::to_origin(&mut told, &matched.service, &matched.drawn);
             if let Some(trace) = &ctx.trace {
-                trace.to_origin(request);
+                trace.to_origin(&mut told, request);
+            }
+            forwarded::to_origin(&mut told, request, connection, client, &matched.service.rules);
+            match ctx.link() {
+                Some(link) => link.tell(told),
+                None => told.set(&mut request.headers),
             }
             upgrade::to_origin(request, ctx);
         });
@@ -162,7 +169,7 @@ impl ProxyHttp for Edge {
         expect::to_origin(session, request).await
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Request) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Request>) -> Result<Box<HttpPeer>> {
         if let Some(errand) = &ctx.errand {
             return Ok(errand.at().peer());
         }
@@ -174,7 +181,7 @@ impl ProxyHttp for Edge {
             peer.group_key = fastrand::u64(..);
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
-        ctx.attempt(&version, at);
+        ctx.attempt(version, at);
         ctx.goes_by(link);
         Ok(peer)
     }
@@ -183,7 +190,7 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         peer: &HttpPeer,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
         mut e: Box<Error>,
     ) -> Box<Error> {
         debug!(%peer, error = %e, "no connection");
@@ -211,7 +218,7 @@ impl ProxyHttp for Edge {
         peer: &HttpPeer,
         fd: RawFd,
         _digest: Option<&Digest>,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
         if let Some(errand) = &ctx.errand {
             errand.meet().await;
@@ -243,7 +250,7 @@ impl ProxyHttp for Edge {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
         let now = Instant::now();
         ctx.sends(end_of_stream, now);
@@ -261,7 +268,7 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
         let now = Instant::now();
         if self.is_last(session, now) {
@@ -298,7 +305,7 @@ impl ProxyHttp for Edge {
         &self,
         _session: &mut Session,
         trailers: &mut HeaderMap,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
         ctx.check_trailers(trailers)?;
         ctx.mirror.trailers(trailers);
@@ -313,7 +320,7 @@ impl ProxyHttp for Edge {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<Option<Duration>> {
         let now = Instant::now();
         ctx.hears(body.as_ref(), now);
@@ -344,7 +351,7 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
         let connection = Connection::of(session);
         forwarded::to_client(response);
@@ -367,14 +374,14 @@ impl ProxyHttp for Edge {
         peer: &HttpPeer,
         session: &mut Session,
         e: Box<Error>,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
         client_reused: bool,
     ) -> Box<Error> {
         debug!(%peer, error = %e, "attempt failed");
         if ctx.errand.is_some() { e } else { self.failed(session, e, ctx, client_reused) }
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Request) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Box<Request>) -> FailToProxy {
         if ctx.errand.is_some() {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
@@ -397,7 +404,7 @@ impl ProxyHttp for Edge {
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Request) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<Request>) {
         if ctx.errand.is_some() {
             return;
         }
@@ -414,11 +421,11 @@ impl ProxyHttp for Edge {
         }
     }
 
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Request, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Request, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Self::CTX, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 }

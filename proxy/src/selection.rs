@@ -9,7 +9,6 @@ mod secret;
 use std::net::IpAddr;
 
 use config::{Affinity, Forced};
-use http::request::Parts;
 use http::{HeaderName, StatusCode};
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -21,12 +20,13 @@ pub use self::secret::check;
 use crate::request_head::{affinity_key, group_of_address};
 use crate::routing::{Draw, Service, Version};
 use crate::ticket::group_of;
+use crate::told::Told;
 
 /// The header that tells which version served, and the origin which was drawn.
-const VERSION: HeaderName = HeaderName::from_static(VERSION_TEXT);
+static VERSION: HeaderName = HeaderName::from_static(VERSION_TEXT);
 const VERSION_TEXT: &str = "tidegate-version";
 /// The header by which a client shows that it may force a version.
-const SECRET: HeaderName = HeaderName::from_static(Forced::SECRET_HEADER);
+static SECRET: HeaderName = HeaderName::from_static(Forced::SECRET_HEADER);
 
 /// What a request is given.
 #[derive(Debug)]
@@ -145,17 +145,16 @@ pub(crate) fn select<'a>(
     }
 }
 
-/// Tells the origin what was drawn, and takes away what only we should read.
-pub(crate) fn to_origin(request: &mut Parts, service: &Service, drawn: &Version) {
+/// Tells the origin what was drawn, and nothing of what only we should read.
+pub(crate) fn to_origin(told: &mut Told, service: &Service, drawn: &Version) {
     // Never passed on, whoever sent it.
-    request.headers.remove(SECRET);
+    told.leave_out(&SECRET);
     let written = &*service.written;
     if written.version_header {
-        // An error means more fields than any request has: it would have been refused.
-        let _ = request.headers.try_insert(VERSION, drawn.label.clone());
+        told.tell(&VERSION, |value| value.extend_from_slice(drawn.label.as_bytes()));
     } else if written.forced.as_ref().is_none_or(|rule| rule.header.as_deref() != Some(VERSION.as_str())) {
         // A client's own would pass for ours, unless it is how the operator has versions asked for.
-        request.headers.remove(VERSION);
+        told.leave_out(&VERSION);
     }
 }
 

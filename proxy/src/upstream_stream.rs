@@ -22,7 +22,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -33,23 +32,20 @@ use self::inbound::Inbound;
 pub(crate) use self::line::{Line, Silent};
 pub(crate) use self::link::{Asked, Link};
 pub(crate) use self::pool::Pool;
-use crate::endpoint::Endpoint;
 
 /// The pieces of a chunk are gathered up to this many bytes.
 const GATHER: usize = 16 * 1024;
+const END_OF_LINE: &[u8] = b"\r\n";
 
 /// An endpoint's connection while it carries one request.
 pub(crate) struct UpstreamStream {
     /// None once it is given back.
     inner: Option<Line>,
     inbound: Inbound,
-    at: Arc<Endpoint>,
-    /// Where it waits afterwards; none: it is closed.
-    pool: Option<Arc<Pool>>,
-    /// How long the endpoint may say nothing while something is awaited of it; none: as long as it wants.
-    silence: Option<Duration>,
-    /// Whether what is written waits for the flush that follows.
-    gathers: bool,
+    /// Which way it goes, and for what.
+    link: Arc<Link>,
+    /// The request's head was written.
+    is_told: bool,
     /// Written and not sent, from `sent` on.
     gathered: Vec<u8>,
     sent: usize,
@@ -68,14 +64,12 @@ impl fmt::Debug for UpstreamStream {
 }
 
 impl UpstreamStream {
-    fn new(inner: Line, asked: &Asked, at: Arc<Endpoint>, pool: Option<Arc<Pool>>) -> Self {
+    fn new(inner: Line, link: Arc<Link>) -> Self {
         Self {
             inner: Some(inner),
-            inbound: Inbound::new(asked.limits, asked.is_head),
-            at,
-            pool,
-            silence: asked.silence,
-            gathers: asked.in_chunks,
+            inbound: Inbound::new(link.asked.limits, link.asked.is_head),
+            link,
+            is_told: false,
             gathered: Vec::new(),
             sent: 0,
             malformed: None,
@@ -86,6 +80,24 @@ impl UpstreamStream {
 
     fn inner(&mut self) -> io::Result<&mut Line> {
         self.inner.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Sends the request's head, which pingora writes in one piece, and in it, behind all other fields, what else the
+    /// origin is told.
+    fn poll_write_head(&mut self, cx: &mut Context<'_>, head: &[u8]) -> Poll<io::Result<usize>> {
+        if self.gathered.is_empty() {
+            let Some(fields) = head.strip_suffix(END_OF_LINE).filter(|fields| fields.ends_with(END_OF_LINE)) else {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "not the head of a request")));
+            };
+            let told = self.link.take_told();
+            self.gathered.reserve_exact(head.len() + told.len());
+            self.gathered.extend_from_slice(fields);
+            self.gathered.extend_from_slice(&told);
+            self.gathered.extend_from_slice(END_OF_LINE);
+        }
+        ready!(self.poll_send(cx))?;
+        self.is_told = true;
+        Poll::Ready(Ok(head.len()))
     }
 
     /// Sends what was gathered.
@@ -124,7 +136,7 @@ impl AsyncRead for UpstreamStream {
                 return Poll::Ready(Ok(()));
             }
             let before = buf.filled().len();
-            let silence = this.silence;
+            let silence = this.link.asked.silence;
             ready!(this.inner()?.poll_read(cx, buf, silence))?;
             if buf.filled().len() == before {
                 return Poll::Ready(Ok(()));
@@ -146,7 +158,10 @@ impl AsyncRead for UpstreamStream {
 impl AsyncWrite for UpstreamStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if !this.gathers || (this.gathered.is_empty() && bytes.len() >= GATHER) {
+        if !this.is_told {
+            return this.poll_write_head(cx, bytes);
+        }
+        if !this.link.asked.in_chunks || (this.gathered.is_empty() && bytes.len() >= GATHER) {
             return this.inner()?.poll_write(cx, bytes);
         }
         if this.gathered.len() + bytes.len() > GATHER {
@@ -180,13 +195,80 @@ impl VirtualSocket for UpstreamStream {
 
 impl Drop for UpstreamStream {
     fn drop(&mut self) {
+        let Link { pool, at, asked, .. } = &*self.link;
         if self.inbound.has_surplus() {
-            self.at.malformed(Flaw::Surplus);
+            at.malformed(Flaw::Surplus);
             return;
         }
         let is_at_rest = self.is_released && !self.is_ended && self.gathered.is_empty();
-        if is_at_rest && let (Some(pool), Some(inner)) = (&self.pool, self.inner.take()) {
-            pool.put(self.at.pool_key(), inner, self.at.patience());
+        // One that went apart is nobody else's.
+        if is_at_rest
+            && !asked.is_apart
+            && let Some(inner) = self.inner.take()
+        {
+            pool.put(at.pool_key(), inner, at.patience());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use http::header;
+    use pingora_core::connectors::TransportConnector;
+    use pingora_core::protocols::Stream;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::client_stream::head_check::HeadLimits;
+    use crate::endpoint::{Address, Care, Contact, Endpoint};
+    use crate::told::Told;
+
+    fn link() -> Arc<Link> {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let written = config::Endpoint::Tcp { host: "127.0.0.1".into(), port: 1, tls: false };
+        let care = Arc::new(Care::usual(1));
+        let endpoint = Endpoint::new(written, Address::Tcp(address), 0, &Contact::plain(), &care, Instant::now());
+        let pool = Arc::new(Pool::new(Arc::new(TransportConnector::new(None))));
+        let limits = HeadLimits::default();
+        let asked = Asked { is_head: false, in_chunks: false, is_apart: true, silence: None, limits };
+        Link::new(&pool, Arc::new(endpoint), asked)
+    }
+
+    /// What an endpoint gets that takes so many bytes at a time, where this is told it beside what is written.
+    async fn sent(at_a_time: usize, told: Told, written: &[&[u8]]) -> io::Result<Vec<u8>> {
+        let (ours, mut theirs) = duplex(at_a_time);
+        let link = link();
+        link.tell(told);
+        let mut stream = UpstreamStream::new(Line::from(Box::new(ours) as Stream), link);
+        let write = async move {
+            for piece in written {
+                stream.write_all(piece).await?;
+            }
+            stream.shutdown().await
+        };
+        let mut got = Vec::new();
+        let (written, read) = tokio::join!(write, theirs.read_to_end(&mut got));
+        written.and(read).map(|_| got)
+    }
+
+    #[tokio::test]
+    async fn what_else_an_origin_is_told_ends_its_head_however_slowly_that_is_taken() {
+        for at_a_time in [1, 7, 1024] {
+            let mut told = Told::nothing();
+            told.tell(&header::VIA, |value| value.extend_from_slice(b"us"));
+            let got = sent(at_a_time, told, &[b"PUT / HTTP/1.1\r\nhost: a\r\n\r\n", b"via: me\r\n\r\n"]).await.unwrap();
+            let got = String::from_utf8(got).unwrap();
+            assert_eq!(got, "PUT / HTTP/1.1\r\nhost: a\r\nvia: us\r\n\r\nvia: me\r\n\r\n");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_whole_head_is_not_sent() {
+        for piece in [&b"PUT / HTTP/1.1\r\n"[..], b"", b"\r\n", b"PUT / HTTP/1.1\r\nhost: a\r\n\r\nbody"] {
+            let got = sent(1024, Told::nothing(), &[piece]).await;
+            assert!(got.map_or(true, |got| got.is_empty()), "{piece:?}");
         }
     }
 }

@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use super::*;
 
 fn insert(table: &mut Table, fd: RawFd, head: Option<Instant>, whole: Option<Instant>) -> usize {
-    table.insert(fd, Of::default(), head, whole, Instant::now()).0
+    table.insert(fd, Of::default(), head, whole, Instant::now())
 }
 
 /// What a look at this moment ends, and when the next one is.
