@@ -59,7 +59,7 @@ fn to_origin(bencher: Bencher<'_, '_>) {
     let (rules, connection, request) = (rules(), connection([203, 0, 113, 9]), Parts::from(request()));
     bencher.with_inputs(|| request.clone()).bench_local_refs(|request| {
         let mut told = Told::nothing();
-        forwarded::to_origin(&mut told, request, Some(&connection), None, &rules);
+        forwarded::to_origin(&mut told, request, Some(&connection), None, &rules, None);
         told
     });
 }
@@ -73,7 +73,7 @@ fn to_origin_behind_hops(bencher: Bencher<'_, '_>) {
     let request = Parts::from(request);
     bencher.with_inputs(|| request.clone()).bench_local_refs(|request| {
         let mut told = Told::nothing();
-        forwarded::to_origin(&mut told, request, Some(&connection), None, &rules);
+        forwarded::to_origin(&mut told, request, Some(&connection), None, &rules, None);
         told
     });
 }

@@ -158,7 +158,8 @@ impl ProxyHttp for Edge {
             if let Some(trace) = &ctx.trace {
                 trace.to_origin(&mut told, request);
             }
-            forwarded::to_origin(&mut told, request, connection, client, &matched.service.rules);
+            let last = Connection::last_told(session);
+            forwarded::to_origin(&mut told, request, connection, client, &matched.service.rules, last);
             match ctx.link() {
                 Some(link) => link.tell(told),
                 None => told.set(&mut request.headers),
@@ -173,7 +174,9 @@ impl ProxyHttp for Edge {
         if let Some(errand) = &ctx.errand {
             return Ok(errand.at().peer());
         }
-        let (version, at) = self.next_endpoint(session.req_header(), ctx, Instant::now())?;
+        // Nothing was waited for since it began.
+        let now = if ctx.attempts == 0 { ctx.began() } else { Instant::now() };
+        let (version, at) = self.next_endpoint(session.req_header(), ctx, now)?;
         let (mut peer, link) = self.way_to(&version, &at, session, ctx);
         if ctx.forgiven {
             // Kept apart from every pool, and from every other such connection: what a pooled connection hid is seen
@@ -247,12 +250,15 @@ impl ProxyHttp for Edge {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         ctx: &mut Box<Request>,
     ) -> Result<()> {
-        let now = Instant::now();
+        // A request without a body had said all when its connection was ready.
+        let is_bare = end_of_stream && !ctx.exchange.is_tunnel() && session.as_downstream_mut().is_body_empty();
+        let ready = ctx.ready().filter(|_| is_bare);
+        let now = ready.unwrap_or_else(Instant::now);
         ctx.sends(end_of_stream, now);
         ctx.body.take(body.as_ref().map_or(0, Bytes::len))?;
         ctx.mirror.takes(body.as_ref(), end_of_stream, now);
@@ -358,7 +364,11 @@ impl ProxyHttp for Edge {
         secure::to_client(response, connection);
         if let Some(matched) = ctx.found() {
             let is_secure = connection.is_some_and(|connection| connection.secure);
-            selection::to_client(response, &matched.service, ctx.served(), matched.issued.as_ref(), is_secure)?;
+            let mut served = ctx.served().filter(|_| selection::tells_version(response, &matched.service));
+            if let Some(stream) = client_stream(session) {
+                stream.tell_version(served.take());
+            }
+            selection::to_client(response, &matched.service, served, matched.issued.as_ref(), is_secure)?;
         }
         if session.req_header().version == HttpVersion::HTTP_10 {
             // Chunks are unknown to HTTP/1.0 (RFC 9112, section 6.1): the body ends with the connection.
@@ -394,6 +404,10 @@ impl ProxyHttp for Edge {
             None => reason_for(status),
         };
         let (status, why) = refused.map_or((status, why), |refused| (refused.status, refused.why));
+        if let Some(stream) = client_stream(session) {
+            // The answer is ours.
+            stream.tell_version(None);
+        }
         // Interim heads leave room for an answer.
         if status > 0 && session.response_written().is_none_or(|head| head.status.is_informational()) {
             // The client may be gone by now; there is nobody else to tell.

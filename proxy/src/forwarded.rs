@@ -18,7 +18,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use self::chain::{Chain, Node};
 use crate::connection::Connection;
 use crate::request_head::host_of;
-use crate::told::Told;
+use crate::told::{Last, Told};
 
 static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -57,17 +57,24 @@ pub fn from_client(request: &mut RequestHeader) {
 
 /// Tells the origin who the client is: without a trusted hop the headers that clients may not set are told anew, behind
 /// one they are continued. Takes from the request what was meant for this hop, and what its origin is told otherwise, by
-/// whomever: to be called last. `socket` as for [`client_of`].
+/// whomever: to be called last. `socket` as for [`client_of`]; `last` is what was told on the same connection, where
+/// that is known.
 pub fn to_origin(
     told: &mut Told,
     request: &mut Parts,
     connection: Option<&Connection>,
     socket: Option<IpAddr>,
     rules: &Rules,
+    last: Option<&Last>,
 ) {
     let peer = peer_of(connection, socket);
     let trusted = peer.is_some_and(|peer| is_trusted(peer, rules));
-    Hop { peer, secure: connection.is_some_and(|connection| connection.secure) }.tell(told, request, trusted);
+    let hop = Hop { peer, secure: connection.is_some_and(|connection| connection.secure) };
+    match last.filter(|_| !trusted) {
+        // Of a request without trusted hops it depends on the host alone, beside its connection.
+        Some(last) => last.tell(told, host_of(request), |told| hop.tell(told, request, false)),
+        None => hop.tell(told, request, trusted),
+    }
     hop::to_origin(request, |name| told.replaces(name) || (!trusted && claims::is_claim(name)));
 }
 
@@ -120,7 +127,11 @@ impl Hop {
         told.tell(&PROTO, |value| value.extend_from_slice(proto.as_bytes()));
         let port = said.port.or_else(|| host.and_then(port_of));
         let port = port.unwrap_or(if proto == "https" || proto == "wss" { 443 } else { 80 });
-        told.tell(&PORT, |value| chain::write_number(port, value));
+        told.tell(&PORT, |value| match port {
+            80 => value.extend_from_slice(b"80"),
+            443 => value.extend_from_slice(b"443"),
+            other => value.extend_from_slice(other.to_string().as_bytes()),
+        });
         told.tell(&header::FORWARDED, |value| {
             if let Some(chain) = &chain {
                 chain.write_forwarded(value, said.proto, said.host);

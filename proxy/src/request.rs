@@ -239,6 +239,11 @@ impl Request {
         }
     }
 
+    /// When the connection of the present attempt was ready.
+    pub(crate) fn ready(&self) -> Option<Instant> {
+        self.attempt.as_ref()?.ready
+    }
+
     /// The way of the present attempt, where it is ours to make.
     pub(crate) fn link(&self) -> Option<&Link> {
         self.attempt.as_ref()?.link.as_deref()

@@ -7,8 +7,9 @@ mod matched;
 mod secret;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use config::{Affinity, Forced};
+use config::{Affinity, Forced, Name};
 use http::{HeaderName, StatusCode};
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -158,7 +159,22 @@ pub(crate) fn to_origin(told: &mut Told, service: &Service, drawn: &Version) {
     }
 }
 
-/// Tells the client which version served it (where one did), and gives it the cookie that it should keep. `secure`
+/// Whether the head of a response tells which version served it.
+pub(crate) fn tells_version(response: &ResponseHeader, service: &Service) -> bool {
+    service.written.version_header && !is_interim(response)
+}
+
+/// The line that tells a client of HTTP/1.1 that this version served it.
+pub(crate) fn line(version: &Name) -> Arc<[u8]> {
+    format!("{VERSION_TEXT}: {version}\r\n").into_bytes().into()
+}
+
+/// Whether the response is yet to come.
+fn is_interim(response: &ResponseHeader) -> bool {
+    response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// Tells the client which version served it (where one did and its line does not say so), and gives it the cookie that it should keep. `secure`
 /// tells whether it came by TLS.
 pub(crate) fn to_client(
     response: &mut ResponseHeader,
@@ -167,8 +183,7 @@ pub(crate) fn to_client(
     issued: Option<&Issued>,
     secure: bool,
 ) -> Result<()> {
-    if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
-        // The response is yet to come.
+    if is_interim(response) {
         return Ok(());
     }
     if let Some(version) = served

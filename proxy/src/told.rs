@@ -3,9 +3,8 @@
 //! Where the connection is ours, these lines are written behind the other fields as they are. Set in the request's map,
 //! each would be a value of its own, a name that is hashed, and four copies as pingora writes it.
 
-use std::ops::Range;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
+use parking_lot::Mutex;
 
 /// Room for what an ordinary request's origin is told, in bytes and in fields.
 const USUAL_LINES: usize = 384;
@@ -19,11 +18,23 @@ pub struct Told {
     fields: Vec<Field>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Field {
     name: &'static HeaderName,
-    /// Where its value is in the lines; none where nobody is to say it.
-    value: Option<Range<usize>>,
+    /// Where its value begins in the lines, and ends; none where nobody is to say it.
+    value: Option<(usize, usize)>,
+}
+
+/// What was told last on a connection of its client and of the host that was asked for. It is told again as long as the
+/// same host is asked for.
+#[derive(Debug, Default)]
+pub struct Last(Mutex<Option<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    host: Box<str>,
+    lines: Box<[u8]>,
+    fields: Box<[Field]>,
 }
 
 impl Told {
@@ -45,7 +56,7 @@ impl Told {
             self.lines.truncate(from);
             self.lines.extend_from_slice(b"unknown");
         }
-        self.fields.push(Field { name, value: Some(from..self.lines.len()) });
+        self.fields.push(Field { name, value: Some((from, self.lines.len())) });
         self.lines.extend_from_slice(b"\r\n");
     }
 
@@ -64,7 +75,7 @@ impl Told {
         // Here and below an error means more fields than any request has: it would have been refused.
         let _ = fields.try_reserve(self.fields.len());
         for field in &self.fields {
-            let value = field.value.clone().and_then(|value| HeaderValue::from_bytes(&self.lines[value]).ok());
+            let value = field.value.and_then(|(from, to)| HeaderValue::from_bytes(&self.lines[from..to]).ok());
             if let Some(value) = value {
                 let _ = fields.try_insert(field.name.clone(), value);
             }
@@ -74,6 +85,28 @@ impl Told {
     /// The lines, each with its end.
     pub(crate) fn into_lines(self) -> Vec<u8> {
         self.lines
+    }
+}
+
+impl Last {
+    /// Tells what was told last of this host, where that was the last one; else what `tell` tells.
+    pub(crate) fn tell(&self, told: &mut Told, host: &str, tell: impl FnOnce(&mut Told)) {
+        let mut last = self.0.lock();
+        if last.as_ref().is_none_or(|last| *last.host != *host) {
+            let mut new = Told::nothing();
+            tell(&mut new);
+            let Told { lines, fields } = new;
+            *last = Some(Kept { host: host.into(), lines: lines.into(), fields: fields.into() });
+        }
+        if let Some(last) = &*last {
+            let begins = told.lines.len();
+            let moved = |field: &Field| {
+                let value = field.value.map(|(from, to)| (begins + from, begins + to));
+                Field { name: field.name, value }
+            };
+            told.fields.extend(last.fields.iter().map(moved));
+            told.lines.extend_from_slice(&last.lines);
+        }
     }
 }
 
@@ -108,6 +141,29 @@ mod tests {
         assert!(told.replaces("te") && told.replaces("via") && !told.replaces("host"));
         assert_eq!(set(&told), b"via: x\r\n");
         assert_eq!(told.into_lines(), b"via: x\r\n");
+    }
+
+    #[test]
+    fn what_was_told_last_of_a_host_is_told_again_until_another_is_asked_for() {
+        let last = Last::default();
+        let mut made = 0;
+        let mut tell = |host: &'static str| {
+            let mut told = Told::nothing();
+            told.tell(&header::VIA, |value| value.extend_from_slice(b"us"));
+            last.tell(&mut told, host, |told| {
+                made += 1;
+                told.leave_out(&header::TE);
+                told.tell(&header::FROM, |value| value.extend_from_slice(host.as_bytes()));
+            });
+            assert!(told.replaces("te") && told.replaces("from") && told.replaces("via"));
+            assert_eq!(set(&told), told.lines);
+            String::from_utf8(told.into_lines()).unwrap()
+        };
+        assert_eq!(
+            ["a", "a", "b", "a"].map(&mut tell),
+            ["a", "a", "b", "a"].map(|host| format!("via: us\r\nfrom: {host}\r\n"))
+        );
+        assert_eq!(made, 3);
     }
 
     proptest! {

@@ -10,6 +10,8 @@ use super::{ClientStream, GATHER};
 use crate::deadlines::Holder;
 use crate::transport::Carrier;
 
+const END_OF_LINE: &[u8] = b"\r\n";
+
 impl<S: Carrier> AsyncWrite for ClientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
@@ -62,6 +64,13 @@ impl<S: Carrier> AsyncWrite for ClientStream<S> {
     }
 }
 
+/// Whether this is the head of a response, which pingora writes in one piece, and not of one that is yet to come: several
+/// heads pass the hooks before the first of them is written.
+fn is_final_head(bytes: &[u8]) -> bool {
+    let is_interim = |status: &[u8]| status.starts_with(b"1") && status != b"101";
+    bytes.starts_with(b"HTTP/1.") && bytes.ends_with(b"\r\n\r\n") && !bytes.get(9..12).is_none_or(is_interim)
+}
+
 impl<S: Carrier> ClientStream<S> {
     /// Writes for HTTP/1.1.
     pub(super) fn poll_write_response(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
@@ -70,6 +79,13 @@ impl<S: Carrier> ClientStream<S> {
         }
         if self.gathered.len() + buf.len() > GATHER {
             ready!(self.poll_send(cx))?;
+        }
+        if let Some(told) = self.told.get_mut().take_if(|_| is_final_head(buf)) {
+            let fields = buf.len() - END_OF_LINE.len();
+            self.gathered.extend_from_slice(&buf[..fields]);
+            self.gathered.extend_from_slice(&told);
+            self.gathered.extend_from_slice(END_OF_LINE);
+            return Poll::Ready(Ok(buf.len()));
         }
         if buf.len() >= GATHER {
             return self.poll_out(cx, buf);

@@ -42,7 +42,7 @@ fn client(peer: &str, headers: &[(&'static str, &str)]) -> String {
 fn tell(request: &mut RequestHeader, connection: &Connection, rules: &Rules) {
     fields::change(request, |request| {
         let mut told = Told::nothing();
-        to_origin(&mut told, request, Some(connection), None, rules);
+        to_origin(&mut told, request, Some(connection), None, rules, None);
         told.set(&mut request.headers);
     });
 }

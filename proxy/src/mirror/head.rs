@@ -44,7 +44,7 @@ impl Original<'_> {
             if let Some(trace) = self.trace {
                 trace.to_origin(&mut told, copy);
             }
-            forwarded::to_origin(&mut told, copy, self.connection, self.socket, &service.rules);
+            forwarded::to_origin(&mut told, copy, self.connection, self.socket, &service.rules, None);
             told.set(&mut copy.headers);
             // Its body goes with it, whoever was to wait for leave.
             copy.headers.remove(header::EXPECT);

@@ -284,7 +284,7 @@ fn passed_on(service: &Service, headers: &[(&'static str, &str)]) -> Vec<String>
     fields::change(&mut request, |request| {
         let mut told = Told::nothing();
         to_origin(&mut told, service, &service.versions[1]);
-        forwarded::to_origin(&mut told, request, None, None, &service.rules);
+        forwarded::to_origin(&mut told, request, None, None, &service.rules, None);
         told.set(&mut request.headers);
     });
     let ours = request.headers.iter().filter(|(name, _)| name.as_str().starts_with("tidegate-"));

@@ -20,7 +20,7 @@ fn tell(trace: &Trace, request: &mut RequestHeader) {
     fields::change(request, |request| {
         let mut told = Told::nothing();
         trace.to_origin(&mut told, request);
-        forwarded::to_origin(&mut told, request, None, None, &Rules::default());
+        forwarded::to_origin(&mut told, request, None, None, &Rules::default(), None);
         told.set(&mut request.headers);
     });
 }
