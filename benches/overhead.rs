@@ -11,18 +11,22 @@
 
 #![expect(clippy::disallowed_methods, reason = "a measurement: it reads the clock and waits for real processes")]
 
-use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+#[path = "ground/pinned.rs"]
+mod pinned;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Parser;
 use loadtest::{Origin, OriginOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+
+use crate::pinned::{Proxy, Turn, free_address, leave_first_core, on_core, say};
 
 const CONNECTIONS: usize = 64;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: bench.example\r\nuser-agent: overhead\r\naccept: */*\r\n\r\n";
@@ -140,67 +144,6 @@ async fn load(address: SocketAddr, length: Duration) -> anyhow::Result<u64> {
     connections.join_all().await.into_iter().sum()
 }
 
-/// A proxy under test; ended when dropped.
-struct Proxy(Child);
-
-impl Proxy {
-    /// User and system time so far (proc(5), `/proc/PID/stat`, fields 14 and 15).
-    fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<u64>().ok());
-        let (Some(user), Some(system)) = (ticks(11), ticks(12)) else { bail!("/proc/PID/stat reads: {stat}") };
-        // Linux counts in hundredths of a second, whatever the kernel's own clock does.
-        Ok(Duration::from_millis((user + system) * 10))
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-trait Turn {
-    /// Starts a proxy.
-    fn turn(&mut self) -> anyhow::Result<Proxy>;
-}
-
-impl Turn for Command {
-    fn turn(&mut self) -> anyhow::Result<Proxy> {
-        Ok(Proxy(self.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
-    }
-}
-
-/// A program that sees one core only, so that it has as many threads as it should.
-fn on_core(core: u32, program: &Path) -> Command {
-    if !can_pin() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("taskset");
-    command.args(["-c", &core.to_string()]).arg(program);
-    command
-}
-
-fn can_pin() -> bool {
-    Command::new("taskset").args(["-c", "0,1", "true"]).status().is_ok_and(|status| status.success())
-}
-
-/// Keeps this process, which is origin and load, off the proxy's core.
-fn leave_first_core() {
-    let process = std::process::id().to_string();
-    let moved = Command::new("taskset").args(["-a", "-c", "-p", "1", &process]).stdout(Stdio::null()).status();
-    if !moved.is_ok_and(|status| status.success()) {
-        say("not pinned: `taskset` is missing, or the machine has one core; the figures are rough");
-    }
-}
-
-fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
-}
-
 fn build_pass_through() -> anyhow::Result<PathBuf> {
     let built = Command::new(env!("CARGO"))
         .args(["build", "--release", "--locked", "--package", "proxy", "--example", "passthrough"])
@@ -209,9 +152,4 @@ fn build_pass_through() -> anyhow::Result<PathBuf> {
     ensure!(built.success(), "the pass-through could not be built");
     let tidegate = Path::new(env!("CARGO_BIN_EXE_tidegate"));
     Ok(tidegate.with_file_name("examples").join("passthrough"))
-}
-
-fn say(line: &str) {
-    // Nobody is left to tell where standard output is closed.
-    let _ = writeln!(std::io::stdout(), "{line}");
 }

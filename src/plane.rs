@@ -11,7 +11,7 @@ use control::plane::{
     self, Addresses, Care, Certificate, CheckCounts, ClientTls, DataPlane, EndpointHealth, EndpointState,
     FailedHandshakes, MalformedCounts, MirrorSample, Resolved, Split,
 };
-use meter::{Class, MirrorCounts, Tally, VersionMeter, Window};
+use meter::{Class, MirrorCounts, Tally, VersionMeter, Waiting, Window};
 use proxy::endpoint::{CareCounts, Standing, State, is_panicking};
 use proxy::mirror::Ledger;
 use proxy::routing::{Baseline, Wanted};
@@ -171,6 +171,10 @@ impl DataPlane for LivePlane {
     fn refused_retries(&self, service: &Name) -> u64 {
         let routing = self.publisher.shared().load_full();
         routing.service(service).map_or(0, |service| service.meter.refused_retries())
+    }
+
+    fn waiting(&self, service: &Name, version: &Name, second: u32) -> Waiting {
+        self.meter(service, version, |meter| meter.waiting(second)).unwrap_or_default()
     }
 
     fn in_flight(&self, service: &Name, version: &Name) -> u64 {

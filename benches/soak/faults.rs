@@ -237,6 +237,8 @@ fn words(setting: &Setting) -> String {
         Behaviour::Hang
         | Behaviour::Reset
         | Behaviour::Cut
+        | Behaviour::Drip
+        | Behaviour::Flood
         | Behaviour::Garbage
         | Behaviour::Refuse
         | Behaviour::Leave => format!("{behaviour:?} of {}", affected.get()),

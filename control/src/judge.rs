@@ -21,6 +21,7 @@ mod second;
 mod settings;
 mod sightings;
 mod traffic;
+mod unanswered;
 mod views;
 mod watch;
 mod words;
@@ -48,6 +49,7 @@ use self::saved::Saved;
 use self::settings::{GateSetting, Rule, Settings};
 use self::sightings::Sighting;
 use self::traffic::TrafficCheck;
+pub use self::unanswered::{Unanswered, unanswered};
 use crate::statistics::{Batch, Batcher};
 use crate::view::{Arms, Dispersion, Matched, Role};
 
@@ -212,6 +214,9 @@ pub struct Judgement {
     /// For how many seconds the gates that compare latencies wait for the canary to warm up again; 0 where none compares
     /// any, and while it warms up for the first time. Until then no step ends and nothing is proven.
     pub warms_up_for: u64,
+    /// Requests that wait for the canary's answer, where they are many beside those that wait for stable's: no step
+    /// forward. The judge knows of answers alone, so whoever looks at the traffic adds this.
+    pub unanswered: Option<Unanswered>,
 }
 
 /// Established harm.

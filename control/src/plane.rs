@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use config::{Configuration, Endpoint, Match, MirrorPart, Name, PathPrefix, Weight};
-use meter::{Class, MirrorCounts, Tally, Window};
+use meter::{Class, MirrorCounts, Tally, Waiting, Window};
 use serde::{Deserialize, Serialize};
 
 /// How a service's traffic is divided. The stable version has what the canary has not.
@@ -300,6 +300,12 @@ pub trait DataPlane: Send {
     /// Failures that were passed on because the service's budget for retries was used up; 0 where nothing is retried.
     fn refused_retries(&self, _service: &Name) -> u64 {
         0
+    }
+
+    /// Who waits for this version's answer, by the second in which they were drawn; `second` is the present
+    /// one. Asked each second. Nobody where that is not counted.
+    fn waiting(&self, _service: &Name, _version: &Name, _second: u32) -> Waiting {
+        Waiting::default()
     }
 
     /// Requests drawn to this version that are not over.

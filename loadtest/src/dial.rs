@@ -24,6 +24,10 @@ pub enum Behaviour {
     Reset,
     /// Sends a head and half of the body that it announces, then closes.
     Cut,
+    /// Sends a head at once, and then a byte of the body each second, without end.
+    Drip,
+    /// Sends a head at once, and then a body without end, 10 MB a second.
+    Flood,
     /// Sends bytes that are not HTTP, then closes.
     Garbage,
     /// Closes the listener and every connection, as a process that was killed: connections are refused until the
@@ -39,7 +43,7 @@ impl Behaviour {
     pub(crate) const fn is_away(self) -> bool {
         match self {
             Self::Refuse | Self::Leave => true,
-            Self::Serve | Self::Hang | Self::Reset | Self::Cut | Self::Garbage => false,
+            Self::Serve | Self::Hang | Self::Reset | Self::Cut | Self::Drip | Self::Flood | Self::Garbage => false,
         }
     }
 }

@@ -156,6 +156,22 @@ async fn a_cut_answer_announces_more_than_it_sends() {
 }
 
 #[tokio::test]
+async fn a_body_that_drips_or_floods_begins_at_once_and_has_no_end() {
+    for (behaviour, enough) in [(Behaviour::Drip, 1), (Behaviour::Flood, 3 * 65_536)] {
+        let origin = with_behaviour(behaviour).await;
+        let mut stream = connect(origin.address()).await;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while answer.iter().rev().filter(|byte| **byte == b'x').count() < enough {
+            assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{behaviour:?} ended");
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{behaviour:?}");
+        assert!(!answer.ends_with(b"0\r\n\r\n"), "{behaviour:?} ended");
+        assert_eq!(origin.arrivals().bad, 1);
+    }
+}
+
+#[tokio::test]
 async fn garbage_is_no_http() {
     let origin = with_behaviour(Behaviour::Garbage).await;
     let answer = get(origin.address(), "/").await;

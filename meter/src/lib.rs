@@ -12,6 +12,7 @@ mod outcome;
 mod service;
 mod shard;
 mod tally;
+mod waiting;
 
 pub use latency::{LATENCY_BUCKETS, LatencyCounts, latency_bound_us, latency_bounds_us, latency_bucket_of};
 pub use mirror::{Comparison, MirrorCounts, MirrorMeter, Unsent};
@@ -19,3 +20,4 @@ pub use outcome::{Attempt, Class, GROUPS, Outcome};
 pub use service::ServiceMeter;
 pub use shard::{Exposure, VersionMeter};
 pub use tally::{Clients, Drawn, GroupCounts, PathTally, Tally, Window};
+pub use waiting::{DrawnAt, Waiting};

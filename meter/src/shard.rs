@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use self::counts::Counts;
 use crate::outcome::Outcome;
 use crate::tally::{Tally, Window};
+use crate::waiting::{DrawnAt, Waiting};
 
 /// Counts what one version of a service does, or the slice of it that a canary is compared with. Shared by the data
 /// path, which records, and the control loop, which takes a window at each tick. It lives as long as anybody holds it,
@@ -41,7 +42,21 @@ struct Shard(Mutex<Recorder>);
 struct Recorder {
     exposure: Exposure,
     in_flight: u64,
+    waiting: Waiting,
     counts: Counts,
+    /// The group of the next request without a key.
+    next_group: u8,
+}
+
+impl Recorder {
+    /// A request without a key has a coin of its own, whoever sent it: it counts as a client of its own.
+    fn group_of(&mut self, outcome: &Outcome) -> u8 {
+        if outcome.keyed {
+            return outcome.group;
+        }
+        self.next_group = self.next_group.wrapping_add(1);
+        self.next_group
+    }
 }
 
 #[derive(Debug)]
@@ -114,12 +129,34 @@ impl VersionMeter {
         }
     }
 
-    /// A request was drawn to this version: by a random ticket, or by that of its affinity key.
+    /// A request was drawn to this version: by a random ticket, or by that of its affinity key. It waits for its
+    /// answer until [`answered`](Self::answered).
     #[inline]
-    pub fn begin(&self, core: usize, at_random: bool) {
+    pub fn begin(&self, core: usize, at_random: bool) -> DrawnAt {
         let mut recorder = self.shard(core).lock();
         recorder.in_flight += 1;
         recorder.counts.begin(at_random);
+        recorder.waiting.begin()
+    }
+
+    /// A request that was drawn then waits no more: all of its answer came that anybody waits for, or its first attempt is over. To be
+    /// called with the core that began it, once.
+    #[inline]
+    pub fn answered(&self, core: usize, drawn_at: DrawnAt) {
+        self.shard(core).lock().waiting.answered(drawn_at);
+    }
+
+    /// Who waits for their answer in this second, counted by the caller from anywhere. To be called each
+    /// second: what is drawn until the next call was drawn in this one.
+    #[must_use]
+    pub fn waiting(&self, second: u32) -> Waiting {
+        let mut sum = Waiting::default();
+        for shard in &self.shards {
+            let mut recorder = shard.0.lock();
+            recorder.waiting.turn(second);
+            sum.merge(&recorder.waiting);
+        }
+        sum
     }
 
     /// A request that was drawn to this version is over, `duration_us` after its head came; `None` for upgrades,
@@ -146,14 +183,17 @@ impl VersionMeter {
         let present = recorder.exposure;
         let judged = outcome.judged && exposure.comparison == present.comparison;
         let paths = if exposure.paths == present.paths { outcome.paths } else { 0 };
-        recorder.counts.record(&Outcome { judged, paths, ..*outcome }, watched_us);
+        let group = recorder.group_of(outcome);
+        recorder.counts.record(&Outcome { judged, paths, group, ..*outcome }, watched_us);
     }
 
     /// As [`record_under`](Self::record_under), of a request that was drawn under the present exposure.
     #[inline]
     pub fn record(&self, core: usize, outcome: &Outcome) {
         let watched_us = self.watched_us();
-        self.shard(core).lock().counts.record(outcome, watched_us);
+        let mut recorder = self.shard(core).lock();
+        let group = recorder.group_of(outcome);
+        recorder.counts.record(&Outcome { group, ..*outcome }, watched_us);
     }
 
     fn watched_us(&self) -> [u64; 2] {

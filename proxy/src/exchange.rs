@@ -92,7 +92,7 @@ impl Exchange {
     }
 
     /// Whether silence within the response is no failure for long.
-    const fn may_be_silent(self) -> bool {
+    pub(crate) const fn may_be_silent(self) -> bool {
         match self {
             Self::Response => false,
             Self::Events | Self::Tunnel(_) | Self::Call(_) => true,

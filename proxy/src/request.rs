@@ -304,6 +304,9 @@ impl Request {
     /// The response head came.
     pub(crate) fn head(&mut self, status: u16, now: Instant) {
         self.is_tunnel = status == 101;
+        if self.exchange.may_be_silent() {
+            self.is_answered();
+        }
         if let Some(attempt) = &mut self.attempt {
             let latency_us = micros(attempt.waits_since().unwrap_or(now), now);
             attempt.head = Some((status, latency_us));
@@ -314,8 +317,16 @@ impl Request {
         }
     }
 
+    /// Nobody waits for more: what is left may take its time.
+    pub(super) fn is_answered(&mut self) {
+        if let Some(matched) = &mut self.matched {
+            matched.account.answered();
+        }
+    }
+
     /// The response's last byte came. Its client may take longer to read it.
     pub(crate) fn last_byte(&mut self, now: Instant) {
+        self.is_answered();
         if let Some(attempt) = &mut self.attempt {
             attempt.total_us = attempt.ready.map(|ready| micros(ready, now));
             // What is left is the client's.

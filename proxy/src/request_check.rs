@@ -92,6 +92,10 @@ fn check_target(request: &RequestHeader, rules: &Rules) -> Result<(), Refusal> {
     if run(target, is_target) < target.len() {
         return Err(NOT_ENCODED.into());
     }
+    // A query alone (`?x=1`) would be read as that of `/` here, and passed on as it is.
+    if !(target.starts_with(b"/") || target == b"*" && request.method == Method::OPTIONS) {
+        return Err(bad("the path of this request does not begin with a slash"));
+    }
     Ok(())
 }
 

@@ -1,13 +1,9 @@
 //! Copies of requests for a canary that has no users: what they hold, that what comes of them is counted exactly, and that
 //! users do not feel them, whatever the canary does.
 
-#![expect(clippy::disallowed_methods, reason = "a canary of 10 MB/s sends its pieces at their times")]
-
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 use loadtest::{Behaviour, Fraction, Length, Load, LoadReport, RawAnswer, RawOrigin, failures};
@@ -46,23 +42,6 @@ fn stage(server: &Server, stage: &str) -> u64 {
 
 fn difference(server: &Server, difference: &str) -> u64 {
     figure(server, "tidegate_mirror_differences_total", "difference", difference)
-}
-
-/// A canary each of whose answers never ends, at 10 MB/s.
-fn endless() -> SocketAddr {
-    const PIECE: usize = 64 * 1024;
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let answer = |mut stream: TcpStream| {
-        let mut head = [0; 4096];
-        let mut sent = stream.read(&mut head).and_then(|_| stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n"));
-        while sent.is_ok() {
-            thread::sleep(Duration::from_secs_f64(PIECE as f64 / 10e6));
-            sent = stream.write_all(&[b'x'; PIECE]);
-        }
-    };
-    thread::spawn(move || listener.incoming().for_each(|stream| drop(thread::spawn(move || answer(stream.unwrap())))));
-    address
 }
 
 /// The most memory that a process ever had, in bytes.
@@ -158,7 +137,9 @@ fn users_do_not_feel_copies_for_a_canary_that_hangs() {
 
 #[test]
 fn users_do_not_feel_copies_for_a_canary_that_answers_10_mb_a_second_without_end() {
-    users_do_not_feel("sends without end", endless());
+    let canary = origin("v2");
+    canary.dial().set_behaviour(Behaviour::Flood);
+    users_do_not_feel("sends without end", canary.address());
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use control::view::{Phase, Verdict};
+use control::view::{Phase, RolloutView, Verdict};
 use loadtest::{Behaviour, Fraction, Load, OriginOptions, Setting, failures};
 
-use crate::patience::until_true;
+use crate::patience::{LONG, until_true};
 use crate::shop::{Place, Shop, origin, origin_with, shop};
 
 #[test]
@@ -62,6 +62,49 @@ fn a_canary_that_hangs_is_taken_back_although_its_clients_leave() {
     assert_eq!(failures(&report), report.timeouts, "{report}");
     // Leaving is no error of the version: what it is charged with is the time that it took.
     assert_eq!(rollout.failed.canary, 0);
+}
+
+/// Nothing of it fails before the step is over: it just does not answer.
+#[test]
+fn a_canary_that_hangs_at_the_end_of_its_last_step_is_not_promoted() {
+    let (v1, v2, place) = (origin("v1"), origin("v2"), Place::new());
+    let versions = [("v1", &[v1.address()][..]), ("v2", &[v2.address()][..])];
+    let text = shop("v1", &versions, "{ steps: [{ weight: 50%, hold: 6s }] }");
+    place.write(&format!("{}{text}    timeouts: {{ first_byte: 6s }}\n", place.head()));
+    let server = place.serve();
+    let load = Load { grace: LONG, ..server.load(100.0) }.start().unwrap();
+    assert_eq!(server.admin.start("shop", "v2").status, 201);
+    server.admin.until("shop", "a good while", |rollout| rollout.step_elapsed_s >= 3.0);
+
+    v2.dial().set_behaviour(Behaviour::Hang);
+
+    let waits =
+        |rollout: &RolloutView| rollout.reason.as_ref().is_some_and(|it| it.starts_with("waiting for answers of v2: "));
+    let rollout = server.admin.until("shop", "a word of what it waits for", waits);
+    assert_eq!((rollout.phase, rollout.weight), (Phase::Progressing, 5_000), "{rollout:?}");
+    let rollout = server.admin.until_phase("shop", Phase::RolledBack);
+    assert!(rollout.failed.canary > 0, "{rollout:?}");
+    let report = load.stop();
+    assert_eq!((failures(&report), report.timeouts), (0, 0), "stable answered in its stead: {report}");
+}
+
+#[test]
+fn a_canary_whose_answers_drip_is_paused_though_its_heads_are_in_time() {
+    let shop = Shop::open("{ steps: [{ weight: 20%, hold: 5s }, { weight: 50%, hold: 10m }] }");
+    shop.v2.dial().set_behaviour(Behaviour::Drip);
+    let load = Load { timeout: Some(Duration::from_millis(400)), ..shop.server.load(500.0) }.start().unwrap();
+    shop.release_v2();
+
+    let rollout = shop.admin().until_phase("shop", Phase::Paused);
+
+    assert_eq!((rollout.step, rollout.weight), (1, 2_000), "nobody else is given to it: {rollout:?}");
+    let reason = rollout.reason.unwrap();
+    assert!(reason.starts_with("clients: clients left "), "{reason}");
+    // They left: that is no error of the version.
+    assert_eq!(rollout.failed.canary, 0);
+    let report = load.stop();
+    assert!(report.timeouts > 0, "nobody left: {report}");
+    assert_eq!(failures(&report), report.timeouts, "{report}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use control::command::Action;
 use control::view::{Phase, Verdict};
+use meter::Class;
 
 use crate::traffic::Manner;
 use crate::world::{World, answered};
@@ -40,6 +41,43 @@ fn a_canary_that_turns_bad_at_any_step_is_rolled_back() {
             assert!(rollout.reason.is_some_and(|reason| reason.contains("v2")));
             assert!(rollout.gates.iter().any(|gate| gate.verdict == Verdict::Fail), "{:?}", rollout.gates);
         }
+    });
+}
+
+/// What waits for its answer is nobody's evidence, and the steps are shorter than an answer may take.
+#[test]
+fn a_canary_that_hangs_at_any_step_is_rolled_back_before_the_next() {
+    with_seeds("a_canary_that_hangs_at_any_step_is_rolled_back_before_the_next", 10, |seed| {
+        for step in 1..=3 {
+            let mut world = World::new(seed, SHOP, 1_000);
+            world.start("v2");
+            let there = |world: &World| world.rollout().is_some_and(|rollout| rollout.step == step);
+            world.run_until(60, there).expect("it comes to that step");
+            world.run(2);
+            world.traffic.answers("v2", Manner { late: 1.0, failure: Class::Timeout, ..Manner::BAD });
+            let over =
+                |world: &World| world.rollout().is_some_and(|rollout| rollout.step > step || rollout.phase.has_ended());
+            let waits = |world: &World| world.rollout().is_some_and(|rollout| rollout.reason.is_some());
+            world.run_until(5, waits).expect("it says what it waits for");
+            let reason = world.rollout().unwrap().reason.unwrap();
+            assert!(reason.starts_with("waiting for answers of v2: "), "{reason}");
+            world.run_until(20, over).expect("it is over");
+            assert_eq!(world.phase(), Some(Phase::RolledBack), "{:?}", world.rollout());
+        }
+    });
+}
+
+#[test]
+fn a_step_lasts_longer_by_the_time_in_which_the_process_was_stopped() {
+    with_seeds("a_step_lasts_longer_by_the_time_in_which_the_process_was_stopped", 10, |seed| {
+        let mut world = World::new(seed, SHOP, 500);
+        world.start("v2");
+        world.run_until(60, |world| world.rollout().is_some_and(|rollout| rollout.step == 3)).expect("the last step");
+        world.run(1);
+        world.stand_still(3_600);
+        world.run(3);
+        assert_eq!(world.phase(), Some(Phase::Progressing), "{:?}", world.rollout());
+        world.run_until(10, |world| world.phase() == Some(Phase::Promoted)).expect("it is promoted");
     });
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use config::{Name, Weight};
 use control::plane::{DataPlane, EndpointState, Resolved, Split};
-use meter::{Attempt, Class, Exposure, Outcome, Tally, VersionMeter, Window};
+use meter::{Attempt, Class, DrawnAt, Exposure, Outcome, Tally, VersionMeter, Waiting, Window};
 
 /// How many ticks a request takes that is answered late: ten seconds.
 const LATE: u64 = 100;
@@ -59,7 +59,7 @@ struct Inner {
     /// How many ticks there were.
     ticks: u64,
     /// Late answers: when they come, and what they come to.
-    late: VecDeque<(u64, (Name, Name), Exposure, Outcome)>,
+    late: VecDeque<(u64, (Name, Name), DrawnAt, Exposure, Outcome)>,
     random: fastrand::Rng,
 }
 
@@ -148,7 +148,8 @@ impl Traffic {
                     let manner = manners.get(canary.as_str()).copied().unwrap_or(Manner::GOOD);
                     let outcome = answer(to_matching.unwrap_or(manner), split, random);
                     *sent.entry(canary.to_string()).or_default() += 1;
-                    meter.begin(0, false);
+                    let drawn_at = meter.begin(0, false);
+                    meter.answered(0, drawn_at);
                     meter.record(0, &Outcome { judged: matched.judged, ..outcome });
                     meter.end(0, outcome.total_us, true);
                     if let Some((_, apart)) = apart.get(service).filter(|_| !matched.judged) {
@@ -164,13 +165,18 @@ impl Traffic {
                 let Some(meter) = meters.get(&(service.clone(), version.clone())) else { continue };
                 let slice = slices.get(service).filter(|_| in_slice).map(|(_, meter)| meter);
                 let meters = || [Some(meter), slice].into_iter().flatten();
-                meters().for_each(|meter| meter.begin(0, true));
+                let drawn_at = meter.begin(0, true);
+                if let Some(slice) = slice {
+                    slice.begin(0, true);
+                }
                 if manner.late > 0.0 && random.f64() < manner.late {
                     let outcome = Outcome { latency_us: Some(LATE * 100_000), ..answer(manner, split, random) };
-                    late.push_back((*ticks + LATE, (service.clone(), version.clone()), meter.exposure(), outcome));
+                    let of = (service.clone(), version.clone());
+                    late.push_back((*ticks + LATE, of, drawn_at, meter.exposure(), outcome));
                     meters().for_each(|meter| meter.end(0, None, true));
                     continue;
                 }
+                meter.answered(0, drawn_at);
                 let is_lost = random.f64() < manner.lost;
                 let outcome = answer(manner, split, random);
                 if !is_lost {
@@ -223,8 +229,9 @@ fn answer(manner: Manner, split: &Split, random: &mut fastrand::Rng) -> Outcome 
 impl Inner {
     /// The answers come that are due, under the exposure in which they were asked for. Of slices there are none.
     fn answer_late(&mut self) {
-        while let Some((_, key, exposure, outcome)) = self.late.pop_front_if(|(due, ..)| *due <= self.ticks) {
+        while let Some((_, key, drawn_at, exposure, outcome)) = self.late.pop_front_if(|(due, ..)| *due <= self.ticks) {
             if let Some(meter) = self.meters.get(&key) {
+                meter.answered(0, drawn_at);
                 meter.record_under(0, exposure, &outcome);
             }
         }
@@ -317,6 +324,12 @@ impl DataPlane for Traffic {
         if let Some(meter) = self.inner().meters.get(&(service.clone(), version.clone())) {
             meter.watch(us);
         }
+    }
+
+    fn waiting(&self, service: &Name, version: &Name, second: u32) -> Waiting {
+        let inner = self.inner();
+        let meter = inner.meters.get(&(service.clone(), version.clone()));
+        meter.map(|meter| meter.waiting(second)).unwrap_or_default()
     }
 
     fn tally(&self, service: &Name, version: &Name, read: &mut dyn FnMut(&Tally)) {

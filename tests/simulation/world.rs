@@ -95,6 +95,12 @@ impl World {
         self.settle();
     }
 
+    /// So many seconds pass in which the process is stopped.
+    pub(crate) fn stand_still(&mut self, seconds: u64) {
+        let passed = Duration::from_secs(seconds);
+        self.now = Now { elapsed: self.now.elapsed + passed, wall: self.now.wall + passed };
+    }
+
     /// So many seconds pass.
     pub(crate) fn run(&mut self, seconds: u32) {
         (0..seconds * 10).for_each(|_| self.tick());

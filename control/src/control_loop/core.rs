@@ -10,7 +10,6 @@ use meter::{LatencyCounts, latency_bounds_us};
 use tokio::sync::oneshot;
 use ulid::Ulid;
 
-use super::Now;
 use super::evidence::{self, Evidence, Restored};
 use super::judged::{Judged, Recording};
 use super::known::Known;
@@ -20,6 +19,7 @@ use super::reload::Reloading;
 use super::request::Remembered;
 use super::saving::Saving;
 use super::served::Served;
+use super::{Now, TICK};
 use crate::command::Command;
 use crate::events::EventLog;
 use crate::journal::{Answer, Replayed, Request};
@@ -30,6 +30,8 @@ use crate::view::{ServiceSnapshot, Snapshot};
 /// How long an orderly end waits for the disk.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
+/// Ticks that are so far apart say that the process did not run.
+const STANDSTILL: Duration = Duration::from_secs(2);
 
 /// The deciding part of the control loop. It owns the data plane and is the only one to publish splits.
 pub struct ControlCore {
@@ -61,6 +63,8 @@ pub struct ControlCore {
     pub(super) first_event: u64,
     random: fastrand::Rng,
     last_second: Duration,
+    /// When the last tick was.
+    last_tick: Duration,
     /// Counts ticks: whose turn it is to be estimated.
     pub(super) ticks: usize,
     pub(super) bounds_us: Vec<u64>,
@@ -129,6 +133,7 @@ impl ControlCore {
             first_event: u64::try_from(now.wall.as_microsecond()).unwrap_or(1),
             random: fastrand::Rng::with_seed(seed),
             last_second: now.elapsed,
+            last_tick: now.elapsed,
             ticks: 0,
             bounds_us: latency_bounds_us(),
             scratch: LatencyCounts::default(),
@@ -304,6 +309,7 @@ impl ControlCore {
     /// Looks at the traffic, and at the time.
     pub fn tick(&mut self, now: Now) {
         let second_over = now.elapsed.saturating_sub(self.last_second) >= SECOND;
+        self.notice_standstill(now);
         if let Some(told) = self.link.notice_stall(now.elapsed) {
             self.told(now, told);
         }
@@ -332,6 +338,27 @@ impl ControlCore {
             stopping.replies.drain(..).for_each(|reply| _ = reply.send(()));
         }
         self.all_due |= second_over;
+    }
+
+    /// A process that was stopped, or had no processor, has seen nothing meanwhile: that is no time in which a canary was
+    /// looked at.
+    fn notice_standstill(&mut self, now: Now) {
+        let since = now.elapsed.saturating_sub(std::mem::replace(&mut self.last_tick, now.elapsed));
+        if since < STANDSTILL {
+            return;
+        }
+        let lost = since.saturating_sub(TICK);
+        let mut running = 0;
+        for served in self.services.values_mut() {
+            running += u32::from(served.release.stood_still(lost));
+        }
+        if running > 0 {
+            tracing::warn!(
+                "nobody looked at the traffic for {:.1} s (this process was stopped, or the machine was busy): the steps of \
+                 running rollouts last so much longer",
+                lost.as_secs_f64()
+            );
+        }
     }
 
     fn journal_answered(&mut self, now: Now, answer: Answer) {

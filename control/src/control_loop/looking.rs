@@ -2,6 +2,7 @@
 //! traffic for the rollouts to come.
 
 use std::ops::Bound;
+use std::time::Duration;
 
 use config::{Baseline, Name};
 use meter::Window;
@@ -11,7 +12,7 @@ use super::core::ControlCore;
 use super::estimates::Traffic;
 use super::judged::Ticked;
 use super::served::Served;
-use crate::judge::{Copies, Draws, Judge, Judgement, Tick};
+use crate::judge::{Copies, Draws, Judge, Judgement, Tick, unanswered};
 use crate::plane::DataPlane;
 use crate::rollout::{Change, Event, Exhibit, Moment, Rollout, State};
 use crate::view::Arms;
@@ -103,7 +104,7 @@ impl ControlCore {
     pub(super) fn look_at_the_others(&mut self, now: Now) {
         let Self { services, plane, windows, scratch, bounds_us, .. } = self;
         for (name, served) in services {
-            served.look_at_the_others(name, now.wall.as_second(), plane.as_mut(), &mut windows.stable);
+            served.look_at_the_others(name, now, plane.as_mut(), &mut windows.stable);
             served.turn(plane.as_ref(), scratch, bounds_us);
         }
     }
@@ -173,7 +174,9 @@ impl Served {
         };
         judged.tick(Ticked { at: moment.wall, generation, weight }, &tick);
         let judge = judged.judge();
-        let judgement = judge.judgement();
+        let second = second_of(moment.elapsed);
+        let waiting = [stable, canary].map(|version| plane.waiting(name, version, second));
+        let judgement = Judgement { unanswered: unanswered(&waiting[0], &waiting[1]), ..judge.judgement() };
         // Sentences cost more than the tests: they are made where somebody will read them.
         let now = Calls::of(&judgement);
         let is_news = std::mem::replace(calls, now) != now;
@@ -182,7 +185,7 @@ impl Served {
     }
 
     /// Takes the windows of the versions that no rollout compares.
-    fn look_at_the_others(&mut self, name: &Name, second: i64, plane: &mut dyn DataPlane, window: &mut Window) {
+    fn look_at_the_others(&mut self, name: &Name, now: Now, plane: &mut dyn DataPlane, window: &mut Window) {
         let Self { release, judged, known, .. } = self;
         let state = release.state();
         known.follow(&state.stable);
@@ -191,8 +194,10 @@ impl Served {
                 continue;
             }
             plane.take(name, &version.name, window);
+            // Nobody asks who waits; but whoever does next is to know since when.
+            drop(plane.waiting(name, &version.name, second_of(now.elapsed)));
             if version.name == state.stable && judged.is_none() {
-                known.observe(second, window);
+                known.observe(now.wall.as_second(), window);
             }
         }
         let background = judged.as_ref().map_or(known.background(), |judged| judged.judge().background());
@@ -215,6 +220,11 @@ impl Served {
         };
         self.estimates.renew(plan, first, traffic, phi);
     }
+}
+
+/// The second of a moment, for those who count who waits.
+fn second_of(elapsed: Duration) -> u32 {
+    u32::try_from(elapsed.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// What people see of the evidence.

@@ -7,7 +7,7 @@ use config::{Advance, Deadline, Gate, GateRule, Match, OnDeadline, Step, Weight}
 use super::release::{By, Counted, News, Release};
 use super::state::{Question, Rollout, name_of_compared};
 use super::{Change, Effect, Exhibit, Moment};
-use crate::judge::Judgement;
+use crate::judge::{Judgement, Unanswered};
 use crate::view::{Arms, GateView, Phase, Verdict};
 
 /// How the reason of a pause ends where a limit is broken on both versions.
@@ -237,7 +237,7 @@ impl Release {
             let seconds = judgement.warms_up_for;
             return Some(format!("waiting for {canary} to warm up: its latencies are compared in {seconds} s"));
         }
-        under_suspicion(rollout, judgement)
+        unanswered(rollout, judgement).or_else(|| under_suspicion(rollout, judgement))
     }
 
     /// That a proof is wanted and missing.
@@ -298,7 +298,7 @@ fn lacks_people(who: Option<&Match>, rollout: &Rollout, judgement: &Judgement) -
         Some(who) if judgement.matched_in_step == 0 => {
             Some(format!("waiting for the first request that matches {who}; skip to go on without"))
         }
-        Some(_) | None => under_suspicion(rollout, judgement),
+        Some(_) | None => unanswered(rollout, judgement).or_else(|| under_suspicion(rollout, judgement)),
     }
 }
 
@@ -323,6 +323,16 @@ fn lacks_copies(rollout: &Rollout, judgement: &Judgement) -> Option<String> {
 
 fn is_of_copies(gate: &Gate) -> bool {
     matches!(gate.rule, GateRule::Mirror(_))
+}
+
+/// What the canary does with these is known once they are answered, or have waited for as long as they may.
+fn unanswered(rollout: &Rollout, judgement: &Judgement) -> Option<String> {
+    let Unanswered { drawn, waiting } = judgement.unanswered.filter(|_| !rollout.plan.dry_run)?;
+    let (canary, stable) = (&rollout.canary, &rollout.stable);
+    Some(format!(
+        "waiting for answers of {canary}: {} of its last {} requests are not answered yet, {} of the last {} of {stable}",
+        waiting.canary, drawn.canary, waiting.stable, drawn.stable
+    ))
 }
 
 fn under_suspicion(rollout: &Rollout, judgement: &Judgement) -> Option<String> {

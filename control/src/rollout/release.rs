@@ -226,6 +226,12 @@ impl Release {
         effects.extend(news.into_iter().map(|News { kind, text }| Effect::Announce { kind, text }));
     }
 
+    /// Nobody looked for so long: the present step lasts so much longer. Whether a rollout runs.
+    pub fn stood_still(&mut self, lost: Duration) -> bool {
+        self.step_began = self.step_began.saturating_add(lost);
+        self.state.running().is_some()
+    }
+
     fn begin_hold(&mut self, moment: &Moment) {
         self.step_began = moment.elapsed;
         self.waits_for = None;

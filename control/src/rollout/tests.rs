@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use config::Configuration;
 
 use super::*;
-use crate::judge::{Copies, Harm};
+use crate::judge::{Copies, Harm, Unanswered};
 use crate::view::{Arms, Matched, Phase, Role, Verdict};
 
 const VERSIONS: &str =
@@ -231,6 +231,7 @@ fn good() -> Judgement {
         copies_in_step: Copies::default(),
         has_data: true,
         warms_up_for: 0,
+        unanswered: None,
     }
 }
 
@@ -436,6 +437,8 @@ fn nothing_advances_before_the_hold_is_over() {
 #[test]
 fn a_step_that_could_end_waits_and_says_for_what() {
     let few = Arms { stable: 1_000, canary: 49 };
+    let unanswered =
+        Unanswered { drawn: Arms { stable: 9_000, canary: 700 }, waiting: Arms { stable: 2, canary: 161 } };
     let cases = [
         (Judgement { has_data: false, ..good() }, "traffic"),
         (Judgement { step_requests: few, ..good() }, "v2 had 49"),
@@ -445,6 +448,10 @@ fn a_step_that_could_end_waits_and_says_for_what() {
         ),
         (Judgement { warms_up_for: 7, ..good() }, "waiting for v2 to warm up: its latencies are compared in 7 s"),
         (Judgement { suspicion: true, ..good() }, "suspicion"),
+        (
+            Judgement { unanswered: Some(unanswered), ..good() },
+            "waiting for answers of v2: 161 of its last 700 requests are not answered yet, 2 of the last 9000 of v1",
+        ),
     ];
     for (judgement, word) in cases {
         let mut world = World::in_phase(Phase::Progressing);

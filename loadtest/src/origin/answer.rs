@@ -46,6 +46,8 @@ pub(super) async fn answer(shared: &Shared, mut request: Request<Incoming>) -> R
         Behaviour::Serve
         | Behaviour::Reset
         | Behaviour::Cut
+        | Behaviour::Drip
+        | Behaviour::Flood
         | Behaviour::Garbage
         | Behaviour::Refuse
         | Behaviour::Leave => (),
@@ -58,7 +60,12 @@ pub(super) async fn answer(shared: &Shared, mut request: Request<Incoming>) -> R
         Behaviour::Cut => Some(Fate::Bytes(cut(shared, setting.body_bytes))),
         Behaviour::Garbage => Some(Fate::Bytes(Bytes::from_static(GARBAGE))),
         // A request that was read just before the doors closed is still served.
-        Behaviour::Serve | Behaviour::Hang | Behaviour::Refuse | Behaviour::Leave => None,
+        Behaviour::Serve
+        | Behaviour::Drip
+        | Behaviour::Flood
+        | Behaviour::Hang
+        | Behaviour::Refuse
+        | Behaviour::Leave => None,
     };
     if let Some(fate) = fate {
         shared.log.bad();
@@ -69,6 +76,9 @@ pub(super) async fn answer(shared: &Shared, mut request: Request<Incoming>) -> R
         let mut response = Response::new(whole(format!("{} fails\n", shared.name)));
         *response.status_mut() = setting.error_status;
         response
+    } else if let Some((piece, every)) = endless(behaviour) {
+        shared.log.bad();
+        Response::new(without_end(piece, every))
     } else {
         served(shared, request, setting.body_bytes)
     };
@@ -132,6 +142,30 @@ fn head_text(request: &Request<Incoming>) -> String {
         text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
     }
     text
+}
+
+/// How large the pieces of a body without end are, and how long after one another they come.
+const fn endless(behaviour: Behaviour) -> Option<(usize, Duration)> {
+    match behaviour {
+        Behaviour::Drip => Some((1, Duration::from_secs(1))),
+        Behaviour::Flood => Some((65_536, Duration::from_nanos(65_536 * 100))),
+        Behaviour::Serve
+        | Behaviour::Hang
+        | Behaviour::Reset
+        | Behaviour::Cut
+        | Behaviour::Garbage
+        | Behaviour::Refuse
+        | Behaviour::Leave => None,
+    }
+}
+
+fn without_end(piece: usize, every: Duration) -> Body {
+    let piece = Bytes::from(vec![b'x'; piece]);
+    let body = stream::unfold((piece, time::interval(every)), |(piece, mut interval)| async move {
+        interval.tick().await;
+        Some((Ok(Frame::data(piece.clone())), (piece, interval)))
+    });
+    StreamBody::new(body).boxed_unsync()
 }
 
 fn chunked(name: &str) -> Body {

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-use super::{ClientStream, GATHER};
+use super::{ClientStream, GATHER, Unchunk};
 use crate::deadlines::Holder;
 use crate::transport::Carrier;
 
@@ -80,18 +81,25 @@ impl<S: Carrier> ClientStream<S> {
         if self.gathered.len() + buf.len() > GATHER {
             ready!(self.poll_send(cx))?;
         }
-        if let Some(told) = self.told.get_mut().take_if(|_| is_final_head(buf)) {
-            let fields = buf.len() - END_OF_LINE.len();
-            self.gathered.extend_from_slice(&buf[..fields]);
-            self.gathered.extend_from_slice(&told);
-            self.gathered.extend_from_slice(END_OF_LINE);
-            return Poll::Ready(Ok(buf.len()));
-        }
-        if buf.len() >= GATHER {
+        let is_well = if let Some(told) = self.told.get_mut().take_if(|_| is_final_head(buf)) {
+            let (fields, end) = buf.split_at(buf.len() - END_OF_LINE.len());
+            [fields, &told, end].into_iter().all(|piece| self.gather(piece))
+        } else if buf.len() >= GATHER && !self.unchunks.load(Ordering::Relaxed) {
             return self.poll_out(cx, buf);
+        } else {
+            self.gather(buf)
+        };
+        Poll::Ready(if is_well { Ok(buf.len()) } else { Err(io::ErrorKind::InvalidData.into()) })
+    }
+
+    /// Keeps what is to be sent with the next flush. `false` where it is not what pingora said that it would write.
+    fn gather(&mut self, piece: &[u8]) -> bool {
+        if self.unchunks.load(Ordering::Relaxed) {
+            let unchunk = self.unchunk.get_or_insert_with(|| Box::new(Unchunk::new()));
+            return unchunk.pass(piece, &mut self.gathered);
         }
-        self.gathered.extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
+        self.gathered.extend_from_slice(piece);
+        true
     }
 
     /// So many bytes of HTTP/2 were sent.

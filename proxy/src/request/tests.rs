@@ -126,6 +126,30 @@ fn the_total_latency_ends_with_the_last_byte_from_upstream_whatever_the_client_d
 }
 
 #[test]
+fn a_request_waits_for_its_whole_answer_or_for_the_head_of_one_that_may_be_silent() {
+    let waits = |service: &Service| service.stable().meter.waiting(0).back().next().map(|(_, waits)| waits);
+    for (exchange, after_head) in [(Exchange::Response, 1), (Exchange::Events, 0), (Exchange::Call(None), 0)] {
+        let service = service();
+        let (mut request, now) = request(&service);
+        request.exchange = exchange;
+        attempt(&mut request, &service, now);
+        assert_eq!(waits(&service), Some(1));
+        request.head(200, now);
+        assert_eq!(waits(&service), Some(after_head), "{exchange:?}");
+        request.last_byte(now);
+        assert_eq!(waits(&service), Some(0));
+        request.end(Some(200), None, now);
+    }
+    for end in [Class::Reset, Class::ClientAbort] {
+        let service = service();
+        let (mut request, now) = request(&service);
+        attempt(&mut request, &service, now);
+        request.end_attempt(end, now);
+        assert_eq!(waits(&service), Some(0), "its first attempt is over");
+    }
+}
+
+#[test]
 fn what_a_client_takes_to_send_its_request_is_no_latency_of_the_version() {
     let service = service();
     let (mut request, now) = request(&service);

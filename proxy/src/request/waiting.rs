@@ -183,6 +183,7 @@ impl Request {
         if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
             deadline.set_whole(None);
         }
+        self.is_answered();
         self.lasts();
     }
 }

@@ -16,8 +16,11 @@ use crate::shop::{Place, origin, shop};
 
 /// So many in a row.
 const UPGRADES: usize = 20;
+/// So many connections at least are opened meanwhile.
+const CONNECTIONS: u64 = 10_000;
 
 #[test]
+#[expect(clippy::print_stderr, reason = "the figures are what is looked for")]
 fn twenty_upgrades_in_a_row_under_load_fail_nothing_and_the_rollout_and_its_evidence_go_on() {
     let (v1, v2, sockets, place) = (origin("v1"), origin("v2"), PageOrigin::start("v1"), Place::new());
     let ca = Authority::new(&place);
@@ -33,8 +36,8 @@ fn twenty_upgrades_in_a_row_under_load_fail_nothing_and_the_rollout_and_its_evid
     let mut server = place.serve();
     let secure = address(&server, 1);
 
-    let kept = server.load(250.0).start().unwrap();
-    let fresh = Load { idle_connections: 0, seed: 2, ..server.load(150.0) }.start().unwrap();
+    let kept = server.load(100.0).start().unwrap();
+    let fresh = Load { idle_connections: 0, seed: 2, ..server.load(400.0) }.start().unwrap();
     let streams = Load { protocol: Protocol::H2c, seed: 3, ..server.load(100.0) }.start().unwrap();
     let tls = Client::over_tls(secure, ca.client(&rustls::version::TLS13));
     let chats = [Client::over_websocket(server.address), Client::over_websocket(server.address)];
@@ -57,7 +60,8 @@ fn twenty_upgrades_in_a_row_under_load_fail_nothing_and_the_rollout_and_its_evid
             rollout.requests.stable + rollout.requests.canary > judged + 50
         });
         until_true("every client to go on", || {
-            tls.done() > asked && chats.iter().zip(chatted).all(|(chat, before)| chat.done() > before)
+            let opened = fresh.live().sent >= CONNECTIONS / UPGRADES as u64 * number as u64;
+            opened && tls.done() > asked && chats.iter().zip(chatted).all(|(chat, before)| chat.done() > before)
         });
     }
 
@@ -67,9 +71,17 @@ fn twenty_upgrades_in_a_row_under_load_fail_nothing_and_the_rollout_and_its_evid
     for report in &reports {
         assert_eq!((failures(report), report.not_sent), (0, 0), "{report}");
     }
-    for chat in chats {
-        assert!(chat.end() > 0);
-    }
+    let said = chats.map(Client::end);
+    assert!(said.iter().all(|messages| *messages > 0));
+    assert!(reports[1].sent >= CONNECTIONS, "{}", reports[1]);
+    eprintln!(
+        "{UPGRADES} upgrades, nothing failed: {} requests on kept connections, {} on connections of their own, {} over \
+         HTTP/2, {by_tls} over TLS, {} messages over WebSockets that lasted all the time",
+        reports[0].sent,
+        reports[1].sent,
+        reports[2].sent,
+        said.iter().sum::<u64>()
+    );
     // The processes before the last one end once the WebSockets have; each was told nothing but to hand over.
     assert_eq!(server.process.leaves(), Some(0));
     let started = server.process.started();
