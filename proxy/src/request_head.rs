@@ -23,8 +23,7 @@ pub(crate) fn host_of(request: &Parts) -> &str {
     let authority = request.uri.authority().map(http::uri::Authority::as_str);
     let header = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = authority.or_else(header).unwrap_or_default();
-    // Byte by byte: it is short, and asked for often.
-    host.bytes().rposition(|byte| byte == b'@').map_or(host, |at| &host[at + 1..])
+    host.rsplit_once('@').map_or(host, |(_, host)| host)
 }
 
 /// What the service's affinity takes of a request; none draws at random. `trusted` tells whether the peer is a hop

@@ -110,9 +110,7 @@ impl FieldLines {
             self.word.clear();
             self.word.push(&part[..token]);
             self.check.begin(&self.word)?;
-            for byte in &after[..=value] {
-                self.check.push(*byte)?;
-            }
+            self.check.read(&after[..value])?;
             self.now(State::Start);
         }
         Ok(token + 1 + value + 2)

@@ -333,6 +333,30 @@ fn a_response_loses_what_was_meant_for_this_hop() {
 }
 
 proptest! {
+    /// Each origin is told what it would be were its request the first on the connection.
+    #[test]
+    fn what_was_told_before_on_a_connection_is_told_again_of_the_same_alone(
+        hosts in prop::collection::vec(prop::sample::select(vec!["a.example", "b.example:81", ""]), 1..6),
+        is_trusted in any::<bool>(),
+    ) {
+        let last = Last::default();
+        let connection = connection(if is_trusted { HOP } else { "203.0.113.9" }, None);
+        for (place, host) in hosts.iter().enumerate() {
+            let told = |last: Option<&Last>| {
+                let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+                request.insert_header("Host", *host).unwrap();
+                request.insert_header("X-Forwarded-For", format!("192.0.2.{place}")).unwrap();
+                fields::change(&mut request, |request| {
+                    let mut told = Told::nothing();
+                    to_origin(&mut told, request, Some(&connection), None, &rules(), last);
+                    told.set(&mut request.headers);
+                });
+                request.headers.clone()
+            };
+            prop_assert_eq!(told(Some(&last)), told(None));
+        }
+    }
+
     /// Whatever a stranger sends, an origin is told who it is and nothing else.
     #[test]
     fn no_bytes_of_a_stranger_reach_what_an_origin_is_told(values in prop::collection::vec("[ -~]{0,40}", 0..4)) {
