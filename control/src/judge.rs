@@ -11,6 +11,7 @@ mod establish;
 mod estimate;
 mod evidence;
 mod family;
+mod judgement;
 mod leaving;
 mod measure;
 mod profile;
@@ -20,16 +21,16 @@ mod saved;
 mod second;
 mod settings;
 mod sightings;
+mod tick;
 mod traffic;
 mod unanswered;
 mod views;
 mod watch;
 mod words;
 
-use config::{Plan, Weight};
-use libm::log;
+use config::Plan;
 use meter::Window;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use self::background::Background;
 use self::background::{Bursts, REFRESH_SECONDS};
@@ -37,10 +38,10 @@ use self::baseline::BaselineCheck;
 use self::copies::Copied;
 pub use self::copies::Copies;
 use self::counting::Counted;
-use self::estimate::{Outlook, USUAL_SPREAD};
 pub use self::estimate::{forecast, forecast_copies};
 pub use self::evidence::TestEvidence;
 use self::family::Family;
+pub use self::judgement::{Harm, Judgement};
 use self::leaving::LeavingCheck;
 use self::measure::{Lens, Measure, Now, SERVICE, has_everybody, population_of};
 use self::ratios::Ratios;
@@ -48,10 +49,11 @@ use self::record::Record;
 use self::saved::Saved;
 use self::settings::{GateSetting, Rule, Settings};
 use self::sightings::Sighting;
+pub use self::tick::{Draws, Tick};
 use self::traffic::TrafficCheck;
 pub use self::unanswered::{Unanswered, unanswered};
 use crate::statistics::{Batch, Batcher};
-use crate::view::{Arms, Dispersion, Matched, Role};
+use crate::view::{Arms, Role};
 
 /// The name under which the breaker is shown.
 const BREAKER: &str = "breaker";
@@ -106,126 +108,12 @@ pub struct Trial<'a> {
     pub background: Background,
 }
 
-/// What was counted since the last tick.
-#[derive(Debug, Clone, Copy)]
-pub struct Tick<'a> {
-    /// The wall-clock second, Unix time. Blocks of evidence end where it changes.
-    pub second: i64,
-    /// All of the stable version.
-    pub stable: &'a Window,
-    /// Whom the canary is compared with: `stable` itself, a slice of it, or another version.
-    pub baseline: &'a Window,
-    /// The version under test.
-    pub canary: &'a Window,
-    /// Those on the canary whom the gates that compare leave out, where there are any: not in `canary`.
-    pub matched: Option<&'a Window>,
-    /// What became of the copies that the canary got; none where the present step sends none.
-    pub copies: Option<Copies>,
-    /// How the split drew, where it was one and the same since the last tick.
-    pub draws: Option<Draws>,
-    /// How many endpoints each version has.
-    pub endpoints: Arms<u32>,
-}
-
 impl<'a> Trial<'a> {
     /// A trial about whose stable traffic nothing is known from before.
     #[must_use]
     pub fn of(plan: &'a Plan, stable: &'a str, canary: &'a str) -> Self {
         Self { plan, stable, canary, background: Background::default() }
     }
-}
-
-impl<'a> Tick<'a> {
-    /// A tick in which the canary is compared with all of stable, of one endpoint each and draws unknown.
-    #[must_use]
-    pub const fn of(second: i64, stable: &'a Window, canary: &'a Window) -> Self {
-        Self {
-            second,
-            stable,
-            baseline: stable,
-            canary,
-            matched: None,
-            copies: None,
-            draws: None,
-            endpoints: Arms { stable: 1, canary: 1 },
-        }
-    }
-}
-
-/// How requests with random tickets were drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Draws {
-    /// The canary's weight while they were drawn, above 0 and below 100 %, in basis points.
-    pub weight: u16,
-    /// To the canary.
-    pub canary: u64,
-    /// To any version.
-    pub all: u64,
-}
-
-impl Draws {
-    /// Draws under this weight; none where it leaves nothing to chance.
-    #[must_use]
-    pub fn under(weight: Weight, canary: u64, all: u64) -> Option<Self> {
-        let chance = weight > Weight::ZERO && weight < Weight::FULL;
-        chance.then_some(Self { weight: weight.basis_points(), canary, all })
-    }
-}
-
-/// What the tests say now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Judgement {
-    /// Harm beyond the tolerance is established: take the canary back. The sentence says what was seen.
-    pub harm: Option<Harm>,
-    /// A limit is broken on both versions: hold and alert, no rollback. In a sentence.
-    pub hold: Option<String>,
-    /// A gate whose role is to signal established harm, or the check of clients that leave: pause and ask. Until
-    /// [`Judge::acknowledge`].
-    pub signal: Option<Harm>,
-    /// Requests were lost or are not drawn as the split says, or the version in stable's place is worse than stable: what
-    /// is measured cannot be trusted. In a sentence.
-    /// Until [`Judge::acknowledge`].
-    pub traffic: Option<String>,
-    /// Every gate passes: harm of its margin's size is ruled out since the step began. Signals without data are not
-    /// waited for.
-    pub proven: bool,
-    /// The family's evidence is at 10 or above: no step forward.
-    pub suspicion: bool,
-    /// Judged first attempts since the rollout began.
-    pub requests: Arms<u64>,
-    /// How many of them failed.
-    pub failed: Arms<u64>,
-    /// Judged first attempts since the present step began; where clients leave more of the canary's than is tolerated,
-    /// without those that they left.
-    pub step_requests: Arms<u64>,
-    /// How many more there were, that do not count because their clients left before they had their whole answer.
-    pub left_in_step: Arms<u64>,
-    /// Those who went to the canary whatever its weight and are left out by the gates that compare.
-    pub matched: Matched,
-    /// How many requests of theirs there were since the present step began.
-    pub matched_in_step: u64,
-    /// Copies of requests since the rollout began; none of any kind where the plan sends none.
-    pub copies: Copies,
-    /// Copies of requests since the present step began.
-    pub copies_in_step: Copies,
-    /// Whether a batch closed in the last 30 s: of the service and of every path that a guardrail judges, or of copies
-    /// where the step sends them.
-    pub has_data: bool,
-    /// For how many seconds the gates that compare latencies wait for the canary to warm up again; 0 where none compares
-    /// any, and while it warms up for the first time. Until then no step ends and nothing is proven.
-    pub warms_up_for: u64,
-    /// Requests that wait for the canary's answer, where they are many beside those that wait for stable's: no step
-    /// forward. The judge knows of answers alone, so whoever looks at the traffic adds this.
-    pub unanswered: Option<Unanswered>,
-}
-
-/// Established harm.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Harm {
-    /// The gate that established it; `breaker` for the circuit breaker that is always on.
-    pub gate: String,
-    /// What was seen, in a sentence for the operator.
-    pub explain: String,
 }
 
 impl Judge {
@@ -523,40 +411,6 @@ impl Judge {
     /// Whether the present step sends copies of requests: then gates that look at copies judge, and the others wait.
     fn sends_copies(&self) -> bool {
         self.copies.as_ref().is_some_and(Copied::is_on)
-    }
-
-    /// Looks how long verdicts will take at the traffic of the present step.
-    fn estimate(&mut self) {
-        let [errors, latency] = self.bursts.phi();
-        let seconds = self.record.step_seconds().max(1) as f64;
-        let warmup = self.settings.warmup_seconds;
-        let cold_for = self.record.cold_for(warmup).unwrap_or(warmup);
-        let unproven_for = self.record.unproven_for(warmup).unwrap_or_else(|| warmup.max(PATIENCE_SECONDS));
-        let shares = self.settings.shares();
-        for (place, share) in shares.into_iter().enumerate() {
-            let gate = &self.settings.gates[place];
-            let Sighting { requests, events } = self.record.gates[place].counts;
-            let counts_events = match gate.rule {
-                Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => requests.stable > 0,
-                Rule::Shape { .. } | Rule::Quantile { .. } | Rule::Copies { .. } => false,
-            };
-            let in_step = self.in_step_of(gate);
-            let lens = self.measure.lens(gate).and_then(|lens| lens.recent(&self.background).spread());
-            let unproven_for = if gate.rule.is_of_copies() { self.record.unsteady_for() } else { unproven_for };
-            let outlook = Outlook {
-                requests: Arms { stable: in_step.stable as f64 / seconds, canary: in_step.canary as f64 / seconds },
-                events: counts_events.then(|| events.stable as f64 / requests.stable as f64),
-                phi: Dispersion { errors, latency },
-                spread: lens.unwrap_or(USUAL_SPREAD),
-                cold_for: cold_for as f64,
-                unproven_for: unproven_for as f64,
-            };
-            let mut estimate = estimate::estimate(&self.settings, gate, share, outlook);
-            // What was proven already is not to be proven again.
-            let left = 1.0 - self.family.proven(place).log_evidence / log(1.0 / self.settings.beta);
-            estimate.pass_s = estimate.pass_s.map(|seconds| seconds * left.clamp(0.0, 1.0));
-            self.record.gates[place].estimate = Some(estimate);
-        }
     }
 }
 

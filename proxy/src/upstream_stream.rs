@@ -272,3 +272,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,7 @@ mod tests {
         let addresses: Arc<[IpAddr]> = Arc::from([[10, 0, 0, 1].into(), "fd00::1".parse::<IpAddr>().unwrap()]);
         write(directory.path(), &[("shop.internal".into(), Arc::clone(&addresses))].into()).unwrap();
         assert_eq!(read(directory.path()), HashMap::from([("shop.internal".into(), addresses)]));
-        for broken in [&b"{"[..], b"", b"\xff\xfe", br#"{"names":{"a":["no address"]}}"#] {
+        for broken in [&b"{"[..], b"", b"\xff\xfe", br#"{"names":{"a":["no address"]}}"#, br#"{"names":{"a":[]}}"#] {
             fs::write(directory.path().join(FILE), broken).unwrap();
             assert!(read(directory.path()).is_empty());
         }

@@ -214,6 +214,7 @@ fn aliases_are_followed_whoever_tells_of_them_and_circles_are_not() {
     assert_eq!(world.one("alias:80").unwrap(), ["10.0.0.1:80"]);
     let problem = world.one("round:80").unwrap_err();
     assert!(problem.contains("more than 8 aliases in a row"), "{problem}");
+    assert_eq!(world.server.asked("round") + world.server.asked("about"), 8, "nobody goes round for longer");
 }
 
 #[test]
@@ -268,6 +269,30 @@ fn a_server_that_says_nothing_is_followed_by_the_next_and_not_waited_for_again()
     };
     assert!(ask("one").is_ok() && ask("two").is_ok());
     assert!(silent.asked("one") >= 1 && silent.asked("two") == 0);
+}
+
+#[test]
+fn a_name_is_asked_for_again_as_soon_as_one_of_its_aliases_may_be_another() {
+    let world = World::new();
+    world.server.say("shop", Reply::Addresses(vec![v4(1)], 300));
+    world.server.say("short", Reply::Alias("shop".into(), 5));
+    let asker = Asker::new(world.configuration("'short:80'").dns, System::default());
+    let answer = world.names.runtime.block_on(asker.resolve("short")).unwrap();
+    assert_eq!((&*answer.addresses, answer.ttl), (&[v4(1)][..], Some(Duration::from_secs(5))));
+}
+
+#[test]
+fn addresses_that_have_changed_are_kept_in_place_of_the_first() {
+    let world = World::new();
+    world.server.say("shop", Reply::Addresses(vec![v4(1)], 0));
+    let changes = world.install("'shop:80'");
+    world.server.say("shop", Reply::Addresses(vec![v4(2)], 0));
+    assert_eq!(next(&changes), [("shop:80".to_owned(), vec!["10.0.0.2:80".to_owned()])]);
+    let began = now().at;
+    while kept::read(world.directory.path()).get("shop").is_none_or(|kept| kept[..] != [v4(2)]) {
+        assert!(began.elapsed() < LONG, "{:?}", kept::read(world.directory.path()));
+        thread::park_timeout(Duration::from_millis(5));
+    }
 }
 
 #[test]

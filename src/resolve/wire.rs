@@ -200,3 +200,85 @@ fn unreachable(error: &io::Error) -> Silent {
         error.to_string()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::Record;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn address(of: &str, ttl: u32) -> Record {
+        Record::from_rdata(name(of), ttl, RData::A(A(Ipv4Addr::new(10, 0, 0, 1))))
+    }
+
+    fn question() -> Message {
+        let mut question = Message::query();
+        question.add_query(Query::query(name("shop."), RecordType::A));
+        question
+    }
+
+    /// An answer to this question with these records.
+    fn answering(question: &Message, answers: Vec<Record>) -> Message {
+        let mut answer = question.clone();
+        answer.metadata.message_type = MessageType::Response;
+        (answer.answers, answer.edns) = (answers, None);
+        answer
+    }
+
+    #[test]
+    fn addresses_hold_for_as_long_as_every_alias_that_leads_to_them() {
+        let question = question();
+        let alias = Record::from_rdata(name("shop."), 5, RData::CNAME(CNAME(name("other."))));
+        let answer = answering(&question, vec![alias, address("other.", 300)]);
+        let Ok(Said::Addresses(_, ttl)) = read(&answer, &question.queries[0]) else { panic!("{answer:?}") };
+        assert_eq!(ttl, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_bears_another_number_or_is_of_another_question_is_no_answer() {
+        let question = question();
+        let asked = wire(&question).unwrap();
+        let mut answer = answering(&question, vec![address("shop.", 300)]);
+        let bytes = wire(&answer).unwrap();
+        assert!(belongs(&bytes, &asked) && understood(&bytes, &question).is_ok());
+        assert!(!belongs(&asked, &asked), "a question is none");
+        assert!(!belongs(&[&[bytes[0] ^ 1], &bytes[1..]].concat(), &asked));
+        answer.queries = vec![Query::query(name("other."), RecordType::A)];
+        let of_another = wire(&answer).unwrap();
+        assert_eq!(
+            understood(&of_another, &question).unwrap_err(),
+            Silent::Nonsense("it answers another question".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_older_than_edns_is_asked_again_without_it() {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address_of_server = server.local_addr().unwrap();
+        let serving = async {
+            let mut buffer = [0; 512];
+            loop {
+                let (length, from) = server.recv_from(&mut buffer).await.unwrap();
+                let question = Message::from_vec(&buffer[..length]).unwrap();
+                let mut answer = answering(&question, vec![address("shop.", 300)]);
+                if question.edns.is_some() {
+                    answer.metadata.response_code = ResponseCode::FormErr;
+                    answer.answers.clear();
+                }
+                server.send_to(&wire(&answer).unwrap(), from).await.unwrap();
+            }
+        };
+        let shop = name("shop.");
+        let said = tokio::select! {
+            () = serving => unreachable!(),
+            said = ask(address_of_server, &shop, IpFamily::V4, LONG) => said.unwrap(),
+        };
+        assert_eq!(said, Said::Addresses(vec![IpAddr::from([10, 0, 0, 1])], Duration::from_secs(300)));
+    }
+}

@@ -11,6 +11,7 @@ mod judgements;
 mod leaving;
 mod matching;
 mod names;
+mod reloads;
 mod rollouts;
 mod storms;
 mod traffic;

@@ -40,6 +40,9 @@ impl Manner {
 #[derive(Debug, Clone)]
 pub(crate) struct Traffic(Arc<Mutex<Inner>>);
 
+/// When an answer comes, of which service and version it is, when it was asked for, and what it comes to.
+type Late = (u64, (Name, Name), DrawnAt, Exposure, Outcome);
+
 #[derive(Debug)]
 struct Inner {
     splits: HashMap<Name, Split>,
@@ -59,7 +62,7 @@ struct Inner {
     /// How many ticks there were.
     ticks: u64,
     /// Late answers: when they come, and what they come to.
-    late: VecDeque<(u64, (Name, Name), DrawnAt, Exposure, Outcome)>,
+    late: VecDeque<Late>,
     random: fastrand::Rng,
 }
 

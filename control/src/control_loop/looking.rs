@@ -195,7 +195,7 @@ impl Served {
             }
             plane.take(name, &version.name, window);
             // Nobody asks who waits; but whoever does next is to know since when.
-            drop(plane.waiting(name, &version.name, second_of(now.elapsed)));
+            let _ = plane.waiting(name, &version.name, second_of(now.elapsed));
             if version.name == state.stable && judged.is_none() {
                 known.observe(now.wall.as_second(), window);
             }

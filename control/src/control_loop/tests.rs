@@ -319,6 +319,9 @@ fn a_service_that_leaves_the_file_and_comes_back_is_where_it_was() {
     let promoted = running.act(Action::Promote).unwrap();
     running.reload(&without).unwrap();
     assert_eq!(running.handle.snapshot.load().services.keys().collect::<Vec<_>>(), ["cart"]);
+    running.reload(TWO_VERSIONS).unwrap();
+    assert_eq!(running.split().stable, name("v2"), "the promotion outlived the service's absence");
+    running.reload(&without).unwrap();
     running.stop();
 
     let again = Running::start(directory.path());

@@ -10,10 +10,11 @@
 use config::{Plan, Weight};
 use libm::{erfc, log, log1p, sqrt};
 
-use super::PATIENCE_SECONDS;
 use super::counting::PROVEN_EDGES;
 use super::family::{DEFAULT_TOLERANCE, threshold};
 use super::settings::{Above, GateSetting, Rule, Settings};
+use super::sightings::Sighting;
+use super::{Judge, PATIENCE_SECONDS};
 use crate::statistics::levels::{EDGE_NORMALS, EDGE_QUANTILES, Harms, LEVELS};
 use crate::statistics::mixture::kappa;
 use crate::statistics::quantile::two_levels;
@@ -46,6 +47,42 @@ pub(super) struct Outlook {
     pub(super) cold_for: f64,
     /// For so many seconds nothing is proven yet.
     pub(super) unproven_for: f64,
+}
+
+impl Judge {
+    /// Looks how long verdicts will take at the traffic of the present step.
+    pub(super) fn estimate(&mut self) {
+        let [errors, latency] = self.bursts.phi();
+        let seconds = self.record.step_seconds().max(1) as f64;
+        let warmup = self.settings.warmup_seconds;
+        let cold_for = self.record.cold_for(warmup).unwrap_or(warmup);
+        let unproven_for = self.record.unproven_for(warmup).unwrap_or_else(|| warmup.max(PATIENCE_SECONDS));
+        let shares = self.settings.shares();
+        for (place, share) in shares.into_iter().enumerate() {
+            let gate = &self.settings.gates[place];
+            let Sighting { requests, events } = self.record.gates[place].counts;
+            let counts_events = match gate.rule {
+                Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::LatencyLimit { .. } => requests.stable > 0,
+                Rule::Shape { .. } | Rule::Quantile { .. } | Rule::Copies { .. } => false,
+            };
+            let in_step = self.in_step_of(gate);
+            let lens = self.measure.lens(gate).and_then(|lens| lens.recent(&self.background).spread());
+            let unproven_for = if gate.rule.is_of_copies() { self.record.unsteady_for() } else { unproven_for };
+            let outlook = Outlook {
+                requests: Arms { stable: in_step.stable as f64 / seconds, canary: in_step.canary as f64 / seconds },
+                events: counts_events.then(|| events.stable as f64 / requests.stable as f64),
+                phi: Dispersion { errors, latency },
+                spread: lens.unwrap_or(USUAL_SPREAD),
+                cold_for: cold_for as f64,
+                unproven_for: unproven_for as f64,
+            };
+            let mut estimate = estimate(&self.settings, gate, share, outlook);
+            // What was proven already is not to be proven again.
+            let left = 1.0 - self.family.proven(place).log_evidence / log(1.0 / self.settings.beta);
+            estimate.pass_s = estimate.pass_s.map(|seconds| seconds * left.clamp(0.0, 1.0));
+            self.record.gates[place].estimate = Some(estimate);
+        }
+    }
 }
 
 /// How long verdicts will take at one weight, by the slowest gate: seconds until harm of the margin's size fails it,

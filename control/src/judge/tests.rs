@@ -19,6 +19,7 @@ mod unfit;
 use std::time::Duration;
 
 use config::{Alpha, Fraction, Gate, GateRole, GateRule, LatencyOf, Name, Plan, Quantile, Step, Tolerance, Weight};
+use libm::log;
 use meter::{Class, Window};
 
 use super::settings::Settings;

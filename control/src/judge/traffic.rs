@@ -52,7 +52,6 @@ impl TrafficCheck {
         if let Some(Draws { weight, canary, all }) = tick.draws.filter(|draws| draws.all > 0) {
             let (weight, canary) = (f64::from(weight) / 10_000.0, canary.min(all));
             test.add(canary, all, weight);
-            test.mixture_mut().end_block();
             seen.all = seen.all.saturating_add(all);
             seen.canary = seen.canary.saturating_add(canary);
             seen.expected += weight * all as f64;

@@ -1,5 +1,6 @@
 //! The judge's sentences: for somebody who was just woken up.
 
+mod checks;
 mod copies;
 mod figures;
 mod latency;
@@ -12,7 +13,6 @@ use super::counting::PROVEN_EDGES;
 use super::profile::Reach;
 use super::settings::{Above, GateSetting, Part, Rule, Settings, margin_beside, tolerated};
 use super::sightings::Sighting;
-use super::traffic::Seen;
 use super::{FRESH_SECONDS, PATIENCE_SECONDS};
 use crate::statistics::Batcher;
 use crate::statistics::edges::Longer;
@@ -111,56 +111,6 @@ impl<'a> Words<'a> {
             "{}: {} is over the limit, but it is not established that it is worse than {}, so it is not taken back{advice}",
             self.lately(told, &span(seconds)),
             self.canary,
-            self.stable
-        )
-    }
-
-    /// The baseline fails more than stable. What was seen of it is in the canary's place.
-    pub(super) fn unfit_baseline(self, seen: Sighting, seconds: u64, log_evidence: f64) -> String {
-        let Self { stable: baseline, all: stable, .. } = self;
-        let Sighting { requests, events } = seen;
-        let of = |events: u64, requests: u64| format!("{} of {}", grouped(events), grouped(requests));
-        format!(
-            "the baseline {baseline} fails {} of requests, {stable} {} ({}, {} against {}; chance of seeing this if it \
-             were no worse: {}): nothing can be compared with it; abort, or mend it and resume",
-            percent(events.canary, requests.canary),
-            percent(events.stable, requests.stable),
-            before(seconds),
-            of(events.canary, requests.canary),
-            of(events.stable, requests.stable),
-            chance(log_evidence)
-        )
-    }
-
-    /// Clients leave the canary's requests before their end.
-    pub(super) fn leaving(self, seen: Sighting, seconds: u64, log_evidence: f64) -> String {
-        let Sighting { requests, events } = seen;
-        let of = |events: u64, requests: u64| format!("{} of {}", grouped(events), grouped(requests));
-        format!(
-            "{} ({}, {} against {}; chance of seeing this if they left both alike: {}): {} keeps them waiting, to the \
-             first byte or between the others",
-            self.left(seen),
-            before(seconds),
-            of(events.canary, requests.canary),
-            of(events.stable, requests.stable),
-            chance(log_evidence),
-            self.canary
-        )
-    }
-
-    /// Clients leave, and it is not established that they leave the canary more. `looks_worse` says whether the figures
-    /// alone are beyond what is tolerated.
-    pub(super) fn some_leave(self, seen: Sighting, looks_worse: bool) -> String {
-        let ending = if looks_worse { "more than usual, not enough evidence so far" } else { "nothing unusual" };
-        format!("{}: {ending}", self.left(seen))
-    }
-
-    fn left(self, Sighting { requests, events }: Sighting) -> String {
-        format!(
-            "clients left {} of {}'s requests before their end, {} of {}'s",
-            percent(events.canary, requests.canary),
-            self.canary,
-            percent(events.stable, requests.stable),
             self.stable
         )
     }
@@ -317,45 +267,6 @@ impl<'a> Words<'a> {
         )
     }
 
-    /// Requests are over and nobody judged them.
-    pub(super) fn lost(self, lost: Arms<u64>) -> String {
-        let of = |count: u64, version: &str| {
-            let requests = if count == 1 { "request" } else { "requests" };
-            (count > 0).then(|| format!("{} {requests} to {version}", grouped(count)))
-        };
-        let both = [of(lost.canary, self.canary), of(lost.stable, self.stable)];
-        let both = both.into_iter().flatten().collect::<Vec<_>>().join(" and ");
-        format!(
-            "{both} ended without an outcome on record: the proxy itself is at fault, neither version is, and what is \
-             measured cannot be trusted; resume to go on all the same, and please report it"
-        )
-    }
-
-    /// Random draws do not follow the split.
-    pub(super) fn unfair_draws(self, seen: Seen, log_evidence: f64) -> String {
-        format!(
-            "{}: the split is not what it says (chance of this if it were: {}), so what is measured cannot be trusted",
-            self.drawn(seen),
-            chance(log_evidence)
-        )
-    }
-
-    /// Random draws follow the split, as far as one can see.
-    pub(super) fn draws(self, seen: Seen) -> String {
-        format!("{}: nothing unusual", self.drawn(seen))
-    }
-
-    fn drawn(self, seen: Seen) -> String {
-        format!(
-            "{} of {} random draws went to {} ({}), {} were to be expected",
-            grouped(seen.canary),
-            grouped(seen.all),
-            self.canary,
-            percent(seen.canary, seen.all),
-            grouped(seen.expected.round() as u64)
-        )
-    }
-
     /// Figures with the span and the counts that they are of.
     fn lately(self, told: Told<'_>, span: &str) -> String {
         let Sighting { requests, events } = told.seen;
@@ -464,36 +375,4 @@ fn more_than(Above { ratio, points }: Above, stable: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::view::Role;
-
-    #[test]
-    fn rates_that_look_like_harm_are_never_called_harmless() {
-        let said = |failed: u64| {
-            let requests = Arms { stable: 1_000, canary: 100 };
-            let seen = Sighting { requests, events: Arms { stable: 10, canary: failed } };
-            let above = Above { ratio: 1.1, points: 0.0005 };
-            let rule = Rule::Errors { tolerance: above, margin: above };
-            let gate = GateSetting { name: "errors".to_owned(), role: Role::Guardrail, path: None, rule };
-            Words { stable: "v1", all: "v1", canary: "v2", paths: &[] }
-                .well(Told { gate: &gate, seen, compared: None }, None)
-        };
-        assert_eq!(said(1), "v2 fails 1 % of requests, v1 1 %: no harm seen yet");
-        assert_eq!(said(45), "v2 fails 45 % of requests, v1 1 %: worse so far, not enough evidence of harm");
-    }
-
-    #[test]
-    fn margins_are_said_as_they_were_written() {
-        let said =
-            [(1.5, 0.001), (1.0, 0.002), (2.0, 0.0)].map(|(ratio, points)| more_than(Above { ratio, points }, "v1"));
-        assert_eq!(
-            said,
-            [
-                "more than 1.5 times v1's rate plus 0.1 points",
-                "more than 0.2 points above v1's rate",
-                "more than 2 times v1's rate"
-            ]
-        );
-    }
-}
+mod tests;

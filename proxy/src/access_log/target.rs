@@ -134,3 +134,41 @@ fn why_not(path: &Path, error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// A target that takes what fits into a socket's buffer, and its other end.
+    fn small() -> (Target, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        (Target { place: LogTarget::Stdout, file: Some(File::from(OwnedFd::from(ours))), torn: false }, theirs)
+    }
+
+    /// What was written and not read yet.
+    fn written(end: &mut UnixStream) -> String {
+        let mut written = Vec::new();
+        assert_eq!(end.read_to_end(&mut written).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        String::from_utf8(written).unwrap()
+    }
+
+    #[test]
+    fn of_lines_that_do_not_fit_those_are_lost_that_were_not_written_whole_and_the_next_stands_by_itself() {
+        let (mut target, mut end) = small();
+        let too_long = "x".repeat(4 << 20);
+        let (lost, error) = target.write(format!("one\ntwo\n{too_long}\nfour\n").as_bytes()).unwrap_err();
+        assert_eq!((lost, error.kind()), (2, io::ErrorKind::WouldBlock));
+        let torn = written(&mut end);
+        assert!(torn.starts_with("one\ntwo\nx") && torn.ends_with('x'), "{} bytes", torn.len());
+        target.write(b"five\n").unwrap();
+        assert_eq!(written(&mut end), "\nfive\n");
+        target.write(b"six\n").unwrap();
+        assert_eq!(written(&mut end), "six\n");
+    }
+}

@@ -110,6 +110,8 @@ fn at_the_end_what_waits_is_written() {
     log.write(&line("/last"));
     log.end(LONG);
     assert!(fs::read_to_string(&file).unwrap().contains("/last"));
+    log.write(&line("/too-late"));
+    assert_eq!(log.dropped(), 1, "nobody writes any more");
 }
 
 #[test]
@@ -168,6 +170,14 @@ fn where_nobody_writes_lines_are_dropped_and_counted_and_memory_stays_bounded() 
     let kept = log.0.waiting.lock().lines.len();
     assert!(kept <= ROOM && kept > ROOM - (4 << 10), "{kept} bytes");
     assert_eq!(kept / text(&long).len() + 100, written);
+}
+
+#[test]
+fn a_writer_that_is_waited_for_is_asked_for_no_more_than_a_few_things() {
+    // Its writer never comes to it.
+    let log = AccessLog::default();
+    (0..100).for_each(|_| log.reopen());
+    assert_eq!(log.0.waiting.lock().turns.len(), 16);
 }
 
 #[test]

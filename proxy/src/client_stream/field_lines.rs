@@ -104,7 +104,6 @@ impl FieldLines {
         if !after[value..].starts_with(b"\r\n") {
             return Ok(0);
         }
-        self.check.begin_line();
         self.fields += 1;
         if self.check.is_telling(&part[..token]) {
             self.word.clear();

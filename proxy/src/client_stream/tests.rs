@@ -134,6 +134,21 @@ async fn a_body_may_take_longer_than_a_head_and_the_next_head_has_its_own_time()
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_there_is_of_a_response_is_sent_while_the_rest_of_the_body_is_waited_for() {
+    let (mut client, mut stream) = connected();
+    client.write_all(POST).await.unwrap();
+    begin(&mut stream).await;
+    let said = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello";
+    stream.write_all(said).await.unwrap();
+    let (mut body, mut seen) = ([0; 8], vec![0; said.len()]);
+    tokio::select! {
+        read = stream.read(&mut body) => panic!("nothing was sent: {read:?}"),
+        came = client.read_exact(&mut seen) => assert_eq!(came.unwrap(), said.len()),
+    }
+    assert_eq!(seen, said);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_stops_is_given_up_after_its_silence() {
     let (mut client, mut stream) = connected();
     client.write_all(&[POST, b"bod"].concat()).await.unwrap();
@@ -270,6 +285,27 @@ async fn a_flood_of_pings_ends_its_connection_with_a_word_of_why() {
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).await.unwrap();
     assert_eq!(answer, [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_of_http2_that_drips_has_no_more_time_than_any_other() {
+    let (mut client, mut stream) = connected();
+    let (headers, continuation) = ([0, 0, 0, 1, 1, 0, 0, 0, 1], [0, 0, 0, 9, 0, 0, 0, 0, 1]);
+    client.write_all(&[&PREFACE[..], &headers].concat()).await.unwrap();
+    stream.learn_protocol().await.unwrap();
+    let begun = Instant::now();
+    let dripping = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            client.write_all(&continuation).await.unwrap();
+        }
+    };
+    let mut seen = Vec::new();
+    let ended = tokio::select! {
+        () = dripping => unreachable!(),
+        ended = stream.read_to_end(&mut seen) => ended,
+    };
+    assert_eq!((ended.unwrap_err().kind(), begun.elapsed().as_secs()), (io::ErrorKind::TimedOut, 10));
 }
 
 #[tokio::test]

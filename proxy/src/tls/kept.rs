@@ -88,3 +88,27 @@ impl<T> Kept<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn trouble_is_told_once_and_ends_with_the_first_look_that_goes_well_though_no_file_has_changed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let files = [file.path()];
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let unusable = |why: &str| Unusable::Refused { file: "a.pem".into(), why: why.to_owned() };
+        let mut kept = Kept::read(&files, || Ok(1)).unwrap();
+        assert_eq!(kept.look(&files, || panic!("nothing has changed"), at(1)), Change::None);
+        std::fs::write(file.path(), "x").unwrap();
+        assert_eq!(kept.look(&files, || Err(unusable("torn")), at(2)), Change::Failed);
+        assert_eq!(kept.look(&files, || Err(unusable("torn")), at(3)), Change::None);
+        assert_eq!(kept.look(&files, || Err(unusable("empty")), at(4)), Change::Failed);
+        assert_eq!((kept.good, &kept.trouble), (1, &Some(Trouble { why: unusable("empty"), since: at(2) })));
+        assert_eq!(kept.look(&files, || Ok(2), at(5)), Change::Renewed);
+        assert_eq!((kept.good, kept.trouble), (2, None));
+    }
+}

@@ -1,110 +1,25 @@
 //! Real handshakes over a pair of sockets, with certificates made for each test.
 
+mod authority;
+
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use config::{ListenAddress, Listener};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use config::Listener;
 use rustls::ClientConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tempfile::TempDir;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 
+use self::authority::Authority;
 use super::*;
 use crate::connection::TlsFacts;
 use crate::transport::{Secured, Socket, Wire};
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 const LONG: Duration = Duration::from_secs(20);
-
-/// An authority, and the files that it made.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    place: TempDir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let place = tempfile::tempdir().unwrap();
-        fs::write(place.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, place }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
-    }
-
-    fn params(names: &[&str]) -> CertificateParams {
-        CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap()
-    }
-
-    /// Writes `NAME.pem` and `NAME.key` for these names, and returns the certificate.
-    fn write(&self, name: &str, names: &[&str]) -> CertificateDer<'static> {
-        self.write_with(name, &Self::params(names))
-    }
-
-    fn write_with(&self, name: &str, params: &CertificateParams) -> CertificateDer<'static> {
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
-        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
-        certificate.der().clone()
-    }
-
-    fn files(&self, name: &str) -> CertificateFiles {
-        CertificateFiles { cert: self.path(&format!("{name}.pem")), key: self.path(&format!("{name}.key")) }
-    }
-
-    fn listener(&self, certificates: &[&str]) -> Listener {
-        let certificates = certificates.iter().map(|name| self.files(name)).collect();
-        Listener {
-            address: ListenAddress::Unix("/unused".into()),
-            tls: Some(ListenerTls { certificates, clients: None, oldest: TlsVersion::V12, hsts: None }),
-            proxy_protocol: Vec::new(),
-            redirect: None,
-        }
-    }
-
-    fn asking_clients(&self, certificates: &[&str], optional: bool) -> Listener {
-        let mut listener = self.listener(certificates);
-        listener.tls.as_mut().unwrap().clients = Some(ClientCertificates { ca: self.path("ca.pem"), optional });
-        listener
-    }
-
-    fn open(&self, certificates: &[&str]) -> Tls {
-        open(&self.listener(certificates))
-    }
-
-    fn roots(&self) -> Arc<RootCertStore> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        Arc::new(roots)
-    }
-
-    /// A client that believes this authority.
-    fn client(&self) -> ClientConfig {
-        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
-        builder.with_root_certificates(self.roots()).with_no_client_auth()
-    }
-
-    /// The same with a certificate of its own for `CN=NAME`.
-    fn client_named(&self, name: &str) -> ClientConfig {
-        let mut params = Self::params(&[]);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let shown = self.write_with(name, &params);
-        let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
-        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
-        builder.with_root_certificates(self.roots()).with_client_auth_cert(vec![shown], key).unwrap()
-    }
-}
 
 fn open(listener: &Listener) -> Tls {
     Tls::open("listeners[0]", listener, NOW).unwrap().unwrap()

@@ -239,6 +239,7 @@ mod tests {
         let pool = pool();
         let (ours, mut theirs) = connection();
         pool.put(1, ours, Duration::ZERO);
+        assert_eq!(pool.waiting(1), 0);
         assert_eq!(theirs.read(&mut [0]).await.unwrap(), 0);
     }
 }

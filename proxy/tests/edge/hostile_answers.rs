@@ -36,7 +36,7 @@ async fn answering(bytes: &str) -> (Shop, RawOrigin) {
 
 #[tokio::test]
 async fn what_a_lenient_parser_would_repair_is_refused_and_charged_to_the_version() {
-    let attacks: [(&str, Flaw); 26] = [
+    let attacks: [(&str, Flaw); 28] = [
         (
             "HTTP/1.1 200 OK\r\ncontent-length: 50\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
             Flaw::Framing,
@@ -65,6 +65,8 @@ async fn what_a_lenient_parser_would_repair_is_refused_and_charged_to_the_versio
         ("\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Flaw::StatusLine),
         ("HTTP/1.1  200 OK\r\ncontent-length: 2\r\n\r\nok", Flaw::StatusLine),
         ("http/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Flaw::StatusLine),
+        ("HHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Flaw::StatusLine),
+        ("HTTP/1.HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", Flaw::StatusLine),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2 \r\nok\r\n0\r\n\r\n", Flaw::Chunks),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nokXX0\r\n\r\n", Flaw::Chunks),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\nok\n0\n\n", Flaw::Chunks),

@@ -32,6 +32,7 @@ mod secure;
 mod shielding;
 mod sparing;
 mod splitting;
+mod storms;
 mod timeouts;
 mod tunnels;
 mod warming;

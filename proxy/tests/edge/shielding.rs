@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::fixture::{LONG, exchange, get, judged, status};
 use crate::grpc::origin::{Client, GrpcOrigin, words};
 use crate::http2::http2_server;
-use crate::sparing::{came, origin, raw, spared};
+use crate::sparing::{answer, came, counted, origin, raw, spared};
 use crate::tunnels::echo;
 
 #[tokio::test]
@@ -31,6 +31,17 @@ async fn what_the_shield_has_used_of_the_budget_is_not_there_for_retries() {
     let stable = shop.tally_until("v1", |tally| tally.attempts[Attempt::Shield as usize].iter().sum::<u64>() == 50);
     assert_eq!(stable.await.requests(), 0);
     assert_eq!(shop.tally_until("v2", |tally| tally.requests() == 50).await.saved, 0);
+}
+
+#[tokio::test]
+async fn without_the_shield_the_only_endpoint_of_a_canary_is_tried_again_itself() {
+    let v1 = origin("v1").await;
+    let v2 = RawOrigin::start(vec![answer("503 Busy"), answer("200 OK")]).await.unwrap();
+    let shop = spared(&[v1.address()], &[v2.address()], |configuration| configuration.services[0].shield = false);
+    assert_eq!(status(&get(shop.address()).await), 200);
+    came(&v2, 2).await;
+    let canary = shop.tally_until("v2", |tally| counted(tally, Attempt::Retry, Class::Success) == 1).await;
+    assert_eq!((judged(&canary, Class::ServerError), v1.arrivals().requests), (1, 0), "{canary:?}");
 }
 
 #[tokio::test]

@@ -51,3 +51,24 @@ fn where_stable_fails_as_much_a_canary_does_not_look_broken() {
     ticks(&mut judge, 4, 10, &window(60, 60), &window(4, 4));
     assert!(!judge.judgement().suspicion, "{:?}", judge.gates());
 }
+
+#[test]
+fn three_failures_in_a_row_may_be_chance_and_a_fourth_looks_broken() {
+    let mut judge = begun();
+    ticks(&mut judge, 0, 40, &window(60, 0), &window(4, 0));
+    for failures in 1..=4 {
+        ticks(&mut judge, 4, 1, &window(60, 0), &window(1, 1));
+        assert_eq!(judge.judgement().suspicion, failures == 4, "{failures}");
+    }
+}
+
+#[test]
+fn a_client_of_whom_all_fails_makes_no_canary_look_broken_and_two_do() {
+    let failing = |of: u16| Window { clients: meter::Clients { seen: 0b11, bad: of }, ..window(1, 1) };
+    let mut judge = begun();
+    ticks(&mut judge, 0, 40, &window(60, 0), &window(4, 0));
+    ticks(&mut judge, 4, 10, &window(60, 0), &failing(0b01));
+    assert!(!judge.judgement().suspicion);
+    ticks(&mut judge, 5, 1, &window(60, 0), &failing(0b10));
+    assert!(judge.judgement().suspicion);
+}

@@ -179,6 +179,18 @@ fn gates_warm_up_again_once_in_a_step_and_prove_nothing_meanwhile() {
 }
 
 #[test]
+fn however_long_a_step_lasts_gates_warm_up_again_once_in_it() {
+    let mut rollout = Rollout::of(8, &plan(&default_gates()));
+    rollout.seconds(61, Answers::WELL, Answers::WELL);
+    assert!(rollout.judge.may_warm_up_again());
+    rollout.judge.warm_up_again();
+    rollout.seconds(120, Answers::WELL, Answers::WELL);
+    assert!(!rollout.judge.may_warm_up_again());
+    rollout.judge.new_step();
+    assert!(rollout.judge.may_warm_up_again());
+}
+
+#[test]
 fn nobody_waits_for_a_warm_up_where_no_gate_compares_latencies() {
     let mut rollout = Rollout::of(8, &plan(&[errors(DEFAULT_TOLERANCE), latency_limit(0.99, 500)]));
     rollout.seconds(10, Answers::WELL, Answers::WELL);

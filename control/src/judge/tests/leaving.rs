@@ -94,6 +94,22 @@ fn clients_with_a_key_who_leave_all_that_they_ask_for_at_once_are_nothing_unusua
 }
 
 #[test]
+fn clients_that_begin_to_leave_with_a_step_are_noticed_sooner_than_in_the_midst_of_one() {
+    let seconds = |steps: bool| {
+        let mut judge = judge();
+        (0..600).for_each(|at| second(&mut judge, at, Arms { stable: 5, canary: 1 }));
+        if steps {
+            judge.new_step();
+        }
+        (600..).position(|at| {
+            second(&mut judge, at, Arms { stable: 5, canary: 5 });
+            judge.judgement().signal.is_some()
+        })
+    };
+    assert!(seconds(true) < seconds(false), "{:?} {:?}", seconds(true), seconds(false));
+}
+
+#[test]
 fn a_request_that_its_client_left_is_no_success_anywhere() {
     let run = |stable: &Window, canary: &Window| {
         let mut judge = judge();

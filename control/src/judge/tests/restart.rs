@@ -183,4 +183,5 @@ fn a_state_of_another_version_or_of_other_gates_is_refused_in_words() {
     assert_eq!(refusal("/record/gates", serde_json::json!([])), misfit);
     assert_eq!(refusal("/measure/gauges", serde_json::json!([])), misfit);
     assert_eq!(refusal("/settings/alpha", 7.into()), misfit);
+    assert_eq!(refusal("/traffic/seen/canary", 1.into()), misfit, "more draws to the canary than there were");
 }

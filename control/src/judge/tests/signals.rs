@@ -122,3 +122,32 @@ fn draws_that_do_not_follow_the_split_are_a_finding() {
         expected.assert_eq(&run(to_canary).judgement().traffic.unwrap());
     }
 }
+
+#[test]
+fn draws_that_go_wrong_with_a_step_are_found_sooner_than_in_the_midst_of_one() {
+    let seconds = |steps: bool| {
+        let mut judge = judge_of(&default_gates());
+        let second = |judge: &mut Judge, second: i64, to_canary: u64| {
+            let draws = Draws::under(Weight::from_basis_points(1_000).unwrap(), to_canary, 1_000);
+            judge.tick(&Tick { draws, ..Tick::of(second, &window(900, 0), &window(100, 0)) });
+        };
+        (0..600).for_each(|at| second(&mut judge, at, 100));
+        if steps {
+            judge.new_step();
+        }
+        (600..).position(|at| {
+            second(&mut judge, at, 80);
+            judge.judgement().traffic.is_some()
+        })
+    };
+    assert!(seconds(true) < seconds(false), "{:?} {:?}", seconds(true), seconds(false));
+}
+
+#[test]
+fn what_stable_lost_beside_the_slice_that_is_compared_is_a_finding_too() {
+    let mut judge = judge_of(&default_gates());
+    let (mut stable, slice, canary) = (window(90, 0), window(5, 0), window(5, 0));
+    stable.drawn = Drawn { all: 91, at_random: 91, ended: 91, lost: 1 };
+    judge.tick(&Tick { baseline: &slice, ..Tick::of(0, &stable, &canary) });
+    assert!(judge.judgement().traffic.unwrap().starts_with("1 request to v1 ended without an outcome"));
+}

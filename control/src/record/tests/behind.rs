@@ -79,6 +79,7 @@ proptest! {
 
         prop_assert!(caught_up.stopped.is_none(), "{:?}", caught_up.stopped);
         prop_assert_eq!(caught_up.windows, after as u64);
+        prop_assert_eq!(caught_up.at.map(|at| at.milliseconds()), story.recorder.place().map(|place| place.t));
         prop_assert_eq!(serde_json::to_string(&caught_up.judge).unwrap(), story.saved());
     }
 }

@@ -253,6 +253,19 @@ fn an_outlier_is_ejected_and_says_why() {
 }
 
 #[test]
+fn an_outlier_that_is_ejected_already_is_not_ejected_for_longer() {
+    let mut world = World::of(5);
+    (0..5).for_each(|place| world.answer(place, Class::Success, 150));
+    world.answer(3, Class::ServerError, 100);
+    assert_eq!(world.state(3), State::Ejected);
+    world.pass(seconds(9));
+    endpoint::eject_outliers(&world.endpoints, world.now);
+    assert_eq!(world.endpoints[3].care.counts().ejections, 1);
+    world.pass(seconds(1));
+    assert_eq!(world.state(3), State::Well);
+}
+
+#[test]
 fn checks_that_fail_in_a_row_make_an_endpoint_unhealthy_and_checks_that_pass_well_again() {
     let mut world = World::of(3);
     assert_eq!(world.state(2), State::Well, "it begins well");
