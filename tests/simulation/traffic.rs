@@ -40,10 +40,10 @@ impl Manner {
 #[derive(Debug, Clone)]
 pub(crate) struct Traffic(Arc<Mutex<Inner>>);
 
-#[derive(Debug)]
 /// When an answer comes, of which service and version it is, when it was asked for, and what it comes to.
 type Late = (u64, (Name, Name), DrawnAt, Exposure, Outcome);
 
+#[derive(Debug)]
 struct Inner {
     splits: HashMap<Name, Split>,
     meters: HashMap<(Name, Name), VersionMeter>,

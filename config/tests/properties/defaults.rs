@@ -1,5 +1,6 @@
 //! Listeners, rules, routes and versions: what they are where nothing is written.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use config::{
