@@ -137,7 +137,7 @@ pub struct Outcome {
     pub judged: bool,
     /// The endpoint's place in its version; `None` where no endpoint was tried.
     pub endpoint: Option<u16>,
-    /// The group of the affinity key, or of the client's address where it has none; below [`GROUPS`].
+    /// The group of the affinity key, below [`GROUPS`]. Where it is not keyed it says nothing.
     pub group: u8,
     /// Whether it was drawn by an affinity key. Requests drawn at random have a coin each, so whatever their clients do
     /// together falls on both versions by chance: only keyed ones say how bursty clients are.

@@ -44,6 +44,19 @@ struct Recorder {
     in_flight: u64,
     waiting: Waiting,
     counts: Counts,
+    /// The group of the next request without a key.
+    next_group: u8,
+}
+
+impl Recorder {
+    /// A request without a key has a coin of its own, whoever sent it: it counts as a client of its own.
+    fn group_of(&mut self, outcome: &Outcome) -> u8 {
+        if outcome.keyed {
+            return outcome.group;
+        }
+        self.next_group = self.next_group.wrapping_add(1);
+        self.next_group
+    }
 }
 
 #[derive(Debug)]
@@ -170,14 +183,17 @@ impl VersionMeter {
         let present = recorder.exposure;
         let judged = outcome.judged && exposure.comparison == present.comparison;
         let paths = if exposure.paths == present.paths { outcome.paths } else { 0 };
-        recorder.counts.record(&Outcome { judged, paths, ..*outcome }, watched_us);
+        let group = recorder.group_of(outcome);
+        recorder.counts.record(&Outcome { judged, paths, group, ..*outcome }, watched_us);
     }
 
     /// As [`record_under`](Self::record_under), of a request that was drawn under the present exposure.
     #[inline]
     pub fn record(&self, core: usize, outcome: &Outcome) {
         let watched_us = self.watched_us();
-        self.shard(core).lock().counts.record(outcome, watched_us);
+        let mut recorder = self.shard(core).lock();
+        let group = recorder.group_of(outcome);
+        recorder.counts.record(&Outcome { group, ..*outcome }, watched_us);
     }
 
     fn watched_us(&self) -> [u64; 2] {

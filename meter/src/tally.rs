@@ -32,7 +32,8 @@ pub struct PathTally {
     pub total_bad: LatencyCounts,
 }
 
-/// Which groups of clients were seen, as bit masks over the [`GROUPS`] groups of their keys or addresses.
+/// Which groups of clients were seen, as bit masks over the [`GROUPS`] groups of their keys. Where there is no key each
+/// request is a client of its own: it has its own coin, whoever sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Clients {
     /// Those with a judged attempt.
@@ -87,7 +88,7 @@ pub struct Tally {
     pub duration: LatencyCounts,
     /// Judged attempts of requests with an affinity key, by hash group of the key.
     pub groups: [GroupCounts; GROUPS],
-    /// Which groups of clients there were, with a key or without.
+    /// Which groups of clients there were. A request without a key is a client of its own.
     pub clients: Clients,
     /// Judged attempts by endpoint (its place in the version, modulo [`GROUPS`]).
     pub endpoints: [GroupCounts; GROUPS],

@@ -24,6 +24,7 @@ pub(crate) mod host;
 mod inbound;
 mod reading;
 mod refusal;
+mod unchunk;
 mod websocket;
 mod writing;
 
@@ -47,6 +48,7 @@ use self::frames::{Flood, FrameLimits, FrameWatch};
 use self::head_check::{HeadLimits, Refused};
 use self::inbound::{Awaited, Inbound};
 use self::refusal::{Farewell, LATE_HEAD};
+use self::unchunk::Unchunk;
 use self::websocket::WebSocket;
 use crate::access_log::Unread;
 use crate::connection::{Connection, UnderWay};
@@ -127,6 +129,9 @@ pub struct ClientStream<S: Carrier> {
     head_given: bool,
     /// A tunnel follows the request under way.
     tunnel: AtomicBool,
+    /// The response under way goes without chunks, and is the last one.
+    unchunks: AtomicBool,
+    unchunk: Option<Box<Unchunk>>,
     /// It is a WebSocket, which this asks to close; taken by whoever reads or writes first.
     parting: Mutex<Option<Arc<Parting>>>,
     websocket: Option<Box<WebSocket>>,
@@ -178,6 +183,8 @@ impl<S: Carrier> ClientStream<S> {
             turn_read: 0,
             head_given: false,
             tunnel: AtomicBool::new(false),
+            unchunks: AtomicBool::new(false),
+            unchunk: None,
             parting: Mutex::default(),
             websocket: None,
             inbound: Inbound::new(HeadLimits::default()),
@@ -234,6 +241,12 @@ impl<S: Carrier> ClientStream<S> {
     pub(crate) fn begin_tunnel(&self, parting: Option<Arc<Parting>>) {
         *self.parting.lock() = parting;
         self.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// The client of the request under way knows no chunks, and pingora is about to send it some. The connection must
+    /// end after that.
+    pub(crate) fn leave_out_chunks(&self) {
+        self.unchunks.store(true, Ordering::Relaxed);
     }
 
     /// Tells this deadline, until another one comes, when the client does not take what it is sent.

@@ -2,6 +2,7 @@
 
 mod failing;
 mod mirroring;
+mod old_clients;
 mod placing;
 
 use std::net::{IpAddr, SocketAddr};
@@ -354,10 +355,7 @@ impl ProxyHttp for Edge {
             selection::to_client(response, &matched.service, ctx.served(), matched.issued.as_ref(), is_secure)?;
         }
         if session.req_header().version == HttpVersion::HTTP_10 {
-            // Chunks are unknown to HTTP/1.0 (RFC 9112, section 6.1): the body ends with the connection.
-            if response.remove_header(&header::TRANSFER_ENCODING).is_some() {
-                session.set_keepalive(None);
-            }
+            old_clients::fit(session, response, ctx);
         }
         Ok(())
     }

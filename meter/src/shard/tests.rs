@@ -37,15 +37,28 @@ fn a_window_holds_what_came_since_the_last_one_and_the_tally_holds_all() {
 }
 
 #[test]
-fn only_keyed_requests_say_how_bursty_clients_are_and_all_say_which_clients_there_were() {
+fn keyed_requests_say_how_bursty_clients_are_and_which_there_were() {
     let meter = VersionMeter::new(1);
-    meter.record(0, &Outcome { group: 3, keyed: false, ..outcome(Class::ServerError) });
+    meter.record(0, &Outcome { group: 3, ..outcome(Class::ServerError) });
     meter.record(0, &Outcome { group: 5, ..outcome(Class::Success) });
     let window = taken(&meter);
     let keyed = window.groups.map(|group| group.requests);
-    assert_eq!((keyed.iter().sum::<u64>(), keyed[5]), (1, 1));
+    assert_eq!((keyed.iter().sum::<u64>(), keyed[3], keyed[5]), (2, 1, 1));
     assert_eq!(window.clients, Clients { seen: 1 << 3 | 1 << 5, bad: 1 << 3 });
     assert_eq!(taken(&meter).clients, Clients::default());
+}
+
+#[test]
+fn each_request_without_a_key_is_a_client_of_its_own() {
+    let meter = VersionMeter::new(1);
+    for _ in 0..2 {
+        meter.record(0, &Outcome { group: 3, keyed: false, ..outcome(Class::ServerError) });
+        let all = meter.exposure();
+        meter.record_under(0, all, &Outcome { group: 3, keyed: false, ..outcome(Class::ServerError) });
+    }
+    let window = taken(&meter);
+    assert_eq!((window.clients.seen.count_ones(), window.clients.bad.count_ones()), (4, 4));
+    assert_eq!(window.groups.map(|group| group.requests).iter().sum::<u64>(), 0);
 }
 
 #[test]

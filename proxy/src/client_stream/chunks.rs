@@ -107,7 +107,7 @@ impl ChunkCheck {
     }
 
     /// Reads as much as one state takes. `part` is not empty.
-    fn step(&mut self, part: &[u8]) -> Result<usize, Refused> {
+    pub(super) fn step(&mut self, part: &[u8]) -> Result<usize, Refused> {
         let first = part[0];
         match self.state {
             State::Size => self.size(first),

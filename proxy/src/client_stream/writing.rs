@@ -2,11 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-use super::{ClientStream, GATHER};
+use super::{ClientStream, GATHER, Unchunk};
 use crate::deadlines::Holder;
 use crate::transport::Carrier;
 
@@ -70,6 +71,11 @@ impl<S: Carrier> ClientStream<S> {
         }
         if self.gathered.len() + buf.len() > GATHER {
             ready!(self.poll_send(cx))?;
+        }
+        if self.unchunks.load(Ordering::Relaxed) {
+            let unchunk = self.unchunk.get_or_insert_with(|| Box::new(Unchunk::new()));
+            let is_well = unchunk.pass(buf, &mut self.gathered);
+            return Poll::Ready(if is_well { Ok(buf.len()) } else { Err(io::ErrorKind::InvalidData.into()) });
         }
         if buf.len() >= GATHER {
             return self.poll_out(cx, buf);

@@ -238,6 +238,27 @@ async fn an_http2_connection_whose_end_was_announced_fails_no_request() {
 }
 
 #[tokio::test]
+async fn a_client_of_http_1_0_gets_no_chunks_of_what_http2_endpoints_send_without_a_length() {
+    let address = http2_server(|mut connection, _| async move {
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+            body.send_data("hello ".into(), false).unwrap();
+            body.send_data("world".into(), true).unwrap();
+        }
+    })
+    .await;
+    let shop = serve(&h2c(&[address]));
+    for keeps in ["", "connection: keep-alive\r\n"] {
+        let request = format!("GET / HTTP/1.0\r\nhost: shop\r\n{keeps}\r\n");
+        let answer = exchange(shop.address(), request.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(!head.to_lowercase().contains("transfer-encoding"), "{answer}");
+        assert!(head.to_lowercase().contains("connection: close"), "{answer}");
+        assert_eq!(body, "hello world");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_was_refused_before_it_began_is_tried_again_whatever_its_method() {
     let address = http2_server(|mut connection, place| async move {
         while let Some(Ok((_, mut respond))) = connection.accept().await {
