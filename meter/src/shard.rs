@@ -184,7 +184,7 @@ impl VersionMeter {
         let judged = outcome.judged && exposure.comparison == present.comparison;
         let paths = if exposure.paths == present.paths { outcome.paths } else { 0 };
         let group = recorder.group_of(outcome);
-        recorder.counts.record(&Outcome { judged, paths, group, ..*outcome }, watched_us);
+        recorder.counts.record(&Outcome { judged, group, paths, ..*outcome }, watched_us);
     }
 
     /// As [`record_under`](Self::record_under), of a request that was drawn under the present exposure.

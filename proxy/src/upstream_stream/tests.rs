@@ -1,8 +1,10 @@
 use std::time::Instant;
 
-use pingora_core::connectors::TransportConnector;
+use pingora_core::connectors::{L4Connect, TransportConnector};
 use pingora_core::protocols::Stream;
+use pingora_core::protocols::l4::socket::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::TcpListener;
 
 use super::*;
 use crate::client_stream::head_check::HeadLimits;
@@ -18,19 +20,28 @@ struct World {
     at: Arc<Endpoint>,
 }
 
+/// An endpoint on this port of this machine.
+fn endpoint(port: u16) -> Arc<Endpoint> {
+    let written = config::Endpoint::Tcp { host: "127.0.0.1".into(), port, tls: false };
+    let (address, care) = (Address::Tcp(([127, 0, 0, 1], port).into()), Arc::new(Care::usual(1)));
+    Arc::new(Endpoint::new(written, address, 0, &Contact::plain(), &care, Instant::now()))
+}
+
+fn asked(in_chunks: bool, is_apart: bool) -> Asked {
+    Asked { is_head: false, in_chunks, is_apart, silence: None, limits: HeadLimits::default() }
+}
+
+fn pool() -> Arc<Pool> {
+    Arc::new(Pool::new(Arc::new(TransportConnector::new(None))))
+}
+
 impl World {
     /// `in_chunks`: the request's body may be sent in chunks.
     fn of(in_chunks: bool) -> Self {
-        let (ours, endpoint) = duplex(4 * GATHER);
-        let written = config::Endpoint::Tcp { host: "127.0.0.1".into(), port: 1, tls: false };
-        let (address, care) = (Address::Tcp(([127, 0, 0, 1], 1).into()), Arc::new(Care::usual(1)));
-        let at = Arc::new(Endpoint::new(written, address, 0, &Contact::plain(), &care, Instant::now()));
-        let pool = Arc::new(Pool::new(Arc::new(TransportConnector::new(None))));
-        let limits = HeadLimits::default();
-        let asked = Asked { is_head: false, in_chunks, is_apart: false, silence: None, limits };
-        let line = Line::from(Box::new(ours) as Stream);
-        let stream = UpstreamStream::new(line, &asked, Arc::clone(&at), Some(Arc::clone(&pool)));
-        Self { stream, endpoint, pool, at }
+        let (ours, theirs) = duplex(4 * GATHER);
+        let (at, pool, line) = (endpoint(1), pool(), Line::from(Box::new(ours) as Stream));
+        let stream = UpstreamStream::new(line, &asked(in_chunks, false), Arc::clone(&at), Some(Arc::clone(&pool)));
+        Self { stream, endpoint: theirs, pool, at }
     }
 
     /// One whose response has come and was read to its end.
@@ -98,4 +109,18 @@ async fn the_pieces_of_a_chunk_are_sent_together_with_the_flush_or_the_end_and_n
     let mut rest = Vec::new();
     tokio::time::timeout(LONG, world.endpoint.read_to_end(&mut rest)).await.unwrap().unwrap();
     assert_eq!(rest.len(), 1024);
+}
+
+#[tokio::test]
+async fn a_request_that_is_to_be_apart_is_given_no_connection_that_waits() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (at, pool) = (endpoint(address.port()), pool());
+    let (ours, _theirs) = duplex(64);
+    pool.put(at.pool_key(), Line::from(Box::new(ours) as Stream), LONG);
+    for (is_apart, is_reused, waiting) in [(true, false, 1), (false, true, 0)] {
+        let link = Link::new(&pool, Arc::clone(&at), asked(false, is_apart));
+        let _stream = link.connect(&SocketAddr::Inet(address)).await.unwrap();
+        assert_eq!((link.is_reused(), pool.waiting(at.pool_key())), (is_reused, waiting), "apart: {is_apart}");
+    }
 }
