@@ -250,19 +250,3 @@ fn open_endpoint(version: &Version, now: Instant) -> Option<&Arc<Endpoint>> {
     let open: Vec<_> = version.endpoints.iter().filter(is_open).collect();
     fastrand::choice(open)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mirror::tests::service;
-
-    #[test]
-    fn copies_go_to_endpoints_that_take_requests_and_to_no_others() {
-        let service = service(", health: { path: /healthz }");
-        let (canary, now) = (&service.versions[1], Instant::now());
-        let check = service.written.versions[1].health.clone().unwrap();
-        assert!(open_endpoint(canary, now).is_some());
-        (0..check.unhealthy).for_each(|_| canary.endpoints[0].failed_check(&check, "it is ill", now));
-        assert!(open_endpoint(canary, now).is_none());
-    }
-}
