@@ -5,6 +5,7 @@
 
 pub mod background;
 mod baseline;
+mod beyond;
 mod copies;
 mod counting;
 mod establish;

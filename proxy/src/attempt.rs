@@ -33,6 +33,8 @@ fn class_of_upstream(error: &Error) -> Class {
         | ErrorType::ConnectRefused
         | ErrorType::ConnectNoRoute
         | ErrorType::ConnectError => Class::ConnectError,
+        // Nobody may connect to it (a socket of another mode, SELinux, a firewall here): whatever the cause, it serves nobody.
+        ErrorType::InternalError if is_denied(error) => Class::ConnectError,
         // Out of descriptors or ports: the proxy's own trouble.
         ErrorType::InternalError | ErrorType::BindError | ErrorType::SocketError => Class::Local,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Class::Timeout,
@@ -43,6 +45,18 @@ fn class_of_upstream(error: &Error) -> Class {
         }
         _ => Class::Reset,
     }
+}
+
+/// Whether the system denied a connection.
+fn is_denied(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.root_cause());
+    while let Some(present) = cause {
+        if let Some(error) = present.downcast_ref::<std::io::Error>() {
+            return error.kind() == std::io::ErrorKind::PermissionDenied;
+        }
+        cause = present.source();
+    }
+    false
 }
 
 /// What was wrong with a response in its bytes, where that is what ended the attempt.
@@ -174,6 +188,16 @@ mod tests {
         for kind in [ErrorType::InternalError, ErrorType::SocketError, ErrorType::BindError] {
             assert_eq!((class_of(&upstream(kind.clone())), status_for(&upstream(kind))), (Class::Local, 503));
         }
+    }
+
+    #[test]
+    fn an_endpoint_that_nobody_may_connect_to_fails_its_version() {
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let error = Error::because(ErrorType::InternalError, "Fail to connect", denied).into_up();
+        assert_eq!((class_of(&error), status_for(&error)), (Class::ConnectError, 502));
+        let out = std::io::Error::from_raw_os_error(24);
+        let error = Error::because(ErrorType::InternalError, "Fail to connect", out).into_up();
+        assert_eq!((class_of(&error), status_for(&error)), (Class::Local, 503));
     }
 
     #[test]

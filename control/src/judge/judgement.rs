@@ -45,6 +45,9 @@ pub struct Judgement {
     /// For how many seconds the gates that compare latencies wait for the canary to warm up again; 0 where none compares
     /// any, and while it warms up for the first time. Until then no step ends and nothing is proven.
     pub warms_up_for: u64,
+    /// By the figures of the present step the canary fails more than the margin or the limit of a guardrail, for seconds on
+    /// end: no step forward, though nothing is established. In a sentence.
+    pub beyond: Option<String>,
     /// Requests that wait for the canary's answer, where they are many beside those that wait for stable's: no step
     /// forward. The judge knows of answers alone, so whoever looks at the traffic adds this.
     pub unanswered: Option<Unanswered>,

@@ -39,6 +39,11 @@ pub(super) struct Record {
     pub(super) matched_in_step: u64,
     /// All of stable's requests since the step began, whoever the baseline is.
     of_stable_in_step: u64,
+    /// The seconds of the present step in which the canary failed anything, and the last of them.
+    #[serde(default)]
+    bad_seconds_in_step: u64,
+    #[serde(default)]
+    last_bad_second: Option<u64>,
     endpoints: Arms<u32>,
     /// The groups of clients whose requests to the canary failed since the service's last batch closed: a bit each.
     open_failed: u16,
@@ -118,6 +123,8 @@ impl Record {
             matched: Matched::default(),
             matched_in_step: 0,
             of_stable_in_step: 0,
+            bad_seconds_in_step: 0,
+            last_bad_second: None,
             endpoints: Arms { stable: 1, canary: 1 },
             open_failed: 0,
             lately: Lately::default(),
@@ -162,6 +169,9 @@ impl Record {
         add(&mut self.left_in_step, Arms { stable: tick.baseline.left(), canary: tick.canary.left() });
         self.of_stable_in_step = self.of_stable_in_step.saturating_add(tick.stable.requests());
         self.endpoints = tick.endpoints;
+        if bad.canary > 0 && self.last_bad_second.replace(self.seconds) != Some(self.seconds) {
+            self.bad_seconds_in_step = self.bad_seconds_in_step.saturating_add(1);
+        }
         self.open_failed |= clients.bad;
         self.lately.add(self.seconds, clients.seen);
         if let Some(matched) = tick.matched {
@@ -184,6 +194,7 @@ impl Record {
         self.left_in_step = Arms::default();
         self.matched_in_step = 0;
         self.of_stable_in_step = 0;
+        (self.bad_seconds_in_step, self.last_bad_second) = (0, None);
         for gate in &mut self.gates {
             gate.estimate = None;
             gate.in_step = Sighting::default();
@@ -300,6 +311,11 @@ impl Record {
             && events.canary >= BREAKER_MIN_EVENTS
             && canary > 2 * stable
             && self.is_widespread()
+    }
+
+    /// In how many seconds of the present step the canary failed anything.
+    pub(super) const fn bad_seconds_in_step(&self) -> u64 {
+        self.bad_seconds_in_step
     }
 
     /// The seconds of the present step so far.

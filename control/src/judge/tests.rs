@@ -1,4 +1,5 @@
 mod baselines;
+mod beyond;
 mod broken;
 pub(super) mod clients;
 mod copies;

@@ -49,6 +49,7 @@ impl Judge {
             copies: self.copies.as_ref().map(Copied::total).unwrap_or_default(),
             copies_in_step: self.copies.as_ref().map(Copied::in_step).unwrap_or_default(),
             has_data: self.has_data(),
+            beyond: self.beyond(),
             unanswered: None,
             warms_up_for: if self.record.was_cold_again() { self.warms_up_for() } else { 0 },
         }

@@ -138,6 +138,32 @@ impl<'a> Words<'a> {
         format!("{}: harm is suspected, not established", self.lately(told, &span(seconds)))
     }
 
+    /// By the figures alone the canary fails more than it may in this step. `bursts`: the dispersion, where that is large.
+    pub(super) fn beyond(
+        self,
+        gate: &GateSetting,
+        Sighting { requests, events }: Sighting,
+        bursts: Option<f64>,
+    ) -> String {
+        let [canary, stable] = [(events.canary, requests.canary), (events.stable, requests.stable)]
+            .map(|(events, requests)| percent(events, requests));
+        let what = match gate.rule {
+            Rule::ErrorLimit { limit } => format!("limit of {}", percent_of(limit)),
+            Rule::Errors { .. }
+            | Rule::Shape { .. }
+            | Rule::Quantile { .. }
+            | Rule::LatencyLimit { .. }
+            | Rule::Copies { .. } => "margin".to_owned(),
+        };
+        let bursts = bursts.map_or_else(String::new, |phi| {
+            format!("; a verdict takes longer, as {}'s failures came in bursts (dispersion {phi:.0})", self.all)
+        });
+        format!(
+            "{}: {} fails {canary} of its requests in this step, {} {stable}, which is beyond the {what}{bursts}",
+            gate.name, self.canary, self.stable
+        )
+    }
+
     /// Nothing is suspected so far. Where the figures alone look like harm (a few requests, failures of one moment, no
     /// stable traffic beside them), it says that this is not enough.
     pub(super) fn well(self, told: Told<'_>, proof_waits: Option<ProofWaits>) -> String {

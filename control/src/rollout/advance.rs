@@ -336,6 +336,11 @@ fn unanswered(rollout: &Rollout, judgement: &Judgement) -> Option<String> {
 }
 
 fn under_suspicion(rollout: &Rollout, judgement: &Judgement) -> Option<String> {
+    if let Some(beyond) = judgement.beyond.as_ref().filter(|_| !rollout.plan.dry_run) {
+        return Some(format!(
+            "no step forward: {beyond}. No harm is established; abort, or skip to go on all the same"
+        ));
+    }
     let waits = judgement.suspicion && !rollout.plan.dry_run;
     waits.then(|| "waiting for the suspicion of harm to settle: see the gates".to_owned())
 }

@@ -204,6 +204,10 @@ fn a_step_that_could_end_waits_and_says_for_what() {
         (Judgement { warms_up_for: 7, ..good() }, "waiting for v2 to warm up: its latencies are compared in 7 s"),
         (Judgement { suspicion: true, ..good() }, "suspicion"),
         (
+            Judgement { beyond: Some("errors: v2 fails 16 %".to_owned()), ..good() },
+            "no step forward: errors: v2 fails 16 %. No harm is established; abort, or skip to go on all the same",
+        ),
+        (
             Judgement { unanswered: Some(unanswered), ..good() },
             "waiting for answers of v2: 161 of its last 700 requests are not answered yet, 2 of the last 9000 of v1",
         ),

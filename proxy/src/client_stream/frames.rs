@@ -2,8 +2,8 @@
 //!
 //! Watched in both directions: a stream that the client resets as it opens it (rapid reset, CVE-2023-44487) shows in
 //! what is read, one that it makes us reset (MadeYouReset, CVE-2025-8671) in what is written. What serves real traffic
-//! is no flood however much there is of it: a client that reads gives windows back in proportion to the data that we
-//! send, and asks for a round trip (PING) as long as data flows, as gRPC does to learn the bandwidth.
+//! is no flood however much there is of it: a client gives windows back in proportion to the data that we
+//! send and that it sends, and asks for a round trip (PING) as long as data flows, as gRPC does to learn the bandwidth.
 //!
 //! Pure: bytes and milliseconds in, a verdict out, however the bytes are cut. Nothing is copied or allocated.
 
@@ -130,6 +130,8 @@ impl FrameWatch {
         let is_due = match frame.kind {
             DATA if frame.length > 0 => {
                 self.pings = self.pings.saturating_add(1);
+                // Some give windows back with each message that they send.
+                self.updates = self.updates.saturating_add(2);
                 true
             }
             // The end of a stream comes once, and may be empty.

@@ -17,6 +17,10 @@ pub(super) const OWN_CONNECTIONS: u64 = 128;
 const STREAMS: usize = 100;
 /// What an endpoint may send ahead on a stream while its client takes nothing: this much is held for a slow client.
 const STREAM_WINDOW: u32 = 256 * 1024;
+/// The window of a connection is never smaller, though a stream cannot fill it: what small DATA frames that nobody has read
+/// yet may take together is half of it, at 256 bytes less their length for each, and beyond that h2 ends the connection. So
+/// a stream of gRPC may be some 20 000 messages of ten bytes ahead of its client.
+const LEAST_WINDOW: u32 = 10 * 1024 * 1024;
 /// HTTP/2 connections are asked so often whether they are alive.
 const PING: Duration = Duration::from_secs(10);
 
@@ -156,7 +160,7 @@ fn limit_streams(peer: &mut HttpPeer, streams: usize) {
     peer.options.max_h2_streams = streams;
     peer.options.h2_stream_window_size = Some(STREAM_WINDOW);
     // As much as all streams together, so that those whose clients take nothing hold up no other.
-    peer.options.h2_connection_window_size = Some(STREAM_WINDOW * streams as u32);
+    peer.options.h2_connection_window_size = Some((STREAM_WINDOW * streams as u32).max(LEAST_WINDOW));
 }
 
 /// Of these parts and where one ends and the next begins.

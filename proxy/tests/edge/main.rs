@@ -30,6 +30,7 @@ mod mirroring;
 mod raw_http2;
 mod secure;
 mod shielding;
+mod small_messages;
 mod sparing;
 mod splitting;
 mod storms;
