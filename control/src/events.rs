@@ -1,6 +1,7 @@
 //! The latest events, for `/events` and for whoever resumes there.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
@@ -10,11 +11,11 @@ use crate::view::Event;
 /// How many events are kept for those who resume.
 const KEPT: usize = 1024;
 
-/// A bounded log of events that readers can follow. A reader that is too slow loses the oldest and is told how many.
+/// A bounded log of events that readers can follow, and share. A reader that is too slow loses the oldest and is told how many.
 #[derive(Debug)]
 pub struct EventLog {
-    kept: Mutex<VecDeque<Event>>,
-    live: broadcast::Sender<Event>,
+    kept: Mutex<VecDeque<Arc<Event>>>,
+    live: broadcast::Sender<Arc<Event>>,
 }
 
 impl Default for EventLog {
@@ -31,13 +32,14 @@ impl EventLog {
         if kept.len() == KEPT {
             kept.pop_front();
         }
-        kept.push_back(event.clone());
+        let event = Arc::new(event);
+        kept.push_back(Arc::clone(&event));
         // No reader is no error. Sent under the lock, so that a follower misses nothing and sees nothing twice.
         let _ = self.live.send(event);
     }
 
     /// The kept events after `last_id` (all kept ones for `None`), and a receiver for those that follow.
-    pub fn follow(&self, last_id: Option<u64>) -> (Vec<Event>, broadcast::Receiver<Event>) {
+    pub fn follow(&self, last_id: Option<u64>) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
         let kept = self.kept.lock();
         let missed = kept.iter().filter(|event| last_id.is_none_or(|id| event.id > id)).cloned().collect();
         (missed, self.live.subscribe())

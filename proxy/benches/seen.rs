@@ -15,6 +15,7 @@ use pingora_http::RequestHeader;
 use proxy::access_log::Line;
 use proxy::connection::Connection;
 use proxy::forwarded;
+use proxy::told::Told;
 use proxy::trace::Trace;
 
 #[global_allocator]
@@ -57,7 +58,9 @@ fn rules() -> Rules {
 fn to_origin(bencher: Bencher<'_, '_>) {
     let (rules, connection, request) = (rules(), connection([203, 0, 113, 9]), Parts::from(request()));
     bencher.with_inputs(|| request.clone()).bench_local_refs(|request| {
-        forwarded::to_origin(request, Some(&connection), None, &rules);
+        let mut told = Told::nothing();
+        forwarded::to_origin(&mut told, request, Some(&connection), None, &rules, None);
+        told
     });
 }
 
@@ -69,15 +72,21 @@ fn to_origin_behind_hops(bencher: Bencher<'_, '_>) {
     request.insert_header("X-Forwarded-Proto", "https").unwrap();
     let request = Parts::from(request);
     bencher.with_inputs(|| request.clone()).bench_local_refs(|request| {
-        forwarded::to_origin(request, Some(&connection), None, &rules);
+        let mut told = Told::nothing();
+        forwarded::to_origin(&mut told, request, Some(&connection), None, &rules, None);
+        told
     });
 }
 
 #[divan::bench]
 fn a_trace_that_begins(bencher: Bencher<'_, '_>) {
-    let request = request();
-    let told = Parts::from(request.clone());
-    bencher.with_inputs(|| told.clone()).bench_local_refs(|told| Trace::of(&request).to_origin(told));
+    let asked = request();
+    let request = Parts::from(asked.clone());
+    bencher.with_inputs(|| request.clone()).bench_local_refs(|request| {
+        let mut told = Told::nothing();
+        Trace::of(&asked).to_origin(&mut told, request);
+        told
+    });
 }
 
 fn line(request: &RequestHeader) -> Line<'_> {

@@ -54,6 +54,7 @@ use crate::access_log::Unread;
 use crate::connection::{Connection, UnderWay};
 use crate::deadlines::{Hold, Holder};
 use crate::parting::Parting;
+use crate::routing::Version;
 use crate::transport::Carrier;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113, section 3.4).
@@ -117,6 +118,8 @@ pub struct ClientStream<S: Carrier> {
     unmatched: Unmatched,
     /// Bytes that were read to tell the protocol and not looked at yet.
     peeked: Vec<u8>,
+    /// The line that is to end the fields of the next head that is not an interim one.
+    told: Mutex<Option<Arc<[u8]>>>,
     /// Gathered writes, from `sent` on.
     gathered: Vec<u8>,
     sent: usize,
@@ -177,6 +180,7 @@ impl<S: Carrier> ClientStream<S> {
             timeouts,
             unmatched,
             peeked: Vec::new(),
+            told: Mutex::default(),
             gathered: Vec::new(),
             sent: 0,
             turn: AtomicU32::new(0),
@@ -252,6 +256,11 @@ impl<S: Carrier> ClientStream<S> {
     /// Tells this deadline, until another one comes, when the client does not take what it is sent.
     pub(crate) fn tell(&self, holder: Option<Holder>) {
         *self.holder.lock() = holder;
+    }
+
+    /// Tells the client, in the next head that is not an interim one, that this version served it, or nothing of the kind.
+    pub(crate) fn tell_version(&self, version: Option<&Version>) {
+        *self.told.lock() = version.map(|version| Arc::clone(&version.line));
     }
 
     /// Whether the client waits to be told to go on before it sends its body.

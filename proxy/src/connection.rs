@@ -8,6 +8,8 @@ use std::time::Instant;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_proxy::Session;
 
+use crate::told::Last;
+
 /// A client's connection. Known to every request on it, HTTP/2 included.
 #[derive(Debug, Clone)]
 pub struct Connection {
@@ -66,7 +68,12 @@ impl Connection {
     pub(crate) fn into_digest(self) -> Arc<ProxyDigest> {
         // Its head is that of a CONNECT proxy's answer, of which there is none here.
         let (unused, ()) = http::Response::new(()).into_parts();
-        let known = Known { connection: self, begun: AtomicU64::new(0), under_way: UnderWay::default() };
+        let known = Known {
+            connection: self,
+            begun: AtomicU64::new(0),
+            under_way: UnderWay::default(),
+            last_told: Last::default(),
+        };
         Arc::new(ProxyDigest::new(Box::new(unused.into()), Some(Box::new(known))))
     }
 
@@ -81,6 +88,11 @@ impl Connection {
         let known = Known::of(session.digest()?.proxy_digest.as_ref()?)?;
         known.begun.fetch_add(1, Ordering::Relaxed);
         Some(known.under_way.clone())
+    }
+
+    /// What was told last to origins on the connection that a request came by.
+    pub(crate) fn last_told(session: &Session) -> Option<&Last> {
+        Some(&Known::of(session.digest()?.proxy_digest.as_ref()?)?.last_told)
     }
 
     /// What is under way on a connection.
@@ -117,6 +129,7 @@ struct Known {
     /// Requests that pingora told of.
     begun: AtomicU64,
     under_way: UnderWay,
+    last_told: Last,
 }
 
 impl Known {

@@ -125,18 +125,19 @@ impl Deadlines {
         now: Instant,
     ) -> Deadline {
         let mut table = self.0.table.lock();
-        let (place, slot) = table.insert(fd, of, head, whole, now);
+        let place = table.insert(fd, of, head, whole, now);
         if !table.has_watchman {
             table.has_watchman = true;
             drop(tokio::spawn(watch(self.clone())));
         }
-        self.look_in_time(&mut table, slot);
+        self.look_in_time(&mut table, place);
         drop(table);
         Deadline { of: self.clone(), place, limits_whole: whole.is_some() }
     }
 
-    fn look_in_time(&self, table: &mut Table, slot: Slot) {
-        self.look_by(table, slot.due());
+    fn look_in_time(&self, table: &mut Table, place: usize) {
+        let due = table.slots[place].due();
+        self.look_by(table, due);
     }
 
     fn look_by(&self, table: &mut Table, due: Option<Instant>) {
@@ -153,13 +154,11 @@ impl Deadline {
     /// The head must come by then; none where nothing is waited for.
     pub(crate) fn set_head(&self, due: Option<Instant>) {
         let mut table = self.of.0.table.lock();
-        let slot = &mut table.slots[self.place];
-        slot.head = due;
-        let slot = *slot;
+        table.slots[self.place].head = due;
         if due.is_none() {
             table.vigils[self.place] = None;
         }
-        self.of.look_in_time(&mut table, slot);
+        self.of.look_in_time(&mut table, self.place);
     }
 
     /// The whole must be over by then, or however late; where it has a limit at all.
@@ -193,7 +192,7 @@ impl Deadline {
 
     /// What this attempt was ended for.
     pub(crate) fn overdue(&self) -> Option<Overdue> {
-        self.slot().overdue
+        self.of.0.table.lock().slots[self.place].overdue
     }
 
     fn slot(&self) -> Slot {
@@ -203,8 +202,7 @@ impl Deadline {
     fn change(&self, change: impl FnOnce(&mut Slot)) {
         let mut table = self.of.0.table.lock();
         change(&mut table.slots[self.place]);
-        let slot = table.slots[self.place];
-        self.of.look_in_time(&mut table, slot);
+        self.of.look_in_time(&mut table, self.place);
     }
 }
 
@@ -235,14 +233,7 @@ async fn watch(deadlines: Deadlines) {
 }
 
 impl Table {
-    fn insert(
-        &mut self,
-        fd: RawFd,
-        of: Of,
-        head: Option<Instant>,
-        whole: Option<Instant>,
-        now: Instant,
-    ) -> (usize, Slot) {
+    fn insert(&mut self, fd: RawFd, of: Of, head: Option<Instant>, whole: Option<Instant>, now: Instant) -> usize {
         let place = self.free.pop().unwrap_or(self.slots.len());
         let turn = self.slots.get(place).map_or(0, |slot| slot.turn);
         let slot = Slot {
@@ -269,7 +260,7 @@ impl Table {
                 self.vigils.push(None);
             }
         }
-        (place, slot)
+        place
     }
 
     fn remove(&mut self, place: usize) {
@@ -306,7 +297,7 @@ impl Table {
 
 impl Slot {
     /// The earlier of its deadlines that run.
-    fn due(self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         let whole = self.whole.filter(|_| self.held_since.is_none());
         [self.head, whole, self.ends].into_iter().flatten().min()
     }

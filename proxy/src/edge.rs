@@ -40,6 +40,7 @@ use crate::request_check::{self, Refusal};
 use crate::retries::Failure;
 use crate::routing::{Routing, Service};
 use crate::secure::Instead;
+use crate::told::Told;
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::upstream_stream::Pool;
@@ -64,17 +65,18 @@ pub(crate) struct Edge {
 
 #[async_trait]
 impl ProxyHttp for Edge {
-    type CTX = Request;
+    // Boxed, since pingora moves it from future to future.
+    type CTX = Box<Request>;
 
-    fn new_ctx(&self) -> Request {
-        Request::new(self.core, Arc::clone(&self.unmatched), Instant::now())
+    fn new_ctx(&self) -> Box<Request> {
+        Box::new(Request::new(self.core, Arc::clone(&self.unmatched), Instant::now()))
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {
         // The default brings a compression module that we do not use.
     }
 
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Box<Request>) -> Result<()> {
         if ctx.errand.is_some() {
             return Ok(());
         }
@@ -94,7 +96,7 @@ impl ProxyHttp for Edge {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Request) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Request>) -> Result<bool> {
         if ctx.errand.is_some() {
             return Ok(false);
         }
@@ -143,7 +145,7 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
         if !ctx.agrees(request.version == HttpVersion::HTTP_2) {
             return Err(Error::explain(ErrorType::ConnectError, "the endpoint does not speak HTTP/2").into_up());
@@ -152,10 +154,16 @@ impl ProxyHttp for Edge {
         let connection = Connection::of(session);
         let client = client_address(session);
         fields::change(request, |request| {
-            forwarded::to_origin(request, connection, client, &matched.service.rules);
-            selection::to_origin(request, &matched.service, &matched.drawn);
+            let mut told = Told::nothing();
+            selection::to_origin(&mut told, &matched.service, &matched.drawn);
             if let Some(trace) = &ctx.trace {
-                trace.to_origin(request);
+                trace.to_origin(&mut told, request);
+            }
+            let last = Connection::last_told(session);
+            forwarded::to_origin(&mut told, request, connection, client, &matched.service.rules, last);
+            match ctx.link() {
+                Some(link) => link.tell(told),
+                None => told.set(&mut request.headers),
             }
             upgrade::to_origin(request, ctx);
         });
@@ -163,11 +171,13 @@ impl ProxyHttp for Edge {
         expect::to_origin(session, request).await
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Request) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Request>) -> Result<Box<HttpPeer>> {
         if let Some(errand) = &ctx.errand {
             return Ok(errand.at().peer());
         }
-        let (version, at) = self.next_endpoint(session.req_header(), ctx, Instant::now())?;
+        // Nothing was waited for since it began.
+        let now = if ctx.attempts == 0 { ctx.began() } else { Instant::now() };
+        let (version, at) = self.next_endpoint(session.req_header(), ctx, now)?;
         let (mut peer, link) = self.way_to(&version, &at, session, ctx);
         if ctx.forgiven {
             // Kept apart from every pool, and from every other such connection: what a pooled connection hid is seen
@@ -175,7 +185,7 @@ impl ProxyHttp for Edge {
             peer.group_key = fastrand::u64(..);
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
-        ctx.attempt(&version, at);
+        ctx.attempt(version, at);
         ctx.goes_by(link);
         Ok(peer)
     }
@@ -184,7 +194,7 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         peer: &HttpPeer,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
         mut e: Box<Error>,
     ) -> Box<Error> {
         debug!(%peer, error = %e, "no connection");
@@ -212,7 +222,7 @@ impl ProxyHttp for Edge {
         peer: &HttpPeer,
         fd: RawFd,
         _digest: Option<&Digest>,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
         if let Some(errand) = &ctx.errand {
             errand.meet().await;
@@ -241,12 +251,15 @@ impl ProxyHttp for Edge {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
-        let now = Instant::now();
+        // A request without a body had said all when its connection was ready.
+        let is_bare = end_of_stream && !ctx.exchange.is_tunnel() && session.as_downstream_mut().is_body_empty();
+        let ready = ctx.ready().filter(|_| is_bare);
+        let now = ready.unwrap_or_else(Instant::now);
         ctx.sends(end_of_stream, now);
         ctx.body.take(body.as_ref().map_or(0, Bytes::len))?;
         ctx.mirror.takes(body.as_ref(), end_of_stream, now);
@@ -262,7 +275,7 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
         let now = Instant::now();
         if self.is_last(session, now) {
@@ -299,7 +312,7 @@ impl ProxyHttp for Edge {
         &self,
         _session: &mut Session,
         trailers: &mut HeaderMap,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
         ctx.check_trailers(trailers)?;
         ctx.mirror.trailers(trailers);
@@ -314,7 +327,7 @@ impl ProxyHttp for Edge {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<Option<Duration>> {
         let now = Instant::now();
         ctx.hears(body.as_ref(), now);
@@ -345,14 +358,18 @@ impl ProxyHttp for Edge {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
     ) -> Result<()> {
         let connection = Connection::of(session);
         forwarded::to_client(response);
         secure::to_client(response, connection);
         if let Some(matched) = ctx.found() {
             let is_secure = connection.is_some_and(|connection| connection.secure);
-            selection::to_client(response, &matched.service, ctx.served(), matched.issued.as_ref(), is_secure)?;
+            let mut served = ctx.served().filter(|_| selection::tells_version(response, &matched.service));
+            if let Some(stream) = client_stream(session) {
+                stream.tell_version(served.take());
+            }
+            selection::to_client(response, &matched.service, served, matched.issued.as_ref(), is_secure)?;
         }
         if session.req_header().version == HttpVersion::HTTP_10 {
             old_clients::fit(session, response, ctx);
@@ -365,14 +382,14 @@ impl ProxyHttp for Edge {
         peer: &HttpPeer,
         session: &mut Session,
         e: Box<Error>,
-        ctx: &mut Request,
+        ctx: &mut Box<Request>,
         client_reused: bool,
     ) -> Box<Error> {
         debug!(%peer, error = %e, "attempt failed");
         if ctx.errand.is_some() { e } else { self.failed(session, e, ctx, client_reused) }
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Request) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Box<Request>) -> FailToProxy {
         if ctx.errand.is_some() {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
@@ -385,6 +402,10 @@ impl ProxyHttp for Edge {
             None => reason_for(status),
         };
         let (status, why) = refused.map_or((status, why), |refused| (refused.status, refused.why));
+        if let Some(stream) = client_stream(session) {
+            // The answer is ours.
+            stream.tell_version(None);
+        }
         // Interim heads leave room for an answer.
         if status > 0 && session.response_written().is_none_or(|head| head.status.is_informational()) {
             // The client may be gone by now; there is nobody else to tell.
@@ -395,7 +416,7 @@ impl ProxyHttp for Edge {
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Request) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Box<Request>) {
         if ctx.errand.is_some() {
             return;
         }
@@ -412,11 +433,11 @@ impl ProxyHttp for Edge {
         }
     }
 
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Request, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Request, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Self::CTX, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 }

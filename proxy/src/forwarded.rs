@@ -10,22 +10,20 @@ mod hop;
 
 use std::net::IpAddr;
 
-use bytes::{BufMut, BytesMut};
 use config::Rules;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use self::chain::{Chain, Node};
 use crate::connection::Connection;
 use crate::request_head::host_of;
+use crate::told::{Last, Told};
 
-const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-/// How many fields an origin is told, here and elsewhere.
-const MOST_TOLD: usize = 8;
+static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 /// Host names are at most 255 bytes long; a port comes on top.
 const LONGEST_HOST: usize = 262;
 
@@ -57,14 +55,27 @@ pub fn from_client(request: &mut RequestHeader) {
     hop::nominated_by_client(request);
 }
 
-/// Tells the origin who the client is, and takes away what was meant for this hop. Without a trusted hop the headers
-/// that clients may not set are set anew; behind one they are continued. `socket` as for [`client_of`].
-pub fn to_origin(request: &mut Parts, connection: Option<&Connection>, socket: Option<IpAddr>, rules: &Rules) {
+/// Tells the origin who the client is: without a trusted hop the headers that clients may not set are told anew, behind
+/// one they are continued. Takes from the request what was meant for this hop, and what its origin is told otherwise, by
+/// whomever: to be called last. `socket` as for [`client_of`]; `last` is what was told on the same connection, where
+/// that is known.
+pub fn to_origin(
+    told: &mut Told,
+    request: &mut Parts,
+    connection: Option<&Connection>,
+    socket: Option<IpAddr>,
+    rules: &Rules,
+    last: Option<&Last>,
+) {
     let peer = peer_of(connection, socket);
     let trusted = peer.is_some_and(|peer| is_trusted(peer, rules));
-    hop::to_origin(request, |name| !trusted && claims::is_claim(name));
-    let told = Told::of(request, peer, connection.is_some_and(|connection| connection.secure), trusted);
-    told.tell(request);
+    let hop = Hop { peer, secure: connection.is_some_and(|connection| connection.secure) };
+    match last.filter(|_| !trusted) {
+        // Of a request without trusted hops it depends on the host alone, beside its connection.
+        Some(last) => last.tell(told, host_of(request), |told| hop.tell(told, request, false)),
+        None => hop.tell(told, request, trusted),
+    }
+    hop::to_origin(request, |name| told.replaces(name) || (!trusted && claims::is_claim(name)));
 }
 
 /// Takes away what the origin meant for this hop, what only we say (`tidegate-*`), and what would frame a body where the
@@ -91,70 +102,47 @@ fn is_trusted(address: IpAddr, rules: &Rules) -> bool {
     rules.trusted.iter().any(|range| range.contains(address))
 }
 
-/// The values of the headers that an origin is told.
-struct Told {
-    hops: HeaderValue,
-    forwarded: HeaderValue,
-    proto: HeaderValue,
-    /// None where the request names no host.
-    host: Option<HeaderValue>,
-    port: HeaderValue,
+/// What is known of the hop that a request came by.
+struct Hop {
+    peer: Option<IpAddr>,
+    secure: bool,
 }
 
-impl Told {
-    /// What is told of a request that `peer` sent.
-    fn of(request: &Parts, peer: Option<IpAddr>, secure: bool, trusted: bool) -> Self {
+impl Hop {
+    /// Tells the origin of a request that came by it. `trusted`: what the hop says of those before it is believed.
+    fn tell(&self, told: &mut Told, request: &Parts, trusted: bool) {
         let chain = trusted.then(|| Chain::of(request));
         let said = chain.as_ref().map_or_else(Said::default, |chain| Said::of(request, chain));
-        let own_proto = if secure { "https" } else { "http" };
+        let own_proto = if self.secure { "https" } else { "http" };
         let own_host = Some(host_of(request)).filter(|host| !host.is_empty() && host.len() <= LONGEST_HOST);
         let (proto, host) = (said.proto.unwrap_or(own_proto), said.host.or(own_host));
+        let peer = self.peer.map_or(Node::Unknown, Node::Address);
 
-        let mut buffer = BytesMut::with_capacity(256);
-        if let Some(chain) = &chain {
-            chain.write_hops(&mut buffer);
-        }
-        let peer = peer.map_or(Node::Unknown, Node::Address);
-        peer.write(&mut buffer);
-        let hops = value(&mut buffer);
-
-        if let Some(chain) = &chain {
-            chain.write_forwarded(&mut buffer, said.proto, said.host);
-        }
-        buffer.put_slice(b"for=");
-        peer.write_quoted(&mut buffer);
-        chain::write_host_and_proto(&mut buffer, own_host, Some(own_proto));
-        let forwarded = value(&mut buffer);
-
+        told.tell(&FOR, |value| {
+            if let Some(chain) = &chain {
+                chain.write_hops(value);
+            }
+            peer.write(value);
+        });
+        told.tell(&PROTO, |value| value.extend_from_slice(proto.as_bytes()));
         let port = said.port.or_else(|| host.and_then(port_of));
         let port = port.unwrap_or(if proto == "https" || proto == "wss" { 443 } else { 80 });
-        let port = match port {
-            80 => const { HeaderValue::from_static("80") },
-            443 => const { HeaderValue::from_static("443") },
-            other => HeaderValue::from(other),
-        };
-        let host = host.map(|host| match request.headers.get(header::HOST) {
-            Some(same) if same.as_bytes() == host.as_bytes() => same.clone(),
-            Some(_) | None => {
-                buffer.put_slice(host.as_bytes());
-                value(&mut buffer)
-            }
+        told.tell(&PORT, |value| match port {
+            80 => value.extend_from_slice(b"80"),
+            443 => value.extend_from_slice(b"443"),
+            other => value.extend_from_slice(other.to_string().as_bytes()),
         });
-        Self { hops, forwarded, proto: HeaderValue::from_static(proto), host, port }
-    }
-
-    fn tell(self, request: &mut Parts) {
-        let fields = &mut request.headers;
-        // An error means more fields than any request has: it would have been refused.
-        let _ = fields.try_reserve(MOST_TOLD);
-        let mut set = |name: HeaderName, value| drop(fields.try_insert(name, value));
-        set(FOR, self.hops);
-        set(PROTO, self.proto);
-        set(PORT, self.port);
-        set(header::FORWARDED, self.forwarded);
-        match self.host {
-            Some(host) => set(HOST, host),
-            None => drop(fields.remove(HOST)),
+        told.tell(&header::FORWARDED, |value| {
+            if let Some(chain) = &chain {
+                chain.write_forwarded(value, said.proto, said.host);
+            }
+            value.extend_from_slice(b"for=");
+            peer.write_quoted(value);
+            chain::write_host_and_proto(value, own_host, Some(own_proto));
+        });
+        match host {
+            Some(host) => told.tell(&HOST, |value| value.extend_from_slice(host.as_bytes())),
+            None => told.leave_out(&HOST),
         }
     }
 }
@@ -201,12 +189,6 @@ fn port_of(host: &str) -> Option<u16> {
     // Within the brackets of an IPv6 address there are colons too, and no port.
     let is_port = !name.contains(':') || name.ends_with(']');
     port.parse().ok().filter(|port| is_port && *port > 0)
-}
-
-/// What was written, as a header's value; the room behind it stays in use.
-fn value(buffer: &mut BytesMut) -> HeaderValue {
-    // Everything here is visible ASCII or comes from a header, so the fallback is never used.
-    HeaderValue::from_maybe_shared(buffer.split().freeze()).unwrap_or(const { HeaderValue::from_static("unknown") })
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ pub mod selection;
 pub mod server;
 pub mod ticket;
 pub mod tls;
+pub mod told;
 pub mod trace;
 pub mod transport;
 mod upgrade;

@@ -202,7 +202,7 @@ impl Request {
     }
 
     /// An attempt on `version` begins at an endpoint.
-    pub(crate) fn attempt(&mut self, version: &Arc<Version>, at: InFlight) {
+    pub(crate) fn attempt(&mut self, version: Arc<Version>, at: InFlight) {
         let same = self.matched.as_ref().is_some_and(|matched| matched.drawn.name == version.name);
         if !same {
             self.instead = Some(if self.attempts == 0 { Decision::FallThrough } else { Decision::Shield });
@@ -216,7 +216,7 @@ impl Request {
             (false, _) => Attempt::Shield,
         };
         self.attempts = self.attempts.saturating_add(1);
-        self.attempt = Some(Underway::begin(kind, Arc::clone(version), at));
+        self.attempt = Some(Underway::begin(kind, version, at));
         self.body.begin_again();
         self.mirror.begin_again();
     }
@@ -239,9 +239,19 @@ impl Request {
         }
     }
 
+    /// When the connection of the present attempt was ready.
+    pub(crate) fn ready(&self) -> Option<Instant> {
+        self.attempt.as_ref()?.ready
+    }
+
+    /// The way of the present attempt, where it is ours to make.
+    pub(crate) fn link(&self) -> Option<&Link> {
+        self.attempt.as_ref()?.link.as_deref()
+    }
+
     /// Whether the connection of its attempt had carried requests before; none where only pingora knows.
     pub(crate) fn is_reused(&self) -> Option<bool> {
-        Some(self.attempt.as_ref()?.link.as_ref()?.is_reused())
+        self.link().map(Link::is_reused)
     }
 
     /// What the endpoint sent is not what HTTP says.

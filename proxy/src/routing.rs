@@ -121,6 +121,8 @@ pub struct Version {
     pub name: Name,
     /// Its name, as headers carry it.
     pub(crate) label: HeaderValue,
+    /// The line that tells it to clients of HTTP/1.1.
+    pub(crate) line: Arc<[u8]>,
     /// What is spoken to its endpoints.
     pub protocol: config::Protocol,
     /// Its endpoints, in the order of the file; those of a name in the order of its addresses.

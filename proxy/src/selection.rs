@@ -7,9 +7,9 @@ mod matched;
 mod secret;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use config::{Affinity, Forced};
-use http::request::Parts;
+use config::{Affinity, Forced, Name};
 use http::{HeaderName, StatusCode};
 use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -21,12 +21,13 @@ pub use self::secret::check;
 use crate::request_head::{affinity_key, group_of_address};
 use crate::routing::{Draw, Service, Version};
 use crate::ticket::group_of;
+use crate::told::Told;
 
 /// The header that tells which version served, and the origin which was drawn.
-const VERSION: HeaderName = HeaderName::from_static(VERSION_TEXT);
+static VERSION: HeaderName = HeaderName::from_static(VERSION_TEXT);
 const VERSION_TEXT: &str = "tidegate-version";
 /// The header by which a client shows that it may force a version.
-const SECRET: HeaderName = HeaderName::from_static(Forced::SECRET_HEADER);
+static SECRET: HeaderName = HeaderName::from_static(Forced::SECRET_HEADER);
 
 /// What a request is given.
 #[derive(Debug)]
@@ -145,21 +146,35 @@ pub(crate) fn select<'a>(
     }
 }
 
-/// Tells the origin what was drawn, and takes away what only we should read.
-pub(crate) fn to_origin(request: &mut Parts, service: &Service, drawn: &Version) {
+/// Tells the origin what was drawn, and nothing of what only we should read.
+pub(crate) fn to_origin(told: &mut Told, service: &Service, drawn: &Version) {
     // Never passed on, whoever sent it.
-    request.headers.remove(SECRET);
+    told.leave_out(&SECRET);
     let written = &*service.written;
     if written.version_header {
-        // An error means more fields than any request has: it would have been refused.
-        let _ = request.headers.try_insert(VERSION, drawn.label.clone());
+        told.tell(&VERSION, |value| value.extend_from_slice(drawn.label.as_bytes()));
     } else if written.forced.as_ref().is_none_or(|rule| rule.header.as_deref() != Some(VERSION.as_str())) {
         // A client's own would pass for ours, unless it is how the operator has versions asked for.
-        request.headers.remove(VERSION);
+        told.leave_out(&VERSION);
     }
 }
 
-/// Tells the client which version served it (where one did), and gives it the cookie that it should keep. `secure`
+/// Whether the head of a response tells which version served it.
+pub(crate) fn tells_version(response: &ResponseHeader, service: &Service) -> bool {
+    service.written.version_header && !is_interim(response)
+}
+
+/// The line that tells a client of HTTP/1.1 that this version served it.
+pub(crate) fn line(version: &Name) -> Arc<[u8]> {
+    format!("{VERSION_TEXT}: {version}\r\n").into_bytes().into()
+}
+
+/// Whether the response is yet to come.
+fn is_interim(response: &ResponseHeader) -> bool {
+    response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// Tells the client which version served it (where one did and its line does not say so), and gives it the cookie that it should keep. `secure`
 /// tells whether it came by TLS.
 pub(crate) fn to_client(
     response: &mut ResponseHeader,
@@ -168,8 +183,7 @@ pub(crate) fn to_client(
     issued: Option<&Issued>,
     secure: bool,
 ) -> Result<()> {
-    if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
-        // The response is yet to come.
+    if is_interim(response) {
         return Ok(());
     }
     if let Some(version) = served

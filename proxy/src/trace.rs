@@ -12,8 +12,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_http::RequestHeader;
 
-const PARENT: HeaderName = HeaderName::from_static("traceparent");
-const STATE: HeaderName = HeaderName::from_static("tracestate");
+use crate::told::Told;
+
+static PARENT: HeaderName = HeaderName::from_static("traceparent");
+static STATE: HeaderName = HeaderName::from_static("tracestate");
 /// The length of version 00. Later versions may be longer.
 const LENGTH: usize = 55;
 /// What at least is passed on of a `tracestate` (section 3.3.1.5).
@@ -35,13 +37,13 @@ pub struct Trace {
     /// Its id.
     pub id: TraceId,
     /// What begins it, where the client did not.
-    begun: Option<HeaderValue>,
+    begun: Option<[u8; LENGTH]>,
 }
 
 impl Trace {
     /// The trace that a request belongs to: the client's, or a new one.
     pub fn of(request: &RequestHeader) -> Self {
-        let mut parents = request.headers.get_all(PARENT).iter();
+        let mut parents = request.headers.get_all(&PARENT).iter();
         // Two are none: nobody knows which one the origin would take.
         let one = parents.next().filter(|_| parents.next().is_none());
         one.and_then(|parent| id_of(parent.as_bytes())).map_or_else(Self::begin, |id| Self { id, begun: None })
@@ -51,32 +53,41 @@ impl Trace {
     pub fn begin() -> Self {
         // Of numbers at random, one in 2^64 is 0, which is not allowed.
         let (id, parent) = (fastrand::u128(1..), fastrand::u64(1..));
-        let mut text = *b"00-................................-................-00";
-        const { assert!(LENGTH == b"00-................................-................-00".len()) };
+        let mut text: [u8; LENGTH] = *b"00-................................-................-00";
         write_hexadecimal(&id.to_be_bytes(), &mut text[3..35]);
         write_hexadecimal(&parent.to_be_bytes(), &mut text[36..52]);
-        Self { id: TraceId(id), begun: HeaderValue::from_bytes(&text).ok() }
+        Self { id: TraceId(id), begun: Some(text) }
     }
 
     /// Tells the origin. A `tracestate` goes with its `traceparent` alone, and its last entries are left out where it
     /// is longer than 512 bytes.
-    pub fn to_origin(&self, request: &mut Parts) {
+    pub fn to_origin(&self, told: &mut Told, request: &mut Parts) {
         if let Some(begun) = &self.begun {
-            request.headers.remove(&STATE);
-            // An error means more fields than any request has: it would have been refused.
-            let _ = request.headers.try_insert(PARENT, begun.clone());
+            told.tell(&PARENT, |value| value.extend_from_slice(begun));
+            told.leave_out(&STATE);
         } else {
             shorten_state(&mut request.headers);
         }
     }
 }
 
+/// Every byte in hexadecimal.
+static PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
 /// Writes bytes as `{:x}` would, for a fifth of its price: most requests begin a trace.
 fn write_hexadecimal(bytes: &[u8], into: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let (pairs, _) = into.as_chunks_mut();
     for (byte, pair) in bytes.iter().zip(pairs) {
-        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        *pair = PAIRS[usize::from(*byte)];
     }
 }
 
@@ -119,7 +130,7 @@ fn shorten_state(fields: &mut HeaderMap) {
     if !kept.is_empty()
         && let Ok(kept) = HeaderValue::from_maybe_shared(kept)
     {
-        let _ = fields.try_insert(STATE, kept);
+        let _ = fields.try_insert(STATE.clone(), kept);
     }
 }
 

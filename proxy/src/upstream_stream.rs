@@ -22,7 +22,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -33,23 +32,20 @@ use self::inbound::Inbound;
 pub(crate) use self::line::{Line, Silent};
 pub(crate) use self::link::{Asked, Link};
 pub(crate) use self::pool::Pool;
-use crate::endpoint::Endpoint;
 
 /// The pieces of a chunk are gathered up to this many bytes.
 const GATHER: usize = 16 * 1024;
+const END_OF_LINE: &[u8] = b"\r\n";
 
 /// An endpoint's connection while it carries one request.
 pub(crate) struct UpstreamStream {
     /// None once it is given back.
     inner: Option<Line>,
     inbound: Inbound,
-    at: Arc<Endpoint>,
-    /// Where it waits afterwards; none: it is closed.
-    pool: Option<Arc<Pool>>,
-    /// How long the endpoint may say nothing while something is awaited of it; none: as long as it wants.
-    silence: Option<Duration>,
-    /// Whether what is written waits for the flush that follows.
-    gathers: bool,
+    /// Which way it goes, and for what.
+    link: Arc<Link>,
+    /// The request's head was written.
+    is_told: bool,
     /// Written and not sent, from `sent` on.
     gathered: Vec<u8>,
     sent: usize,
@@ -68,14 +64,12 @@ impl fmt::Debug for UpstreamStream {
 }
 
 impl UpstreamStream {
-    fn new(inner: Line, asked: &Asked, at: Arc<Endpoint>, pool: Option<Arc<Pool>>) -> Self {
+    fn new(inner: Line, link: Arc<Link>) -> Self {
         Self {
             inner: Some(inner),
-            inbound: Inbound::new(asked.limits, asked.is_head),
-            at,
-            pool,
-            silence: asked.silence,
-            gathers: asked.in_chunks,
+            inbound: Inbound::new(link.asked.limits, link.asked.is_head),
+            link,
+            is_told: false,
             gathered: Vec::new(),
             sent: 0,
             malformed: None,
@@ -86,6 +80,24 @@ impl UpstreamStream {
 
     fn inner(&mut self) -> io::Result<&mut Line> {
         self.inner.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Sends the request's head, which pingora writes in one piece, and in it, behind all other fields, what else the
+    /// origin is told.
+    fn poll_write_head(&mut self, cx: &mut Context<'_>, head: &[u8]) -> Poll<io::Result<usize>> {
+        if self.gathered.is_empty() {
+            let Some(fields) = head.strip_suffix(END_OF_LINE).filter(|fields| fields.ends_with(END_OF_LINE)) else {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "not the head of a request")));
+            };
+            let told = self.link.take_told();
+            self.gathered.reserve_exact(head.len() + told.len());
+            self.gathered.extend_from_slice(fields);
+            self.gathered.extend_from_slice(&told);
+            self.gathered.extend_from_slice(END_OF_LINE);
+        }
+        ready!(self.poll_send(cx))?;
+        self.is_told = true;
+        Poll::Ready(Ok(head.len()))
     }
 
     /// Sends what was gathered.
@@ -124,7 +136,7 @@ impl AsyncRead for UpstreamStream {
                 return Poll::Ready(Ok(()));
             }
             let before = buf.filled().len();
-            let silence = this.silence;
+            let silence = this.link.asked.silence;
             ready!(this.inner()?.poll_read(cx, buf, silence))?;
             if buf.filled().len() == before {
                 return Poll::Ready(Ok(()));
@@ -146,7 +158,10 @@ impl AsyncRead for UpstreamStream {
 impl AsyncWrite for UpstreamStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if !this.gathers || (this.gathered.is_empty() && bytes.len() >= GATHER) {
+        if !this.is_told {
+            return this.poll_write_head(cx, bytes);
+        }
+        if !this.link.asked.in_chunks || (this.gathered.is_empty() && bytes.len() >= GATHER) {
             return this.inner()?.poll_write(cx, bytes);
         }
         if this.gathered.len() + bytes.len() > GATHER {
@@ -180,13 +195,18 @@ impl VirtualSocket for UpstreamStream {
 
 impl Drop for UpstreamStream {
     fn drop(&mut self) {
+        let Link { pool, at, asked, .. } = &*self.link;
         if self.inbound.has_surplus() {
-            self.at.malformed(Flaw::Surplus);
+            at.malformed(Flaw::Surplus);
             return;
         }
         let is_at_rest = self.is_released && !self.is_ended && self.gathered.is_empty();
-        if is_at_rest && let (Some(pool), Some(inner)) = (&self.pool, self.inner.take()) {
-            pool.put(self.at.pool_key(), inner, self.at.patience());
+        // One that went apart is nobody else's.
+        if is_at_rest
+            && !asked.is_apart
+            && let Some(inner) = self.inner.take()
+        {
+            pool.put(at.pool_key(), inner, at.patience());
         }
     }
 }

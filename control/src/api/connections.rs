@@ -1,24 +1,32 @@
 //! Accepts connections and bounds what each may cost: how many there are, how long a head may take, and how long a
-//! client may read nothing.
+//! client may read nothing. Whoever has asked for nothing makes room for who comes, so that nobody keeps an operator, or
+//! what watches this process, out by being silent.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Response};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Sleep, sleep, timeout};
 
-/// At most this many connections are open; further ones wait in the listener's backlog.
+/// At most this many connections are open. Another one takes the place of the one that has been idle longest; where none
+/// is idle it waits in the listener's backlog.
 const CONNECTIONS: usize = 256;
 /// A request head, and the idle time before it, may take this long.
 const HEAD: Duration = Duration::from_secs(10);
@@ -29,24 +37,33 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// What requests under way get at the end.
 const FINISH: Duration = Duration::from_secs(1);
 
+/// What a stream of events is.
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+
 /// Serves until `stopping` turns true (or its sender is gone).
 pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
     let seats = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
+    let mut taken = VecDeque::new();
     loop {
-        // The semaphore is never closed; were it, serving would end rather than spin.
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { break };
         let accepted = tokio::select! {
             () = stopped(&mut stopping) => break,
             accepted = listener.accept() => accepted,
         };
+        if seats.available_permits() == 0 {
+            make_room(&mut taken);
+        }
+        // The semaphore is never closed; were it, serving would end rather than spin.
+        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { break };
         match accepted {
             Ok((stream, _)) => {
-                let (router, stopping) = (router.clone(), stopping.clone());
-                connections.spawn(async move {
-                    converse(stream, router, stopping).await;
+                let (router, stopping, busy) = (router.clone(), stopping.clone(), Arc::<AtomicBool>::default());
+                let place = Arc::clone(&busy);
+                let conversation = connections.spawn(async move {
+                    converse(stream, router, stopping, busy).await;
                     drop(seat);
                 });
+                taken.push_back(Taken { conversation, busy: place });
             }
             Err(error) => {
                 tracing::warn!(%error, "control API: cannot accept");
@@ -54,10 +71,26 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: w
             }
         }
         while connections.try_join_next().is_some() {}
+        taken.retain(|taken| !taken.conversation.is_finished());
     }
     drop(listener);
     // Those that take longer are cut off when the set is dropped.
     let _ = timeout(FINISH, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// A connection that is open.
+struct Taken {
+    conversation: AbortHandle,
+    /// A request of it is under way.
+    busy: Arc<AtomicBool>,
+}
+
+/// Ends the connection that came first of those that ask for nothing.
+fn make_room(taken: &mut VecDeque<Taken>) {
+    let is_idle = |taken: &Taken| !taken.busy.load(Ordering::Relaxed) && !taken.conversation.is_finished();
+    if let Some(idle) = taken.iter().position(is_idle).and_then(|place| taken.remove(place)) {
+        idle.conversation.abort();
+    }
 }
 
 /// Waits until the server stops.
@@ -66,13 +99,25 @@ pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
     drop(stopping.wait_for(|stop| *stop).await);
 }
 
-async fn converse(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+/// `busy` is kept true while a request is under way, and for good once a stream of events has begun.
+async fn converse(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>, busy: Arc<AtomicBool>) {
     // Small answers go out at once; where it cannot be set they go out a little later.
     let _ = stream.set_nodelay(true);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request| {
+        busy.store(true, Ordering::Relaxed);
+        let (answer, busy) = (router.call(request), Arc::clone(&busy));
+        async move {
+            let answer = answer.await;
+            let is_stream = |answer: &Response<Body>| answer.headers().get(CONTENT_TYPE) == Some(&EVENTS);
+            busy.store(answer.as_ref().is_ok_and(is_stream), Ordering::Relaxed);
+            answer
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(Patient::new(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Patient::new(stream)), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

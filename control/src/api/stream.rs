@@ -74,7 +74,7 @@ enum Sent {
     /// The stream is open. Without it a proxy in between might hold back the response's head.
     Opened,
     /// Something happened.
-    Happened(Box<Event>),
+    Happened(Arc<Event>),
     /// So many events of all services were overwritten before this reader took them.
     Lagged(u64),
     /// Events after the first id and before the second are not kept any more.
@@ -106,7 +106,7 @@ impl Sent {
 
 struct Reader {
     ready: VecDeque<Sent>,
-    live: broadcast::Receiver<Event>,
+    live: broadcast::Receiver<Arc<Event>>,
     service: Option<String>,
     stopping: watch::Receiver<bool>,
 }
@@ -126,7 +126,7 @@ impl Reader {
         let mut reader = Self { ready, live, service, stopping };
         for event in kept {
             if last_id.is_none_or(|last| event.id > last) && reader.wants(&event) {
-                reader.ready.push_back(Sent::Happened(Box::new(event)));
+                reader.ready.push_back(Sent::Happened(event));
             }
         }
         reader
@@ -148,7 +148,7 @@ impl Reader {
                 received = self.live.recv() => received,
             };
             match received {
-                Ok(event) if self.wants(&event) => return Some(Sent::Happened(Box::new(event))),
+                Ok(event) if self.wants(&event) => return Some(Sent::Happened(event)),
                 Ok(_) => {}
                 Err(RecvError::Lagged(lost)) => return Some(Sent::Lagged(lost)),
                 Err(RecvError::Closed) => return None,

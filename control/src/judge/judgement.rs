@@ -33,7 +33,7 @@ pub struct Judgement {
     pub left_in_step: Arms<u64>,
     /// Those who went to the canary whatever its weight and are left out by the gates that compare.
     pub matched: Matched,
-    /// How many requests of theirs there were since the present step began.
+    /// How many requests of theirs the canary served well since the present step began.
     pub matched_in_step: u64,
     /// Copies of requests since the rollout began; none of any kind where the plan sends none.
     pub copies: Copies,

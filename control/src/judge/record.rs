@@ -34,7 +34,7 @@ pub(super) struct Record {
     /// Those who are left out by the gates that compare, since the rollout began.
     #[serde(default)]
     pub(super) matched: Matched,
-    /// How many requests of theirs there were since the step began.
+    /// How many requests of theirs the canary served well since the step began.
     #[serde(default)]
     pub(super) matched_in_step: u64,
     /// All of stable's requests since the step began, whoever the baseline is.
@@ -178,7 +178,8 @@ impl Record {
             let Matched { requests, failed } = &mut self.matched;
             *requests = requests.saturating_add(matched.requests());
             *failed = failed.saturating_add(matched.bad());
-            self.matched_in_step = self.matched_in_step.saturating_add(matched.requests());
+            let served = matched.requests().saturating_sub(matched.bad()).saturating_sub(matched.left());
+            self.matched_in_step = self.matched_in_step.saturating_add(served);
         }
         if requests.canary > 0 && self.cold_at.is_none() {
             self.cold_at = Some(self.seconds);

@@ -295,9 +295,10 @@ impl Release {
 /// there were says nothing. But somebody has to have tried it.
 fn lacks_people(who: Option<&Match>, rollout: &Rollout, judgement: &Judgement) -> Option<String> {
     match who {
-        Some(who) if judgement.matched_in_step == 0 => {
-            Some(format!("waiting for the first request that matches {who}; skip to go on without"))
-        }
+        Some(who) if judgement.matched_in_step == 0 => Some(format!(
+            "waiting for the first request that matches {who} and that {} serves well; skip to go on without",
+            rollout.canary
+        )),
         Some(_) | None => unanswered(rollout, judgement).or_else(|| under_suspicion(rollout, judgement)),
     }
 }

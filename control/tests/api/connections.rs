@@ -1,6 +1,6 @@
 //! Clients that cost too much.
 
-use std::io::{BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use crate::SHOP;
@@ -31,21 +31,35 @@ fn a_request_head_that_never_ends_is_cut_off() {
 }
 
 #[test]
-fn connections_are_bounded_and_one_that_waits_gets_its_turn() {
+fn connections_are_bounded_and_who_comes_takes_the_place_of_who_has_been_idle_longest() {
     let world = World::new();
     let mut held: Vec<_> = (0..256).map(|_| BufReader::new(world.connect())).collect();
-    let ask = |held: &mut Vec<BufReader<TcpStream>>, place: usize| {
-        held[place].get_mut().write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-        Answer::read(&mut held[place]).status
+    let ask = |held: &mut BufReader<TcpStream>| {
+        held.get_mut().write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        Answer::read(held).status
     };
     // An answer on each proves that all of them are accepted.
-    (0..256).for_each(|place| assert_eq!(ask(&mut held, place), 200));
-    let mut waiting = world.connect();
-    waiting.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
-    (0..50).for_each(|place| assert_eq!(ask(&mut held, place), 200));
-    waiting.set_nonblocking(true).unwrap();
-    assert_eq!(waiting.peek(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    waiting.set_nonblocking(false).unwrap();
-    held.pop();
-    assert_eq!(Answer::read(&mut BufReader::new(waiting)).status, 200);
+    held.iter_mut().for_each(|held| assert_eq!(ask(held), 200));
+    assert_eq!(world.get("/livez").status, 200);
+    assert_eq!(held[0].read(&mut [0]).unwrap(), 0, "the first one made room");
+    held[1..].iter_mut().for_each(|held| assert_eq!(ask(held), 200));
+}
+
+#[test]
+fn clients_that_are_silent_keep_nobody_out_and_streams_of_events_stay() {
+    let world = World::new();
+    let mut events = BufReader::new(world.connect());
+    events.get_mut().write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut line = String::new();
+    while !line.ends_with(": open\n") {
+        assert!(events.read_line(&mut line).unwrap() > 0, "{line}");
+    }
+    let silent: Vec<_> = (0..600).map(|_| world.connect()).collect();
+    (0..5).for_each(|_| assert_eq!(world.get("/livez").status, 200));
+    drop(silent);
+    events.get_mut().set_nonblocking(true).unwrap();
+    // What was ended would be at its end, or reset.
+    let left =
+        std::iter::from_fn(|| Some(events.read(&mut [0; 256]))).find(|read| !matches!(read, Ok(count) if *count > 0));
+    assert_eq!(left.unwrap().unwrap_err().kind(), ErrorKind::WouldBlock);
 }

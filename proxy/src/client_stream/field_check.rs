@@ -3,7 +3,7 @@
 
 use super::characters::{Word, is_space, is_value};
 use super::head_check::{BARE_LF, Framing, Refused, bad};
-use super::host::Host;
+use super::host::{Host, is_host};
 
 /// What the fields of one head say.
 #[derive(Debug, Default)]
@@ -100,6 +100,18 @@ impl FieldCheck {
             Field::TransferEncoding if self.chunked => Err(bad("there is more than one Transfer-Encoding header")),
             Field::ContentLength | Field::TransferEncoding | Field::Expect | Field::Other => Ok(true),
         }
+    }
+
+    /// The whole value.
+    pub(super) fn read(&mut self, value: &[u8]) -> Result<(), Refused> {
+        if self.field == Field::Host && self.authority.is_none() && is_host(value.trim_ascii()) {
+            self.host = Some(Host::Name);
+            return Ok(());
+        }
+        for byte in value {
+            self.push(*byte)?;
+        }
+        self.push(b'\r').map(drop)
     }
 
     /// A byte of the value. `true` at its end, which is a CR.

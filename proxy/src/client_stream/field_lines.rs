@@ -53,7 +53,7 @@ impl FieldLines {
     pub(crate) fn step(&mut self, part: &[u8]) -> Result<usize, Refused> {
         let first = part[0];
         match self.state {
-            State::Start => match self.line(part) {
+            State::Start => match self.line(part)? {
                 0 => self.start(first),
                 used => Ok(used),
             },
@@ -92,20 +92,27 @@ impl FieldLines {
     }
 
     /// Reads a field that is there as a whole, as nearly all are, in one go; 0 where it is read by its parts: it is not
-    /// whole or not well formed, or what it says is looked at.
-    fn line(&mut self, part: &[u8]) -> usize {
+    /// whole or not well formed.
+    fn line(&mut self, part: &[u8]) -> Result<usize, Refused> {
         let token = run(part, is_token);
         let is_name = token > 0 && part.get(token) == Some(&b':');
-        if !is_name || self.check.is_telling(&part[..token]) || self.fields >= self.most {
-            return 0;
+        if !is_name || self.fields >= self.most {
+            return Ok(0);
         }
         let after = &part[token + 1..];
         let value = value_run(after);
         if !after[value..].starts_with(b"\r\n") {
-            return 0;
+            return Ok(0);
         }
         self.fields += 1;
-        token + 1 + value + 2
+        if self.check.is_telling(&part[..token]) {
+            self.word.clear();
+            self.word.push(&part[..token]);
+            self.check.begin(&self.word)?;
+            self.check.read(&after[..value])?;
+            self.now(State::Start);
+        }
+        Ok(token + 1 + value + 2)
     }
 
     fn start(&mut self, byte: u8) -> Result<usize, Refused> {

@@ -11,6 +11,8 @@ use super::{ClientStream, GATHER, Unchunk};
 use crate::deadlines::Holder;
 use crate::transport::Carrier;
 
+const END_OF_LINE: &[u8] = b"\r\n";
+
 impl<S: Carrier> AsyncWrite for ClientStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
@@ -63,6 +65,13 @@ impl<S: Carrier> AsyncWrite for ClientStream<S> {
     }
 }
 
+/// Whether this is the head of a response, which pingora writes in one piece, and not of one that is yet to come: several
+/// heads pass the hooks before the first of them is written.
+fn is_final_head(bytes: &[u8]) -> bool {
+    let is_interim = |status: &[u8]| status.starts_with(b"1") && status != b"101";
+    bytes.starts_with(b"HTTP/1.") && bytes.ends_with(b"\r\n\r\n") && !bytes.get(9..12).is_none_or(is_interim)
+}
+
 impl<S: Carrier> ClientStream<S> {
     /// Writes for HTTP/1.1.
     pub(super) fn poll_write_response(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
@@ -72,16 +81,25 @@ impl<S: Carrier> ClientStream<S> {
         if self.gathered.len() + buf.len() > GATHER {
             ready!(self.poll_send(cx))?;
         }
+        let is_well = if let Some(told) = self.told.get_mut().take_if(|_| is_final_head(buf)) {
+            let (fields, end) = buf.split_at(buf.len() - END_OF_LINE.len());
+            [fields, &told, end].into_iter().all(|piece| self.gather(piece))
+        } else if buf.len() >= GATHER && !self.unchunks.load(Ordering::Relaxed) {
+            return self.poll_out(cx, buf);
+        } else {
+            self.gather(buf)
+        };
+        Poll::Ready(if is_well { Ok(buf.len()) } else { Err(io::ErrorKind::InvalidData.into()) })
+    }
+
+    /// Keeps what is to be sent with the next flush. `false` where it is not what pingora said that it would write.
+    fn gather(&mut self, piece: &[u8]) -> bool {
         if self.unchunks.load(Ordering::Relaxed) {
             let unchunk = self.unchunk.get_or_insert_with(|| Box::new(Unchunk::new()));
-            let is_well = unchunk.pass(buf, &mut self.gathered);
-            return Poll::Ready(if is_well { Ok(buf.len()) } else { Err(io::ErrorKind::InvalidData.into()) });
+            return unchunk.pass(piece, &mut self.gathered);
         }
-        if buf.len() >= GATHER {
-            return self.poll_out(cx, buf);
-        }
-        self.gathered.extend_from_slice(buf);
-        Poll::Ready(Ok(buf.len()))
+        self.gathered.extend_from_slice(piece);
+        true
     }
 
     /// So many bytes of HTTP/2 were sent.

@@ -21,7 +21,7 @@ pub(crate) struct Hold(Holder);
 impl Deadline {
     /// Whoever tells this deadline when the client takes its time.
     pub(crate) fn holder(&self) -> Holder {
-        Holder { of: self.of.clone(), place: self.place, turn: self.slot().turn }
+        Holder { of: self.of.clone(), place: self.place, turn: self.of.0.table.lock().slots[self.place].turn }
     }
 }
 
@@ -41,8 +41,7 @@ impl Holder {
         let mut table = self.of.0.table.lock();
         let Some(slot) = table.slots.get_mut(self.place).filter(|slot| slot.turn == self.turn) else { return };
         change(slot);
-        let slot = *slot;
-        self.of.look_in_time(&mut table, slot);
+        self.of.look_in_time(&mut table, self.place);
     }
 }
 

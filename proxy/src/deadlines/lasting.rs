@@ -53,7 +53,7 @@ impl Deadlines {
     /// Notes an attempt on a connection that carries others as well: it has no deadline here, and is ended where it lasts.
     pub(crate) fn note(&self, fd: RawFd, of: Of) -> Deadline {
         let mut table = self.0.table.lock();
-        let (place, _) = table.insert(fd, of, None, None, Instant::now());
+        let place = table.insert(fd, of, None, None, Instant::now());
         table.slots[place].shared = Some(port_of(fd));
         drop(table);
         Deadline { of: self.clone(), place, limits_whole: false }

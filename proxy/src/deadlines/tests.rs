@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use super::*;
 
 fn insert(table: &mut Table, fd: RawFd, head: Option<Instant>, whole: Option<Instant>) -> usize {
-    table.insert(fd, Of::default(), head, whole, Instant::now()).0
+    table.insert(fd, Of::default(), head, whole, Instant::now())
 }
 
 /// What a look at this moment ends, and when the next one is.
@@ -69,7 +69,8 @@ fn a_client_that_keeps_a_piece_for_a_second_has_stopped_the_endpoint() {
     let at = |millis| began + Duration::from_millis(millis);
     let stalled = |events: &[(u64, char)]| {
         let mut table = Table::default();
-        let slot = &mut table.insert(7, Of::default(), None, None, began).1;
+        let place = table.insert(7, Of::default(), None, None, began);
+        let slot = &mut table.slots[place];
         for (millis, event) in events {
             match event {
                 '+' => slot.hold(at(*millis)),

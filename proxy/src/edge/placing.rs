@@ -28,12 +28,21 @@ impl Edge {
         now: Instant,
     ) -> Result<(Arc<Version>, InFlight)> {
         let Some(matched) = ctx.found() else { return Err(Error::new_in(ErrorType::InternalError)) };
-        let (drawn, service) = (Arc::clone(&matched.drawn), Arc::clone(&matched.service));
         let is_first = ctx.attempts == 0;
-        let service = if is_first { service } else { self.present(&service) };
-        let may_serve = is_first || ctx.may_stay(&service);
         let mut is_full = false;
-        if may_serve && let Some(version) = service.version(&drawn.name) {
+        if is_first {
+            // Nearly always there is nothing more to it.
+            match matched.drawn.pick(&ask(&matched.drawn, head, ctx, None, now)) {
+                Ok(at) => return Ok((Arc::clone(&matched.drawn), at)),
+                Err(why) => is_full = why == Unavailable::Full,
+            }
+        }
+        let (drawn, service) = (Arc::clone(&matched.drawn), self.present(&matched.service));
+        let may_serve = is_first || ctx.may_stay(&service);
+        if !is_first
+            && may_serve
+            && let Some(version) = service.version(&drawn.name)
+        {
             let picked = version.pick(&ask(version, head, ctx, ctx.avoided.as_deref(), now));
             let again = |why| match ctx.tries.may_return {
                 true => version.pick(&ask(version, head, ctx, None, now)),
@@ -45,7 +54,6 @@ impl Edge {
                 Err(Unavailable::Down) => {}
             }
         }
-        let service = self.present(&service);
         let stable = service.stable();
         if drawn.name == stable.name && is_full {
             return Err(no_room(stable, ctx));
@@ -107,7 +115,7 @@ impl Edge {
             silence,
             limits,
         };
-        let link = Arc::new(Link::new(&self.pool, endpoint, asked));
+        let link = Link::new(&self.pool, endpoint, asked);
         peer.options.custom_l4 = Some(Arc::clone(&link) as _);
         (peer, Some(link))
     }

@@ -1,9 +1,8 @@
 //! The list of hops that a request has come by, as the nearest hop tells it.
 
-use std::fmt::Write;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
-use bytes::{BufMut, BytesMut};
 use http::HeaderValue;
 use http::header::{FORWARDED, GetAll};
 use http::request::Parts;
@@ -52,7 +51,7 @@ impl<'a> Chain<'a> {
     /// The hops that a request tells of.
     pub(super) fn of(request: &'a Parts) -> Self {
         let mut chain = Self::default();
-        let plain = request.headers.get_all(FOR);
+        let plain = request.headers.get_all(&FOR);
         if plain.iter().next().is_some() {
             chain.take(&plain, |value, take| value.rsplit(|byte| *byte == b',').all(take));
         } else {
@@ -121,49 +120,49 @@ impl<'a> Chain<'a> {
     }
 
     /// Writes the list as `X-Forwarded-For` has it, ready for one more.
-    pub(super) fn write_hops(&self, into: &mut BytesMut) {
+    pub(super) fn write_hops(&self, into: &mut Vec<u8>) {
         for element in self.elements() {
             match self.syntax {
-                Syntax::Plain => into.put_slice(element),
+                Syntax::Plain => into.extend_from_slice(element),
                 Syntax::Parameters => self.node(element).write(into),
             }
-            into.put_slice(b", ");
+            into.extend_from_slice(b", ");
         }
     }
 
     /// Writes the list as `Forwarded` has it, ready for one more. The nearest hop, where it spoke in other headers,
     /// said these of the request that it got.
-    pub(super) fn write_forwarded(&self, into: &mut BytesMut, proto: Option<&str>, host: Option<&str>) {
+    pub(super) fn write_forwarded(&self, into: &mut Vec<u8>, proto: Option<&str>, host: Option<&str>) {
         let elements = self.elements();
         for (place, element) in elements.iter().enumerate() {
             match self.syntax {
-                Syntax::Parameters => into.put_slice(element),
+                Syntax::Parameters => into.extend_from_slice(element),
                 Syntax::Plain => {
-                    into.put_slice(b"for=");
+                    into.extend_from_slice(b"for=");
                     self.node(element).write_quoted(into);
                     if place + 1 == elements.len() {
                         write_host_and_proto(into, host, proto);
                     }
                 }
             }
-            into.put_slice(b", ");
+            into.extend_from_slice(b", ");
         }
     }
 }
 
 impl Node {
     /// As `X-Forwarded-For` has it.
-    pub(super) fn write(self, into: &mut BytesMut) {
+    pub(super) fn write(self, into: &mut Vec<u8>) {
         // Writing to a buffer does not fail.
         match self {
             Self::Address(IpAddr::V4(address)) => write_octets(address, into),
             Self::Address(IpAddr::V6(address)) => drop(write!(into, "{address}")),
-            Self::Unknown => into.put_slice(b"unknown"),
+            Self::Unknown => into.extend_from_slice(b"unknown"),
         }
     }
 
     /// As `Forwarded` has it: an IPv6 address in brackets and quotes (RFC 7239, section 6).
-    pub(super) fn write_quoted(self, into: &mut BytesMut) {
+    pub(super) fn write_quoted(self, into: &mut Vec<u8>) {
         match self {
             Self::Address(IpAddr::V6(address)) => drop(write!(into, "\"[{address}]\"")),
             Self::Address(IpAddr::V4(_)) | Self::Unknown => self.write(into),
@@ -171,32 +170,32 @@ impl Node {
     }
 }
 
-/// Writes an address as `Display` does, for a fifth of its price: each request has one twice.
-fn write_octets(address: Ipv4Addr, into: &mut BytesMut) {
+/// Writes an address as `Display` does, for a fifth of its price.
+fn write_octets(address: Ipv4Addr, into: &mut Vec<u8>) {
     for (place, octet) in address.octets().into_iter().enumerate() {
         if place > 0 {
-            into.put_u8(b'.');
+            into.push(b'.');
         }
         if octet >= 100 {
-            into.put_u8(b'0' + octet / 100);
+            into.push(b'0' + octet / 100);
         }
         if octet >= 10 {
-            into.put_u8(b'0' + octet / 10 % 10);
+            into.push(b'0' + octet / 10 % 10);
         }
-        into.put_u8(b'0' + octet % 10);
+        into.push(b'0' + octet % 10);
     }
 }
 
 /// Writes these parameters of a `Forwarded` element, after its first.
-pub(super) fn write_host_and_proto(into: &mut BytesMut, host: Option<&str>, proto: Option<&str>) {
+pub(super) fn write_host_and_proto(into: &mut Vec<u8>, host: Option<&str>, proto: Option<&str>) {
     if let Some(host) = host.filter(|host| super::is_host(host)) {
-        into.put_slice(b";host=\"");
-        into.put_slice(host.as_bytes());
-        into.put_u8(b'"');
+        into.extend_from_slice(b";host=\"");
+        into.extend_from_slice(host.as_bytes());
+        into.push(b'"');
     }
     if let Some(proto) = proto {
-        into.put_slice(b";proto=");
-        into.put_slice(proto.as_bytes());
+        into.extend_from_slice(b";proto=");
+        into.extend_from_slice(proto.as_bytes());
     }
 }
 

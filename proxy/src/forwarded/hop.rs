@@ -183,33 +183,52 @@ pub(super) fn trailers_to_client(trailers: &mut HeaderMap) {
 }
 
 /// Takes from a response what is meant for this hop, and what its `Connection` names. `Transfer-Encoding` stays: it
-/// says how the body is framed on the way to the client, and pingora reads it there.
+/// says how the body is framed on the way to the client, and pingora reads it there. So does a plain `Connection`, in the
+/// place of which pingora writes its own.
 pub(super) fn to_client(response: &mut ResponseHeader) {
-    let options = Options::of(&response.headers);
-    for name in &options.named {
-        response.remove_header(name);
-    }
     let status = response.status.as_u16();
     // 426 says what the client should upgrade to (RFC 9110, section 15.5.22).
     let upgrades = matches!(status, 101 | 426);
     // No body follows, whatever these say (RFC 9110, sections 8.6 and 15.2; RFC 9112, section 6.1). A 304 may say how
     // long the body would be.
     let without_body = matches!(status, 100..=199 | 204);
-    let goes = |name: &&HeaderName| {
+    // Where there is none, as nearly always, nothing is allocated.
+    let mut found = Vec::new();
+    let mut nominates = false;
+    for (name, value) in &response.headers {
         let text = name.as_str();
-        (is_of_one_hop_back(text) && !(upgrades && **name == header::UPGRADE))
-            || is_ours(text)
-            || (without_body && matches!(text, "content-length" | "transfer-encoding"))
-            || (status == 304 && text == "transfer-encoding")
-    };
-    // Where there is none, nothing is allocated.
-    let found: Vec<HeaderName> = response.headers.keys().filter(goes).cloned().collect();
+        let goes = match text {
+            "connection" if is_plain(value) && status >= 200 => false,
+            "connection" => {
+                nominates = true;
+                true
+            }
+            _ => {
+                (is_of_one_hop_back(text) && !(upgrades && *name == header::UPGRADE))
+                    || is_ours(text)
+                    || (without_body && matches!(text, "content-length" | "transfer-encoding"))
+                    || (status == 304 && text == "transfer-encoding")
+            }
+        };
+        if goes {
+            found.push(name.clone());
+        }
+    }
+    if nominates {
+        found.append(&mut Options::of(&response.headers).named);
+    }
     for name in &found {
         response.remove_header(name);
     }
     if status == 101 {
         let _ = response.insert_header(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     }
+}
+
+/// Whether a `Connection` says nothing but whether the connection is kept.
+fn is_plain(connection: &HeaderValue) -> bool {
+    let said = connection.as_bytes();
+    said.eq_ignore_ascii_case(b"keep-alive") || said.eq_ignore_ascii_case(b"close")
 }
 
 /// Whether a field of a response is meant for us alone.

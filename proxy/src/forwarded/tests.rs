@@ -38,11 +38,20 @@ fn client(peer: &str, headers: &[(&'static str, &str)]) -> String {
     found.unwrap().to_string()
 }
 
+/// Makes of a request what its origin gets.
+fn tell(request: &mut RequestHeader, connection: &Connection, rules: &Rules) {
+    fields::change(request, |request| {
+        let mut told = Told::nothing();
+        to_origin(&mut told, request, Some(connection), None, rules, None);
+        told.set(&mut request.headers);
+    });
+}
+
 /// What an origin sees of a header, of a request from this peer.
 fn seen(peer: &str, headers: &[(&'static str, &str)]) -> RequestHeader {
     let (mut request, connection, rules) = (request(headers), connection(peer, None), rules());
     from_client(&mut request);
-    fields::change(&mut request, |request| to_origin(request, Some(&connection), None, &rules));
+    tell(&mut request, &connection, &rules);
     request
 }
 
@@ -272,10 +281,10 @@ fn headers_of_a_single_hop_end_here() {
         ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
     ]);
     let mut http2 = request.clone();
-    fields::change(&mut request, |request| to_origin(request, Some(&connection(HOP, None)), None, &rules()));
+    tell(&mut request, &connection(HOP, None), &rules());
     assert_eq!(names(&request).into_iter().filter(|name| !name.contains("forwarded")).collect::<Vec<_>>(), ["host"]);
     http2.set_version(Version::HTTP_2);
-    fields::change(&mut http2, |request| to_origin(request, Some(&connection(HOP, None)), None, &rules()));
+    tell(&mut http2, &connection(HOP, None), &rules());
     assert_eq!(header(&http2, "te"), "trailers", "gRPC wants it");
 }
 
@@ -287,7 +296,7 @@ fn what_a_client_says_of_an_upgrade_is_for_this_hop() {
         ("Keep-Alive", "1"),
         ("Sec-WebSocket-Key", "x"),
     ]);
-    fields::change(&mut request, |request| to_origin(request, Some(&connection(HOP, None)), None, &rules()));
+    tell(&mut request, &connection(HOP, None), &rules());
     for name in ["connection", "upgrade", "keep-alive"] {
         assert!(!request.headers.contains_key(name), "{name} is told anew where an upgrade is let through");
     }
@@ -324,6 +333,30 @@ fn a_response_loses_what_was_meant_for_this_hop() {
 }
 
 proptest! {
+    /// Each origin is told what it would be were its request the first on the connection.
+    #[test]
+    fn what_was_told_before_on_a_connection_is_told_again_of_the_same_alone(
+        hosts in prop::collection::vec(prop::sample::select(vec!["a.example", "b.example:81", ""]), 1..6),
+        is_trusted in any::<bool>(),
+    ) {
+        let last = Last::default();
+        let connection = connection(if is_trusted { HOP } else { "203.0.113.9" }, None);
+        for (place, host) in hosts.iter().enumerate() {
+            let told = |last: Option<&Last>| {
+                let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+                request.insert_header("Host", *host).unwrap();
+                request.insert_header("X-Forwarded-For", format!("192.0.2.{place}")).unwrap();
+                fields::change(&mut request, |request| {
+                    let mut told = Told::nothing();
+                    to_origin(&mut told, request, Some(&connection), None, &rules(), last);
+                    told.set(&mut request.headers);
+                });
+                request.headers.clone()
+            };
+            prop_assert_eq!(told(Some(&last)), told(None));
+        }
+    }
+
     /// Whatever a stranger sends, an origin is told who it is and nothing else.
     #[test]
     fn no_bytes_of_a_stranger_reach_what_an_origin_is_told(values in prop::collection::vec("[ -~]{0,40}", 0..4)) {

@@ -10,6 +10,7 @@ use pingora_http::RequestHeader;
 use super::{MIRROR, YES};
 use crate::connection::Connection;
 use crate::routing::{Service, Version};
+use crate::told::Told;
 use crate::trace::Trace;
 use crate::{fields, forwarded, selection};
 
@@ -38,11 +39,13 @@ impl Original<'_> {
             Protocol::H2 | Protocol::H2c => HttpVersion::HTTP_2,
         });
         fields::change(&mut copy, |copy| {
-            forwarded::to_origin(copy, self.connection, self.socket, &service.rules);
-            selection::to_origin(copy, service, canary);
+            let mut told = Told::nothing();
+            selection::to_origin(&mut told, service, canary);
             if let Some(trace) = self.trace {
-                trace.to_origin(copy);
+                trace.to_origin(&mut told, copy);
             }
+            forwarded::to_origin(&mut told, copy, self.connection, self.socket, &service.rules, None);
+            told.set(&mut copy.headers);
             // Its body goes with it, whoever was to wait for leave.
             copy.headers.remove(header::EXPECT);
             // An error means more fields than any request has: it would have been refused.

@@ -132,7 +132,7 @@ impl Delivery {
             let is_head = self.head.method == Method::HEAD;
             let limits = HeadLimits::from(&self.rules.limits);
             let asked = Asked { is_head, in_chunks: false, is_apart, silence: None, limits };
-            let link = Arc::new(Link::new(pool, Arc::clone(at), asked));
+            let link = Link::new(pool, Arc::clone(at), asked);
             peer.options.custom_l4 = Some(Arc::clone(&link) as _);
             (peer, Some(link))
         });

@@ -19,7 +19,7 @@ use crate::endpoint::{self, Balancer, Care, Contact, Credentials};
 use crate::lasting::{Lasting, Leaving, UnderWay};
 use crate::retries::Budget;
 use crate::routes::RouteTable;
-use crate::selection::Secret;
+use crate::selection::{self, Secret};
 use crate::ticket::Salt;
 use crate::warming::Warmers;
 
@@ -250,6 +250,7 @@ impl Publisher {
             name: version.name.clone(),
             // A name holds letters, digits, `.`, `_` and `-` alone.
             label: HeaderValue::from_str(version.name.as_str()).unwrap_or(HeaderValue::from_static("-")),
+            line: selection::line(&version.name),
             protocol: version.protocol,
             endpoints,
             exposure: meter.exposure(),

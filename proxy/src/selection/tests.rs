@@ -11,8 +11,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Publisher;
-use crate::fields;
 use crate::routing::Wanted;
+use crate::{fields, forwarded};
 
 const VERSIONS: &str = "versions: { v1: { endpoints: ['127.0.0.1:1'] }, v2: { endpoints: ['127.0.0.1:2'] }, \
                         v3: { endpoints: ['127.0.0.1:3'] } }";
@@ -281,7 +281,12 @@ fn an_issued_cookie_lives_for_thirty_days_where_nothing_is_written() {
 /// The `tidegate-*` headers that the origin gets of a client's.
 fn passed_on(service: &Service, headers: &[(&'static str, &str)]) -> Vec<String> {
     let mut request = request(headers);
-    fields::change(&mut request, |request| to_origin(request, service, &service.versions[1]));
+    fields::change(&mut request, |request| {
+        let mut told = Told::nothing();
+        to_origin(&mut told, service, &service.versions[1]);
+        forwarded::to_origin(&mut told, request, None, None, &service.rules, None);
+        told.set(&mut request.headers);
+    });
     let ours = request.headers.iter().filter(|(name, _)| name.as_str().starts_with("tidegate-"));
     ours.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
 }

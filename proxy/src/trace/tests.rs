@@ -1,5 +1,7 @@
 use super::*;
-use crate::fields;
+use crate::{fields, forwarded};
+
+use config::Rules;
 
 use proptest::prelude::*;
 
@@ -13,16 +15,26 @@ fn request(headers: &[(&'static str, &str)]) -> RequestHeader {
     request
 }
 
+/// Makes of a request what its origin gets.
+fn tell(trace: &Trace, request: &mut RequestHeader) {
+    fields::change(request, |request| {
+        let mut told = Told::nothing();
+        trace.to_origin(&mut told, request);
+        forwarded::to_origin(&mut told, request, None, None, &Rules::default(), None);
+        told.set(&mut request.headers);
+    });
+}
+
 /// What the origin sees of `traceparent` and `tracestate`.
 fn seen(headers: &[(&'static str, &str)]) -> (String, String) {
     let mut request = request(headers);
     let trace = Trace::of(&request);
-    fields::change(&mut request, |request| trace.to_origin(request));
-    let header = |name: HeaderName| {
+    tell(&trace, &mut request);
+    let header = |name: &HeaderName| {
         let all: Vec<_> = request.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
         all.join(" | ")
     };
-    (header(PARENT), header(STATE))
+    (header(&PARENT), header(&STATE))
 }
 
 fn is_begun(parent: &str) -> bool {
@@ -70,8 +82,8 @@ fn each_attempt_of_a_request_has_the_same_trace() {
     let trace = Trace::of(&request(&[]));
     let attempt = || {
         let mut request = request(&[]);
-        fields::change(&mut request, |request| trace.to_origin(request));
-        request.headers.get(PARENT).cloned().unwrap()
+        tell(&trace, &mut request);
+        request.headers.get(&PARENT).cloned().unwrap()
     };
     assert_eq!(attempt(), attempt());
     assert!(attempt().to_str().unwrap().contains(&trace.id.to_string()));

@@ -1,22 +1,24 @@
 //! One attempt's way to its endpoint: a connection that waits, or a new one.
 
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_core::protocols::l4::virt::VirtualSocketStream;
-use pingora_error::Result;
+use pingora_error::{Error, ErrorType, Result};
 
 use super::UpstreamStream;
 use super::line::Line;
 use super::pool::Pool;
 use crate::client_stream::head_check::HeadLimits;
 use crate::endpoint::Endpoint;
+use crate::told::Told;
 
 /// What the request of an attempt is like, as far as its connection must know.
 #[derive(Debug, Clone, Copy)]
@@ -36,18 +38,33 @@ pub(crate) struct Asked {
 /// What pingora asks for the connection of one attempt.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pool: Arc<Pool>,
-    at: Arc<Endpoint>,
-    asked: Asked,
+    /// Itself, for the stream that it makes.
+    me: Weak<Self>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) at: Arc<Endpoint>,
+    pub(super) asked: Asked,
+    /// What the origin is told beside what pingora writes of the request's head: whole lines.
+    told: Mutex<Vec<u8>>,
     /// -1 before there is one.
     fd: AtomicI32,
     is_reused: AtomicBool,
 }
 
 impl Link {
-    pub(crate) fn new(pool: &Arc<Pool>, at: Arc<Endpoint>, asked: Asked) -> Self {
+    pub(crate) fn new(pool: &Arc<Pool>, at: Arc<Endpoint>, asked: Asked) -> Arc<Self> {
         let (fd, is_reused) = (AtomicI32::new(-1), AtomicBool::new(false));
-        Self { pool: Arc::clone(pool), at, asked, fd, is_reused }
+        let (pool, told) = (Arc::clone(pool), Mutex::default());
+        Arc::new_cyclic(|me| Self { me: Weak::clone(me), pool, at, asked, told, fd, is_reused })
+    }
+
+    /// Tells the origin these fields, with the head that pingora is about to write.
+    pub(crate) fn tell(&self, told: Told) {
+        *self.told.lock() = told.into_lines();
+    }
+
+    /// What the origin is told, once.
+    pub(super) fn take_told(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.told.lock())
     }
 
     /// The descriptor of its connection; none before there is one. pingora knows none.
@@ -73,8 +90,9 @@ impl L4Connect for Link {
             None => Box::pin(Line::to(self.at.dialled(), self.pool.connector())).await?,
         };
         self.fd.store(line.as_raw_fd(), Ordering::Relaxed);
-        let pool = (!self.asked.is_apart).then(|| Arc::clone(&self.pool));
-        let stream = UpstreamStream::new(line, &self.asked, Arc::clone(&self.at), pool);
+        // Whoever connects by it holds it.
+        let Some(link) = self.me.upgrade() else { return Err(Error::new_in(ErrorType::InternalError)) };
+        let stream = UpstreamStream::new(line, link);
         Ok(L4Stream::from(VirtualSocketStream::new(Box::new(stream))))
     }
 }

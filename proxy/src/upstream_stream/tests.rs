@@ -1,5 +1,6 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use http::header;
 use pingora_core::connectors::{L4Connect, TransportConnector};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -8,17 +9,11 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::client_stream::head_check::HeadLimits;
-use crate::endpoint::{Address, Care, Contact};
+use crate::endpoint::{Address, Care, Contact, Endpoint};
+use crate::told::Told;
 
 const LONG: Duration = Duration::from_secs(20);
-
-/// A connection that carries one request, and its endpoint's side.
-struct World {
-    stream: UpstreamStream,
-    endpoint: DuplexStream,
-    pool: Arc<Pool>,
-    at: Arc<Endpoint>,
-}
+const HEAD: &[u8] = b"PUT / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// An endpoint on this port of this machine.
 fn endpoint(port: u16) -> Arc<Endpoint> {
@@ -35,18 +30,33 @@ fn pool() -> Arc<Pool> {
     Arc::new(Pool::new(Arc::new(TransportConnector::new(None))))
 }
 
+/// A way to an endpoint, for a request whose body may be sent in chunks, or not.
+fn link(in_chunks: bool) -> Arc<Link> {
+    Link::new(&pool(), endpoint(1), asked(in_chunks, false))
+}
+
+/// A connection that carries one request, and its endpoint's side.
+struct World {
+    stream: UpstreamStream,
+    endpoint: DuplexStream,
+    link: Arc<Link>,
+}
+
 impl World {
-    /// `in_chunks`: the request's body may be sent in chunks.
-    fn of(in_chunks: bool) -> Self {
-        let (ours, theirs) = duplex(4 * GATHER);
-        let (at, pool, line) = (endpoint(1), pool(), Line::from(Box::new(ours) as Stream));
-        let stream = UpstreamStream::new(line, &asked(in_chunks, false), Arc::clone(&at), Some(Arc::clone(&pool)));
-        Self { stream, endpoint: theirs, pool, at }
+    /// Its request's head was sent. `in_chunks`: its body may be sent in chunks.
+    async fn of(in_chunks: bool) -> Self {
+        let (ours, endpoint) = duplex(4 * GATHER);
+        let link = link(in_chunks);
+        let stream = UpstreamStream::new(Line::from(Box::new(ours) as Stream), Arc::clone(&link));
+        let mut world = Self { stream, endpoint, link };
+        world.stream.write_all(HEAD).await.unwrap();
+        assert_eq!(world.came().await, HEAD.len());
+        world
     }
 
     /// One whose response has come and was read to its end.
     async fn answered() -> Self {
-        let mut world = Self::of(true);
+        let mut world = Self::of(true).await;
         world.answer().await;
         assert!(world.stream.read_to_end(&mut Vec::new()).await.unwrap() > 2);
         world
@@ -67,16 +77,16 @@ impl World {
 
     /// How many connections wait once the request is over.
     fn kept(self) -> usize {
-        let Self { stream, endpoint: _endpoint, pool, at } = self;
+        let Self { stream, endpoint: _endpoint, link } = self;
         drop(stream);
-        pool.waiting(at.pool_key())
+        link.pool.waiting(link.at.pool_key())
     }
 }
 
 #[tokio::test]
 async fn a_connection_waits_for_the_next_request_where_its_response_was_read_beyond_its_end() {
     assert_eq!(World::answered().await.kept(), 1);
-    let mut cut = World::of(true);
+    let mut cut = World::of(true).await;
     cut.answer().await;
     cut.stream.read_exact(&mut [0; 20]).await.unwrap();
     assert_eq!(cut.kept(), 0);
@@ -94,7 +104,7 @@ async fn a_connection_that_was_ended_or_owes_a_part_of_its_request_waits_for_non
 
 #[tokio::test]
 async fn the_pieces_of_a_chunk_are_sent_together_with_the_flush_or_the_end_and_never_more_than_a_few_are_held() {
-    let mut world = World::of(true);
+    let mut world = World::of(true).await;
     for piece in [&b"5\r\n"[..], b"hello", b"\r\n"] {
         world.stream.write_all(piece).await.unwrap();
     }
@@ -109,6 +119,41 @@ async fn the_pieces_of_a_chunk_are_sent_together_with_the_flush_or_the_end_and_n
     let mut rest = Vec::new();
     tokio::time::timeout(LONG, world.endpoint.read_to_end(&mut rest)).await.unwrap().unwrap();
     assert_eq!(rest.len(), 1024);
+}
+
+/// What an endpoint gets that takes so many bytes at a time, where this is told it beside what is written.
+async fn sent(at_a_time: usize, told: Told, written: &[&[u8]]) -> io::Result<Vec<u8>> {
+    let (ours, mut theirs) = duplex(at_a_time);
+    let link = link(false);
+    link.tell(told);
+    let mut stream = UpstreamStream::new(Line::from(Box::new(ours) as Stream), link);
+    let write = async move {
+        for piece in written {
+            stream.write_all(piece).await?;
+        }
+        stream.shutdown().await
+    };
+    let mut got = Vec::new();
+    let (written, read) = tokio::join!(write, theirs.read_to_end(&mut got));
+    written.and(read).map(|_| got)
+}
+
+#[tokio::test]
+async fn what_else_an_origin_is_told_ends_its_head_however_slowly_that_is_taken() {
+    for at_a_time in [1, 7, 1024] {
+        let mut told = Told::nothing();
+        told.tell(&header::VIA, |value| value.extend_from_slice(b"us"));
+        let got = sent(at_a_time, told, &[HEAD, b"via: me\r\n\r\n"]).await.unwrap();
+        let got = String::from_utf8(got).unwrap();
+        assert_eq!(got, "PUT / HTTP/1.1\r\nhost: a\r\nvia: us\r\n\r\nvia: me\r\n\r\n");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_whole_head_is_not_sent() {
+    for piece in [&b"PUT / HTTP/1.1\r\n"[..], b"\r\n", b"PUT / HTTP/1.1\r\nhost: a\r\n\r\nbody"] {
+        assert!(sent(1024, Told::nothing(), &[piece]).await.is_err(), "{piece:?}");
+    }
 }
 
 #[tokio::test]

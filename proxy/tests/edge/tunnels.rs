@@ -50,6 +50,7 @@ async fn a_websocket_carries_messages_both_ways_and_may_be_silent_for_longer_tha
     let stream = TcpStream::connect(shop.address()).await.unwrap();
     let (mut socket, response) = client_async("ws://shop/chat", stream).await.unwrap();
     assert_eq!(response.status(), 101);
+    assert_eq!(response.headers()["tidegate-version"], "v1");
     let big = "x".repeat(300_000);
     for text in ["one", &big, "three"] {
         tokio::time::sleep(3 * short).await;

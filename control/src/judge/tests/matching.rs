@@ -106,6 +106,8 @@ fn those_of_a_step_are_counted_anew_with_it() {
     watch(&mut judge, 2, &Window::default(), &window(3, 0));
     let judgement = judge.judgement();
     assert_eq!((judgement.matched, judgement.matched_in_step), (Matched { requests: 36, failed: 10 }, 6));
+    watch(&mut judge, 2, &Window::default(), &window(3, 3));
+    assert_eq!(judge.judgement().matched_in_step, 6, "those that failed show nothing");
 }
 
 #[test]

@@ -94,7 +94,10 @@ fn a_match_waits_for_its_time_and_for_somebody_who_tries_it() {
     world.seconds += 100;
     world.judged(good());
     assert_eq!((world.step(), world.release.proposed().is_some()), (1, false));
-    assert_eq!(world.reason(), "waiting for the first request that matches x-beta: 1; skip to go on without");
+    assert_eq!(
+        world.reason(),
+        "waiting for the first request that matches x-beta: 1 and that v2 serves well; skip to go on without"
+    );
     // The gates that compare have nothing to judge then, and nobody waits for them.
     world.judged(Judgement { has_data: false, step_requests: Arms::default(), ..tried() });
     world.sync();
