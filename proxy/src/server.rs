@@ -8,6 +8,7 @@ mod arrival;
 mod clients;
 mod handing;
 mod listeners;
+mod refusals;
 mod served;
 mod worker;
 
@@ -28,6 +29,7 @@ use self::clients::Clients;
 pub use self::handing::Handed;
 use self::handing::Kept;
 pub use self::listeners::{Listeners, why_not_bound};
+use self::refusals::Refusals;
 use self::worker::Worker;
 use crate::checks;
 use crate::mirror;
@@ -140,7 +142,14 @@ impl DataPlane {
             cores.push(Core { hand_over, load: Arc::default() });
         }
         let most = limits.connections;
-        let acceptor = Acceptor { cores, reader: reader.clone(), clients, open: Arc::clone(&open), most };
+        let acceptor = Acceptor {
+            cores,
+            reader: reader.clone(),
+            clients,
+            open: Arc::clone(&open),
+            most,
+            refusals: Refusals::default(),
+        };
         let acceptor = Some(spawn("tidegate-accept".into(), move |runtime| acceptor.run(&runtime, sockets, stopped))?);
         threads.push(spawn_beside("tidegate-checks", stop.subscribe(), checks::run(reader.clone()))?);
         threads.push(spawn_beside("tidegate-mirror", stop.subscribe(), mirror::run(deliveries))?);

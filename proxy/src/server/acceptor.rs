@@ -3,18 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use meter::Class;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::Stop;
 use super::clients::{Clients, Seat};
 use super::listeners::{Kind, Listening, Open, QUEUE};
+use super::refusals::{Refusals, Why};
 use crate::routing::Reader;
 
 /// A connection on its way to its core, counted from the moment it was accepted.
@@ -72,6 +73,8 @@ pub(super) struct Acceptor {
     pub(super) open: Arc<AtomicU64>,
     /// As many as the system can carry.
     pub(super) most: u64,
+    /// Connections that were refused.
+    pub(super) refusals: Refusals,
 }
 
 impl Acceptor {
@@ -134,7 +137,7 @@ impl Acceptor {
         let routing = self.reader.routing.load();
         let limits = &routing.rules.limits;
         if self.open.load(Ordering::Relaxed) >= self.most.min(limits.connections) {
-            debug!(?peer, "connection refused: too many are open");
+            self.refusals.tell(Why::All(self.most.min(limits.connections)), Instant::now());
             return self.refused();
         }
         // Who may speak for others is counted when it has said for whom.
@@ -144,7 +147,7 @@ impl Acceptor {
             Some(client) => match self.clients.admit(client, limits.connections_per_client) {
                 Some(seat) => Some(seat),
                 None => {
-                    debug!(%client, "connection refused: its client has too many");
+                    self.refusals.tell(Why::Client(client, limits.connections_per_client), Instant::now());
                     return self.refused();
                 }
             },
