@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::keys::Keys;
 use crate::literal::Illegal;
+use crate::model::Strictness;
 use crate::problem::{Problem, did_you_mean, listed, nearest, quoted, shown};
 use crate::tree::{Key, Node, Place, Value};
 
@@ -13,11 +14,13 @@ pub(crate) struct Report {
     file: String,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
+    /// What requests are refused for, where that is known: what asks for such a one is warned of.
+    pub(crate) strictness: Option<Strictness>,
 }
 
 impl Report {
     pub(crate) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), problems: Vec::new(), warnings: Vec::new() }
+        Self { file: file.to_owned(), problems: Vec::new(), warnings: Vec::new(), strictness: None }
     }
 
     pub(crate) fn problem(&mut self, place: Place, path: &str, message: impl Into<String>) {

@@ -10,6 +10,7 @@ mod listener;
 mod mirror;
 mod place;
 mod plan;
+mod refused;
 mod route;
 mod routes;
 mod rule;
@@ -147,6 +148,7 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
     };
     let dns = fields.or("dns", Dns::default(), |written| dns::dns(written, report));
     let rules = rules::rules(&fields, report);
+    report.strictness = rules.as_ref().map(|rules| rules.requests);
     let shared = service::Shared {
         timeouts: rules.as_ref().map(|rules| rules.timeouts),
         trusted: fields.has("trusted"),

@@ -14,6 +14,8 @@ use crate::{grpc, secure, selection};
 pub(crate) const NO_ROOM: &str = "the service has as many requests under way as its limits allow";
 /// Why something that lasted was ended.
 pub(crate) const ENDED: &str = "what served this is leaving: try again";
+/// The status of a request that is for no service.
+pub(crate) const NOT_FOUND: u16 = 404;
 /// When a client that found no room, or whose version left, may come again: requests end all the time.
 const RETRY_AFTER: &str = "1";
 
@@ -61,7 +63,9 @@ pub(crate) async fn answer(
     response.insert_header(header::CACHE_CONTROL, "no-store")?;
     secure::to_client(&mut response, Connection::of(session));
     more(&mut response)?;
-    session.write_error_response(response, body).await.map_err(as_downstream)?;
+    // What is refused may be other than it seems, and what follows it as well.
+    let is_sound = status == NOT_FOUND;
+    write(session, response, body, is_sound).await?;
     Ok(true)
 }
 
@@ -70,8 +74,22 @@ pub(crate) async fn redirect(session: &mut Session, place: &str) -> Result<bool>
     let mut response = ResponseHeader::build(308, Some(2))?;
     response.insert_header(header::LOCATION, place)?;
     response.insert_header(header::CONTENT_LENGTH, 0)?;
-    session.write_error_response(response, Bytes::new()).await.map_err(as_downstream)?;
+    write(session, response, Bytes::new(), true).await?;
     Ok(true)
+}
+
+/// Writes an answer of ours. An HTTP/1.1 connection goes on behind it where nothing is in doubt: the request is sound and
+/// read to its end, what follows it is another one, and both sides keep connections. Else it ends, as the answer says.
+async fn write(session: &mut Session, response: ResponseHeader, body: Bytes, is_sound: bool) -> Result<()> {
+    let goes_on = is_sound && !session.is_upgrade_req() && session.as_downstream_mut().is_body_done();
+    let client = session.as_downstream_mut();
+    if !goes_on || client.as_http1().is_none() {
+        return client.write_error_response(response, body).await.map_err(as_downstream);
+    }
+    client.write_response_header(Box::new(response)).await.map_err(as_downstream)?;
+    let written =
+        if body.is_empty() { client.finish_body().await } else { client.write_response_body(body, true).await };
+    written.map_err(as_downstream)
 }
 
 fn as_downstream(mut error: Box<Error>) -> Box<Error> {

@@ -83,7 +83,15 @@ fn tell(service: &Name, version: &Version, now: Instant) {
     let panics = is_panicking(&version.endpoints, now);
     match (version.care.was_panicking(panics), panics) {
         (false, true) => {
-            warn!(%service, version = %name, "too few endpoints are well: the unhealthy and ejected are used");
+            let is_left_out = |at: &Arc<Endpoint>| match at.standing(now).state {
+                State::Unhealthy | State::Ejected => true,
+                State::Well | State::Down => false,
+            };
+            if version.endpoints.iter().any(is_left_out) {
+                warn!(%service, version = %name, "too few endpoints are well: the unhealthy and ejected are used");
+            } else {
+                warn!(%service, version = %name, "too few endpoints are well: the others cannot be connected to");
+            }
         }
         (true, false) => info!(%service, version = %name, "enough endpoints are well again"),
         (true, true) | (false, false) => {}

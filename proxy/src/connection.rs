@@ -68,12 +68,7 @@ impl Connection {
     pub(crate) fn into_digest(self) -> Arc<ProxyDigest> {
         // Its head is that of a CONNECT proxy's answer, of which there is none here.
         let (unused, ()) = http::Response::new(()).into_parts();
-        let known = Known {
-            connection: self,
-            begun: AtomicU64::new(0),
-            under_way: UnderWay::default(),
-            last_told: Last::default(),
-        };
+        let known = Known { connection: self, under_way: UnderWay::default(), last_told: Last::default() };
         Arc::new(ProxyDigest::new(Box::new(unused.into()), Some(Box::new(known))))
     }
 
@@ -86,7 +81,7 @@ impl Connection {
     /// dropped.
     pub(crate) fn begin_request(session: &Session) -> Option<UnderWay> {
         let known = Known::of(session.digest()?.proxy_digest.as_ref()?)?;
-        known.begun.fetch_add(1, Ordering::Relaxed);
+        known.under_way.0.fetch_add(1, Ordering::Relaxed);
         Some(known.under_way.clone())
     }
 
@@ -107,15 +102,21 @@ impl Connection {
 
     /// How many requests began on a connection.
     pub(crate) fn begun(digest: &ProxyDigest) -> Option<u64> {
-        Known::of(digest).map(|known| known.begun.load(Ordering::Relaxed))
+        Known::of(digest).map(|known| known.under_way.begun())
     }
 }
 
-/// Stands for what is under way on a connection of HTTP/2: each request holds one.
+/// Stands for what is under way on a connection of HTTP/2: each request holds one. It counts the requests that pingora
+/// told of.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct UnderWay(Arc<()>);
+pub(crate) struct UnderWay(Arc<AtomicU64>);
 
 impl UnderWay {
+    /// How many requests began.
+    pub(crate) fn begun(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Whether nobody holds one but the connection, and whoever asks.
     pub(crate) fn is_nothing(&self) -> bool {
         Arc::strong_count(&self.0) <= 2
@@ -126,8 +127,6 @@ impl UnderWay {
 #[derive(Debug)]
 struct Known {
     connection: Connection,
-    /// Requests that pingora told of.
-    begun: AtomicU64,
     under_way: UnderWay,
     last_told: Last,
 }

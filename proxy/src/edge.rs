@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
+use config::Protocol;
 use http::{HeaderMap, Version as HttpVersion, header};
 use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
@@ -26,12 +27,12 @@ use tracing::debug;
 
 use self::failing::repeatable;
 use crate::access_log::AccessLog;
-use crate::answer::{ENDED, NO_ROOM, answer, reason_for, redirect};
+use crate::answer::{ENDED, NO_ROOM, NOT_FOUND, answer, reason_for, redirect};
 use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
 use crate::deadlines::Deadlines;
-use crate::endpoint;
+use crate::endpoint::{self, Unreachable};
 use crate::exchange::{Exchange, is_event_stream};
 use crate::mirror::Outbox;
 use crate::request::Request;
@@ -45,7 +46,7 @@ use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::upstream_stream::Pool;
 use crate::warming::Errand;
-use crate::{expect, fields, forwarded, grpc, secure, selection, upgrade};
+use crate::{expect, fields, forwarded, grpc, scheme, secure, selection, upgrade};
 
 /// The proxy of one core.
 #[derive(Debug)]
@@ -122,16 +123,19 @@ impl ProxyHttp for Edge {
             None => {}
         }
         let Some(service) = routing.find(request) else {
-            return answer(session, 404, "no service here", ctx).await;
+            return answer(session, NOT_FOUND, "no service here", ctx).await;
         };
         let trusts = connection
             .and_then(Connection::client)
             .is_some_and(|peer| rules.trusted.iter().any(|range| range.contains(peer)));
         let selection = selection::select(service, request, ctx.client, trusts);
-        ctx.exchange = Exchange::of(request, session.is_upgrade_req(), service, selection.draw.version);
+        ctx.exchange = Exchange::of(request, upgrade::is_asked(session), service, selection.draw.version);
         ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));
         if let Some(why) = upgrade::refusal(ctx) {
             return answer(session, 501, why, ctx).await;
+        }
+        if lacks_authority(session.req_header()) && speaks_http2(ctx) {
+            return answer(session, 400, "this request names no host, which this service needs", ctx).await;
         }
         match BodyLimit::of(session.req_header(), service.written.body.or(rules.limits.body)) {
             Ok(limit) => ctx.body = limit,
@@ -166,6 +170,11 @@ impl ProxyHttp for Edge {
                 None => told.set(&mut request.headers),
             }
             upgrade::to_origin(request, ctx);
+            if request.version == HttpVersion::HTTP_2
+                && let Some(peer) = ctx.peer()
+            {
+                scheme::speak(&mut request.uri, peer);
+            }
         });
         ctx.mirror.sets_out();
         expect::to_origin(session, request).await
@@ -211,7 +220,7 @@ impl ProxyHttp for Edge {
         let (class, now) = (class_of_connect(&e), Instant::now());
         // Nothing was sent, so another endpoint may be tried whatever the method; in vain where the trouble is ours.
         e.set_retry(class != Class::Local && self.goes_again(Failure::Unreachable, session, ctx, now));
-        ctx.failed_to_connect(class, now);
+        ctx.failed_to_connect(class, Unreachable::of(&e), now);
         e
     }
 
@@ -330,6 +339,9 @@ impl ProxyHttp for Edge {
         ctx: &mut Box<Request>,
     ) -> Result<Option<Duration>> {
         let now = Instant::now();
+        if body.as_ref().is_some_and(|piece| !piece.is_empty()) {
+            ctx.check_content(&session.req_header().method)?;
+        }
         ctx.hears(body.as_ref(), now);
         ctx.mirror.hears(body.as_ref());
         if ctx.must_leave() {
@@ -454,6 +466,16 @@ impl Edge {
         let routing = self.routing.load();
         Arc::clone(routing.service(&service.name).unwrap_or(service))
     }
+}
+
+/// Whether a request of HTTP/1.0 names no host, so that it has no form in HTTP/2.
+fn lacks_authority(request: &RequestHeader) -> bool {
+    request.version == HttpVersion::HTTP_10 && !request.headers.contains_key(header::HOST)
+}
+
+/// Whether the endpoints of the version drawn speak HTTP/2.
+fn speaks_http2(ctx: &Request) -> bool {
+    ctx.found().is_some_and(|matched| matched.drawn.protocol != Protocol::H1)
 }
 
 /// The client's connection, where it carries one request at a time.

@@ -7,6 +7,7 @@ mod health;
 mod outliers;
 mod picking;
 mod silence;
+mod unreachable;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ pub use self::health::{Standing, State};
 pub use self::picking::{Ask, Balancer, Unavailable, is_panicking};
 use self::picking::{Latency, Moment, Room};
 use self::silence::Silence;
+pub use self::unreachable::Unreachable;
 use crate::upstream_stream::Flaw;
 
 /// Where an endpoint is.
@@ -122,6 +124,11 @@ impl InFlight {
     /// try after it was in vain, so that many requests that fail in one moment count as one.
     pub fn failed_to_connect(&self, now: Instant) {
         self.at.known.health.failed_to_connect(now, self.tries);
+    }
+
+    /// Its connection was made, and ended by an alert in place of an answer. A third one in a row takes the endpoint down.
+    pub(crate) fn was_refused(&self, now: Instant) {
+        self.at.known.health.refused(now);
     }
 
     /// Its response began so many microseconds after it could have; `failed`: as one of 5xx.
@@ -283,6 +290,11 @@ impl Endpoint {
     /// A connection was made, or an old one still worked.
     pub fn connected(&self, now: Instant) {
         self.known.health.connected(now);
+    }
+
+    /// Connections to it fail for this, as far as is known.
+    pub(crate) fn is_unreachable(&self, why: Unreachable) {
+        self.known.health.is_unreachable(why);
     }
 
     /// No connection could be opened ahead: remembered as that of a request.

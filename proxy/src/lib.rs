@@ -38,6 +38,7 @@ mod response_check;
 mod retries;
 pub mod routes;
 pub mod routing;
+mod scheme;
 mod secure;
 pub mod selection;
 pub mod server;

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::Protocol;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use meter::{Attempt, Class, Outcome, ServiceMeter};
+use pingora_core::upstreams::peer::HttpPeer;
 use pingora_error::Result;
 use pingora_http::ResponseHeader;
 
@@ -25,7 +26,7 @@ use self::seen::Served;
 use self::underway::Underway;
 use crate::connection::UnderWay;
 use crate::deadlines::{self, Ending};
-use crate::endpoint::{Endpoint, InFlight};
+use crate::endpoint::{Endpoint, InFlight, Unreachable};
 use crate::exchange::Exchange;
 use crate::mirror::Mirroring;
 use crate::request_body::BodyLimit;
@@ -174,6 +175,11 @@ impl Request {
         self.attempt.as_ref().map(|attempt| &*attempt.version)
     }
 
+    /// Whom the present attempt speaks to.
+    pub(crate) fn peer(&self) -> Option<&HttpPeer> {
+        self.attempt.as_ref().map(|attempt| attempt.at.endpoint().dialled())
+    }
+
     /// What it matched; `None` where no service did.
     pub(crate) fn found(&self) -> Option<&Matched> {
         self.matched.as_ref()
@@ -278,13 +284,30 @@ impl Request {
     }
 
     /// No connection could be made. The endpoint remembers it, unless it was the proxy's own trouble.
-    pub(crate) fn failed_to_connect(&mut self, class: Class, now: Instant) {
+    pub(crate) fn failed_to_connect(&mut self, class: Class, why: Unreachable, now: Instant) {
         if let Some(attempt) = &self.attempt
             && class != Class::Local
         {
+            attempt.at.endpoint().is_unreachable(why);
             attempt.at.failed_to_connect(now);
+            self.why = Some(why.words());
         }
         self.end_attempt(class, now);
+    }
+
+    /// Whether the endpoint of the present attempt has answered nothing yet.
+    pub(crate) fn is_unheard(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.head.is_none())
+    }
+
+    /// A connection was made, and the endpoint ended it in place of an answer, for this.
+    pub(crate) fn refused_by_alert(&mut self, why: Unreachable, now: Instant) {
+        if let Some(attempt) = &self.attempt {
+            attempt.at.endpoint().is_unreachable(why);
+            attempt.at.was_refused(now);
+            self.why = Some(why.words());
+        }
+        self.end_attempt(Class::ConnectError, now);
     }
 
     /// A response head came, interim or not: whether it may be passed on.
@@ -299,6 +322,12 @@ impl Request {
     /// Trailers came: whether they may be passed on.
     pub(crate) fn check_trailers(&self, trailers: &HeaderMap) -> Result<()> {
         self.matched.as_ref().map_or(Ok(()), |matched| ResponseCheck::trailers(trailers, &matched.service.rules))
+    }
+
+    /// A piece of content came in answer to this method: whether it may be passed on.
+    pub(crate) fn check_content(&self, method: &Method) -> Result<()> {
+        let status = self.attempt.as_ref().and_then(|attempt| attempt.head).map(|(status, _)| status);
+        status.map_or(Ok(()), |status| ResponseCheck::content(status, method))
     }
 
     /// The response head came.

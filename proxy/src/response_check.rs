@@ -3,10 +3,14 @@
 //! pingora has parsed the head by now, and repaired some of it (docs/hardening.md says what): what it lets through and
 //! a client could take for something else is a protocol error of the attempt.
 
+use std::io;
+
 use config::Rules;
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{HeaderMap, Method, StatusCode, Version, header};
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
+
+use crate::upstream_stream::{Flaw, Malformed};
 
 /// Heads that may come before a response (100 to 199, but for 101).
 const MOST_INTERIM: u8 = 16;
@@ -37,6 +41,18 @@ impl ResponseCheck {
             Some(Excess::Number) => Err(fault("a response with too many trailers")),
             Some(Excess::Size) => Err(fault("trailers of a response that are too large")),
         }
+    }
+
+    /// Checks that a response has no content where its status, or the method that it answers, says that there is none:
+    /// clients of HTTP/2 take it for malformed as a whole. What HTTP/1.1 endpoints send there never comes so far. An error
+    /// is the endpoint's failure, a protocol error.
+    pub(crate) fn content(status: u16, method: &Method) -> Result<()> {
+        if *method != Method::HEAD && !matches!(status, 204 | 304) {
+            return Ok(());
+        }
+        let surplus = Malformed { flaw: Flaw::Surplus, why: "content in a response that has none" };
+        let cause = io::Error::new(io::ErrorKind::InvalidData, surplus);
+        Err(Error::because(ErrorType::InvalidHTTPHeader, surplus.why, cause).into_up())
     }
 
     fn flood(&mut self, response: &ResponseHeader) -> Option<&'static str> {
@@ -150,6 +166,22 @@ mod tests {
             (200, &[("set-cookie", "a=b")].repeat(100)),
         ] {
             assert!(is_sound(&response(status, headers)), "{status} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_content_where_the_status_and_the_method_leave_room_for_it() {
+        for (status, method, is_sound) in [
+            (200, Method::GET, true),
+            (205, Method::POST, true),
+            (404, Method::GET, true),
+            (204, Method::GET, false),
+            (204, Method::DELETE, false),
+            (304, Method::GET, false),
+            (200, Method::HEAD, false),
+            (404, Method::HEAD, false),
+        ] {
+            assert_eq!(ResponseCheck::content(status, &method).is_ok(), is_sound, "{method} {status}");
         }
     }
 

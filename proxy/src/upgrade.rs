@@ -13,6 +13,15 @@ use crate::exchange::Exchange;
 use crate::parting::Parting;
 use crate::request::Request;
 
+/// Whether a client asks for another protocol. What `Upgrade` says counts where `Connection` names it, and nowhere else
+/// (RFC 9110, section 7.8): without that it was meant for another hop.
+pub(crate) fn is_asked(session: &Session) -> bool {
+    let names_it = |value: &HeaderValue| {
+        value.as_bytes().split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    };
+    session.is_upgrade_req() && session.req_header().headers.get_all(header::CONNECTION).iter().any(names_it)
+}
+
 /// Why an upgrade that the service allows is not possible: the endpoints of the version drawn speak HTTP/2, in which
 /// there is none.
 pub(crate) fn refusal(request: &Request) -> Option<&'static str> {

@@ -21,7 +21,7 @@ use tokio::sync::{Barrier, mpsc, watch};
 use tracing::warn;
 
 use crate::edge::Edge;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Unreachable};
 use crate::routing::Version;
 use crate::upstream_stream::{Line, Pool};
 
@@ -182,7 +182,10 @@ impl Warmer {
     }
 
     async fn connect(&self, at: &Endpoint) -> Result<(), String> {
-        let line = Line::to(at.dialled(), self.pool.connector()).await.map_err(|error| error.to_string())?;
+        let line = Line::to(at.dialled(), self.pool.connector()).await.map_err(|error| {
+            at.is_unreachable(Unreachable::of(&error));
+            error.to_string()
+        })?;
         self.pool.put(at.pool_key(), line, at.patience());
         Ok(())
     }
@@ -247,6 +250,7 @@ impl Errand {
 
     /// There is none.
     pub(crate) fn failed(&self, error: &Error) {
+        self.at.is_unreachable(Unreachable::of(error));
         *self.failed.lock() = Some(error.to_string());
     }
 }

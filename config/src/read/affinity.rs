@@ -7,6 +7,7 @@ use crate::keys;
 use crate::literal::{Illegal, is_token};
 use crate::model::{Affinity, Forced, Name};
 use crate::problem::{did_you_mean, listed, quoted};
+use crate::read::refused::warn_of_header;
 use crate::read::{file_path, ranges, seconds_of};
 
 /// What keeps a client on one version; `trusted` says whether any hop's word on a user is believed.
@@ -48,7 +49,7 @@ pub(super) fn affinity(written: &Cursor<'_>, trusted: bool, report: &mut Report)
         let issue = fields.or("issue", None, |written| issue(written, report));
         return Some(Affinity::Cookie { name: cookie?, issue: issue? });
     }
-    let header = name.literal(report, "a header's name", header_name)?;
+    let header = named_header(name, header_name, report)?;
     if kind == "header" {
         return Some(Affinity::Header(header));
     }
@@ -64,6 +65,17 @@ pub(super) fn affinity(written: &Cursor<'_>, trusted: bool, report: &mut Report)
 
 pub(super) fn cookie_name(text: &str) -> Result<String, Illegal> {
     is_token(text).then(|| text.to_owned()).ok_or_else(|| no_token(text, "cookie"))
+}
+
+/// The name of a header, which is warned of where no request has such a one.
+pub(super) fn named_header(
+    written: &Cursor<'_>,
+    read: fn(&str) -> Result<String, Illegal>,
+    report: &mut Report,
+) -> Option<String> {
+    let name = written.literal(report, "a header's name", read)?;
+    warn_of_header(&name, written.place, &written.path, report);
+    Some(name)
 }
 
 /// In lower case.
@@ -101,7 +113,7 @@ fn issue(written: &Cursor<'_>, report: &mut Report) -> Option<Option<Duration>> 
 pub(super) fn forced(written: &Cursor<'_>, versions: &[Name], report: &mut Report) -> Option<Forced> {
     const SECRET: &str = "the path of a file that holds the secret";
     let fields = written.fields(report, &keys::FORCED)?;
-    let header = fields.if_written("header", |written| written.literal(report, "a header's name", forcing_header));
+    let header = fields.if_written("header", |written| named_header(written, forcing_header, report));
     let cookie = fields.if_written("cookie", |written| written.literal(report, "a cookie's name", cookie_name));
     let from = fields.or("from", Vec::new(), |written| ranges(written, "from", "choose the version", report));
     let secret = fields.if_written("secret", |written| file_path(written, SECRET, report));

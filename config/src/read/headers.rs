@@ -6,6 +6,7 @@ use crate::cursor::{Cursor, Entry, Report};
 use crate::literal::{Illegal, is_token};
 use crate::model::{CookieMatch, HeaderMatch};
 use crate::problem::quoted;
+use crate::read::refused::warn_of_header;
 use crate::tree::Place;
 
 /// The headers that lead to a service, in the order of their names.
@@ -58,7 +59,10 @@ fn each(entries: &[Entry<'_>], of_host: &str, report: &mut Report) -> Option<Vec
         .iter()
         .map(|Entry { key, value }| {
             let name = match header_name(&key.text, of_host) {
-                Ok(name) => Some(name),
+                Ok(name) => {
+                    warn_of_header(&name, key.place, &value.path, report);
+                    Some(name)
+                }
                 Err(illegal) => {
                     report.problem(key.place, &value.path, illegal.to_string());
                     None

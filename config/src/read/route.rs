@@ -6,6 +6,7 @@ use crate::model::{HeaderMatch, HostName, PathPrefix};
 use crate::problem::{quoted, shown};
 use crate::read::different;
 use crate::read::headers::headers;
+use crate::read::refused::{warn_of_method, warn_of_path};
 use crate::read::routes::{Claim, Routes};
 use crate::tree::Place;
 
@@ -23,7 +24,13 @@ pub(super) struct Route {
 pub(super) fn route(entry: &Entry<'_>, fields: &Fields<'_>, routes: &mut Routes, report: &mut Report) -> Option<Route> {
     let hosts = fields.or("hosts", Vec::new(), |written| hosts(written, report));
     let path = match fields.get("path") {
-        Some(written) => written.literal(report, "a path, like /checkout", str::parse),
+        Some(written) => {
+            let path: Option<PathPrefix> = written.literal(report, "a path, like /checkout", str::parse);
+            if let Some(path) = &path {
+                warn_of_path(path.as_str(), written, report);
+            }
+            path
+        }
         None => Some(PathPrefix::root()),
     };
     let methods = fields.or("methods", Vec::new(), |written| methods(written, report));
@@ -69,7 +76,11 @@ fn methods(written: &Cursor<'_>, report: &mut Report) -> Option<Vec<String>> {
         written.wrong(report, "no method is written here; write at least one, or leave `methods` out for every method");
         return None;
     }
-    different(&items, report, |item, report| item.literal(report, "a method, like GET", method))
+    different(&items, report, |item, report| {
+        let method = item.literal(report, "a method, like GET", method)?;
+        warn_of_method(&method, item, report);
+        Some(method)
+    })
 }
 
 pub(super) fn method(text: &str) -> Result<String, Illegal> {

@@ -9,6 +9,7 @@ use crate::read::affinity::{affinity, forced};
 use crate::read::care::{ForAll, retries};
 use crate::read::mirror::mirror_rules;
 use crate::read::plan::{Planned, plan};
+use crate::read::refused::warn_of_upgrades;
 use crate::read::route::{Route, route};
 use crate::read::routes::{Judged, Routes};
 use crate::read::version::{Versions, versions};
@@ -73,6 +74,9 @@ pub(super) fn service<'a>(
         let message = "says which requests may be copied, and no step of the plan copies any; write a step like \
                        { mirror: 10%, hold: 5m } into `plan`, before the first weight";
         report.warning(written.place, &written.path, message);
+    }
+    if let (Some(written), Some(traffic), Some(versions)) = (fields.get("upgrades"), &traffic, &versions) {
+        warn_of_upgrades(written, &traffic.upgrades, versions.read.as_deref().unwrap_or_default(), report);
     }
     let (Route { hosts, path, methods, headers }, traffic, (stable, canary)) = (route?, traffic?, split?);
     Some(Service {

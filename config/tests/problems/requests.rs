@@ -210,3 +210,37 @@ services:
     expect![""].assert_eq(&warnings(&text("methods: [GET],")));
     expect![""].assert_eq(&warnings(&text("headers: { x-a: b },")));
 }
+
+#[test]
+fn what_asks_for_requests_that_are_always_refused_is_warned_of() {
+    let text = |more: &str| {
+        format!(
+            r#"{more}
+services:
+  shop:
+    path: /a%2Fb
+    methods: [GET, CONNECT]
+    headers: {{ X_Tenant: blue, x-a: b }}
+    affinity: {{ header: x_user }}
+    forced: {{ header: x_version, from: [10.0.0.0/8] }}
+    upgrades: [websocket]
+    versions: {{ v1: {{ endpoints: ["a:1", "a:2"], protocol: h2c, balance: {{ hash: {{ header: x_key }} }} }} }}
+    plan: {{ steps: [{{ match: {{ x_beta: "1" }}, hold: 5m }}, {{ weight: 5% }}] }}
+"#
+        )
+    };
+    expect![[r#"
+        t.yaml:4:11: services.shop.path: no request has the path `/a%2Fb`: an encoded slash or a backslash is refused (400); write it without, or `requests: { encoded_slashes: pass }` at the top of the file
+        t.yaml:5:20: services.shop.methods[1]: no request has the method CONNECT: it is refused (405), since this is no forward proxy; leave it out
+        t.yaml:6:16: services.shop.headers.X_Tenant: no request has the header `x_tenant`: one whose name has an underscore is refused (400); write `x-tenant`, or `requests: { underscores: pass }` at the top of the file
+        t.yaml:7:25: services.shop.affinity.header: no request has the header `x_user`: one whose name has an underscore is refused (400); write `x-user`, or `requests: { underscores: pass }` at the top of the file
+        t.yaml:8:23: services.shop.forced.header: no request has the header `x_version`: one whose name has an underscore is refused (400); write `x-version`, or `requests: { underscores: pass }` at the top of the file
+        t.yaml:9:15: services.shop.upgrades: every version speaks HTTP/2 to its endpoints, where a connection cannot be upgraded, so what asks for it is refused (501); write `upgrades: []`, or `protocol: h1` for the versions
+        t.yaml:10:92: services.shop.versions.v1.balance.hash.header: no request has the header `x_key`: one whose name has an underscore is refused (400); write `x-key`, or `requests: { underscores: pass }` at the top of the file
+        t.yaml:11:32: services.shop.plan.steps[0].match.x_beta: no request has the header `x_beta`: one whose name has an underscore is refused (400); write `x-beta`, or `requests: { underscores: pass }` at the top of the file"#]].assert_eq(&warnings(&text("")));
+    expect![[r#"
+        t.yaml:5:20: services.shop.methods[1]: no request has the method CONNECT: it is refused (405), since this is no forward proxy; leave it out
+        t.yaml:9:15: services.shop.upgrades: every version speaks HTTP/2 to its endpoints, where a connection cannot be upgraded, so what asks for it is refused (501); write `upgrades: []`, or `protocol: h1` for the versions"#]].assert_eq(&warnings(&text("requests: { underscores: pass, encoded_slashes: pass }")));
+    expect![""]
+        .assert_eq(&warnings(&shop("    path: /a-b\n    upgrades: [websocket]\n    affinity: { header: x-user }")));
+}

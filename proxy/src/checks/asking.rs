@@ -8,7 +8,7 @@ use pingora_error::{Error, ErrorType};
 
 use super::bounded::Bounded;
 use super::{grpc, http1, http2};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Unreachable};
 
 /// The longest reason that is kept, in characters.
 const LONGEST_REASON: usize = 160;
@@ -93,6 +93,9 @@ fn no_connection(error: &Error) -> String {
         ErrorType::ConnectRefused => "refused".to_owned(),
         ErrorType::ConnectTimedout => "not made in time".to_owned(),
         ErrorType::ConnectNoRoute => "no route there".to_owned(),
+        ErrorType::TLSHandshakeFailure if Unreachable::of(error) != Unreachable::Other => {
+            return Unreachable::of(error).words().to_owned();
+        }
         _ => {
             let root = error.root_cause();
             // An error of pingora's own as its root has no other words.

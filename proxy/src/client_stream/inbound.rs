@@ -9,6 +9,9 @@ use super::head_check::{Framing, HeadCheck, HeadLimits, Refused};
 
 /// What is held grows in steps of so many bytes: a slow head is to cost little.
 const STEP: usize = 1024;
+/// So much is held of what a client sends ahead; the rest waits in its connection, where a client that leaves is not seen
+/// before its turn.
+const AHEAD: usize = 16 * 1024;
 
 /// Bytes on their way to pingora. Pure.
 #[derive(Debug)]
@@ -124,6 +127,17 @@ impl Inbound {
             Reading::Length { awaits_leave, .. } | Reading::Chunks { awaits_leave, .. } => std::mem::take(awaits_leave),
             Reading::Head | Reading::Over | Reading::Tunnel => false,
         }
+    }
+
+    /// Whether more may be held of what was sent ahead.
+    pub(super) fn has_room_ahead(&self) -> bool {
+        self.held.len() < AHEAD
+    }
+
+    /// How many bytes are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
     }
 
     /// Whether there is more here than pingora may have, so that nothing needs to be read.

@@ -17,6 +17,8 @@ use crate::transport::Carrier;
 
 /// A client that waits for leave to send its body is given it after so long, where the endpoint says nothing.
 const LEAVE: Duration = Duration::from_secs(1);
+/// What is read at a time of what a client sends ahead.
+const READ_AHEAD: usize = 1024;
 
 impl<S: Carrier> AsyncRead for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -55,8 +57,7 @@ impl<S: Carrier> ClientStream<S> {
                 return Poll::Ready(Ok(()));
             }
             if self.inbound.is_ahead() {
-                // Its turn comes when this request is over, which wakes whoever reads.
-                return Poll::Pending;
+                return self.poll_ahead(cx);
             }
             let before = buf.filled().len();
             let idled = self.peeked.is_empty() && self.inbound.awaited() == Awaited::Request;
@@ -94,6 +95,29 @@ impl<S: Carrier> ClientStream<S> {
                 Err(refused) => self.refuse(refused),
             }
         }
+    }
+
+    /// Reads on behind the request under way, of which all is here: a client that sent something ahead may leave like any
+    /// other, and its end comes after all that it sent. Ready where it has. What came is held until its turn, which wakes
+    /// whoever reads.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let peeked = std::mem::take(&mut self.peeked);
+        self.hold_ahead(&peeked)?;
+        while self.inbound.has_room_ahead() {
+            // pingora asks for a byte at a time here.
+            let mut bytes = [0; READ_AHEAD];
+            let mut buf = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buf))?;
+            if buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.hold_ahead(buf.filled())?;
+        }
+        Poll::Pending
+    }
+
+    fn hold_ahead(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.inbound.arrived(bytes).map(|_| ()).map_err(|refused| self.break_off(refused))
     }
 
     /// Where a request has ended or become a tunnel since the last read, what is read from now on is another thing.

@@ -246,6 +246,40 @@ async fn a_head_in_pieces_is_given_whole_and_what_is_sent_ahead_at_its_turn() {
     tokio::join!(writing, reading);
 }
 
+/// What comes of reading on behind a request.
+async fn beyond(stream: &mut ClientStream<DuplexStream>) -> Option<usize> {
+    let mut byte = [0];
+    let read = timeout(Duration::from_secs(3600), stream.read(&mut byte)).await;
+    read.ok().map(|read| read.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sent_a_request_ahead_and_left_is_noticed_and_one_that_waits_is_not() {
+    for ahead in [&b""[..], b"G", GET, &[GET; 20].concat()] {
+        let (mut client, mut stream) = connected();
+        client.write_all(&[GET, ahead].concat()).await.unwrap();
+        assert_eq!(begin(&mut stream).await, GET);
+        assert_eq!(beyond(&mut stream).await, None, "it waits for its answer");
+        drop(client);
+        assert_eq!(beyond(&mut stream).await, Some(0), "it left");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_a_client_sends_ahead_no_more_is_held_than_may_be_and_nothing_is_lost() {
+    let (mut client, mut stream) = connected();
+    let all = GET.repeat(48 * 1024 / GET.len());
+    client.write_all(&all).await.unwrap();
+    assert_eq!(begin(&mut stream).await, GET);
+    assert_eq!(beyond(&mut stream).await, None);
+    assert!(stream.inbound.held() <= 17 * 1024, "{} bytes", stream.inbound.held());
+    for _ in 1..all.len() / GET.len() {
+        stream.end_request();
+        assert_eq!(begin(&mut stream).await, GET);
+    }
+    assert_eq!(stream.inbound.held(), 0);
+}
+
 #[tokio::test]
 async fn what_is_malformed_is_answered_and_counted_and_pingora_has_none_of_it() {
     let (mut client, mut stream) = connected();

@@ -10,6 +10,7 @@ use super::{Edge, client_stream};
 use crate::attempt::{Unprocessed, class_of, is_silent, malformed, unprocessed};
 use crate::client_stream::ClientStream;
 use crate::deadlines::Overdue;
+use crate::endpoint::Unreachable;
 use crate::request::{Repeatable, Request};
 use crate::retries::Failure;
 
@@ -63,7 +64,17 @@ impl Edge {
         if *e.etype() == ErrorType::ConnectError {
             // Connected, and then of no use: nothing was sent.
             e.set_retry(self.goes_again(Failure::Unreachable, session, ctx, now));
-            ctx.failed_to_connect(Class::ConnectError, now);
+            ctx.failed_to_connect(Class::ConnectError, Unreachable::of(&e), now);
+            return e;
+        }
+        if !client_reused
+            && ctx.is_unheard()
+            && let Some(why) = Unreachable::by_alert(&e)
+        {
+            // In TLS 1.3 a handshake that was refused looks like one that was not, until something is read. Nobody there
+            // has read the request.
+            e.set_retry(self.goes_again(Failure::Unreachable, session, ctx, now));
+            ctx.refused_by_alert(why, now);
             return e;
         }
         if is_client_stalling(session, &e) {

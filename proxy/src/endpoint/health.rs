@@ -18,6 +18,7 @@ pub(super) use self::reach::FIRST_BACK_OFF;
 use self::reach::Reach;
 #[cfg(test)]
 pub(super) use self::reach::{FAILURES_TO_DOWN, LONGEST_BACK_OFF};
+use super::unreachable::Unreachable;
 
 /// Falling ill counts once in so long: as long as a budget for retries reckons.
 const ONCE_IN: Duration = Duration::from_secs(10);
@@ -152,6 +153,16 @@ impl Health {
         }
     }
 
+    /// Connections to it fail for this, as far as is known.
+    pub(super) fn is_unreachable(&self, why: Unreachable) {
+        self.reach.fails_for(why);
+    }
+
+    /// A connection was made, and ended by an alert in place of an answer.
+    pub(super) fn refused(&self, now: Instant) {
+        self.reach.refused(self.millis(now));
+    }
+
     /// It is ill from now on, as its requests tell. Not where it was said not long ago: one that is ill again and again
     /// must not be a way past the budget for retries.
     pub(super) fn falls_ill(&self, now: Instant) {
@@ -180,6 +191,7 @@ impl Health {
 
     /// A request that began then was answered well.
     pub(super) fn served(&self, began: Instant) {
+        self.reach.answered();
         self.conduct.served(|| self.millis(began));
     }
 
@@ -237,7 +249,7 @@ impl Health {
         let now_ms = self.millis(now);
         let at = |ms: u64| Some(self.began + Duration::from_millis(ms.checked_sub(1)?));
         let (state, reason, since_ms, next_ms) = if !self.reach.is_up() {
-            let reason = "connections to it fail".to_owned();
+            let reason = self.reach.why().map_or("connections to it fail", Unreachable::words).to_owned();
             (State::Down, Some(reason), self.reach.since(), self.reach.due())
         } else if let Some(failure) = self.checked.unhealthy() {
             (State::Unhealthy, Some(failure.why), failure.since_ms, failure.due_ms)

@@ -219,7 +219,8 @@ fn from_the_right<'a>(value: &'a [u8], take: &mut dyn FnMut(&'a [u8]) -> bool) -
         }
     }
     if quoted {
-        return take(value);
+        // Told on as it is, it would take into its quotes what is said after it.
+        return take(b"for=unknown");
     }
     let mut end = value.len();
     // Of the commas the last ones are known: as many as a list may have elements.

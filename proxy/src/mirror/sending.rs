@@ -23,6 +23,7 @@ use crate::client_stream::head_check::HeadLimits;
 use crate::endpoint::{Endpoint, State};
 use crate::response_check::ResponseCheck;
 use crate::routing::Version;
+use crate::scheme;
 use crate::upstream_stream::{Asked, Link, Pool};
 
 /// Who takes the copies.
@@ -154,7 +155,7 @@ impl Delivery {
         };
         let broken = |error| (class(error), false);
         // One that answers without reading all of it has answered; where there is no answer, reading says so.
-        let written = self.write(session).await;
+        let written = self.write(session, at).await;
         self.read_head(session).await.map_err(|error| match (error, &written) {
             (Unanswered::Broken(error), _) => {
                 // Who answers something, whatever it is, has not closed the connection long ago.
@@ -185,8 +186,8 @@ impl Delivery {
         Ok((Answer { status, grpc, fields, body: body.printed() }, is_clean))
     }
 
-    async fn write(&self, session: &mut HttpSession) -> Result<(), Box<Error>> {
-        let head = Box::new(self.head.clone());
+    async fn write(&self, session: &mut HttpSession, at: &Endpoint) -> Result<(), Box<Error>> {
+        let mut head = Box::new(self.head.clone());
         match session {
             HttpSession::H1(http1) => {
                 http1.write_request_header(head).await?;
@@ -196,6 +197,9 @@ impl Delivery {
                 http1.finish_body().await?;
             }
             HttpSession::H2(http2) => {
+                let mut target = head.uri.clone();
+                scheme::speak(&mut target, at.dialled());
+                head.set_uri(target);
                 http2.write_request_header(head, self.body.is_empty())?;
                 for (place, piece) in self.body.iter().enumerate() {
                     http2.write_request_body(piece.clone(), place + 1 == self.body.len()).await?;

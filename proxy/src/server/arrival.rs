@@ -12,7 +12,7 @@ use pingora_core::apps::ServerApp;
 use pingora_core::protocols::SocketDigest;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddress;
 use tokio::sync::watch;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tracing::debug;
 
 use super::acceptor::announces;
@@ -20,7 +20,7 @@ use super::clients::{Clients, Seat};
 use super::listeners::Kind;
 use super::served::Served;
 use crate::client_stream::{ClientStream, ClientTimeouts, Unmatched};
-use crate::connection::Connection;
+use crate::connection::{Connection, UnderWay};
 use crate::proxy_protocol::{self, Announced, Malformed, Reading};
 use crate::tls::HandshakeFailed;
 use crate::transport::{Socket, Transport};
@@ -90,17 +90,18 @@ impl Arrival {
             _ = &mut serving => return,
             () = ended(ending) => {}
             () = sleep_until(ends.into()) => {}
+            () = idled(&under_way, served.rules().timeouts.http2_idle) => {}
         }
         // It listens: it is being served.
         let _ = end.send(true);
         // A client of HTTP/2 is asked whether it has heard. One that does not answer, and has nothing under way, is left.
-        let mut idled = false;
+        let mut was_idle = false;
         while timeout(LAST_WORD, &mut serving).await.is_err() {
-            if idled && under_way.is_nothing() {
+            if was_idle && under_way.is_nothing() {
                 debug!(?peer, "connection ended: its client does not answer our farewell");
                 return;
             }
-            idled = under_way.is_nothing();
+            was_idle = under_way.is_nothing();
         }
     }
 
@@ -204,6 +205,20 @@ async fn within<T>(
         biased;
         done = timeout(longest, done) => Ok(done.ok()),
         () = ended(ending.clone()), if !is_ending => Err(NotBegun::Silent),
+    }
+}
+
+/// Waits until nothing has been under way on a connection of HTTP/2 for so long, less up to an eighth of it. Its client is
+/// to hear of it (GOAWAY) before the connection is closed: a request that it sends in that moment it could not repeat
+/// otherwise, since nobody would say that it was not touched (RFC 9113, section 6.8).
+async fn idled(under_way: &UnderWay, longest: Duration) {
+    const LOOKS: u32 = 8;
+    let (mut begun, mut quiet) = (under_way.begun(), 0);
+    while quiet < LOOKS {
+        sleep(longest / LOOKS).await;
+        let now = under_way.begun();
+        quiet = if now == begun && under_way.is_nothing() { quiet + 1 } else { 0 };
+        begun = now;
     }
 }
 

@@ -41,7 +41,8 @@ impl Served {
     pub(super) fn new(proxy: Arc<HttpProxy<Edge>>, rules: Arc<Rules>) -> Self {
         let mut server = HttpServerOptions::default();
         server.h2c = true;
-        server.h2_idle_timeout = Some(rules.timeouts.http2_idle);
+        // pingora would close a connection that idles without a word; the arrival says GOAWAY.
+        server.h2_idle_timeout = None;
         let mut http2 = default_h2_options();
         let list = u32::try_from(rules.limits.http2_header_list.get()).unwrap_or(u32::MAX);
         http2

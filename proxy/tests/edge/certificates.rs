@@ -55,7 +55,17 @@ impl Authority {
         Signed { cert, key }
     }
 
-    /// The same, as two PEM files.
+    /// A certificate for this name that ended with the year 2019.
+    pub(crate) fn sign_old(&self, name: &str) -> Signed {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        Signed { cert, key }
+    }
+
+    /// A [certificate](Self::sign) for this name, as two PEM files.
     pub(crate) fn sign_into_files(&self, name: &str) -> config::CertificateFiles {
         let signed = self.sign(name);
         let (cert, key) =
@@ -90,7 +100,8 @@ pub(crate) fn acceptor(shown: &Signed, protocols: &[&str], clients: Option<&Auth
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// A server over TLS that answers each request with the HTTP version it came in.
+/// A server over TLS that answers each request with the HTTP version it came in, and says which scheme its
+/// target named (`seen-scheme`).
 pub(crate) struct SecureOrigin {
     pub(crate) address: SocketAddr,
     requests: Arc<AtomicU64>,
@@ -114,7 +125,9 @@ impl SecureOrigin {
                     let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
                         seen.fetch_add(1, Ordering::SeqCst);
                         let body = Full::new(Bytes::from(format!("{:?}\n", request.version())));
-                        async move { Ok::<_, std::convert::Infallible>(Response::new(body)) }
+                        let scheme = request.uri().scheme_str().unwrap_or("none").to_owned();
+                        let answer = Response::builder().header("seen-scheme", scheme).body(body);
+                        async move { answer }
                     });
                     drop(auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await);
                 }));

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
 use config::{Configuration, EndpointTls, Protocol};
+use http_body_util::Full;
 use loadtest::{Origin, OriginOptions};
 use meter::{Attempt, Class};
 use proxy::client_stream::ClientTimeouts;
-use proxy::endpoint::check;
+use proxy::endpoint::{State, check};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::certificates::{Authority, SecureOrigin};
-use crate::fixture::{LONG, Shop, addresses, configuration, exchange, get, judged, name, nobody, status};
+use crate::fixture::{LONG, Shop, addresses, configuration, exchange, get, http2, judged, name, nobody, status};
 use crate::http2::{answer, http2_origin, http2_server};
 
 /// A v1 at `localhost`, over TLS, that proves itself so.
@@ -105,6 +107,90 @@ async fn http2_over_tls_is_agreed_on_or_the_connection_has_failed() {
         }
         let served = if wanted == 200 { 2 } else { 0 };
         assert_eq!(origin.requests(), served, "{protocols:?}: never HTTP/1.1 in silence");
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_host_is_refused_where_endpoints_speak_http2() {
+    let shop = serve(&h2c(&[http2_origin(false).await]));
+    let answer = exchange(shop.address(), b"GET / HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("names no host"), "{answer}");
+    assert_eq!(status(&exchange(shop.address(), b"GET / HTTP/1.0\r\nhost: shop\r\n\r\n").await), 200);
+    let tally = shop.tally_until("v1", |tally| tally.drawn.ended == 2).await;
+    assert_eq!((judged(&tally, Class::Success), tally.bad()), (1, 0), "{tally:?}");
+}
+
+/// Why the endpoint of v1 is down after a few requests, none of which tells its client.
+async fn down(configuration: &Configuration) -> String {
+    let shop = serve(configuration);
+    for _ in 0..4 {
+        let answer = get(shop.address()).await;
+        assert!(answer.ends_with("\r\n\r\n502: the service could not be reached\n"), "{answer}");
+    }
+    let routing = shop.publisher.shared().load_full();
+    let at = &routing.service(&name("shop")).unwrap().version(&name("v1")).unwrap().endpoints[0];
+    let standing = at.standing(Instant::now());
+    assert_eq!(standing.state, State::Down, "{standing:?}");
+    standing.reason.unwrap()
+}
+
+#[tokio::test]
+async fn an_endpoint_is_down_for_a_reason_that_its_operator_is_told() {
+    let (ours, clients) = (Authority::new(), Authority::new());
+    let signed = ours.sign("localhost");
+    for (what, shown, protocols, asks, protocol, tls, wanted) in [
+        ("expired", &ours.sign_old("localhost"), &[][..], None, Protocol::H1, believing(&ours), "has expired"),
+        (
+            "expired, by HTTP/2",
+            &ours.sign_old("localhost"),
+            &["h2"],
+            None,
+            Protocol::H2,
+            believing(&ours),
+            "has expired",
+        ),
+        ("another authority", &signed, &[], None, Protocol::H1, believing(&clients), "(tls.ca)"),
+        ("another name", &ours.sign("other"), &[], None, Protocol::H1, believing(&ours), "(tls.server_name)"),
+        ("no certificate", &signed, &[], Some(&clients), Protocol::H1, believing(&ours), "(tls.cert)"),
+        ("no HTTP/2", &signed, &["http/1.1"], None, Protocol::H2, believing(&ours), "HTTP/2"),
+        ("no ALPN", &signed, &[], None, Protocol::H2, believing(&ours), "HTTP/2"),
+    ] {
+        let origin = SecureOrigin::start(shown, protocols, asks).await;
+        let why = down(&secure(origin.address.port(), protocol, tls)).await;
+        assert!(why.starts_with("no connection: ") && why.contains(wanted), "{what}: {why}");
+        assert_eq!(origin.requests(), 0, "{what}");
+    }
+    let why = down(&secure(nobody().port(), Protocol::H1, believing(&ours))).await;
+    assert!(why.contains("refused"), "{why}");
+    let plain = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    let why = down(&secure(plain.address().port(), Protocol::H1, believing(&ours))).await;
+    assert!(why.contains("does not speak TLS"), "{why}");
+    let mut configuration = configuration(&[nobody()], &[nobody()], "");
+    configuration.services[0].versions[0].endpoints = vec![config::Endpoint::Unix("/nowhere/v1.sock".into())];
+    assert!(down(&configuration).await.contains("no such socket"));
+}
+
+#[tokio::test]
+async fn an_http2_endpoint_is_told_the_scheme_that_is_spoken_to_it_whatever_its_client_says() {
+    let authority = Authority::new();
+    let origin = SecureOrigin::start(&authority.sign("localhost"), &["h2"], None).await;
+    let over_tls = serve(&secure(origin.address.port(), Protocol::H2, believing(&authority)));
+    let plain = http2_server(|mut connection, _| async move {
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let head = http::Response::builder().header("seen-scheme", request.uri().scheme_str().unwrap_or("none"));
+            respond.send_response(head.body(()).unwrap(), true).unwrap();
+        }
+    })
+    .await;
+    let without = serve(&h2c(&[plain]));
+    for (shop, spoken) in [(&over_tls, "https"), (&without, "http")] {
+        for said in ["http", "https"] {
+            let request = http::Request::get(format!("{said}://shop/a?b=c")).body(Full::<Bytes>::default()).unwrap();
+            let response = http2(shop.address()).await.send_request(request).await.unwrap();
+            assert_eq!(response.headers()["seen-scheme"], spoken, "a client of HTTP/2 that says {said}");
+        }
+        let answer = get(shop.address()).await;
+        assert!(answer.to_lowercase().contains(&format!("seen-scheme: {spoken}\r\n")), "{answer}");
     }
 }
 

@@ -98,6 +98,15 @@ async fn a_trusted_hop_is_believed() {
 }
 
 #[tokio::test]
+async fn a_quote_that_a_trusted_hop_did_not_close_takes_nothing_of_ours_into_it() {
+    let origin = origin().await;
+    let shop = trusting(origin.address());
+    let fields = seen(&shop, "Forwarded: for=203.0.113.9, for=\"1.1.1.1\r\n").await;
+    let told = Some(r#"for=unknown, for=127.0.0.1;host="shop.example";proto=http"#);
+    assert_eq!((value(&fields, "forwarded"), value(&fields, "x-forwarded-for")), (told, Some("unknown, 127.0.0.1")));
+}
+
+#[tokio::test]
 async fn what_connection_names_does_not_reach_the_origin_but_for_what_it_relies_on() {
     let origin = origin().await;
     let shop = Shop::open(&[origin.address()], &[nobody()], 0);

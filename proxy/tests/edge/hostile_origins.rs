@@ -262,6 +262,51 @@ async fn a_client_that_was_told_to_go_on_and_does_not_is_no_fault_of_the_version
     assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{tally:?}");
 }
 
+#[tokio::test]
+async fn content_over_http2_where_there_is_none_is_a_protocol_error() {
+    let v1 = http2_server(|mut connection, _| async move {
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let status: u16 = request.uri().path()[1..].parse().unwrap();
+            let head = hyper::Response::builder().status(status).body(()).unwrap();
+            let mut body = respond.send_response(head, false).unwrap();
+            // Pieces without a byte, and an end that comes later, are no content.
+            body.send_data(Bytes::new(), false).unwrap();
+            let said = if request.uri().query().is_some() { "surplus" } else { "" };
+            body.send_data(Bytes::from_static(said.as_bytes()), true).unwrap();
+        }
+    })
+    .await;
+    let mut configuration = configuration(&[v1], &[nobody()], "");
+    configuration.services[0].versions[0].protocol = Protocol::H2c;
+    for (method, path, is_sound) in [
+        ("GET", "/204", true),
+        ("GET", "/304", true),
+        ("HEAD", "/200", true),
+        ("GET", "/200?", true),
+        ("GET", "/204?", false),
+        ("DELETE", "/204?", false),
+        ("GET", "/304?", false),
+        ("HEAD", "/200?", false),
+    ] {
+        let shop = Shop::serve(1, 0, &configuration, ClientTimeouts::default());
+        let mut client = http2(shop.address()).await;
+        let request = hyper::Request::builder().method(method).uri(format!("http://shop{path}"));
+        let answer = client.send_request(request.body(Full::<Bytes>::default()).unwrap()).await;
+        let is_whole = match answer {
+            Ok(response) if response.status() == 502 => false,
+            Ok(response) => response.into_body().collect().await.is_ok(),
+            Err(_) => false,
+        };
+        assert_eq!(is_whole, is_sound, "{method} {path}");
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        let failures = (judged(&tally, Class::ProtocolError), tally.bad());
+        assert_eq!(failures, if is_sound { (0, 0) } else { (1, 1) }, "{method} {path}: {tally:?}");
+        // The next one is served as if nothing had been.
+        let request = hyper::Request::get("http://shop/200").body(Full::<Bytes>::default()).unwrap();
+        assert_eq!(client.send_request(request).await.unwrap().status(), 200, "{method} {path}");
+    }
+}
+
 /// A shop of an endpoint that speaks h2c and ends its responses with these trailers, and what a client finds in them.
 async fn trailing(trailers: &'static [(&'static str, &'static str)], times: usize) -> (Shop, Option<HeaderMap>) {
     let v1 = http2_server(move |mut connection, _| async move {

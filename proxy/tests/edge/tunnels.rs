@@ -126,6 +126,23 @@ async fn another_protocol_gets_its_tunnel_where_the_service_lists_it() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_connection_does_not_name_was_meant_for_another_hop() {
+    for connection in ["", "connection: close\r\n", "connection: keep-alive\r\n", "connection: x-upgrade\r\n"] {
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let origin = RawOrigin::start(vec![RawAnswer::new(answer)]).await.unwrap();
+        let shop = serve(origin.address(), Timeouts::default(), |_| ());
+        let request = format!("GET / HTTP/1.1\r\nhost: shop\r\n{connection}upgrade: websocket\r\n\r\n");
+        let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        tokio::time::timeout(LONG, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200", "{connection}");
+        let received = String::from_utf8_lossy(&origin.connections()[0].received).to_lowercase();
+        assert!(!received.contains("upgrade"), "{connection}: {received}");
+    }
+}
+
+#[tokio::test]
 async fn a_tunnel_of_another_protocol_than_was_asked_for_is_a_broken_answer() {
     for named in ["", "upgrade: h2c\r\n", "upgrade: websocket, h2c\r\n", "upgrade: websocket\r\nupgrade: h2c\r\n"] {
         let switched = format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n{named}\r\nraw");

@@ -4,7 +4,7 @@ use crate::cursor::{Cursor, Report};
 use crate::keys;
 use crate::model::{Balance, HashKey};
 use crate::problem::{did_you_mean, listed, quoted};
-use crate::read::affinity::{cookie_name, header_name};
+use crate::read::affinity::{cookie_name, header_name, named_header};
 
 const LEGAL: &str = "`peak_ewma`, `least_requests` or { hash: ... }, like { hash: client_address }";
 
@@ -49,7 +49,7 @@ fn hash_key(written: &Cursor<'_>, report: &mut Report) -> Option<HashKey> {
     }
     let fields = written.fields(report, &keys::HASH)?;
     match (fields.get("header"), fields.get("cookie")) {
-        (Some(header), None) => header.literal(report, "a header's name", header_name).map(HashKey::Header),
+        (Some(header), None) => named_header(header, header_name, report).map(HashKey::Header),
         (None, Some(cookie)) => cookie.literal(report, "a cookie's name", cookie_name).map(HashKey::Cookie),
         (Some(_), Some(cookie)) => {
             cookie.wrong(report, format!("`header` is written as well; keep one of {}", listed(["header", "cookie"])));

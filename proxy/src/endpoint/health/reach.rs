@@ -1,9 +1,9 @@
 //! Whether an endpoint can be connected to, as far as requests have tried.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::in_millis;
+use super::{Unreachable, in_millis};
 
 /// Connect failures in a row after which an endpoint is down.
 pub(in crate::endpoint) const FAILURES_TO_DOWN: u32 = 3;
@@ -17,12 +17,16 @@ pub(in crate::endpoint) const LONGEST_BACK_OFF: Duration = Duration::from_secs(3
 pub(super) struct Reach {
     /// While it is up.
     failures: AtomicU32,
+    /// Connections in a row that it ended by an alert when they were made and asked something.
+    refusals: AtomicU32,
     /// How often it was tried in vain since it went down.
     vain_tries: AtomicU32,
     /// 0 while the endpoint is up.
     down_until_ms: AtomicU64,
     /// When it went down last.
     down_since_ms: AtomicU64,
+    /// What a connection failed for last, one more than its place among all; 0 where that is not known.
+    why: AtomicU8,
 }
 
 impl Reach {
@@ -37,6 +41,16 @@ impl Reach {
 
     pub(super) fn since(&self) -> u64 {
         self.down_since_ms.load(Ordering::Relaxed)
+    }
+
+    /// Why it is down, where that is known.
+    pub(super) fn why(&self) -> Option<Unreachable> {
+        Unreachable::ALL.get(usize::from(self.why.load(Ordering::Relaxed)).checked_sub(1)?).copied()
+    }
+
+    /// A connection failed for this.
+    pub(super) fn fails_for(&self, why: Unreachable) {
+        self.why.store(why as u8 + 1, Ordering::Relaxed);
     }
 
     /// A connection was made, or an old one still worked: whether it had been down.
@@ -61,6 +75,22 @@ impl Reach {
         } else if tried {
             let doublings = self.vain_tries.fetch_add(1, Ordering::Relaxed).saturating_add(1).min(8);
             self.leave_alone(now_ms, FIRST_BACK_OFF.saturating_mul(1 << doublings).min(LONGEST_BACK_OFF));
+        }
+    }
+
+    /// A connection was made, and then ended by an alert in place of an answer: that it can be made says nothing.
+    pub(super) fn refused(&self, now_ms: u64) {
+        if self.refusals.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_TO_DOWN {
+            self.down_since_ms.store(now_ms, Ordering::Relaxed);
+            self.leave_alone(now_ms, FIRST_BACK_OFF);
+        }
+    }
+
+    /// It answered.
+    pub(super) fn answered(&self) {
+        // Read before it is written, as above.
+        if self.refusals.load(Ordering::Relaxed) != 0 {
+            self.refusals.store(0, Ordering::Relaxed);
         }
     }
 
