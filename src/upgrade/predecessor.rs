@@ -287,3 +287,19 @@ fn in_words(status: ExitStatus) -> String {
 fn now() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    #[test]
+    fn only_the_process_that_was_started_is_the_one() {
+        let (ours, _theirs) = UnixDatagram::pair().unwrap();
+        let (wire, own) = (Wire::new(ours.into()).unwrap(), std::process::id());
+        assert!(is_the_one(&wire, own).is_ok());
+        let stranger = is_the_one(&wire, own + 1).unwrap_err().to_string();
+        assert_eq!(stranger, format!("somebody else (process {own}) came in place of the new process"));
+    }
+}

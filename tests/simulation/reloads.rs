@@ -38,8 +38,9 @@ fn who_reloads_is_told_that_the_disk_refused_a_weight() {
 #[test]
 fn who_waits_for_a_service_that_the_next_reload_removes_is_told_so() {
     let with = |cart: &str| {
-        let cart =
-            format!("cart: {{ {cart} versions: {{ v1: {{ endpoints: ['e:1'] }}, v2: {{ endpoints: ['f:1'] }} }} }}");
+        let cart = format!(
+            "cart: {{ hosts: [cart.example.com], {cart} versions: {{ v1: {{ endpoints: ['e:1'] }}, v2: {{ endpoints: ['f:1'] }} }} }}"
+        );
         SHOP.replace("services: { ", &format!("services: {{ {cart}, "))
     };
     let mut world = World::new(1, &with("stable: v1,"), 100);

@@ -238,6 +238,16 @@ mod tests {
     }
 
     #[test]
+    fn a_place_that_is_far_from_the_records_end_is_found() {
+        let later = "{\"t\":2.000,\"weight\":5}\n".repeat(40_000);
+        assert!(later.len() as u64 > 2 * FIRST_LOOK);
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, format!("{LINES}{later}").as_bytes()).unwrap();
+        let tail = behind(&mut file, place(1_100, 1)).unwrap().unwrap();
+        assert_eq!(tail.len(), "{\"gap\":3}\n".len() + later.len());
+    }
+
+    #[test]
     fn where_the_clock_was_set_back_no_moment_says_where_it_is() {
         let lines = format!("{LINES}{{\"t\":0.500,\"mark\":\"clock_set_back\"}}\n{{\"t\":1.000,\"weight\":5}}\n");
         assert_eq!(find(lines.as_bytes(), place(1_000, 1), true), Found::Nowhere);

@@ -321,6 +321,16 @@ async fn a_flood_of_pings_ends_its_connection_with_a_word_of_why() {
     assert_eq!(answer, [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]);
 }
 
+#[tokio::test]
+async fn what_is_malformed_within_a_request_is_pingoras_to_answer() {
+    let (mut client, mut stream) = connected();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+    begin(&mut stream).await;
+    client.write_all(b"no size\r\n").await.unwrap();
+    assert_eq!(stream.read(&mut [0; 8]).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    assert_eq!(stream.unmatched.meter.responses()[Class::Local as usize], 0, "it is a request's, and counted with it");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_of_http2_that_drips_has_no_more_time_than_any_other() {
     let (mut client, mut stream) = connected();
@@ -329,14 +339,14 @@ async fn a_head_of_http2_that_drips_has_no_more_time_than_any_other() {
     stream.learn_protocol().await.unwrap();
     let begun = Instant::now();
     let dripping = async {
-        loop {
+        for _ in 0..10 {
             tokio::time::sleep(Duration::from_secs(3)).await;
             client.write_all(&continuation).await.unwrap();
         }
     };
     let mut seen = Vec::new();
     let ended = tokio::select! {
-        () = dripping => unreachable!(),
+        () = dripping => panic!("it was given more time with each frame"),
         ended = stream.read_to_end(&mut seen) => ended,
     };
     assert_eq!((ended.unwrap_err().kind(), begun.elapsed().as_secs()), (io::ErrorKind::TimedOut, 10));

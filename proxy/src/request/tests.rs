@@ -111,6 +111,18 @@ fn a_request_that_ends_between_attempts_with_nothing_judged_is_lost() {
 }
 
 #[test]
+fn a_connection_that_ended_at_once_may_be_stale_once_and_one_on_which_a_version_worked_is_not() {
+    let service = service();
+    let (mut request, ready) = request(&service);
+    attempt(&mut request, &service, ready);
+    assert!(request.may_be_stale(ready + millis(10)) && !request.may_be_stale(ready + millis(11)));
+    request.stale_connection();
+    attempt(&mut request, &service, ready);
+    assert!(!request.may_be_stale(ready));
+    request.end(None, Some(Class::Reset), ready);
+}
+
+#[test]
 fn the_total_latency_ends_with_the_last_byte_from_upstream_whatever_the_client_does() {
     let service = service();
     let (mut request, now) = request(&service);

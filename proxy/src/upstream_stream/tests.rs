@@ -1,9 +1,11 @@
 use std::time::{Duration, Instant};
 
 use http::header;
-use pingora_core::connectors::TransportConnector;
+use pingora_core::connectors::{L4Connect, TransportConnector};
 use pingora_core::protocols::Stream;
+use pingora_core::protocols::l4::socket::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::TcpListener;
 
 use super::*;
 use crate::client_stream::head_check::HeadLimits;
@@ -13,14 +15,24 @@ use crate::told::Told;
 const LONG: Duration = Duration::from_secs(20);
 const HEAD: &[u8] = b"PUT / HTTP/1.1\r\nhost: a\r\n\r\n";
 
+/// An endpoint on this port of this machine.
+fn endpoint(port: u16) -> Arc<Endpoint> {
+    let written = config::Endpoint::Tcp { host: "127.0.0.1".into(), port, tls: false };
+    let (address, care) = (Address::Tcp(([127, 0, 0, 1], port).into()), Arc::new(Care::usual(1)));
+    Arc::new(Endpoint::new(written, address, 0, &Contact::plain(), &care, Instant::now()))
+}
+
+fn asked(in_chunks: bool, is_apart: bool) -> Asked {
+    Asked { is_head: false, in_chunks, is_apart, silence: None, limits: HeadLimits::default() }
+}
+
+fn pool() -> Arc<Pool> {
+    Arc::new(Pool::new(Arc::new(TransportConnector::new(None))))
+}
+
 /// A way to an endpoint, for a request whose body may be sent in chunks, or not.
 fn link(in_chunks: bool) -> Arc<Link> {
-    let written = config::Endpoint::Tcp { host: "127.0.0.1".into(), port: 1, tls: false };
-    let (address, care) = (Address::Tcp(([127, 0, 0, 1], 1).into()), Arc::new(Care::usual(1)));
-    let at = Arc::new(Endpoint::new(written, address, 0, &Contact::plain(), &care, Instant::now()));
-    let pool = Arc::new(Pool::new(Arc::new(TransportConnector::new(None))));
-    let limits = HeadLimits::default();
-    Link::new(&pool, at, Asked { is_head: false, in_chunks, is_apart: false, silence: None, limits })
+    Link::new(&pool(), endpoint(1), asked(in_chunks, false))
 }
 
 /// A connection that carries one request, and its endpoint's side.
@@ -141,5 +153,19 @@ async fn what_else_an_origin_is_told_ends_its_head_however_slowly_that_is_taken(
 async fn what_is_no_whole_head_is_not_sent() {
     for piece in [&b"PUT / HTTP/1.1\r\n"[..], b"\r\n", b"PUT / HTTP/1.1\r\nhost: a\r\n\r\nbody"] {
         assert!(sent(1024, Told::nothing(), &[piece]).await.is_err(), "{piece:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_to_be_apart_is_given_no_connection_that_waits() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (at, pool) = (endpoint(address.port()), pool());
+    let (ours, _theirs) = duplex(64);
+    pool.put(at.pool_key(), Line::from(Box::new(ours) as Stream), LONG);
+    for (is_apart, is_reused, waiting) in [(true, false, 1), (false, true, 0)] {
+        let link = Link::new(&pool, Arc::clone(&at), asked(false, is_apart));
+        let _stream = link.connect(&SocketAddr::Inet(address)).await.unwrap();
+        assert_eq!((link.is_reused(), pool.waiting(at.pool_key())), (is_reused, waiting), "apart: {is_apart}");
     }
 }

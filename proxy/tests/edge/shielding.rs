@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::fixture::{LONG, exchange, get, judged, status};
+use crate::fixture::{LONG, exchange, get, judged, nobody, status};
 use crate::grpc::origin::{Client, GrpcOrigin, words};
 use crate::http2::http2_server;
 use crate::sparing::{answer, came, counted, origin, raw, spared};
@@ -42,6 +42,16 @@ async fn without_the_shield_the_only_endpoint_of_a_canary_is_tried_again_itself(
     came(&v2, 2).await;
     let canary = shop.tally_until("v2", |tally| counted(tally, Attempt::Retry, Class::Success) == 1).await;
     assert_eq!((judged(&canary, Class::ServerError), v1.arrivals().requests), (1, 0), "{canary:?}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_reached_is_not_asked_again_for_the_same_request() {
+    let v1 = origin("v1").await;
+    let shop = spared(&[v1.address()], &[nobody()], |_| {});
+    assert_eq!(status(&get(shop.address()).await), 200);
+    let canary = shop.tally_until("v2", |tally| tally.requests() == 1).await;
+    let again = counted(&canary, Attempt::Retry, Class::ConnectError);
+    assert_eq!((judged(&canary, Class::ConnectError), again), (1, 0), "{canary:?}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use config::{Protocol, Rules};
+use config::{Fraction, Protocol, Retries, Rules};
 use futures::future::join_all;
 use http_body_util::Full;
 use hyper::Request;
@@ -52,14 +52,17 @@ async fn a_storm_of_failures_at_every_endpoint_adds_less_than_three_tenths_to_th
 }
 
 /// Three endpoints of v1 that take a second for each answer, and do this. 150 requests are sent there at once.
-async fn under_way(behaviour: Behaviour) -> (Shop, [Origin; 3], impl Future<Output = Vec<String>>) {
+async fn under_way(behaviour: Behaviour, retries: Retries) -> (Shop, [Origin; 3], impl Future<Output = Vec<String>>) {
     let origins = [origin("a").await, origin("b").await, origin("c").await];
     for origin in &origins {
         let latency = Latency::fixed(Duration::from_secs(1));
         origin.dial().set(Setting { latency, behaviour, ..Setting::default() });
     }
     let addresses = origins.each_ref().map(Origin::address);
-    let mut shop = spared(&addresses, &[nobody()], |configuration| configuration.rules = Rules::default().into());
+    let mut shop = spared(&addresses, &[nobody()], |configuration| {
+        configuration.rules = Rules::default().into();
+        configuration.services[0].retries = retries;
+    });
     shop.split(0);
     let address = shop.address();
     let answers = tokio::spawn(join_all((0..150).map(move |_| get(address))));
@@ -73,7 +76,7 @@ async fn under_way(behaviour: Behaviour) -> (Shop, [Origin; 3], impl Future<Outp
 
 #[tokio::test]
 async fn whatever_is_under_way_at_an_endpoint_that_is_killed_is_answered_by_the_others() {
-    let (shop, origins, answers) = under_way(Behaviour::Serve).await;
+    let (shop, origins, answers) = under_way(Behaviour::Serve, Retries::default()).await;
     let lost = origins[0].arrivals().in_progress;
     // More than a fifth of all requests, and than the few that are always allowed.
     assert!(lost > 35, "{lost}");
@@ -86,10 +89,21 @@ async fn whatever_is_under_way_at_an_endpoint_that_is_killed_is_answered_by_the_
     shop.idle("v1").await;
 }
 
+#[tokio::test]
+async fn where_an_operator_wants_nothing_tried_again_nothing_is_whoever_else_is_well() {
+    let retries = Retries { budget: Fraction::new(0.0).unwrap(), floor: 0, ..Retries::default() };
+    let (shop, origins, answers) = under_way(Behaviour::Serve, retries).await;
+    let lost = origins[0].arrivals().in_progress;
+    origins[0].dial().set_behaviour(Behaviour::Refuse);
+    let failed = answers.await.iter().filter(|answer| status(answer) == 502).count() as u64;
+    assert!(lost > 35 && failed == lost, "{failed} of {lost}");
+    shop.idle("v1").await;
+}
+
 /// Where nobody is well, asking again only makes it worse.
 #[tokio::test]
 async fn where_every_endpoint_fails_no_more_is_tried_again_than_the_budget_has() {
-    let (shop, origins, answers) = under_way(Behaviour::Reset).await;
+    let (shop, origins, answers) = under_way(Behaviour::Reset, Retries::default()).await;
     let answers = answers.await;
     assert!(answers.iter().all(|answer| status(answer) == 502), "{answers:?}");
     let came: u64 = origins.iter().map(|origin| origin.arrivals().requests).sum();

@@ -182,6 +182,10 @@ fn an_endpoint_that_lets_two_requests_wait_far_longer_than_usual_and_answers_nob
     assert_eq!((hangs(before), hangs(after)), (false, true), "who was answered meanwhile may wait");
     // In the end it is well, and it takes two again.
     world.pass(seconds(20));
+    let since = world.now;
+    world.pass(seconds(15));
+    assert!(world.endpoints[1].waits_in_vain(since, seconds(15), world.now));
+    assert_eq!(world.state(1), State::Well, "what led to the ejection is over with it");
     assert_eq!((world.state(1), waits(&mut world, 1, &[5]), world.state(1)), (State::Well, vec![true], State::Well));
 }
 
@@ -250,6 +254,28 @@ fn an_outlier_is_ejected_and_says_why() {
     let states: Vec<_> = (0..5).map(|place| world.state(place)).collect();
     assert_eq!(states, [State::Well, State::Well, State::Well, State::Ejected, State::Well]);
     assert!(world.endpoints[3].standing(world.now).reason.unwrap().contains("more often"));
+}
+
+#[test]
+fn who_comes_after_an_endpoint_fell_ill_is_not_let_down_by_it_however_often_it_falls_ill_in_ten_seconds() {
+    let mut world = World::of(3);
+    let fall = |world: &World| {
+        world.endpoints[0].connected(world.now);
+        (0..3).for_each(|_| world.request(0).failed_to_connect(world.now));
+        assert_eq!(world.state(0), State::Down);
+    };
+    let lets_down = |world: &World, came| world.endpoints[0].lets_down(&world.endpoints, came, world.now);
+    let came = world.now;
+    fall(&world);
+    assert!(lets_down(&world, came));
+    world.pass(seconds(4));
+    let later = world.now;
+    world.pass(seconds(1));
+    fall(&world);
+    assert!(lets_down(&world, came) && !lets_down(&world, later));
+    world.pass(seconds(6));
+    fall(&world);
+    assert!(lets_down(&world, later), "more than ten seconds after the first time");
 }
 
 #[test]

@@ -153,6 +153,20 @@ fn a_body_goes_with_its_request_once_it_is_whole() {
     assert_eq!(copy.head.headers[header::CONTENT_LENGTH], "7");
 }
 
+/// Its end may be seen after stable has answered, which would be too late.
+#[test]
+fn a_body_whose_length_was_told_is_whole_with_that_many_bytes() {
+    let mut world = World::with(all);
+    let told = head("POST", &[("content-length", "4")]);
+    let mut mirroring = world.begin(Weight::FULL, &told, Exchange::Response, true);
+    mirroring.takes(Some(&Bytes::from_static(b"abc")), false, world.now);
+    assert!(world.handed_over().is_none());
+    mirroring.takes(Some(&Bytes::from_static(b"d")), false, world.now);
+    assert_eq!(world.handed_over().unwrap().body.concat(), b"abcd");
+    mirroring.takes(None, true, world.now);
+    assert!(world.handed_over().is_none(), "once");
+}
+
 #[test]
 fn an_attempt_that_is_made_again_brings_the_body_again() {
     let mut world = World::with(all);
