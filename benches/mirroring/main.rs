@@ -96,7 +96,7 @@ fn compare(arguments: &Arguments, what: &str, v1: SocketAddr, v2: SocketAddr) ->
         format!(
             "listeners: [{{ address: \"{listen}\" }}]\nadmin: {{ address: \"{admin}\" }}\nstate: {}\nservices:\n  shop:\n    \
              stable: v1\n    versions: {{ v1: {{ endpoints: [\"{v1}\"] }}, v2: {{ endpoints: [\"{v2}\"] }} }}\n    \
-             plan: {{ steps: [{{ mirror: 100%, hold: 1h }}], gates: [{{ errors: {{}}, role: signal }}] }}\n",
+             plan: {{ steps: [{{ mirror: 100%, hold: 1h }}, {{ weight: 1%, hold: 1h }}], gates: [{{ errors: {{}} }}] }}\n",
             place.path().join("state").display()
         ),
     )?;
