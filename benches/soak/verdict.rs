@@ -41,8 +41,10 @@ impl Seen {
     /// What this run has shown.
     pub(crate) fn verdict(&self, found: &Found, done: &Done) -> Vec<Finding> {
         let last = self.last();
-        let mut findings =
-            vec![flat(last, "memory", "MB", 1e-6, SLACK_BYTES, |vitals| vitals.resident as f64), self.descriptors()];
+        let memory = flat(&calm(last), "memory where least in each half minute", "MB", 1e-6, SLACK_BYTES, |vitals| {
+            vitals.resident as f64
+        });
+        let mut findings = vec![memory, self.descriptors()];
         findings.extend(workers(last));
         findings.extend(self.upgrades(done));
         let answered: u64 = found.reasons.iter().filter(|(why, _)| why.starts_with("status")).map(|(_, of)| of).sum();
@@ -111,6 +113,13 @@ impl Seen {
             ),
         })
     }
+}
+
+/// Of each half minute the look that found least memory: what a thousand connections of an incident take while they are
+/// open is no growth, and what stays of them is.
+fn calm(looks: &[(Duration, Vitals)]) -> Vec<(Duration, Vitals)> {
+    let spans = looks.chunk_by(|(one, _), (next, _)| one.as_secs() / 30 == next.as_secs() / 30);
+    spans.filter_map(|span| span.iter().min_by_key(|(_, vitals)| vitals.resident)).cloned().collect()
 }
 
 /// Whether a figure is flat, from the second third of the run on: what is opened and kept at the start is no growth.

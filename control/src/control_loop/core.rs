@@ -373,6 +373,10 @@ impl ControlCore {
         for told in self.link.answered(answer) {
             self.told(now, told);
         }
+        // A tick may find a change under way each time, where changes follow one another; then a journal would only grow.
+        if self.stopping.is_none() && self.link.problem().is_none() {
+            self.rewrite_when_wanted(now);
+        }
     }
 
     fn told(&mut self, now: Now, told: Told) {
