@@ -3,21 +3,18 @@
 mod account;
 mod again;
 mod call;
+mod connecting;
+mod response;
 mod seen;
 mod underway;
 mod waiting;
 
 use std::net::IpAddr;
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::Protocol;
-use http::{HeaderMap, Method};
 use meter::{Attempt, Class, Outcome, ServiceMeter};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::Result;
-use pingora_http::ResponseHeader;
 
 use self::account::Account;
 pub(crate) use self::again::Repeatable;
@@ -25,18 +22,16 @@ pub(crate) use self::seen::Seen;
 use self::seen::Served;
 use self::underway::Underway;
 use crate::connection::UnderWay;
-use crate::deadlines::{self, Ending};
-use crate::endpoint::{Endpoint, InFlight, Unreachable};
+use crate::deadlines::Ending;
+use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::Exchange;
 use crate::mirror::Mirroring;
 use crate::request_body::BodyLimit;
 use crate::request_body::silence::Silence;
-use crate::response_check::ResponseCheck;
 use crate::retries::Tries;
 use crate::routing::{Service, Version};
 use crate::selection::{Decision, Issued, Judged, Reason, Selection, Target};
 use crate::trace::Trace;
-use crate::upstream_stream::{Link, Malformed};
 use crate::warming::Errand;
 
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
@@ -225,146 +220,6 @@ impl Request {
         self.attempt = Some(Underway::begin(kind, version, at));
         self.body.begin_again();
         self.mirror.begin_again();
-    }
-
-    /// The present attempt goes this way, where the way is ours to make.
-    pub(crate) fn goes_by(&mut self, link: Option<Arc<Link>>) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.link = link;
-        }
-    }
-
-    /// Its connection is ready; pingora calls it `fd`, where it knows it.
-    pub(crate) fn connected(&mut self, fd: RawFd, now: Instant) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.fd = match &attempt.link {
-                Some(link) => link.fd(),
-                None => Some(fd),
-            };
-            attempt.ready = Some(now);
-        }
-    }
-
-    /// When the connection of the present attempt was ready.
-    pub(crate) fn ready(&self) -> Option<Instant> {
-        self.attempt.as_ref()?.ready
-    }
-
-    /// The way of the present attempt, where it is ours to make.
-    pub(crate) fn link(&self) -> Option<&Link> {
-        self.attempt.as_ref()?.link.as_deref()
-    }
-
-    /// Whether the connection of its attempt had carried requests before; none where only pingora knows.
-    pub(crate) fn is_reused(&self) -> Option<bool> {
-        self.link().map(Link::is_reused)
-    }
-
-    /// What the endpoint sent is not what HTTP says.
-    pub(crate) fn malformed(&mut self, malformed: Malformed) {
-        self.why = Some(malformed.why);
-        if let Some(attempt) = &self.attempt {
-            attempt.at.endpoint().malformed(malformed.flaw);
-        }
-    }
-
-    /// Whether the endpoint speaks HTTP/2 where the version does. One that does not is left: false.
-    pub(crate) fn agrees(&mut self, speaks_http2: bool) -> bool {
-        let Some(attempt) = &mut self.attempt else { return true };
-        let agrees = match attempt.version.protocol {
-            Protocol::H1 => true,
-            Protocol::H2 | Protocol::H2c => speaks_http2,
-        };
-        if agrees {
-            attempt.at.endpoint().connected(attempt.ready.unwrap_or(self.began));
-        } else if let Some(fd) = attempt.fd {
-            deadlines::end(fd);
-        }
-        agrees
-    }
-
-    /// No connection could be made. The endpoint remembers it, unless it was the proxy's own trouble.
-    pub(crate) fn failed_to_connect(&mut self, class: Class, why: Unreachable, now: Instant) {
-        if let Some(attempt) = &self.attempt
-            && class != Class::Local
-        {
-            attempt.at.endpoint().is_unreachable(why);
-            attempt.at.failed_to_connect(now);
-            self.why = Some(why.words());
-        }
-        self.end_attempt(class, now);
-    }
-
-    /// Whether the endpoint of the present attempt has answered nothing yet.
-    pub(crate) fn is_unheard(&self) -> bool {
-        self.attempt.as_ref().is_some_and(|attempt| attempt.head.is_none())
-    }
-
-    /// A connection was made, and the endpoint ended it in place of an answer, for this.
-    pub(crate) fn refused_by_alert(&mut self, why: Unreachable, now: Instant) {
-        if let Some(attempt) = &self.attempt {
-            attempt.at.endpoint().is_unreachable(why);
-            attempt.at.was_refused(now);
-            self.why = Some(why.words());
-        }
-        self.end_attempt(Class::ConnectError, now);
-    }
-
-    /// A response head came, interim or not: whether it may be passed on.
-    pub(crate) fn check_head(&mut self, response: &ResponseHeader) -> Result<()> {
-        match (&mut self.attempt, &self.matched) {
-            (Some(attempt), _) if attempt.link.is_some() => attempt.heads.head_read_in_bytes(response),
-            (Some(attempt), Some(matched)) => attempt.heads.head(response, &matched.service.rules),
-            (None, _) | (_, None) => Ok(()),
-        }
-    }
-
-    /// Trailers came: whether they may be passed on.
-    pub(crate) fn check_trailers(&self, trailers: &HeaderMap) -> Result<()> {
-        self.matched.as_ref().map_or(Ok(()), |matched| ResponseCheck::trailers(trailers, &matched.service.rules))
-    }
-
-    /// A piece of content came in answer to this method: whether it may be passed on.
-    pub(crate) fn check_content(&self, method: &Method) -> Result<()> {
-        let status = self.attempt.as_ref().and_then(|attempt| attempt.head).map(|(status, _)| status);
-        status.map_or(Ok(()), |status| ResponseCheck::content(status, method))
-    }
-
-    /// The response head came.
-    pub(crate) fn head(&mut self, status: u16, now: Instant) {
-        self.is_tunnel = status == 101;
-        if self.exchange.may_be_silent() {
-            self.is_answered();
-        }
-        if let Some(attempt) = &mut self.attempt {
-            let latency_us = micros(attempt.waits_since().unwrap_or(now), now);
-            attempt.head = Some((status, latency_us));
-            attempt.at.heard(latency_us, status >= 500, now);
-            if let Some(deadline) = &attempt.deadline {
-                deadline.set_head(None);
-            }
-        }
-    }
-
-    /// Nobody waits for more: what is left may take its time.
-    pub(super) fn is_answered(&mut self) {
-        if let Some(matched) = &mut self.matched {
-            matched.account.answered();
-        }
-    }
-
-    /// The response's last byte came. Its client may take longer to read it.
-    pub(crate) fn last_byte(&mut self, now: Instant) {
-        self.is_answered();
-        if let Some(attempt) = &mut self.attempt {
-            attempt.total_us = attempt.ready.map(|ready| micros(ready, now));
-            // What is left is the client's.
-            attempt.ending = attempt.ending();
-            attempt.noted = None;
-            if let Some(deadline) = attempt.deadline.take() {
-                attempt.silence = deadline.silence(now);
-            }
-        }
     }
 
     /// Whether a pooled connection that ended now may be called stale: closed by its keep-alive time before the request
