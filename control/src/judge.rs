@@ -29,6 +29,8 @@ mod views;
 mod watch;
 mod words;
 
+use std::time::Duration;
+
 use config::Plan;
 use meter::Window;
 use serde::Serialize;
@@ -62,8 +64,9 @@ const BREAKER: &str = "breaker";
 const BREAKER_MIN_EVENTS: u64 = 4;
 /// Evidence of this much, as a factor, holds steps forward back.
 const SUSPICION: f64 = 10.0;
-/// The longest that a version may take to the head of its response, in seconds. Requests that were in flight when the
-/// canary's exposure changed are not judged, so for so long after it the slow ones of those that are have yet to end.
+/// The longest that a version usually may take to the head of its response, in seconds. Requests that were in flight when
+/// the canary's exposure changed are not judged, so for so long after it the slow ones of those that are have yet to end.
+/// A service that waits longer has a longer [`Trial::first_byte`].
 const PATIENCE_SECONDS: u64 = 15;
 /// How many seconds without a batch make "no data".
 const FRESH_SECONDS: u64 = 30;
@@ -107,13 +110,16 @@ pub struct Trial<'a> {
     pub canary: &'a str,
     /// What is known of stable traffic from before.
     pub background: Background,
+    /// How long the service waits for the head of a response. Nothing is proven in so much of a step; nor in its first
+    /// 15 s, where this is less.
+    pub first_byte: Duration,
 }
 
 impl<'a> Trial<'a> {
-    /// A trial about whose stable traffic nothing is known from before.
+    /// A trial about whose stable traffic nothing is known from before, of a service that waits as long as usual.
     #[must_use]
     pub fn of(plan: &'a Plan, stable: &'a str, canary: &'a str) -> Self {
-        Self { plan, stable, canary, background: Background::default() }
+        Self { plan, stable, canary, background: Background::default(), first_byte: Duration::ZERO }
     }
 }
 
@@ -121,7 +127,7 @@ impl Judge {
     /// Begins the tests of a rollout.
     #[must_use]
     pub fn new(trial: Trial<'_>) -> Self {
-        let Trial { plan, stable, canary, background } = trial;
+        let Trial { plan, stable, canary, background, first_byte } = trial;
         let settings = Settings::new(plan, stable, canary);
         Self {
             family: Family::new(&settings),
@@ -131,7 +137,7 @@ impl Judge {
             leaving: LeavingCheck::new(&settings, 0),
             copies: settings.copies.then(Copied::default),
             beside: settings.has_breaker_beside().then(Batcher::default),
-            record: Record::new(&settings),
+            record: Record::new(&settings, first_byte),
             ratios: Ratios::new(&settings),
             bursts: background.bursts(),
             background,
@@ -145,7 +151,8 @@ impl Judge {
             self.bursts = self.background.bursts();
         }
         if self.record.turn_to(tick.second) {
-            self.family.end_block();
+            let second = self.record.end_second(&self.settings);
+            self.family.end_block(second);
             self.measure.end_second();
             self.ratios.end_second();
             if let Some(check) = &mut self.baseline {
@@ -216,6 +223,11 @@ impl Judge {
         self.leaving.clone_from(&other.leaving);
     }
 
+    /// For how many seconds of a step nothing is proven.
+    pub(crate) const fn patience(&self) -> Duration {
+        Duration::from_secs(self.record.patience())
+    }
+
     /// What is known of stable traffic: for the next rollout, or while none runs.
     #[must_use]
     pub const fn background(&self) -> &Background {
@@ -270,7 +282,7 @@ impl Judge {
         self.leaving = LeavingCheck::new(&self.settings, self.record.seconds);
     }
 
-    /// The judge goes on in another process. As after [`new_step`](Self::new_step) nothing is proven for 15 s, in which
+    /// The judge goes on in another process. As after [`new_step`](Self::new_step) nothing is proven for a while, in which
     /// only fast answers are there to be judged; but what was proven and staked stays.
     pub fn settle(&mut self) {
         self.record.settle();
@@ -295,7 +307,7 @@ impl Judge {
     }
 
     /// The canary's weight changed or a step began: closes the batch,
-    /// begins the proofs anew (nothing is proven in the first 15 s), and invests anew (at the end of the second, where
+    /// begins the proofs anew (nothing is proven in the first 15 s or longer), and invests anew (at the end of the second, where
     /// one is under way).
     pub fn new_step(&mut self) {
         for population in 0..self.measure.populations() {

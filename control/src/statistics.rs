@@ -13,6 +13,7 @@
 //! | T3, [`OverLimit`] | the canary's event rate is at most a limit | [`limit`] |
 //! | T4, [`Breaker`] | the canary fails at most one request in ten, or no more than stable | [`breaker`] |
 //! | T5, [`ErrorProof`], [`QuantileProof`], [`LimitProof`] | the canary is worse by the margin, or more | [`proof`] |
+//! | T6, [`Blocks`] | endpoints fail alike, so the canary fails far more in no more than half of all blocks of time | [`blocks`] |
 //! | [`draws::Draws`] | each random draw goes to the canary with the chance that its weight says | [`mod@draws`] |
 //!
 //! The evidence of one batch is an [`increment`]: a function of the batch's counts alone. It uses the split that was
@@ -35,7 +36,8 @@
 //! - Failures that come in bursts on one instance or for one client are no independent requests. Two measures are
 //!   taken, neither of them a theorem about any given service: evidence is tempered by a dispersion that [`placebo`]
 //!   learns from groups of stable's own traffic (valid for bursts of geometric size, [`mixture::kappa`]), and no test
-//!   but the breaker can reach its threshold within fewer than three distinct seconds.
+//!   but the breaker can reach its threshold within fewer than three distinct seconds. T6 looks at long bursts and at
+//!   harm that does not end from another side: it counts blocks of time, not failures.
 //!
 //! Where stable's latencies lie is learnt from the past alone ([`edges`]). An edge that is off costs power; no
 //! estimate of a quantile enters into what is promised.
@@ -44,6 +46,7 @@
 //! same counts give the same bits on every platform.
 
 pub mod batch;
+pub mod blocks;
 pub mod breaker;
 pub mod draws;
 pub mod edges;
@@ -59,6 +62,7 @@ pub mod quantile;
 pub mod ratio;
 
 pub use batch::{Batch, Batcher, Gather};
+pub use blocks::Blocks;
 pub use breaker::Breaker;
 pub use edges::Latencies;
 pub use excess::Excess;

@@ -5,6 +5,8 @@ use crate::service::Service;
 
 /// How often both versions fail where a row says nothing else.
 const BASE: f64 = 0.002;
+/// How often both fail beside a bad hour of stable.
+pub(crate) const BESIDE_BAD_HOUR: f64 = 0.000_5;
 
 /// The law by which requests fail.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,6 +23,11 @@ pub(crate) enum Failures {
     PodSway,
     /// Each instance fails half of its requests for 1 to 2 s, once in so many seconds on average; 0.1 % otherwise.
     PodBlips { every: f64 },
+    /// Each instance fails a fifth of its requests for 20 to 60 s, once in so many seconds on average; 0.1 % otherwise.
+    PodIncidents { every: f64 },
+    /// The first of stable's instances failed a fifth of its requests for 5 minutes, 25 minutes before the rollout; 0.05 %
+    /// fail otherwise. The canary fails at a rate of its own from some second of the rollout on, at stable's before.
+    BadHour { canary: f64, from: f64 },
     /// Instances differ for good: the logarithms of their rates with standard deviation 0.5; 0.5 % on average.
     PodsDiffer,
 }
@@ -47,6 +54,18 @@ pub(crate) struct Failing {
 struct Pod {
     log_rate: f64,
     blip: (f64, f64),
+}
+
+/// When an instance fails more than usual: for how long, and how many of its requests.
+#[derive(Debug, Clone, Copy)]
+struct Blip {
+    /// On average, in seconds.
+    every: f64,
+    /// In seconds.
+    shortest: f64,
+    longest: f64,
+    /// The part of its requests that fails meanwhile.
+    rate: f64,
 }
 
 /// A request of a failing session that is yet to come.
@@ -87,7 +106,20 @@ impl Failing {
             }
             Failures::Sticky => self.rates.fill(0.0),
             Failures::PodSway => self.sway(lasting, chance),
-            Failures::PodBlips { every } => self.blip(now, lasting, every, chance),
+            Failures::PodBlips { every } => {
+                let blip = Blip { every, shortest: 1.0, longest: 2.0, rate: 0.5 };
+                self.blip(now, lasting, blip, chance);
+            }
+            Failures::PodIncidents { every } => {
+                let blip = Blip { every, shortest: 20.0, longest: 60.0, rate: 0.2 };
+                self.blip(now, lasting, blip, chance);
+            }
+            Failures::BadHour { canary, from } => {
+                let broken = now + lasting > from;
+                self.rates.fill(BESIDE_BAD_HOUR);
+                self.rates[0] = if (-1_500.0..-1_200.0).contains(&now) { 0.2 } else { BESIDE_BAD_HOUR };
+                self.rates[service.stable_pods..].fill(if broken { canary } else { BESIDE_BAD_HOUR });
+            }
             Failures::PodsDiffer => {
                 for (rate, pod) in self.rates.iter_mut().zip(&self.pods) {
                     *rate = 0.005 * (0.5 * pod.log_rate - 0.125).exp();
@@ -105,14 +137,14 @@ impl Failing {
         }
     }
 
-    fn blip(&mut self, now: f64, lasting: f64, every: f64, chance: &mut Chance) {
+    fn blip(&mut self, now: f64, lasting: f64, Blip { every, shortest, longest, rate: bad }: Blip, chance: &mut Chance) {
         for (rate, pod) in self.rates.iter_mut().zip(&mut self.pods) {
             if pod.blip.1 <= now {
                 let begins = pod.blip.1.max(now) + chance.exponential(every);
-                pod.blip = (begins, begins + 1.0 + chance.uniform());
+                pod.blip = (begins, begins + shortest + (longest - shortest) * chance.uniform());
             }
             let overlap = (pod.blip.1.min(now + lasting) - pod.blip.0.max(now)).max(0.0) / lasting;
-            *rate = 0.001 + 0.499 * overlap;
+            *rate = 0.001 + (bad - 0.001) * overlap;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use config::{Fraction, Gate, GateRule, LatencyMargin, LatencyOf, Plan, Stretch, Tolerance};
 use control::judge::{Background, Judge, Trial};
 
@@ -58,6 +59,17 @@ pub(crate) fn without_warmup(plan: Plan) -> Plan {
 /// A judge under this plan that knows this of stable.
 pub(crate) fn judge(plan: &Plan, background: &Background) -> Judge {
     Judge::new(Trial { background: background.clone(), ..Trial::of(plan, "v1", "v2") })
+}
+
+/// As [`judged`], by a judge whose gates of errors have no test of blocks of time: as a rollout is judged to its end that
+/// began under a Tidegate which had none.
+pub(crate) fn judged_without_blocks(plan: &Plan, background: &Background) -> anyhow::Result<Box<Judged>> {
+    let mut state = serde_json::to_value(judge(plan, background))?;
+    for (part, key) in [("settings", "blocks"), ("family", "blocks_of_time")] {
+        let part = state[part].as_object_mut().with_context(|| format!("a judge is saved without {part}"))?;
+        part.remove(key).with_context(|| format!("a judge is saved without {key}"))?;
+    }
+    Ok(Box::new(Judged::new(serde_json::from_value(state)?)))
 }
 
 /// The same, as a watcher.

@@ -16,6 +16,7 @@ mod crew;
 mod dead;
 mod failing;
 mod gates;
+mod lasting;
 mod plot;
 mod proof;
 mod request;
@@ -122,6 +123,7 @@ fn simulate(crew: &Crew, only: Option<Part>) -> anyhow::Result<Report> {
     if asked(Part::Errors) {
         add("late-errors", worse::late_errors(crew)?);
         add("dead", dead::canaries(crew, goals)?);
+        add("lasting", lasting::after_a_bad_hour(crew, goals)?);
     }
     if asked(Part::Latency) || asked(Part::Plots) {
         add("worse-latency", worse::in_latency(crew, goals, points)?);

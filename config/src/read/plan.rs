@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cursor::{Cursor, Fields, Report};
 use crate::keys;
-use crate::literal::{self, Illegal};
+use crate::literal::{self, Illegal, spelt};
 use crate::model::{Advance, Baseline, Gate, GateRule, Match, Name, PathPrefix, Plan, Step};
 use crate::problem::quoted;
 use crate::read::gate::gates;
@@ -118,6 +118,7 @@ fn fits_together(plan: &Plan, fields: &Fields<'_>, report: &mut Report) -> bool 
         return false;
     }
     copies_are_judged(plan, fields, report);
+    latencies_are_compared(plan, fields, report);
     let early = plan.steps.iter().any(|step| matches!(step, Step::Weight { early: true, .. }));
     let waits = match (plan.advance, early) {
         (Advance::Proof, _) => "`advance: proof`",
@@ -168,6 +169,30 @@ fn copies_are_judged(plan: &Plan, fields: &Fields<'_>, report: &mut Report) {
     if let (Some(_), Some(written), false) = (first, fields.get("gates"), of_users) {
         let message = "every gate judges copies alone: once the canary has users nothing but the circuit breaker takes it \
                        back; write a gate like { errors: {} } beside them";
+        report.warning(written.place, &written.path, message);
+    }
+}
+
+/// Warns of gates that compare nothing: by time alone the plan is over before the canary has warmed up.
+fn latencies_are_compared(plan: &Plan, fields: &Fields<'_>, report: &mut Report) {
+    let compares = |gate: &&Gate| matches!(gate.rule, GateRule::Latency { .. });
+    let (Some(gate), Some(written)) = (plan.gates.iter().find(compares), fields.get("steps")) else { return };
+    let lasts = |step: &Step| match step {
+        Step::Weight { hold, .. } | Step::Match { who: Some(Match { judged: true, .. }), hold, .. } => Some(*hold),
+        Step::Match { .. } | Step::Mirror { .. } => Some(Duration::ZERO),
+        // It takes as long as people take.
+        Step::Approval => None,
+    };
+    let all = plan.steps.iter().try_fold(Duration::ZERO, |sum, step| Some(sum.saturating_add(lasts(step)?)));
+    let Some(lasting) = all else { return };
+    if plan.advance == Advance::Time && lasting <= plan.warmup {
+        let message = format!(
+            "the gate `{}` compares no latency: the canary warms up for {} (`warmup`), and by then all steps are over, which \
+             last for {} together; write longer holds or a shorter `warmup`, or leave the gate out",
+            gate.name,
+            spelt(plan.warmup),
+            spelt(lasting)
+        );
         report.warning(written.place, &written.path, message);
     }
 }

@@ -10,6 +10,21 @@ pub(crate) fn plan(plan: &str) -> String {
 }
 
 #[test]
+fn a_plan_that_is_over_before_any_latency_is_compared_is_warned_of() {
+    let told = |text: &str| warnings(&plan(text));
+    expect![""].assert_eq(&told("      steps: [{ weight: 5%, hold: 20s }, { weight: 50%, hold: 10s }]\n"));
+    for enough in [
+        "      steps: [{ weight: 5%, hold: 20s }, { weight: 50%, hold: 11s }]\n",
+        "      warmup: 29s\n      steps: [{ weight: 5%, hold: 20s }, { weight: 50%, hold: 10s }]\n",
+        "      steps: [{ weight: 5%, hold: 20s }, { approval: true }, { weight: 50%, hold: 10s }]\n",
+        "      advance: proof\n      steps: [{ weight: 5%, hold: 20s }]\n",
+        "      gates: [{ errors: {} }]\n      steps: [{ weight: 5%, hold: 20s }]\n",
+    ] {
+        assert_eq!(told(enough), "", "{enough}");
+    }
+}
+
+#[test]
 fn the_figures_of_a_plan_are_checked() {
     check(
         &plan("      alpha: 0%\n      min_requests: 0\n      advance: tim\n      steps: []\n"),

@@ -156,6 +156,11 @@ impl ControlCore {
         core
     }
 
+    /// How long a service waits for the head of a response.
+    pub(super) fn first_byte(&self, service: &config::Service) -> Duration {
+        service.timeouts.first_byte.unwrap_or(self.resolved.configuration.rules.timeouts.first_byte)
+    }
+
     /// Begins to serve a service, from where the journal or an earlier configuration left it.
     pub(super) fn admit(
         &mut self,
@@ -174,6 +179,7 @@ impl ControlCore {
             Some(saved) => Known::restored(stable, saved),
             None => Known::nothing(stable),
         };
+        let first_byte = self.first_byte(release.service());
         let mut lost = None;
         let judged = release.state().running().map(|rollout| match evidence.take(&rollout.id) {
             Some(mut restored) => {
@@ -193,7 +199,7 @@ impl ControlCore {
                      spent again",
                     rollout.canary
                 ));
-                Judged::begin(&self.recording, &name, rollout, now.wall, known.lend())
+                Judged::begin(&self.recording, &name, rollout, now.wall, known.lend(), first_byte)
             }
         });
         if let Some(judged) = &judged {

@@ -46,10 +46,13 @@ impl ControlCore {
 
     fn begin_judge(&mut self, now: Now, name: &Name) {
         self.begin_exposure(name);
+        let Some(first_byte) = self.services.get(name).map(|served| self.first_byte(served.release.service())) else {
+            return;
+        };
         let Some(served) = self.services.get_mut(name) else { return };
         let Some(rollout) = served.release.state().running() else { return };
         served.known.follow(&rollout.stable);
-        let judged = Judged::begin(&self.recording, name, rollout, now.wall, served.known.lend());
+        let judged = Judged::begin(&self.recording, name, rollout, now.wall, served.known.lend(), first_byte);
         served.release.show(&judged.judge().judgement(), Some(exhibit(judged.judge())));
         served.judged = Some(judged);
         // Those of a rollout that goes on are of its steps.

@@ -1,5 +1,7 @@
 //! The tests of one running rollout as the control loop uses them: whatever they are told passes here.
 
+use std::time::Duration;
+
 use config::{Name, Weight};
 use jiff::Timestamp;
 
@@ -26,19 +28,22 @@ pub(super) struct Ticked {
 }
 
 impl Judged {
-    /// A rollout begins, or its evidence was lost and begins anew.
+    /// A rollout begins, or its evidence was lost and begins anew. `first_byte` is how long the service waits for the head of
+    /// a response.
     pub(super) fn begin(
         recording: &Recording,
         service: &Name,
         rollout: &Rollout,
         at: Timestamp,
         background: Background,
+        first_byte: Duration,
     ) -> Self {
         let judge = Judge::new(Trial {
             plan: &rollout.plan,
             stable: rollout.stable.as_str(),
             canary: rollout.canary.as_str(),
             background,
+            first_byte,
         });
         Self::resume(recording, service, rollout, at, judge)
     }

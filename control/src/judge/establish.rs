@@ -63,7 +63,11 @@ impl Judge {
         let since = self.record.gates[gate].rises.harm.since;
         let seconds = self.record.seconds_since(since);
         let words = self.words_of(&self.settings.gates[gate]);
-        let explain = words.harm(self.risen(gate), seconds, of_family, self.background.is_measured());
+        let blocks = self.in_blocks(gate).filter(|_| self.family.speaks_of_blocks(gate));
+        let explain = match blocks {
+            Some(seen) => words.harm_in_blocks(self.risen(gate), seconds, of_family, seen),
+            None => words.harm(self.risen(gate), seconds, of_family, self.background.is_measured()),
+        };
         Some(Established { gate: Some(gate), log_evidence: self.family.reading(gate).harm, explain })
     }
 

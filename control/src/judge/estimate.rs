@@ -56,7 +56,7 @@ impl Judge {
         let seconds = self.record.step_seconds().max(1) as f64;
         let warmup = self.settings.warmup_seconds;
         let cold_for = self.record.cold_for(warmup).unwrap_or(warmup);
-        let unproven_for = self.record.unproven_for(warmup).unwrap_or_else(|| warmup.max(PATIENCE_SECONDS));
+        let unproven_for = self.record.unproven_for(warmup).unwrap_or_else(|| warmup.max(self.record.patience()));
         let shares = self.settings.shares();
         for (place, share) in shares.into_iter().enumerate() {
             let gate = &self.settings.gates[place];

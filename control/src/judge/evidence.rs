@@ -3,6 +3,7 @@
 use libm::log;
 use serde::Serialize;
 
+use super::settings::BLOCKS_PART;
 use super::{BREAKER, Judge, baseline, leaving, watch};
 use crate::view::Role;
 
@@ -11,8 +12,8 @@ use crate::view::Role;
 pub struct TestEvidence {
     /// `family/guardrails` and `family/signals` are the two families, `breaker`, `traffic` and `clients` are always on (the last once a client left),
     /// `baseline` where that is another version; a gate's name stands for
-    /// its test of harm, `NAME/limit` for its limit alone, whatever stable does, and `NAME/proof` for what rules harm
-    /// out.
+    /// its test of harm, `NAME/limit` for its limit alone, whatever stable does, `NAME/blocks` for what it saw in blocks of
+    /// time, and `NAME/proof` for what rules harm out.
     pub test: String,
     /// In nats.
     pub log_evidence: f64,
@@ -38,6 +39,10 @@ impl Judge {
             tests.push(of(gate.name.clone(), reading.harm, reading.threshold));
             if let Some(over_limit) = reading.over_limit {
                 tests.push(of(format!("{}/limit", gate.name), over_limit, reading.threshold));
+            }
+            if let Some(blocks) = self.family.blocks(place) {
+                let threshold = reading.threshold - log(BLOCKS_PART);
+                tests.push(of(format!("{}/blocks", gate.name), blocks.mixture().log_evidence(), threshold));
             }
             let proof = self.family.proven(place).log_evidence;
             tests.push(of(format!("{}/proof", gate.name), proof, log(1.0 / self.settings.beta)));

@@ -17,8 +17,9 @@ use self::proof::SavedProof;
 use super::background::Temper;
 use super::counting::Counted;
 use super::settings::{GateSetting, Rule, Settings};
+use crate::statistics::blocks::{SavedBlocks, Second};
 use crate::statistics::mixture::Misfit;
-use crate::statistics::{Batch, Breaker, INVEST_AT_STEP, INVEST_LATER, Mixture, Wealth, log_sum_exp};
+use crate::statistics::{Batch, Blocks, Breaker, INVEST_AT_STEP, INVEST_LATER, Mixture, Wealth, log_sum_exp};
 use crate::view::Role;
 
 /// After so many blocks some cash is staked anew.
@@ -46,6 +47,9 @@ pub(super) struct SavedFamily {
     invests_at_end: bool,
     wealths: Vec<Wealth>,
     proofs: Vec<SavedProof>,
+    /// Of the gates of errors, in their order; a Tidegate of before had none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    blocks_of_time: Vec<SavedBlocks>,
     breaker_batches: u64,
     breaker: [Wealth; 2],
 }
@@ -61,10 +65,11 @@ impl Family {
         family
     }
 
-    /// A family of the tests that the golden vectors describe: T2 against their shapes, and a breaker that stakes by the
-    /// clock alone.
+    /// A family of the tests that the golden vectors describe: T1 alone, T2 against their shapes, and a breaker that stakes
+    /// by the clock alone.
     #[cfg(test)]
     pub(super) fn specified(settings: &Settings) -> Self {
+        let settings = &Settings { blocks: false, ..settings.clone() };
         let mut family = Self::new(settings);
         for (member, share) in family.members.iter_mut().zip(settings.shares()) {
             member.specify(settings.alpha_family() * share);
@@ -103,6 +108,16 @@ impl Family {
     /// What the gate at this place says.
     pub(super) fn reading(&self, gate: usize) -> &Reading {
         self.members[gate].reading()
+    }
+
+    /// The test of blocks of time of the gate at this place, where it has one.
+    pub(super) fn blocks(&self, gate: usize) -> Option<&Blocks> {
+        self.members[gate].blocks()
+    }
+
+    /// Whether that has the larger part in the gate's evidence.
+    pub(super) fn speaks_of_blocks(&self, gate: usize) -> bool {
+        self.members[gate].speaks_of_blocks()
     }
 
     /// How far the gate at this place is with ruling harm out, in the present step.
@@ -144,7 +159,8 @@ impl Family {
     }
 
     /// A second is over: commits the block and, at a step's beginning and every tenth time, stakes some cash anew.
-    pub(super) fn end_block(&mut self) {
+    pub(super) fn end_block(&mut self, second: Second) {
+        self.members.iter_mut().for_each(|member| member.end_second(second));
         self.blocks = self.blocks.saturating_add(1);
         self.gathered = false;
         self.mixtures_mut().for_each(Mixture::end_block);
@@ -163,6 +179,7 @@ impl Family {
     /// Only after [`end_batch`](Self::end_batch).
     pub(super) fn begin_step(&mut self) {
         self.breaker.begin_step();
+        self.members.iter_mut().for_each(Member::begin_step);
         if self.gathered {
             self.invests_at_end = true;
         } else {
@@ -202,14 +219,16 @@ impl Family {
     pub(super) fn into_saved(mut self) -> SavedFamily {
         let (breaker_batches, breaker) = self.breaker.saved();
         let proofs = self.members.iter().map(Member::saved_proof).collect();
+        let blocks_of_time = self.members.iter().filter_map(Member::saved_blocks).collect();
         let wealths = self.mixtures_mut().map(|mixture| mixture.wealth().clone()).collect();
         let Self { blocks, gathered, invests_at_end, .. } = self;
-        SavedFamily { blocks, gathered, invests_at_end, wealths, proofs, breaker_batches, breaker }
+        SavedFamily { blocks, gathered, invests_at_end, wealths, proofs, blocks_of_time, breaker_batches, breaker }
     }
 
     /// The family of `settings`, going on from what was saved.
     pub(super) fn restored(settings: &Settings, saved: SavedFamily) -> Result<Self, Misfit> {
-        let SavedFamily { blocks, gathered, invests_at_end, wealths, proofs, breaker_batches, breaker } = saved;
+        let SavedFamily { blocks, gathered, invests_at_end, wealths, proofs, .. } = saved;
+        let SavedFamily { blocks_of_time, breaker_batches, breaker, .. } = saved;
         let mut family = Self::new(settings);
         let mut wealths = wealths.into_iter();
         for mixture in family.mixtures_mut() {
@@ -220,6 +239,14 @@ impl Family {
         }
         for (member, proof) in family.members.iter_mut().zip(proofs) {
             member.restore_proof(proof)?;
+        }
+        let mut blocks_of_time = blocks_of_time.into_iter();
+        for member in &mut family.members {
+            let saved = member.blocks().is_some().then(|| blocks_of_time.next()).flatten();
+            member.restore_blocks(saved)?;
+        }
+        if blocks_of_time.next().is_some() {
+            return Err(Misfit);
         }
         (family.blocks, family.gathered, family.invests_at_end) = (blocks, gathered, invests_at_end);
         family.breaker = Breaker::restored(breaker_batches, breaker)?;

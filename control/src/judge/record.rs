@@ -1,14 +1,17 @@
 //! What a judge remembers beside what its tests do.
 
+use std::time::Duration;
+
 use libm::log;
 use meter::{Clients, GROUPS};
 use serde::{Deserialize, Serialize};
 
 use super::background::Size;
 use super::second::Latest;
-use super::settings::{GateSetting, Settings};
+use super::settings::{Baseline, GateSetting, Settings};
 use super::sightings::{BadRun, Rises, Sighting, add};
 use super::{BREAKER_MIN_EVENTS, FRESH_SECONDS, PATIENCE_SECONDS, SUSPICION, Tick};
+use crate::statistics::blocks::Second;
 use crate::view::{Arms, GateEstimate, Matched, Role};
 
 /// Counts, moments and what was established. Moments are seconds in which there was a tick, counted from the first.
@@ -20,6 +23,9 @@ pub(super) struct Record {
     step_at: u64,
     /// When the process last began, where that is later.
     settled_at: u64,
+    /// For so many seconds after either nothing is proven.
+    #[serde(default = "usual_patience")]
+    patience: u64,
     /// When the canary had its first traffic, or was last found cold.
     cold_at: Option<u64>,
     /// Whether it was found cold again in the present step.
@@ -47,6 +53,9 @@ pub(super) struct Record {
     endpoints: Arms<u32>,
     /// The groups of clients whose requests to the canary failed since the service's last batch closed: a bit each.
     open_failed: u16,
+    /// The same, in the present second.
+    #[serde(default)]
+    failed_in_second: u16,
     lately: Lately,
     /// Whether a batch was judged since the step began.
     pub(super) judged_in_step: bool,
@@ -108,9 +117,17 @@ struct Lately {
 
 const _: () = assert!(GROUPS <= u16::BITS as usize);
 
+/// Of a Tidegate of before.
+const fn usual_patience() -> u64 {
+    PATIENCE_SECONDS
+}
+
 impl Record {
-    pub(super) fn new(settings: &Settings) -> Self {
+    /// Of a service that waits so long for the head of a response.
+    pub(super) fn new(settings: &Settings, first_byte: Duration) -> Self {
+        let first_byte = first_byte.as_secs().saturating_add(u64::from(first_byte.subsec_nanos() > 0));
         Self {
+            patience: first_byte.max(PATIENCE_SECONDS),
             second: Latest::default(),
             seconds: 0,
             step_at: 0,
@@ -127,6 +144,7 @@ impl Record {
             last_bad_second: None,
             endpoints: Arms { stable: 1, canary: 1 },
             open_failed: 0,
+            failed_in_second: 0,
             lately: Lately::default(),
             judged_in_step: false,
             gates: vec![GateRecord::default(); settings.gates.len()],
@@ -173,6 +191,7 @@ impl Record {
             self.bad_seconds_in_step = self.bad_seconds_in_step.saturating_add(1);
         }
         self.open_failed |= clients.bad;
+        self.failed_in_second |= clients.bad;
         self.lately.add(self.seconds, clients.seen);
         if let Some(matched) = tick.matched {
             let Matched { requests, failed } = &mut self.matched;
@@ -264,9 +283,14 @@ impl Record {
         self.unsteady_for() == 0
     }
 
+    /// For how many seconds of a step nothing is proven.
+    pub(super) const fn patience(&self) -> u64 {
+        self.patience
+    }
+
     const fn patience_since(&self, exposed_at: u64) -> u64 {
         let exposed_for = self.seconds.saturating_sub(exposed_at);
-        (PATIENCE_SECONDS + 1).saturating_sub(exposed_for)
+        self.patience.saturating_add(1).saturating_sub(exposed_for)
     }
 
     /// How many endpoints each version had at the last tick.
@@ -297,7 +321,18 @@ impl Record {
     /// Whether the failures of the present bad run came from more than one group of clients. Where the canary has had
     /// requests from one group alone of late (a load balancer), they cannot.
     pub(super) const fn is_widespread(&self) -> bool {
-        (self.lately.present | self.lately.before).count_ones() < 2 || self.bad_run.failed.count_ones() >= 2
+        !self.lately.has_many() || self.bad_run.failed.count_ones() >= 2
+    }
+
+    /// A second is over: what the tests of blocks of time want to know of it. A named baseline is taken to have as many
+    /// endpoints as the canary, as [`Baseline::Version`] asks for.
+    pub(super) fn end_second(&mut self, settings: &Settings) -> Second {
+        let canary = match settings.baseline {
+            Baseline::Stable | Baseline::Slice => self.endpoints.canary,
+            Baseline::Version => 1,
+        };
+        let endpoints = Arms { canary, ..self.endpoints };
+        Second { endpoints, failed: std::mem::take(&mut self.failed_in_second), many: self.lately.has_many() }
     }
 
     /// Whether the canary fails now as one that is broken, and stable does not. However bursty stable's failures are (an
@@ -331,6 +366,11 @@ impl Record {
 }
 
 impl Lately {
+    /// Whether the canary has had requests from more than one group of clients of late.
+    const fn has_many(&self) -> bool {
+        (self.present | self.before).count_ones() >= 2
+    }
+
     const fn add(&mut self, seconds: u64, seen: u16) {
         let spans = seconds.saturating_sub(self.since) / FRESH_SECONDS;
         if spans > 0 {

@@ -9,6 +9,8 @@ use crate::view::Role;
 
 /// The part of alpha that belongs to the breaker; the family of gates has the rest.
 const BREAKER_PART: f64 = 0.1;
+/// The part of a gate of errors that belongs to its test of blocks of time (T6); T1 has the rest.
+pub(super) const BLOCKS_PART: f64 = 0.1;
 
 /// What is judged, and the names to say it with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,10 @@ pub(super) struct Settings {
     /// Whether the plan sends the canary copies of stable's requests.
     #[serde(default)]
     pub(super) copies: bool,
+    /// Whether gates of errors look at blocks of time, too. A rollout that began under a Tidegate of before is judged to
+    /// its end as it was begun.
+    #[serde(default)]
+    pub(super) blocks: bool,
     /// What gates judge by themselves. Windows count by place in this list.
     pub(super) paths: Vec<String>,
     pub(super) gates: Vec<GateSetting>,
@@ -271,6 +277,7 @@ impl Settings {
             compared: name_of_compared(plan, stable),
             leaves_out: plan.leaves_people_out(),
             copies: plan.mirrors(),
+            blocks: true,
             gates: plan.gates.iter().flat_map(tests).collect(),
             paths: paths.iter().map(|path| path.as_str().to_owned()).collect(),
         }
@@ -363,6 +370,7 @@ mod tests {
             compared: String::new(),
             leaves_out: false,
             copies: false,
+            blocks: true,
             paths: Vec::new(),
             gates: gates.iter().map(gate).collect(),
         }

@@ -1,5 +1,6 @@
 mod baselines;
 mod beyond;
+mod blocks;
 mod broken;
 pub(super) mod clients;
 mod copies;

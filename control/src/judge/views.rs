@@ -9,8 +9,9 @@ use super::measure::{Lens, SERVICE, judges_everybody, population_of};
 use super::record::{Established, GateRecord};
 use super::settings::GateSetting;
 use super::sightings::Sighting;
-use super::words::{Compared, CopiesSeen, LookAt, ProofWaits, Told, Words};
+use super::words::{Compared, CopiesSeen, InBlocks, LookAt, ProofWaits, Told, Words};
 use super::{BREAKER, Harm, Judge, Judgement, Rule, SUSPICION};
+use crate::statistics::Blocks;
 use crate::view::{Arms, Dispersion, GateView, RatioView, Role, Verdict};
 
 /// A gate with what its tests say.
@@ -195,14 +196,28 @@ impl Judge {
             Verdict::Pass => words.passes(self.told_of_step(shown)),
             Verdict::Inconclusive if self.is_over_limit_too(shown) => self.over_limit_too(shown),
             Verdict::Inconclusive if reading.harm >= log(SUSPICION) => {
-                words.suspicion(self.risen(place), self.record.seconds_since(record.rises.harm.since))
+                let suspicion = words.suspicion(self.risen(place), self.record.seconds_since(record.rises.harm.since));
+                suspicion + &self.and_blocks(place)
             }
             Verdict::Inconclusive if gate.rule.is_of_copies() => words.well(self.told(shown), self.copies_wait()),
             Verdict::Inconclusive if self.unfit_baseline().is_some() => words.no_standard(self.told(shown)),
             Verdict::Inconclusive => {
-                self.waits(shown).unwrap_or_else(|| words.well(self.told(shown), self.proof_waits()))
+                let well = || words.well(self.told(shown), self.proof_waits()) + &self.and_blocks(place);
+                self.waits(shown).unwrap_or_else(well)
             }
         }
+    }
+
+    /// What a gate of errors saw in blocks of time.
+    pub(super) fn in_blocks(&self, place: usize) -> Option<InBlocks> {
+        let ratio = self.bursts.temper(self.record.size()).ratio;
+        let of = |blocks: &Blocks| InBlocks { run: blocks.run(), far_more: blocks.far_more(ratio) };
+        self.family.blocks(place).map(of)
+    }
+
+    fn and_blocks(&self, place: usize) -> String {
+        let words = self.words_of(&self.settings.gates[place]);
+        self.in_blocks(place).map(|seen| words.and_blocks(seen)).unwrap_or_default()
     }
 
     /// What a gate that compares latencies waits for, where it waits for anything.
@@ -244,7 +259,8 @@ impl Judge {
     /// Why copies prove nothing yet.
     fn copies_wait(&self) -> Option<ProofWaits> {
         let restarted = self.record.has_settled_in_step();
-        let waits = if restarted { ProofWaits::Restart } else { ProofWaits::NewStep };
+        let patience = self.record.patience();
+        let waits = if restarted { ProofWaits::Restart { patience } } else { ProofWaits::NewStep { patience } };
         (!self.record.is_steady()).then_some(waits)
     }
 
@@ -252,11 +268,12 @@ impl Judge {
     fn proof_waits(&self) -> Option<ProofWaits> {
         let warmup = self.settings.warmup_seconds;
         let (cold_for, unproven_for) = (self.record.cold_for(warmup)?, self.record.unproven_for(warmup)?);
+        let patience = self.record.patience();
         match (cold_for, unproven_for) {
             (_, 0) => None,
             (cold_for, unproven_for) if cold_for == unproven_for => Some(ProofWaits::WarmUp { seconds: cold_for }),
-            (_, _) if self.record.has_settled_in_step() => Some(ProofWaits::Restart),
-            (_, _) => Some(ProofWaits::NewStep),
+            (_, _) if self.record.has_settled_in_step() => Some(ProofWaits::Restart { patience }),
+            (_, _) => Some(ProofWaits::NewStep { patience }),
         }
     }
 

@@ -1,10 +1,12 @@
 //! The judge's sentences: for somebody who was just woken up.
 
+mod blocks;
 mod checks;
 mod copies;
 mod figures;
 mod latency;
 
+pub(super) use self::blocks::InBlocks;
 pub(super) use self::copies::CopiesSeen;
 use self::figures::{before, chance, duration, grouped, latency, percent, percent_of, quantile, span, stretch};
 pub(super) use self::latency::{Compared, LookAt};
@@ -13,7 +15,7 @@ use super::counting::PROVEN_EDGES;
 use super::profile::Reach;
 use super::settings::{Above, GateSetting, Part, Rule, Settings, margin_beside, tolerated};
 use super::sightings::Sighting;
-use super::{FRESH_SECONDS, PATIENCE_SECONDS};
+use super::FRESH_SECONDS;
 use crate::statistics::Batcher;
 use crate::statistics::edges::Longer;
 use crate::statistics::levels::EDGE_QUANTILES;
@@ -45,10 +47,10 @@ pub(super) struct Told<'a> {
 pub(super) enum ProofWaits {
     /// The canary warms up for so long.
     WarmUp { seconds: u64 },
-    /// It has been exposed like this for less time than an answer may take.
-    NewStep,
+    /// It has been exposed like this for less time than an answer may take, which is so many seconds.
+    NewStep { patience: u64 },
     /// The proxy has run for less time than that.
-    Restart,
+    Restart { patience: u64 },
 }
 
 impl<'a> Words<'a> {
@@ -172,11 +174,11 @@ impl<'a> Words<'a> {
             Some(ProofWaits::WarmUp { seconds }) => {
                 format!("; {} warms up and is not judged for proof for another {seconds} s", self.canary)
             }
-            Some(ProofWaits::NewStep) => {
-                format!("; {} is not judged for proof in the first {PATIENCE_SECONDS} s of a step", self.canary)
+            Some(ProofWaits::NewStep { patience }) => {
+                format!("; {} is not judged for proof in the first {patience} s of a step", self.canary)
             }
-            Some(ProofWaits::Restart) => {
-                format!("; {} is not judged for proof in the first {PATIENCE_SECONDS} s after a restart", self.canary)
+            Some(ProofWaits::Restart { patience }) => {
+                format!("; {} is not judged for proof in the first {patience} s after a restart", self.canary)
             }
         };
         if let Some(over_limit) = self.figures_over_limit(told) {

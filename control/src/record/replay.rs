@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 use std::mem;
+use std::time::Duration;
 
 use config::Plan;
 use meter::PathTally;
@@ -96,13 +97,16 @@ impl Replay {
         let state = header.state.as_ref().map(judge_of);
         let judge = match (state, same_gates) {
             (Some(state), true) => state?,
-            (None, true) => fresh(&plan, header, Background::default()),
-            (Some(Ok(before)), false) => fresh(&plan, header, before.into_background()),
+            (None, true) => fresh(&plan, header, Background::default(), Duration::ZERO),
+            (Some(Ok(before)), false) => {
+                let patience = before.patience();
+                fresh(&plan, header, before.into_background(), patience)
+            }
             (Some(Err(unusable)), false) => {
                 notes.push(format!("what was known of stable traffic from before is not used: {unusable}"));
-                fresh(&plan, header, Background::default())
+                fresh(&plan, header, Background::default(), Duration::ZERO)
             }
-            (None, false) => fresh(&plan, header, Background::default()),
+            (None, false) => fresh(&plan, header, Background::default(), Duration::ZERO),
         };
         Ok(Self {
             plan,
@@ -276,8 +280,8 @@ impl Replay {
     }
 }
 
-fn fresh(plan: &Plan, header: &Header, background: Background) -> Judge {
-    Judge::new(Trial { plan, stable: &header.stable, canary: &header.canary, background })
+fn fresh(plan: &Plan, header: &Header, background: Background, first_byte: Duration) -> Judge {
+    Judge::new(Trial { plan, stable: &header.stable, canary: &header.canary, background, first_byte })
 }
 
 fn judge_of(state: &Value) -> Result<Judge, Impossible> {

@@ -20,7 +20,7 @@ use super::header::wants_totals;
 use super::keeper::Keeper;
 use super::slot::Shared;
 use super::*;
-use crate::judge::{Background, Copies, Draws, Judge, Tick, Trial};
+use crate::judge::{Copies, Draws, Judge, Tick, Trial};
 use crate::view::{Arms, Phase};
 
 /// 2026-11-22.
@@ -71,7 +71,7 @@ impl Story {
         let place = tempfile::tempdir().unwrap();
         let shared = Arc::new(Shared::default());
         let header = header_of(plan);
-        let judge = Judge::new(Trial { plan, stable: "v1", canary: "v2", background: Background::default() });
+        let judge = Judge::new(Trial::of(plan, "v1", "v2"));
         let slot = shared.begin("shop", "01KAMPLE");
         let recorder = Recorder::begin(slot, header.clone(), at(BEGAN), Why::Restart, &judge);
         let keeper = Keeper::new(place.path(), Arc::clone(&shared));

@@ -161,6 +161,9 @@ impl Release {
     }
 
     fn advance_when_due(&mut self, moment: &Moment, judgement: &Judgement) -> Change {
+        if let Some(why) = self.speaks_against_proposal(judgement) {
+            return self.not_taken(moment, why);
+        }
         let Some(rollout) = self.state.running() else { return Change::default() };
         let Some(Due { held, late }) = self.due(moment, judgement) else { return Change::default() };
         let unproven = self.unproven(rollout, judgement);
@@ -191,6 +194,22 @@ impl Release {
             .map(|problem| format!("waiting for the journal, which cannot be written: {problem}"));
         let (next, news) = self.advanced(why);
         self.propose(moment, By::Plan, next, news).unwrap_or_default()
+    }
+
+    /// What has come to stand against the step that the plan proposed and the disk has not taken yet.
+    fn speaks_against_proposal(&self, judgement: &Judgement) -> Option<String> {
+        self.proposal.as_ref().filter(|waiting| waiting.by == By::Plan)?;
+        self.lacks(self.state.running()?, judgement)
+    }
+
+    /// The step that waits for the disk is not taken. Its entry may be on disk all the same, or come to be: what is in force
+    /// is written after it.
+    fn not_taken(&mut self, moment: &Moment, why: String) -> Change {
+        let Some(rollout) = self.state.running() else { return Change::default() };
+        let text = format!("{}: the next step waited for the disk and is not taken: {why}", rollout.canary);
+        let change = self.at_once(moment, self.state.clone(), vec![News { kind: "warning", text }]);
+        self.waits_for = Some(why);
+        change
     }
 
     /// What stands against the next step whatever its deadline says.

@@ -49,7 +49,7 @@ pub(super) struct Counted {
 pub(super) struct Proposal {
     pub(super) next: State,
     news: Vec<News>,
-    by: By,
+    pub(super) by: By,
 }
 
 /// Something to announce once it is in force.

@@ -151,6 +151,36 @@ fn a_step_that_reaches_the_disk_after_a_rollback_does_not_steer() {
 }
 
 #[test]
+fn a_step_that_waits_for_the_disk_is_not_taken_once_something_stands_against_it() {
+    let mut world = World::in_phase(Phase::Progressing);
+    world.pass(10);
+    let late = world.release.proposed().unwrap().revision;
+    world.effects.clear();
+    let beyond = Some("errors: v2 fails 20 % of its requests in this step".to_owned());
+    world.judged(Judgement { beyond, ..good() });
+    assert!(world.release.proposed().is_none());
+    let last = world.journal.last().unwrap();
+    assert!(last.revision > late && last.weight_of(&name("v2")) == weight(100), "what is in force is on disk after it");
+    assert!(world.told().iter().any(|text| text.contains("v2 fails 20 %")), "{:?}", world.told());
+    assert!(world.reason().contains("v2 fails 20 %"), "{}", world.reason());
+    world.event(Event::Journalled { revision: late }).unwrap();
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::Progressing, 100));
+
+    world.judged(good());
+    world.sync();
+    assert_eq!(world.weight("v2"), 1_000, "it is taken once nothing does");
+}
+
+#[test]
+fn what_a_person_asked_for_goes_on_whatever_the_tests_say_while_the_disk_is_slow() {
+    let mut world = World::in_phase(Phase::Progressing);
+    let waits = world.act(Action::Skip).unwrap().unwrap();
+    world.judged(Judgement { suspicion: true, ..good() });
+    world.event(Event::Journalled { revision: waits }).unwrap();
+    assert_eq!(world.weight("v2"), 1_000);
+}
+
+#[test]
 fn an_abort_cancels_a_promotion_that_waits_for_the_disk_and_its_asker_is_told() {
     let mut world = World::in_phase(Phase::Progressing);
     let waits = world.act(Action::Promote).unwrap().unwrap();

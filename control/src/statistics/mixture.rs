@@ -48,11 +48,11 @@ pub struct Mixture {
 #[serde(try_from = "Saved", into = "Saved")]
 pub struct Wealth {
     /// Of each component, as of the last block.
-    committed: Vec<f64>,
+    pub(super) committed: Vec<f64>,
     /// Gained by each component in the present block, before the cap; all 0 where there is no cap.
-    block: Vec<f64>,
+    pub(super) block: Vec<f64>,
     /// The cash; none where everything was staked (JSON has no minus infinity).
-    cash: Option<f64>,
+    pub(super) cash: Option<f64>,
 }
 
 /// A [`Wealth`] as text: what is committed, what the block gained (empty where that is nothing), and the cash.

@@ -1,14 +1,15 @@
 //! The tests of one gate.
 
-use libm::log;
+use libm::{log, log1p};
 
 use super::proof::{Proof, Proven, SavedProof};
 use super::{errors_like, threshold};
 use crate::judge::background::Temper;
 use crate::judge::counting::Counted;
-use crate::judge::settings::{Rule, Settings};
+use crate::judge::settings::{Above, BLOCKS_PART, Rule, Settings};
+use crate::statistics::blocks::{SavedBlocks, Second};
 use crate::statistics::mixture::Misfit;
-use crate::statistics::{Batch, Excess, Mixture, OverLimit, OverQuantile, Shape};
+use crate::statistics::{Batch, Blocks, Excess, Mixture, OverLimit, OverQuantile, Shape, log_add_exp};
 use crate::view::Role;
 
 /// The tolerance of a limit's relative half where no gate of the plan gives one: times stable's rate, plus points.
@@ -26,7 +27,11 @@ pub(super) struct Member {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Test {
-    Errors(Excess),
+    /// T1, and T6 beside it: the average of both, by [`BLOCKS_PART`].
+    Errors {
+        excess: Excess,
+        blocks: Option<Box<Blocks>>,
+    },
     ErrorLimit {
         absolute: OverLimit,
         relative: Relative,
@@ -70,7 +75,12 @@ impl Member {
         let (ratio, points) = DEFAULT_TOLERANCE;
         let against_stable = || Excess::new(ratio, points, alpha);
         let test = match gate.rule {
-            Rule::Errors { tolerance, .. } => Test::Errors(Excess::new(tolerance.ratio, tolerance.points, alpha)),
+            Rule::Errors { tolerance: Above { ratio, points }, .. } => {
+                let blocks = settings.blocks.then(|| Box::new(Blocks::new(ratio, points)));
+                // The cap of T1 is for the level at which it would act by itself.
+                let part = if blocks.is_some() { 1.0 - BLOCKS_PART } else { 1.0 };
+                Test::Errors { excess: Excess::new(ratio, points, alpha * part), blocks }
+            }
             Rule::ErrorLimit { limit } => {
                 let shared = errors_like(settings, gate).map(Relative::OfGate);
                 let relative = shared.unwrap_or_else(|| Relative::Own(Box::new(against_stable())));
@@ -101,7 +111,12 @@ impl Member {
         let Batch { requests, bad, .. } = batch;
         let Temper { errors, latency, ratio } = temper;
         match (&mut self.test, counted) {
-            (Test::Errors(excess), _) => excess.add_tolerating(ratio, *bad, *requests, errors),
+            (Test::Errors { excess, blocks }, _) => {
+                excess.add_tolerating(ratio, *bad, *requests, errors);
+                if let Some(blocks) = blocks {
+                    blocks.add(ratio, *bad, *requests);
+                }
+            }
             (Test::ErrorLimit { absolute, relative }, _) => {
                 absolute.add(bad.canary, requests.canary, errors);
                 match relative {
@@ -128,7 +143,11 @@ impl Member {
     /// The evidence for harm, and that the canary is over a limit.
     pub(super) fn evidence(&self, members: &[Self]) -> (f64, Option<f64>) {
         let (absolute, relative) = match &self.test {
-            Test::Errors(excess) => return (excess.mixture().log_evidence(), None),
+            Test::Errors { excess, blocks } => {
+                let excess = excess.mixture().log_evidence();
+                let together = |blocks: &Blocks| log_add_exp(log1p(-BLOCKS_PART) + excess, part_of(blocks));
+                return (blocks.as_deref().map_or(excess, together), None);
+            }
             Test::Shape(shape) => return (shape.mixture().log_evidence(), None),
             Test::Quantile(test) => return (test.mixture().log_evidence(), None),
             Test::Copies(test) => return (test.mixture().log_evidence(), None),
@@ -147,12 +166,66 @@ impl Member {
     /// Whatever is no test of errors gives no evidence.
     fn errors_against_stable(&self) -> f64 {
         match &self.test {
-            Test::Errors(excess) => excess.mixture().log_evidence(),
+            Test::Errors { excess, .. } => excess.mixture().log_evidence(),
             Test::ErrorLimit { .. }
             | Test::Shape(_)
             | Test::Quantile(_)
             | Test::LatencyLimit { .. }
             | Test::Copies(_) => 0.0,
+        }
+    }
+
+    /// The test of blocks of time, where it has one.
+    pub(super) fn blocks(&self) -> Option<&Blocks> {
+        match &self.test {
+            Test::Errors { blocks, .. } => blocks.as_deref(),
+            Test::ErrorLimit { .. }
+            | Test::Shape(_)
+            | Test::Quantile(_)
+            | Test::LatencyLimit { .. }
+            | Test::Copies(_) => None,
+        }
+    }
+
+    fn blocks_mut(&mut self) -> Option<&mut Blocks> {
+        match &mut self.test {
+            Test::Errors { blocks, .. } => blocks.as_deref_mut(),
+            Test::ErrorLimit { .. }
+            | Test::Shape(_)
+            | Test::Quantile(_)
+            | Test::LatencyLimit { .. }
+            | Test::Copies(_) => None,
+        }
+    }
+
+    /// Whether blocks of time have the larger part in its evidence.
+    pub(super) fn speaks_of_blocks(&self) -> bool {
+        self.blocks().is_some_and(|blocks| part_of(blocks) > log1p(-BLOCKS_PART) + self.errors_against_stable())
+    }
+
+    /// A second is over.
+    pub(super) fn end_second(&mut self, second: Second) {
+        if let Some(blocks) = self.blocks_mut() {
+            blocks.end_second(second);
+        }
+    }
+
+    /// The canary's weight changes.
+    pub(super) fn begin_step(&mut self) {
+        if let Some(blocks) = self.blocks_mut() {
+            blocks.begin_step();
+        }
+    }
+
+    pub(super) fn saved_blocks(&self) -> Option<SavedBlocks> {
+        self.blocks().map(Blocks::saved)
+    }
+
+    pub(super) fn restore_blocks(&mut self, saved: Option<SavedBlocks>) -> Result<(), Misfit> {
+        match (self.blocks_mut(), saved) {
+            (Some(blocks), Some(saved)) => blocks.restore(saved),
+            (None, None) => Ok(()),
+            (Some(_), None) | (None, Some(_)) => Err(Misfit),
         }
     }
 
@@ -196,7 +269,7 @@ impl Member {
     /// The stakes behind the tests for harm.
     pub(super) fn mixtures_mut(&mut self) -> impl Iterator<Item = &mut Mixture> {
         let (first, second) = match &mut self.test {
-            Test::Errors(excess) => (excess.mixture_mut(), None),
+            Test::Errors { excess, .. } => (excess.mixture_mut(), None),
             Test::Shape(shape) => (shape.mixture_mut(), None),
             Test::Quantile(test) => (test.mixture_mut(), None),
             Test::Copies(test) => (test.mixture_mut(), None),
@@ -211,4 +284,9 @@ impl Member {
         };
         std::iter::once(first).chain(second)
     }
+}
+
+/// What the test of blocks adds to its gate's evidence, in nats.
+fn part_of(blocks: &Blocks) -> f64 {
+    log(BLOCKS_PART) + blocks.mixture().log_evidence()
 }

@@ -42,7 +42,7 @@ fn one_broken_path_is_found_by_the_gate_that_judges_it() {
     }
     let harm = judge.judgement().harm.unwrap();
     assert_eq!(harm.gate, "errors-2");
-    expect!["on /checkout: v2 fails 50 % of requests, v1 0 % (in the 3 s before, 11 of 22 against 0 of 198): harm is established (chance of seeing this without harm: at most 1 in 210; dispersion unmeasured: failures in bursts could explain it)"].assert_eq(&harm.explain);
+    expect!["on /checkout: v2 fails 50 % of requests, v1 0 % (in the 3 s before, 11 of 22 against 0 of 198): harm is established (chance of seeing this without harm: at most 1 in 200; dispersion unmeasured: failures in bursts could explain it)"].assert_eq(&harm.explain);
     let gates = judge.gates();
     assert_eq!(gate(&gates, "errors-2").path.as_deref(), Some("/checkout"));
     assert_eq!(gate(&gates, "errors").path, None);

@@ -89,7 +89,7 @@ impl Rollout {
     pub(in crate::judge) fn of(seed: u64, plan: &Plan) -> Self {
         let mut clients = Clients::new(seed);
         let background = clients.background(30, 200);
-        let judge = Judge::new(Trial { plan, stable: "v1", canary: "v2", background });
+        let judge = Judge::new(Trial { background, ..Trial::of(plan, "v1", "v2") });
         Self { clients, judge, second: 0, requests: Arms { stable: 400, canary: 100 } }
     }
 

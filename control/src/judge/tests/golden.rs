@@ -3,6 +3,7 @@
 use super::*;
 use crate::judge::background::Temper;
 use crate::judge::counting::{Counted, PROVEN_EDGES, sum};
+use crate::statistics::blocks::Second;
 use crate::statistics::golden::{self, RolloutRow, Scenario, assert_close};
 
 /// Errors without a tolerance, the shape of latency, and at most 5 % errors.
@@ -77,7 +78,7 @@ fn the_evidence_and_verdicts_of_whole_rollouts_agree_with_the_golden_vectors() {
             }
             family.end_batch();
             if (at + 1) % scenario.batches_per_block == 0 {
-                family.end_block();
+                family.end_block(Second::default());
             }
             rows += 1;
         }

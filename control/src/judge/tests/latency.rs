@@ -229,7 +229,7 @@ fn edges_are_of_the_past_alone() {
     let background = clients.background(60, 300);
     let edges = background.latencies().enough().unwrap().edges();
     let plan = Plan { warmup: Duration::ZERO, ..plan(&[GateRule::LATENCY]) };
-    let mut judge = Judge::new(Trial { plan: &plan, stable: "v1", canary: "v2", background });
+    let mut judge = Judge::new(Trial { background, ..Trial::of(&plan, "v1", "v2") });
     let slow = Answers { slower: 4.0, ..Answers::WELL };
     let (stable, canary) = (clients.ask(300, slow), clients.ask(100, slow));
     judge.tick(&Tick::of(0, &stable, &canary));

@@ -42,9 +42,9 @@ fn a_step_in_the_middle_of_a_second_is_invested_in_once_the_second_is_over_and_o
     within.new_step();
     after.tick(&Tick::of(30, &window(960, 1), &window(480, 1)));
     // Here the step begins between two seconds.
-    after.family.end_block();
+    after.family.end_block(Default::default());
     after.family.begin_step();
-    within.family.end_block();
+    within.family.end_block(Default::default());
     let wealth = |judge: &Judge| serde_json::to_value(judge).unwrap()["family"]["wealths"].clone();
     assert_eq!(wealth(&within), wealth(&after));
     assert_ne!(wealth(&good_start()), wealth(&after));

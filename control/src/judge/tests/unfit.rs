@@ -28,7 +28,7 @@ impl Compared {
         let mut clients = Clients::new(1);
         let background = clients.background(30, 200);
         let plan = plan_against(baseline, rules);
-        let judge = Judge::new(Trial { plan: &plan, stable: "v1", canary: "v2", background });
+        let judge = Judge::new(Trial { background, ..Trial::of(&plan, "v1", "v2") });
         Self { judge, clients, second: 0, to_baseline: 100 }
     }
 
