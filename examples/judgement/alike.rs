@@ -1,7 +1,7 @@
 //! How often a canary that is as good as stable is taken back.
 
 use crate::crew::Crew;
-use crate::failing::{BESIDE_BAD_HOUR, Failures};
+use crate::failing::Failures;
 use crate::gates::{default_plan, judged, tolerating_nothing};
 use crate::rival::{MannWhitneyOfLatencies, RepeatedMannWhitney, RepeatedZ, Threshold};
 use crate::service::{Scene, Service, Traffic};
@@ -84,8 +84,7 @@ impl Row {
 }
 
 fn rows_of_errors() -> Vec<Row> {
-    use Failures::{Diurnal, Incidents, PodBlips, PodIncidents, PodSway, PodsDiffer, Sticky};
-    const AFTER_BAD_HOUR: Failures = Failures::BadHour { canary: BESIDE_BAD_HOUR, from: 0.0 };
+    use Failures::{Diurnal, Incidents, PodBlips, PodSway, PodsDiffer, Sticky};
     use Kind::{Bursty, Shared};
     let slow = Service { rate: 10.0, weight: 500, stable_pods: 3, canary_pods: 1, ticks_a_second: 1 };
     vec![
@@ -104,9 +103,6 @@ fn rows_of_errors() -> Vec<Row> {
             .of(Service { weight: 5_000, ..Service::USUAL }),
         Row::errors("instances blip, each in 200 s", Bursty, PodBlips { every: 200.0 }, 3_600),
         Row::errors("instances blip, each in 2 000 s", Bursty, PodBlips { every: 2_000.0 }, 3_600),
-        Row::errors("instances have incidents of 20 to 60 s, each in an hour", Bursty, PodIncidents { every: 3_600.0 }, 3_600),
-        Row::errors("the same, 1-5-20-50 % in steps", Bursty, PodIncidents { every: 3_600.0 }, 3_600).in_steps(),
-        Row::errors("after a bad hour of one endpoint", Bursty, AFTER_BAD_HOUR, 3_600),
         Row::errors("instances differ for good", Bursty, PodsDiffer, 600),
     ]
 }

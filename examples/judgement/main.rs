@@ -63,6 +63,8 @@ enum Part {
     Null,
     /// Canaries that fail more, and dead ones
     Errors,
+    /// Canaries that fail and do not stop, after a bad hour of stable; and good ones among bursts of all lengths
+    Lasting,
     /// Canaries that are slower
     Latency,
     /// Canaries that are to pass
@@ -123,7 +125,10 @@ fn simulate(crew: &Crew, only: Option<Part>) -> anyhow::Result<Report> {
     if asked(Part::Errors) {
         add("late-errors", worse::late_errors(crew)?);
         add("dead", dead::canaries(crew, goals)?);
+    }
+    if asked(Part::Lasting) {
         add("lasting", lasting::after_a_bad_hour(crew, goals)?);
+        add("lasting-alike", lasting::alike(crew, goals)?);
     }
     if asked(Part::Latency) || asked(Part::Plots) {
         add("worse-latency", worse::in_latency(crew, goals, points)?);

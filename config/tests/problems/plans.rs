@@ -12,7 +12,7 @@ pub(crate) fn plan(plan: &str) -> String {
 #[test]
 fn a_plan_that_is_over_before_any_latency_is_compared_is_warned_of() {
     let told = |text: &str| warnings(&plan(text));
-    expect![""].assert_eq(&told("      steps: [{ weight: 5%, hold: 20s }, { weight: 50%, hold: 10s }]\n"));
+    expect!["t.yaml:8:14: services.shop.plan.steps: the gate `latency` compares no latency: the canary warms up for 30s (`warmup`), and by then all steps are over, which last for 30s together; write longer holds or a shorter `warmup`, or leave the gate out"].assert_eq(&told("      steps: [{ weight: 5%, hold: 20s }, { weight: 50%, hold: 10s }]\n"));
     for enough in [
         "      steps: [{ weight: 5%, hold: 20s }, { weight: 50%, hold: 11s }]\n",
         "      warmup: 29s\n      steps: [{ weight: 5%, hold: 20s }, { weight: 50%, hold: 10s }]\n",
@@ -283,7 +283,7 @@ fn a_deadline_that_leaves_no_time_for_proof_is_warned_of() {
         t.yaml:9:49: services.shop.plan.steps[0].deadline: the step at 1% cannot be proven before its deadline of 30s: nothing is proven in its first 30s (`warmup`); write a deadline that leaves time for the proof
         t.yaml:9:90: services.shop.plan.steps[1].deadline: the step at 2% cannot be proven before its deadline of 15s: nothing is proven in its first 15s; write a deadline that leaves time for the proof"#]].assert_eq(&of(&format!("advance: proof\n      {short}")));
     // Nothing waits for proof.
-    assert_eq!(of(short), "");
+    assert_eq!(of(&format!("warmup: 9s\n      {short}")), "");
     expect!["t.yaml:9:62: services.shop.plan.steps[0].deadline: the step at 1% cannot be proven before its deadline of 15s: nothing is proven in its first 15s; write a deadline that leaves time for the proof"].assert_eq(&of(
         "warmup: 2s\n      steps: [{ weight: 1%, hold: 5s, early: true, deadline: 15s }, { weight: 2%, hold: 5s, deadline: 5s }]",
     ));

@@ -51,8 +51,8 @@ use crate::view::Arms;
 pub const BLOCK_SECONDS: u64 = 10;
 /// A block goes on until each version has had so many requests in it.
 pub const MIN_REQUESTS: u64 = 50;
-/// How many times the tolerated rate is far more. With less, the canary's being worse would be likelier than one half
-/// where stable's endpoints mostly fail a little less than their mean.
+/// How many times the tolerated rate is far more. With one time, worse would be likelier than one half: where one endpoint
+/// fails less than all others, each of the others fails more than the mean of the rest.
 pub const TIMES: f64 = 3.0;
 /// And so much of all requests, beside it: where hardly anything fails, chance and the differences between machines make
 /// any number of times.

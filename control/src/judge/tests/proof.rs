@@ -108,6 +108,25 @@ fn the_first_fifteen_seconds_of_a_step_prove_nothing_and_say_so() {
 }
 
 #[test]
+fn where_the_service_waits_longer_for_an_answer_nothing_is_proven_for_as_long() {
+    let plan = Plan { warmup: Duration::ZERO, ..plan(&[errors(DEFAULT_TOLERANCE)]) };
+    let mut rollout = Rollout::of(5, &plan);
+    let first_byte = Duration::from_millis(39_500);
+    rollout.judge = Judge::new(Trial { first_byte, ..Trial::of(&plan, "v1", "v2") });
+    rollout.seconds(40, Answers::WELL, Answers::WELL);
+    let errors = rollout.gate("errors");
+    assert_eq!(errors.proof, None);
+    assert!(errors.explain.ends_with("v2 is not judged for proof in the first 40 s of a step"), "{}", errors.explain);
+    rollout.judge = serde_json::from_str(&serde_json::to_string(&rollout.judge).unwrap()).unwrap();
+    rollout.judge.settle();
+    rollout.seconds(40, Answers::WELL, Answers::WELL);
+    let errors = rollout.gate("errors");
+    assert!(errors.explain.ends_with("in the first 40 s after a restart"), "{}", errors.explain);
+    rollout.seconds(3, Answers::WELL, Answers::WELL);
+    assert!(rollout.gate("errors").proof.is_some());
+}
+
+#[test]
 fn a_gate_of_errors_says_that_its_proof_waits_for_the_warm_up() {
     let mut rollout = Rollout::of(6, &plan(&[errors(DEFAULT_TOLERANCE)]));
     rollout.seconds(20, Answers::WELL, Answers::WELL);
