@@ -137,7 +137,13 @@ impl Failing {
         }
     }
 
-    fn blip(&mut self, now: f64, lasting: f64, Blip { every, shortest, longest, rate: bad }: Blip, chance: &mut Chance) {
+    fn blip(
+        &mut self,
+        now: f64,
+        lasting: f64,
+        Blip { every, shortest, longest, rate: bad }: Blip,
+        chance: &mut Chance,
+    ) {
         for (rate, pod) in self.rates.iter_mut().zip(&mut self.pods) {
             if pod.blip.1 <= now {
                 let begins = pod.blip.1.max(now) + chance.exponential(every);

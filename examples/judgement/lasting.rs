@@ -28,7 +28,8 @@ const HARMS: [(&str, f64, f64); 4] =
 
 /// Simulates the rows; gives the table, and adds to the goals.
 pub(crate) fn after_a_bad_hour(crew: &Crew, goals: &mut Vec<Goal>) -> anyhow::Result<Table> {
-    let heads = ["stable, one of whose endpoints failed", "canary fails", "dispersion", "**Tidegate**", "without blocks"];
+    let heads =
+        ["stable, one of whose endpoints failed", "canary fails", "dispersion", "**Tidegate**", "without blocks"];
     let mut table = Table::new(heads);
     for (name, service) in SERVICES {
         for (harm, rate, from) in HARMS {

@@ -179,7 +179,7 @@ impl Telling {
                 writeln!(out, "{whose} roll back after {after}{times}, by {}", printable(&why))
             }
             None if judgement.proven => writeln!(out, "{whose} pass"),
-            None => writeln!(out, "{whose} do not roll back; nothing is proven"),
+            None => writeln!(out, "{whose} do not roll back; not everything is proven"),
         }
     }
 }

@@ -14,13 +14,20 @@ use crate::view::Role;
 /// Fewer failures may be chance.
 const FAILURES: u64 = 10;
 /// From this dispersion on a verdict takes twice as long as it would.
-const BURSTY: f64 = 2.0;
+pub(super) const BURSTY: f64 = 2.0;
 /// Failures of fewer seconds are a burst, or two.
 const SECONDS: u64 = 5;
 
 impl Judge {
-    /// What the first guardrail says that the canary is beyond by the figures; none where there is none.
+    /// Why the canary gets nobody else for now, by the figures alone: that it looks broken, or is beyond what a guardrail has
+    /// to rule out. None where it is not.
     pub(super) fn beyond(&self) -> Option<String> {
+        let broken = self.record.looks_broken().then(|| self.words().looks_broken(self.record.bad_run.seen));
+        broken.or_else(|| self.beyond_a_guardrail())
+    }
+
+    /// What the first guardrail says that the canary is beyond by the figures; none where there is none.
+    pub(super) fn beyond_a_guardrail(&self) -> Option<String> {
         if self.record.bad_seconds_in_step() < SECONDS {
             return None;
         }

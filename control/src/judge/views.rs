@@ -2,6 +2,7 @@
 
 use libm::log;
 
+use super::beyond::BURSTY;
 use super::copies::Copied;
 use super::family::Reading;
 use super::leaving;
@@ -12,6 +13,7 @@ use super::sightings::Sighting;
 use super::words::{Compared, CopiesSeen, InBlocks, LookAt, ProofWaits, Told, Words};
 use super::{BREAKER, Harm, Judge, Judgement, Rule, SUSPICION};
 use crate::statistics::Blocks;
+use crate::statistics::ratio::Between;
 use crate::view::{Arms, Dispersion, GateView, RatioView, Role, Verdict};
 
 /// A gate with what its tests say.
@@ -151,7 +153,7 @@ impl Judge {
             proof: proven.fed.then_some(proof),
             counts: was_fed.then(|| record.counts.into()),
             estimate: record.estimate,
-            ratio: self.ratios.between(place, self.settings.alpha).map(|between| RatioView {
+            ratio: self.ratios.between(place, self.settings.alpha).filter(says_something).map(|between| RatioView {
                 low: between.low,
                 high: between.high,
                 confidence: 1.0 - self.settings.alpha,
@@ -199,13 +201,29 @@ impl Judge {
                 let suspicion = words.suspicion(self.risen(place), self.record.seconds_since(record.rises.harm.since));
                 suspicion + &self.and_blocks(place)
             }
-            Verdict::Inconclusive if gate.rule.is_of_copies() => words.well(self.told(shown), self.copies_wait()),
+            Verdict::Inconclusive if gate.rule.is_of_copies() => {
+                words.well(self.told(shown), self.copies_wait(), self.bursts_of(gate))
+            }
             Verdict::Inconclusive if self.unfit_baseline().is_some() => words.no_standard(self.told(shown)),
             Verdict::Inconclusive => {
-                let well = || words.well(self.told(shown), self.proof_waits()) + &self.and_blocks(place);
+                let well = || {
+                    let well = words.well(self.told(shown), self.proof_waits(), self.bursts_of(gate));
+                    well + &self.and_blocks(place)
+                };
                 self.waits(shown).unwrap_or_else(well)
             }
         }
+    }
+
+    /// The dispersion of what a gate counts, where it is so large that a verdict takes much longer.
+    fn bursts_of(&self, gate: &GateSetting) -> Option<f64> {
+        let Dispersion { errors, latency } = self.dispersion()?;
+        let phi = match gate.rule {
+            Rule::Errors { .. } | Rule::ErrorLimit { .. } | Rule::Copies { .. } => errors,
+            Rule::Shape { .. } | Rule::Quantile { .. } => latency,
+            Rule::LatencyLimit { .. } => errors.max(latency),
+        };
+        Some(phi).filter(|phi| *phi >= BURSTY)
     }
 
     /// What a gate of errors saw in blocks of time.
@@ -365,6 +383,11 @@ impl Judge {
         let beside_all = gate.rule.is_of_copies() || judges_everybody(&self.settings, gate);
         if beside_all { words.beside_all() } else { words }
     }
+}
+
+/// That the canary fails more than 0.02 times as often says nothing to anybody.
+fn says_something(between: &Between) -> bool {
+    between.high.is_some() || between.low.is_some_and(|low| low >= 1.0)
 }
 
 fn look_at(rule: &Rule, shape: LookAt) -> LookAt {

@@ -10,12 +10,12 @@ pub(super) use self::blocks::InBlocks;
 pub(super) use self::copies::CopiesSeen;
 use self::figures::{before, chance, duration, grouped, latency, percent, percent_of, quantile, span, stretch};
 pub(super) use self::latency::{Compared, LookAt};
+use super::FRESH_SECONDS;
 use super::background::ENOUGH_LATENCIES;
 use super::counting::PROVEN_EDGES;
 use super::profile::Reach;
 use super::settings::{Above, GateSetting, Part, Rule, Settings, margin_beside, tolerated};
 use super::sightings::Sighting;
-use super::FRESH_SECONDS;
 use crate::statistics::Batcher;
 use crate::statistics::edges::Longer;
 use crate::statistics::levels::EDGE_QUANTILES;
@@ -140,6 +140,18 @@ impl<'a> Words<'a> {
         format!("{}: harm is suspected, not established", self.lately(told, &span(seconds)))
     }
 
+    /// The canary fails now as one that is broken, and stable does not.
+    pub(super) fn looks_broken(self, Sighting { requests, events }: Sighting) -> String {
+        let of = |events: u64, requests: u64| format!("{} of its last {} requests", grouped(events), grouped(requests));
+        format!(
+            "{} failed {}, {} {}: it looks broken",
+            self.canary,
+            of(events.canary, requests.canary),
+            self.all,
+            of(events.stable, requests.stable)
+        )
+    }
+
     /// By the figures alone the canary fails more than it may in this step. `bursts`: the dispersion, where that is large.
     pub(super) fn beyond(
         self,
@@ -167,8 +179,9 @@ impl<'a> Words<'a> {
     }
 
     /// Nothing is suspected so far. Where the figures alone look like harm (a few requests, failures of one moment, no
-    /// stable traffic beside them), it says that this is not enough.
-    pub(super) fn well(self, told: Told<'_>, proof_waits: Option<ProofWaits>) -> String {
+    /// stable traffic beside them), it says that this is not enough. `bursts`: the dispersion of what the gate counts, where
+    /// that is large.
+    pub(super) fn well(self, told: Told<'_>, proof_waits: Option<ProofWaits>, bursts: Option<f64>) -> String {
         let waits = match proof_waits {
             None => String::new(),
             Some(ProofWaits::WarmUp { seconds }) => {
@@ -184,7 +197,14 @@ impl<'a> Words<'a> {
         if let Some(over_limit) = self.figures_over_limit(told) {
             return format!("{over_limit}: not established yet{waits}");
         }
-        let ending = if looks_worse(told) { "worse so far, not enough evidence of harm" } else { "no harm seen yet" };
+        let ending = match (looks_worse(told), bursts) {
+            (true, Some(phi)) => format!(
+                "worse so far, not enough evidence of harm (evidence counts 1/{phi:.0}, as {}'s came in bursts)",
+                self.all
+            ),
+            (true, None) => "worse so far, not enough evidence of harm".to_owned(),
+            (false, _) => "no harm seen yet".to_owned(),
+        };
         format!("{}: {ending}{waits}", self.figures(told))
     }
 
@@ -259,9 +279,13 @@ impl<'a> Words<'a> {
 
     /// Where stable's latencies lie is not known yet.
     pub(super) fn too_few_latencies(self, gate: &GateSetting, total: f64) -> String {
+        let place = self.place(gate);
+        if total >= ENOUGH_LATENCIES {
+            // Edges are chosen between two batches, and none has closed since there were enough.
+            return format!("{place}{} has answered nothing since there is enough to compare with", self.canary);
+        }
         format!(
-            "{}{} has had {} answers with a latency so far: {} are needed before any are compared",
-            self.place(gate),
+            "{place}{} has had {} answers with a latency so far: {} are needed before any are compared",
             self.stable,
             grouped(total as u64),
             grouped(ENOUGH_LATENCIES as u64)

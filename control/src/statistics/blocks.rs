@@ -38,7 +38,7 @@
 //! balance, and nothing is staked in good times. What lasts for minutes on the canary and spares stable meanwhile is no
 //! burst here, whatever its cause. Nor are instances that differ for good alike: a canary on the worst of machines that
 //! differ threefold is worse in every block. `ratio` is widened by what is measured of that
-//! ([`tolerance_ratio`](super::placebo::tolerance_ratio)).
+//! ([`tolerance_ratio`](super::placebo::tolerance_ratio)), up to another three times.
 
 use libm::log;
 use serde::{Deserialize, Serialize};
@@ -50,13 +50,17 @@ use crate::view::Arms;
 /// So many seconds are a block: longer than nearly all bursts.
 pub const BLOCK_SECONDS: u64 = 10;
 /// A block goes on until each version has had so many requests in it.
-pub const MIN_REQUESTS: u64 = 50;
+pub const MIN_REQUESTS: u64 = 100;
 /// How many times the tolerated rate is far more. With one time, worse would be likelier than one half: where one endpoint
 /// fails less than all others, each of the others fails more than the mean of the rest.
 pub const TIMES: f64 = 3.0;
 /// And so much of all requests, beside it: where hardly anything fails, chance and the differences between machines make
 /// any number of times.
 pub const POINTS: f64 = 0.01;
+/// What is measured of how endpoints differ for good is tolerated up to so many times the rate. One that was ill for a
+/// while looks as if it differed from the others fifty times for as long as that is remembered, and would hide all but
+/// ruin.
+const MOST_RATIO: f64 = 3.0;
 /// One failure is no block's worth.
 const MIN_FAILURES: u64 = 2;
 /// Up to so many times stable's requests a canary with a coin for each is worse by chance in no more than half of all
@@ -160,7 +164,7 @@ impl Blocks {
     #[must_use]
     pub fn far_more(&self, ratio: f64) -> (f64, f64) {
         let (own, points) = self.tolerance;
-        (TIMES * own.max(ratio), points + POINTS)
+        (TIMES * own.max(ratio.min(MOST_RATIO)), points + POINTS)
     }
 
     /// Adds a batch, in which these were failures. `ratio` is tolerated where it is larger than the test's own.
@@ -227,8 +231,7 @@ impl Blocks {
         let Run { worse, blocks, seconds: lasted } = self.run;
         let floats: Vec<f64> = committed.iter().chain(cash).chain([&ratio]).copied().collect();
         let [[of_stable, of_canary], [bad_stable, bad_canary]] = [requests, events];
-        let counts =
-            [seconds, of_stable, of_canary, bad_stable, bad_canary, u64::from(failed), worse, blocks, lasted];
+        let counts = [seconds, of_stable, of_canary, bad_stable, bad_canary, u64::from(failed), worse, blocks, lasted];
         SavedBlocks(pack_floats(&floats), pack_counts(&counts))
     }
 
@@ -243,8 +246,7 @@ impl Blocks {
         unpack_counts(&counts, &mut numbers).map_err(|_| Misfit)?;
         let [seconds, of_stable, of_canary, bad_stable, bad_canary, failed, worse, blocks, lasted] = numbers;
         let failed = u16::try_from(failed).ok().filter(|_| ratio.is_finite()).ok_or(Misfit)?;
-        let wealth =
-            Wealth { committed: committed.to_vec(), block: vec![0.0; committed.len()], cash: Some(*cash) };
+        let wealth = Wealth { committed: committed.to_vec(), block: vec![0.0; committed.len()], cash: Some(*cash) };
         self.mixture.restore(wealth)?;
         let (requests, events) = ([of_stable, of_canary], [bad_stable, bad_canary]);
         self.open = Open { seconds, ratio: *ratio, requests, events, failed };

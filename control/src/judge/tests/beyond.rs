@@ -1,5 +1,6 @@
 //! A canary that fails in one second after the other, after stable has failed in bursts.
 
+use expect_test::expect;
 use meter::GroupCounts;
 
 use super::*;
@@ -52,7 +53,11 @@ fn one_burst_however_large_and_failures_within_the_margin_hold_nobody_up() {
     seconds(&mut judge, 0, 10, 0, 0);
     seconds(&mut judge, 10, 2, 0, 100);
     seconds(&mut judge, 12, 5, 0, 0);
-    assert_eq!(judge.judgement().beyond, None);
+    assert_eq!(judge.beyond_a_guardrail(), None);
+    expect!["v2 failed 200 of its last 700 requests, v1 0 of its last 7 000 requests: it looks broken"]
+        .assert_eq(&judge.judgement().beyond.unwrap());
+    seconds(&mut judge, 17, 30, 0, 0);
+    assert_eq!(judge.judgement().beyond, None, "and then it does not");
     let mut judge = begun(&default_gates());
     seconds(&mut judge, 0, 60, 10, 1);
     assert_eq!(judge.judgement().beyond, None, "as stable");
