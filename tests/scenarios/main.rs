@@ -35,6 +35,7 @@ mod page;
 mod patience;
 mod process;
 mod promotions;
+mod readiness;
 mod refusals;
 mod reloads;
 mod replay;
