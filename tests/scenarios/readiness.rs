@@ -9,7 +9,7 @@ use crate::patience::until_true;
 use crate::shop::{Place, Server, origin};
 
 /// One step of half the users.
-const PLAN: &str = "{ steps: [{ weight: 50%, hold: 2s }], gates: [{ errors: {} }], min_requests: 10, warmup: 0s }";
+const PLAN: &str = "{ steps: [{ weight: 50%, hold: 3s }], gates: [{ errors: {} }], min_requests: 10, warmup: 0s }";
 
 /// Writes a shop whose v2 has these keys beside its endpoint.
 fn write(place: &Place, v1: &Origin, (v2, keys): (&Origin, &str)) {
@@ -34,7 +34,7 @@ fn a_canary_that_has_no_room_for_its_share_is_not_promoted_and_status_says_why()
     assert_eq!(server.admin.start("shop", "v2").status, 201);
 
     let held = server.admin.until("shop", "a step that is over its time and waits", |rollout| {
-        rollout.step_elapsed_s > 4.0 && rollout.reason.is_some()
+        rollout.step_elapsed_s > 5.0 && rollout.reason.is_some()
     });
     assert_eq!(held.phase, Phase::Progressing, "{held:?}");
     assert!(held.reason.as_deref().unwrap().starts_with("waiting for room on v2: "), "{held:?}");

@@ -53,8 +53,8 @@ impl Full {
 pub struct Room {
     /// The split under which that was.
     generation: u64,
-    /// What had been drawn, and had found no room, by the last second; none before the first.
-    counted: Option<Full>,
+    /// What had been drawn, and had found no room, by the last second.
+    counted: Full,
     past: VecDeque<Full>,
 }
 
@@ -65,7 +65,7 @@ impl Room {
         if self.generation != generation {
             *self = Self { generation, counted: self.counted, past: VecDeque::new() };
         }
-        let Some(before) = self.counted.replace(now) else { return };
+        let before = std::mem::replace(&mut self.counted, now);
         if self.past.len() == SECONDS {
             self.past.pop_front();
         }

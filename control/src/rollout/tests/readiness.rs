@@ -177,8 +177,10 @@ fn those_who_match_wait_too_for_a_canary_without_a_well_endpoint() {
 #[test]
 fn who_found_no_room_is_remembered_for_a_minute_of_the_same_split() {
     let mut room = Room::default();
+    room.turn(6, Full { drawn: 1_000, without_room: 500 });
+    assert_eq!(room.full(), Some(Full { drawn: 1_000, without_room: 500 }));
     room.turn(7, Full { drawn: 1_000, without_room: 500 });
-    assert_eq!(room.full(), None, "what was before says nothing");
+    assert_eq!(room.full(), None, "another split");
     room.turn(7, Full { drawn: 1_100, without_room: 530 });
     assert_eq!(room.full(), Some(Full { drawn: 100, without_room: 30 }));
     for second in 1..60 {
