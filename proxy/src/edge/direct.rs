@@ -1,5 +1,5 @@
-//! Requests without a body, to endpoints that speak HTTP/1.1: most requests are. They are exchanged here, and not by pingora,
-//! which carries every request as if both sides might talk for long (docs/decisions/0044).
+//! Requests without a body, to endpoints that speak HTTP/1.1: most requests are. They are exchanged here, and not by
+//! pingora, which carries every request as if both sides might talk for long (docs/decisions/0044).
 //!
 //! What is read and written is pingora's, as is everything before and after; what is done with it is in
 //! [`passing`](super::passing) and [`failing`](super::failing), for both ways alike.
