@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use parking_lot::Mutex;
+use pingora_core::protocols::Stream;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_proxy::Session;
 
@@ -68,7 +70,12 @@ impl Connection {
     pub(crate) fn into_digest(self) -> Arc<ProxyDigest> {
         // Its head is that of a CONNECT proxy's answer, of which there is none here.
         let (unused, ()) = http::Response::new(()).into_parts();
-        let known = Known { connection: self, under_way: UnderWay::default(), last_told: Last::default() };
+        let known = Known {
+            connection: self,
+            under_way: UnderWay::default(),
+            last_told: Last::default(),
+            kept: Mutex::default(),
+        };
         Arc::new(ProxyDigest::new(Box::new(unused.into()), Some(Box::new(known))))
     }
 
@@ -93,6 +100,18 @@ impl Connection {
     /// What is under way on a connection.
     pub(crate) fn under_way(digest: &ProxyDigest) -> Option<UnderWay> {
         Known::of(digest).map(|known| known.under_way.clone())
+    }
+
+    /// The connection goes on behind a request that failed: its stream waits for whoever serves it.
+    pub(crate) fn keep(digest: &ProxyDigest, stream: Stream) {
+        if let Some(known) = Known::of(digest) {
+            *known.kept.lock() = Some(stream);
+        }
+    }
+
+    /// What goes on of a connection that pingora has done with; nothing where it has ended.
+    pub(crate) fn take_kept(digest: &ProxyDigest) -> Option<Stream> {
+        Known::of(digest)?.kept.lock().take()
     }
 
     /// When a connection's life is over.
@@ -129,6 +148,7 @@ struct Known {
     connection: Connection,
     under_way: UnderWay,
     last_told: Last,
+    kept: Mutex<Option<Stream>>,
 }
 
 impl Known {

@@ -27,7 +27,7 @@ use tracing::debug;
 
 use self::failing::repeatable;
 use crate::access_log::AccessLog;
-use crate::answer::{ENDED, NO_ROOM, NOT_FOUND, answer, reason_for, redirect};
+use crate::answer::{self, ENDED, NO_ROOM, NO_SERVICE, answer, reason_for, redirect};
 use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
@@ -110,8 +110,8 @@ impl ProxyHttp for Edge {
         }
         let socket = client_address(session);
         ctx.client = forwarded::client_of(Connection::of(session), socket, session.req_header(), rules);
-        if let Err(Refusal { status, why }) = request_check::check(session.req_header_mut(), rules) {
-            return answer(session, status, why, ctx).await;
+        if let Err(refusal) = request_check::check(session.req_header_mut(), rules) {
+            return answer(session, refusal, ctx).await;
         }
         forwarded::from_client(session.req_header_mut());
         let connection = Connection::of(session);
@@ -119,11 +119,11 @@ impl ProxyHttp for Edge {
         ctx.trace = Some(Trace::of(request));
         match secure::redirect(connection, request) {
             Some(Instead::Redirect(place)) => return redirect(session, &place).await,
-            Some(Instead::Refuse(Refusal { status, why })) => return answer(session, status, why, ctx).await,
+            Some(Instead::Refuse(refusal)) => return answer(session, refusal, ctx).await,
             None => {}
         }
         let Some(service) = routing.find(request) else {
-            return answer(session, NOT_FOUND, "no service here", ctx).await;
+            return answer(session, NO_SERVICE, ctx).await;
         };
         let trusts = connection
             .and_then(Connection::client)
@@ -132,14 +132,15 @@ impl ProxyHttp for Edge {
         ctx.exchange = Exchange::of(request, upgrade::is_asked(session), service, selection.draw.version);
         ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));
         if let Some(why) = upgrade::refusal(ctx) {
-            return answer(session, 501, why, ctx).await;
+            return answer(session, Refusal::in_doubt(501, why), ctx).await;
         }
         if lacks_authority(session.req_header()) && speaks_http2(ctx) {
-            return answer(session, 400, "this request names no host, which this service needs", ctx).await;
+            let why = "this request names no host, which this service needs";
+            return answer(session, Refusal::in_doubt(400, why), ctx).await;
         }
         match BodyLimit::of(session.req_header(), service.written.body.or(rules.limits.body)) {
             Ok(limit) => ctx.body = limit,
-            Err(Refusal { status, why }) => return answer(session, status, why, ctx).await,
+            Err(refusal) => return answer(session, refusal, ctx).await,
         }
         self.mirror(session, ctx);
         Ok(false)
@@ -413,7 +414,11 @@ impl ProxyHttp for Edge {
             None if ctx.found_no_room => NO_ROOM,
             None => reason_for(status),
         };
-        let (status, why) = refused.map_or((status, why), |refused| (refused.status, refused.why));
+        let refusal = refused.map_or(Refusal { status, why, is_sound: status >= 500 }, Refusal::from);
+        let status = refusal.status;
+        if self.is_last(session, Instant::now()) {
+            session.set_keepalive(None);
+        }
         if let Some(stream) = client_stream(session) {
             // The answer is ours.
             stream.tell_version(None);
@@ -421,7 +426,7 @@ impl ProxyHttp for Edge {
         // Interim heads leave room for an answer.
         if status > 0 && session.response_written().is_none_or(|head| head.status.is_informational()) {
             // The client may be gone by now; there is nobody else to tell.
-            let _ = answer(session, status, why, ctx).await;
+            let _ = answer(session, refusal, ctx).await;
         } else if ctx.ending().is_some() {
             grpc::break_off(session, ENDED);
         }
@@ -442,6 +447,9 @@ impl ProxyHttp for Edge {
         } else {
             // What is left of the body would pass for the next head.
             session.set_keepalive(None);
+        }
+        if error.is_some() && ctx.was_answered {
+            answer::leave(session).await;
         }
     }
 
@@ -479,7 +487,7 @@ fn speaks_http2(ctx: &Request) -> bool {
 }
 
 /// The client's connection, where it carries one request at a time.
-fn client_stream(session: &Session) -> Option<&ClientStream<Transport>> {
+pub(crate) fn client_stream(session: &Session) -> Option<&ClientStream<Transport>> {
     session.as_downstream().stream()?.as_any().downcast_ref()
 }
 

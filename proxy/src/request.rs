@@ -65,6 +65,8 @@ pub(crate) struct Request {
     pub(crate) avoided: Option<Arc<Endpoint>>,
     /// Everybody who might have served it has as much under way as the limits let them have.
     pub(crate) found_no_room: bool,
+    /// The proxy answered it in its own name.
+    pub(crate) was_answered: bool,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
     /// Its copy for the canary, where it has one.
@@ -131,6 +133,7 @@ impl Request {
             tries: Tries::default(),
             avoided: None,
             found_no_room: false,
+            was_answered: false,
             forgiven: false,
             mirror: Mirroring::default(),
             silence: Silence::present(),

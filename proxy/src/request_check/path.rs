@@ -1,6 +1,6 @@
 //! A path made plain, so that a rule for a path cannot be walked round.
 
-use super::{Refusal, bad};
+use super::{Refusal, bad, no_path};
 
 /// The path without dot segments, however they are written; none where it is plain already. `slashes` says whether
 /// encoded slashes and backslashes are passed.
@@ -18,13 +18,13 @@ pub(crate) fn plain(path: &str, slashes: bool) -> Result<Option<String>, Refusal
             return Err(SLASH);
         }
         match bytes.get(at..at + 3) {
-            Some(b"%00") => return Err(bad("the path of this request has a NUL character")),
+            Some(b"%00") => return Err(no_path("the path of this request has a NUL character")),
             Some([b'%', b'2', b'f' | b'F'] | [b'%', b'5', b'c' | b'C']) if !slashes => return Err(SLASH),
             Some(_) | None => {}
         }
     }
     if slashes && path[1..].split('/').any(hides_dots) {
-        return Err(bad("the path of this request has dots beside an encoded slash or a backslash"));
+        return Err(no_path("the path of this request has dots beside an encoded slash or a backslash"));
     }
     let segments = path[1..].split('/');
     if segments.clone().all(|segment| dots(segment) == Dots::None) {
@@ -33,7 +33,7 @@ pub(crate) fn plain(path: &str, slashes: bool) -> Result<Option<String>, Refusal
     resolve(segments).map(Some)
 }
 
-const SLASH: Refusal = bad("the path of this request has an encoded slash or a backslash");
+const SLASH: Refusal = no_path("the path of this request has an encoded slash or a backslash");
 
 /// Whether a segment in which slashes are encoded, or backslashes, has dots between them: for a server that takes them
 /// for slashes it is several segments, and one of these is a step to another place.
@@ -71,10 +71,10 @@ fn resolve<'a>(segments: impl Iterator<Item = &'a str>) -> Result<String, Refusa
         match dots {
             Dots::None => plain.push(segment),
             Dots::Here => {}
-            Dots::Up if plain.pop().is_none() => return Err(bad("the path of this request leads above the root")),
+            Dots::Up if plain.pop().is_none() => return Err(no_path("the path of this request leads above the root")),
             Dots::Up => {}
             Dots::Disguised => {
-                return Err(bad("the path of this request has dots that are not a segment of their own"));
+                return Err(no_path("the path of this request has dots that are not a segment of their own"));
             }
         }
     }

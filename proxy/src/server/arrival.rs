@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use config::Rules;
 use meter::Class;
 use pingora_core::apps::ServerApp;
-use pingora_core::protocols::SocketDigest;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddress;
+use pingora_core::protocols::{GetProxyDigest, SocketDigest, Stream};
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::debug;
@@ -79,7 +79,12 @@ impl Arrival {
         let Some(under_way) = under_way else {
             // Its stream and the edge know when its life is over. Nothing is waited for beside it, since all of that would
             // be looked at each time that the connection has something to do.
-            served.process_new(Box::new(stream), &ending).await;
+            let digest = stream.get_proxy_digest();
+            let mut goes_on: Option<Stream> = Some(Box::new(stream));
+            while let Some(stream) = goes_on {
+                served.process_new(stream, &ending).await;
+                goes_on = digest.as_deref().and_then(Connection::take_kept);
+            }
             return;
         };
         // pingora sends a GOAWAY when this turns.

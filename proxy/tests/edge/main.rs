@@ -27,6 +27,7 @@ mod http2;
 mod lasting;
 mod listening;
 mod mirroring;
+mod own_answers;
 mod raw_http2;
 mod secure;
 mod shielding;
