@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, header};
+use meter::Class;
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::{Error, ErrorSource, Result};
 use pingora_http::ResponseHeader;
@@ -22,18 +23,30 @@ use crate::{grpc, secure, selection};
 pub(crate) const NO_ROOM: &str = "the service has as many requests under way as its limits allow";
 /// Why something that lasted was ended.
 pub(crate) const ENDED: &str = "what served this is leaving: try again";
+/// Why a tunnel ended that nobody closed.
+pub(crate) const IDLE_TUNNEL: &str =
+    "nothing came through the tunnel for as long as it may be silent (timeouts.tunnel)";
 /// What a request gets that is for no service.
 pub(crate) const NO_SERVICE: Refusal = Refusal::of_sound(404, "no service here");
+/// What a request gets that comes back again and again.
+pub(crate) const IN_CIRCLES: Refusal =
+    Refusal::of_sound(508, "this request goes in circles: a service here leads back here");
+/// What a client gets that has as much under way as it may.
+pub(crate) const TOO_MANY: Refusal =
+    Refusal::of_sound(429, "this client has as many requests under way as one may have here");
 /// The rest of a body is read and thrown away where it is no longer than this and comes within so long, so that its
 /// connection can go on: less than another connection would cost its client.
 const MOST_DRAINED: usize = 64 * 1024;
 const LONGEST_DRAIN: Duration = Duration::from_secs(1);
-/// When a client that found no room, or whose version left, may come again: requests end all the time.
+/// When a client that found no room, or whose version left, may come again: requests end all the time. So it is told over
+/// HTTP/2 as well, where a refused stream would have it back at once.
 const RETRY_AFTER: &str = "1";
 
-/// What a status of the proxy's own means, for a person.
-pub(crate) fn reason_for(status: u16) -> &'static str {
+/// What a status of the proxy's own means, for a person; `class` is what the last attempt came to.
+pub(crate) fn reason_for(status: u16, class: Option<Class>) -> &'static str {
     match status {
+        502 if class == Some(Class::Reset) => "the service ended the connection in place of an answer",
+        502 if class == Some(Class::ProtocolError) => "what the service answered is not HTTP as it should be",
         502 => "the service could not be reached",
         504 => "the service did not answer in time",
         408 => "the request did not arrive whole in time",
@@ -53,7 +66,7 @@ pub(crate) async fn answer(session: &mut Session, refusal: Refusal, request: &mu
     let request = &*request;
     let is_secure = Connection::of(session).is_some_and(|connection| connection.secure);
     let more = |response: &mut ResponseHeader| {
-        if request.found_no_room || request.ending().is_some() {
+        if status == TOO_MANY.status || request.found_no_room || request.is_short || request.ending().is_some() {
             response.insert_header(header::RETRY_AFTER, RETRY_AFTER)?;
         }
         match request.found() {
@@ -93,6 +106,8 @@ async fn write(session: &mut Session, response: ResponseHeader, body: Bytes, is_
     if !goes_on || client.as_http1().is_none() {
         return client.write_error_response(response, body).await.map_err(as_downstream);
     }
+    // What is left of the body is read behind the answer.
+    client.set_close_on_response_before_downstream_finish(false);
     client.write_response_header(Box::new(response)).await.map_err(as_downstream)?;
     let written =
         if body.is_empty() { client.finish_body().await } else { client.write_response_body(body, true).await };

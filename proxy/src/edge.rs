@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use config::Protocol;
+use config::{Protocol, Rules};
 use http::{HeaderMap, Version as HttpVersion, header};
 use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
@@ -27,7 +27,9 @@ use tracing::debug;
 
 use self::failing::repeatable;
 use crate::access_log::AccessLog;
-use crate::answer::{self, ENDED, NO_ROOM, NO_SERVICE, answer, reason_for, redirect};
+use crate::answer::{
+    self, ENDED, IDLE_TUNNEL, IN_CIRCLES, NO_ROOM, NO_SERVICE, TOO_MANY, answer, reason_for, redirect,
+};
 use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
@@ -35,12 +37,15 @@ use crate::deadlines::Deadlines;
 use crate::endpoint::{self, Unreachable};
 use crate::exchange::{Exchange, is_event_stream};
 use crate::mirror::Outbox;
+use crate::passes::Instance;
 use crate::request::Request;
 use crate::request_body::BodyLimit;
 use crate::request_check::{self, Refusal};
 use crate::retries::Failure;
 use crate::routing::{Routing, Service};
 use crate::secure::Instead;
+use crate::server::refusals::{Refusals, Why};
+use crate::shortage::Shortage;
 use crate::told::Told;
 use crate::trace::Trace;
 use crate::transport::Transport;
@@ -62,6 +67,14 @@ pub(crate) struct Edge {
     pub(crate) leaving: Arc<AtomicBool>,
     /// Where copies for canaries are handed over.
     pub(crate) outbox: Outbox,
+    /// This process, as requests bear it that have been here.
+    pub(crate) instance: Instance,
+    /// What we lack ourselves.
+    pub(crate) shortage: Shortage,
+    /// Who had too much.
+    pub(crate) refusals: Arc<Refusals>,
+    /// Requests that one client may have under way, whatever the rules allow.
+    pub(crate) most_of_one_client: u64,
 }
 
 #[async_trait]
@@ -111,6 +124,9 @@ impl ProxyHttp for Edge {
         let socket = client_address(session);
         ctx.client = forwarded::client_of(Connection::of(session), socket, session.req_header(), rules);
         if let Err(refusal) = request_check::check(session.req_header_mut(), rules) {
+            return answer(session, refusal, ctx).await;
+        }
+        if let Some(refusal) = self.refuses(session, ctx, rules) {
             return answer(session, refusal, ctx).await;
         }
         forwarded::from_client(session.req_header_mut());
@@ -164,6 +180,7 @@ impl ProxyHttp for Edge {
             if let Some(trace) = &ctx.trace {
                 trace.to_origin(&mut told, request);
             }
+            self.instance.to_origin(&mut told, &request.headers);
             let last = Connection::last_told(session);
             forwarded::to_origin(&mut told, request, connection, client, &matched.service.rules, last);
             match ctx.link() {
@@ -219,6 +236,10 @@ impl ProxyHttp for Edge {
             return e;
         }
         let (class, now) = (class_of_connect(&e), Instant::now());
+        if class == Class::Local {
+            self.shortage.felt(&e, now);
+            ctx.is_short = true;
+        }
         // Nothing was sent, so another endpoint may be tried whatever the method; in vain where the trouble is ours.
         e.set_retry(class != Class::Local && self.goes_again(Failure::Unreachable, session, ctx, now));
         ctx.failed_to_connect(class, Unreachable::of(&e), now);
@@ -412,7 +433,7 @@ impl ProxyHttp for Edge {
         let why = match ctx.ending() {
             Some(_) => ENDED,
             None if ctx.found_no_room => NO_ROOM,
-            None => reason_for(status),
+            None => reason_for(status, ctx.failed_with()),
         };
         let refusal = refused.map_or(Refusal { status, why, is_sound: status >= 500 }, Refusal::from);
         let status = refusal.status;
@@ -423,8 +444,12 @@ impl ProxyHttp for Edge {
             // The answer is ours.
             stream.tell_version(None);
         }
-        // Interim heads leave room for an answer.
-        if status > 0 && session.response_written().is_none_or(|head| head.status.is_informational()) {
+        // Interim heads leave room for an answer; that of a tunnel is none.
+        let head = session.response_written().map(|head| head.status.as_u16());
+        if head == Some(101) && matches!(e.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
+            ctx.why.get_or_insert(IDLE_TUNNEL);
+        }
+        if status > 0 && head.is_none_or(|status| status < 200 && status != 101) {
             // The client may be gone by now; there is nobody else to tell.
             let _ = answer(session, refusal, ctx).await;
         } else if ctx.ending().is_some() {
@@ -467,6 +492,23 @@ impl Edge {
     fn is_last(&self, session: &Session, now: Instant) -> bool {
         let is_over = |connection: &Connection| connection.is_over(now);
         self.leaving.load(Ordering::Relaxed) || Connection::of(session).is_some_and(is_over)
+    }
+
+    /// Why a request goes no further whatever service it is for: it goes in circles, or its client has too much under way.
+    /// Where that is counted it is, from now on.
+    fn refuses(&self, session: &Session, ctx: &mut Request, rules: &Rules) -> Option<Refusal> {
+        if self.instance.has_seen_enough_of(&session.req_header().headers) {
+            self.refusals.tell(Why::Circles, ctx.began());
+            return Some(IN_CIRCLES);
+        }
+        let asking = Connection::asking(session)?;
+        let most = rules.limits.requests_per_client.min(self.most_of_one_client);
+        ctx.asked = asking.begin(most);
+        if ctx.asked.is_some() {
+            return None;
+        }
+        self.refusals.tell(Why::Requests(ctx.client, most), ctx.began());
+        Some(TOO_MANY)
     }
 
     /// The service as it is now.

@@ -7,6 +7,7 @@ mod accounting;
 mod balancing;
 mod certificates;
 mod choosing;
+mod circles;
 mod comparing;
 mod endings;
 mod endpoints;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::Timeouts;
-use loadtest::{Origin, OriginOptions, RawAnswer, RawOrigin};
+use loadtest::{Origin, OriginOptions};
 use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -125,8 +125,9 @@ async fn a_connection_goes_on_behind_a_late_endpoint_and_behind_one_that_closed(
         client.gets(&get("/ok"), 200).await;
     }
 
-    let closes = RawOrigin::start(vec![RawAnswer::new("")]).await.unwrap();
-    let (shop, _origin) = beside(closes.address(), Timeouts::default()).await;
+    let (address, listener) = silent().await;
+    drop(tokio::spawn(async move { while listener.accept().await.is_ok() {} }));
+    let (shop, _origin) = beside(address, Timeouts::default()).await;
     let mut client = Client::of(shop.address()).await;
     for _ in 0..3 {
         client.gets(&get("/"), 502).await;
