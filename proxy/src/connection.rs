@@ -205,7 +205,7 @@ mod tests {
     fn a_client_has_as_many_requests_as_it_may_and_one_again_for_each_that_ends() {
         let asking = Asking::default();
         let first = asking.begin(2);
-        let second = asking.clone().begin(2);
+        let second = asking.begin(2);
         assert!(first.is_some() && second.is_some() && asking.begin(2).is_none());
         drop(first);
         let third = asking.begin(2);

@@ -4,6 +4,7 @@ mod failing;
 mod mirroring;
 mod old_clients;
 mod placing;
+mod refusing;
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use config::{Protocol, Rules};
+use config::Protocol;
 use http::{HeaderMap, Version as HttpVersion, header};
 use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
@@ -27,9 +28,7 @@ use tracing::debug;
 
 use self::failing::repeatable;
 use crate::access_log::AccessLog;
-use crate::answer::{
-    self, ENDED, IDLE_TUNNEL, IN_CIRCLES, NO_ROOM, NO_SERVICE, TOO_MANY, answer, reason_for, redirect,
-};
+use crate::answer::{self, ENDED, IDLE_TUNNEL, NO_ROOM, NO_SERVICE, answer, reason_for, redirect};
 use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
@@ -44,7 +43,7 @@ use crate::request_check::{self, Refusal};
 use crate::retries::Failure;
 use crate::routing::{Routing, Service};
 use crate::secure::Instead;
-use crate::server::refusals::{Refusals, Why};
+use crate::server::refusals::Refusals;
 use crate::shortage::Shortage;
 use crate::told::Told;
 use crate::trace::Trace;
@@ -492,23 +491,6 @@ impl Edge {
     fn is_last(&self, session: &Session, now: Instant) -> bool {
         let is_over = |connection: &Connection| connection.is_over(now);
         self.leaving.load(Ordering::Relaxed) || Connection::of(session).is_some_and(is_over)
-    }
-
-    /// Why a request goes no further whatever service it is for: it goes in circles, or its client has too much under way.
-    /// Where that is counted it is, from now on.
-    fn refuses(&self, session: &Session, ctx: &mut Request, rules: &Rules) -> Option<Refusal> {
-        if self.instance.has_seen_enough_of(&session.req_header().headers) {
-            self.refusals.tell(Why::Circles, ctx.began());
-            return Some(IN_CIRCLES);
-        }
-        let asking = Connection::asking(session)?;
-        let most = rules.limits.requests_per_client.min(self.most_of_one_client);
-        ctx.asked = asking.begin(most);
-        if ctx.asked.is_some() {
-            return None;
-        }
-        self.refusals.tell(Why::Requests(ctx.client, most), ctx.began());
-        Some(TOO_MANY)
     }
 
     /// The service as it is now.

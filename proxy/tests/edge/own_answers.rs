@@ -50,15 +50,16 @@ impl Client {
     }
 
     /// Sends this, and hears that: the connection goes on.
-    async fn gets(&mut self, request: &str, wanted: u16) {
+    async fn gets(&mut self, request: &str, wanted: u16) -> String {
         self.send(request).await;
         let answer = self.hear(request.starts_with("HEAD")).await;
         assert_eq!(status(&answer), wanted, "{request}: {answer}");
         assert!(!answer.to_lowercase().contains("connection: close"), "{request}: {answer}");
+        answer
     }
 
     /// Sends this, hears that, and that it is the last.
-    async fn is_left(mut self, request: &str, wanted: u16) {
+    async fn hears_last(mut self, request: &str, wanted: u16) {
         self.send(request).await;
         let answer = self.hear(false).await;
         assert_eq!(status(&answer), wanted, "{request}: {answer}");
@@ -130,7 +131,8 @@ async fn a_connection_goes_on_behind_a_late_endpoint_and_behind_one_that_closed(
     let (shop, _origin) = beside(address, Timeouts::default()).await;
     let mut client = Client::of(shop.address()).await;
     for _ in 0..3 {
-        client.gets(&get("/"), 502).await;
+        let said = client.gets(&get("/"), 502).await;
+        assert!(said.ends_with("502: the service ended the connection in place of an answer\n"), "{said}");
         client.gets(&get("/ok"), 200).await;
     }
 }
@@ -156,7 +158,7 @@ async fn a_connection_ends_behind_a_body_that_is_not_read_and_behind_a_client_th
             400,
         ),
     ] {
-        Client::of(shop.address()).await.is_left(request, wanted).await;
+        Client::of(shop.address()).await.hears_last(request, wanted).await;
     }
     assert_eq!(origin.arrivals().requests, 0);
 }
@@ -178,5 +180,5 @@ async fn no_connection_goes_on_behind_an_answer_of_ours_when_the_process_is_endi
     let mut client = Client::of(shop.address()).await;
     client.gets(&get("/"), 502).await;
     shop.data.announce_drain();
-    client.is_left(&get("/"), 502).await;
+    client.hears_last(&get("/"), 502).await;
 }
