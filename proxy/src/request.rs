@@ -61,6 +61,8 @@ pub(crate) struct Request {
     pub(crate) attempts: u8,
     /// What was tried again so far.
     pub(crate) tries: Tries,
+    /// Where the next attempt goes, where that is chosen already.
+    pub(crate) chosen: Option<(Arc<Version>, InFlight)>,
     /// The endpoint that failed last: not the next choice.
     pub(crate) avoided: Option<Arc<Endpoint>>,
     /// Everybody who might have served it has as much under way as the limits let them have.
@@ -135,6 +137,7 @@ impl Request {
             under_way: None,
             attempts: 0,
             tries: Tries::default(),
+            chosen: None,
             avoided: None,
             found_no_room: false,
             is_short: false,

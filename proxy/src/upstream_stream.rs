@@ -8,6 +8,7 @@
 //!
 //! TLS is below it: what is read here is plain.
 
+mod as_pingora_asks;
 #[cfg(test)]
 mod corpus;
 mod dial;
@@ -82,6 +83,11 @@ impl UpstreamStream {
             is_released: false,
             is_ended: false,
         }
+    }
+
+    /// The response was read and its connection may carry another, as far as HTTP says.
+    pub(crate) fn release(&mut self) {
+        self.is_released = self.inbound.is_over();
     }
 
     fn inner(&mut self) -> io::Result<&mut Line> {

@@ -43,7 +43,7 @@ pub(crate) struct Link {
     me: Weak<Self>,
     pub(super) pool: Arc<Pool>,
     pub(super) at: Arc<Endpoint>,
-    pub(super) asked: Asked,
+    pub(crate) asked: Asked,
     /// What the origin is told beside what pingora writes of the request's head: whole lines.
     told: Mutex<Vec<u8>>,
     /// -1 before there is one.
@@ -94,6 +94,26 @@ impl Link {
         }
     }
 
+    /// Whom it leads to.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.at
+    }
+
+    /// The connection: one that waits, or a new one. Errors are those of pingora's own connector.
+    pub(crate) async fn open(&self) -> Result<UpstreamStream> {
+        let waiting = if self.asked.is_apart { None } else { self.pool.take(self.at.pool_key()) };
+        self.is_reused.store(waiting.is_some(), Ordering::Relaxed);
+        let line = match waiting {
+            Some(line) => line,
+            // Apart, since it is large with all that a handshake needs: mostly there is none.
+            None => Box::pin(self.dial()).await?,
+        };
+        self.fd.store(line.as_raw_fd(), Ordering::Relaxed);
+        // Whoever connects by it holds it.
+        let Some(link) = self.me.upgrade() else { return Err(Error::new_in(ErrorType::InternalError)) };
+        Ok(UpstreamStream::new(line, link))
+    }
+
     /// The descriptor of its connection; none before there is one. pingora knows none.
     pub(crate) fn fd(&self) -> Option<RawFd> {
         Some(self.fd.load(Ordering::Relaxed)).filter(|fd| *fd >= 0)
@@ -109,17 +129,6 @@ impl Link {
 impl L4Connect for Link {
     /// Errors are those of pingora's own connector.
     async fn connect(&self, _: &SocketAddr) -> Result<L4Stream> {
-        let waiting = if self.asked.is_apart { None } else { self.pool.take(self.at.pool_key()) };
-        self.is_reused.store(waiting.is_some(), Ordering::Relaxed);
-        let line = match waiting {
-            Some(line) => line,
-            // Apart, since it is large with all that a handshake needs: mostly there is none.
-            None => Box::pin(self.dial()).await?,
-        };
-        self.fd.store(line.as_raw_fd(), Ordering::Relaxed);
-        // Whoever connects by it holds it.
-        let Some(link) = self.me.upgrade() else { return Err(Error::new_in(ErrorType::InternalError)) };
-        let stream = UpstreamStream::new(line, link);
-        Ok(L4Stream::from(VirtualSocketStream::new(Box::new(stream))))
+        Ok(L4Stream::from(VirtualSocketStream::new(Box::new(self.open().await?))))
     }
 }
