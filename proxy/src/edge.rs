@@ -1,9 +1,12 @@
 //! The request's path through pingora: a table of contents. Each hook calls the room where the work is done.
 
+mod direct;
 mod failing;
 mod mirroring;
 mod old_clients;
+mod passing;
 mod placing;
+mod refusing;
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
@@ -25,28 +28,29 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tracing::debug;
 
-use self::failing::repeatable;
 use crate::access_log::AccessLog;
-use crate::answer::{ENDED, NO_ROOM, NOT_FOUND, answer, reason_for, redirect};
+use crate::answer::{self, ENDED, IDLE_TUNNEL, NO_ROOM, NO_SERVICE, answer, reason_for, redirect};
 use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
 use crate::deadlines::Deadlines;
 use crate::endpoint::{self, Unreachable};
-use crate::exchange::{Exchange, is_event_stream};
+use crate::exchange::Exchange;
 use crate::mirror::Outbox;
+use crate::passes::Instance;
 use crate::request::Request;
 use crate::request_body::BodyLimit;
 use crate::request_check::{self, Refusal};
 use crate::retries::Failure;
 use crate::routing::{Routing, Service};
 use crate::secure::Instead;
-use crate::told::Told;
+use crate::server::refusals::Refusals;
+use crate::shortage::Shortage;
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::upstream_stream::Pool;
 use crate::warming::Errand;
-use crate::{expect, fields, forwarded, grpc, scheme, secure, selection, upgrade};
+use crate::{expect, forwarded, grpc, secure, selection, upgrade};
 
 /// The proxy of one core.
 #[derive(Debug)]
@@ -62,6 +66,14 @@ pub(crate) struct Edge {
     pub(crate) leaving: Arc<AtomicBool>,
     /// Where copies for canaries are handed over.
     pub(crate) outbox: Outbox,
+    /// This process, as requests bear it that have been here.
+    pub(crate) instance: Instance,
+    /// What we lack ourselves.
+    pub(crate) shortage: Shortage,
+    /// Who had too much.
+    pub(crate) refusals: Arc<Refusals>,
+    /// Requests that one client may have under way, whatever the rules allow.
+    pub(crate) most_of_one_client: u64,
 }
 
 #[async_trait]
@@ -110,8 +122,11 @@ impl ProxyHttp for Edge {
         }
         let socket = client_address(session);
         ctx.client = forwarded::client_of(Connection::of(session), socket, session.req_header(), rules);
-        if let Err(Refusal { status, why }) = request_check::check(session.req_header_mut(), rules) {
-            return answer(session, status, why, ctx).await;
+        if let Err(refusal) = request_check::check(session.req_header_mut(), rules) {
+            return answer(session, refusal, ctx).await;
+        }
+        if let Some(refusal) = self.refuses(session, ctx, rules) {
+            return answer(session, refusal, ctx).await;
         }
         forwarded::from_client(session.req_header_mut());
         let connection = Connection::of(session);
@@ -119,11 +134,11 @@ impl ProxyHttp for Edge {
         ctx.trace = Some(Trace::of(request));
         match secure::redirect(connection, request) {
             Some(Instead::Redirect(place)) => return redirect(session, &place).await,
-            Some(Instead::Refuse(Refusal { status, why })) => return answer(session, status, why, ctx).await,
+            Some(Instead::Refuse(refusal)) => return answer(session, refusal, ctx).await,
             None => {}
         }
         let Some(service) = routing.find(request) else {
-            return answer(session, NOT_FOUND, "no service here", ctx).await;
+            return answer(session, NO_SERVICE, ctx).await;
         };
         let trusts = connection
             .and_then(Connection::client)
@@ -132,17 +147,22 @@ impl ProxyHttp for Edge {
         ctx.exchange = Exchange::of(request, upgrade::is_asked(session), service, selection.draw.version);
         ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));
         if let Some(why) = upgrade::refusal(ctx) {
-            return answer(session, 501, why, ctx).await;
+            return answer(session, Refusal::in_doubt(501, why), ctx).await;
         }
         if lacks_authority(session.req_header()) && speaks_http2(ctx) {
-            return answer(session, 400, "this request names no host, which this service needs", ctx).await;
+            let why = "this request names no host, which this service needs";
+            return answer(session, Refusal::in_doubt(400, why), ctx).await;
         }
         match BodyLimit::of(session.req_header(), service.written.body.or(rules.limits.body)) {
             Ok(limit) => ctx.body = limit,
-            Err(Refusal { status, why }) => return answer(session, status, why, ctx).await,
+            Err(refusal) => return answer(session, refusal, ctx).await,
         }
         self.mirror(session, ctx);
         Ok(false)
+    }
+
+    async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Box<Request>) -> Result<bool> {
+        if direct::may_go(session, ctx) { self.go_direct(session, ctx).await } else { Ok(true) }
     }
 
     async fn upstream_request_filter(
@@ -151,32 +171,7 @@ impl ProxyHttp for Edge {
         request: &mut RequestHeader,
         ctx: &mut Box<Request>,
     ) -> Result<()> {
-        if !ctx.agrees(request.version == HttpVersion::HTTP_2) {
-            return Err(Error::explain(ErrorType::ConnectError, "the endpoint does not speak HTTP/2").into_up());
-        }
-        let Some(matched) = ctx.found() else { return Ok(()) };
-        let connection = Connection::of(session);
-        let client = client_address(session);
-        fields::change(request, |request| {
-            let mut told = Told::nothing();
-            selection::to_origin(&mut told, &matched.service, &matched.drawn);
-            if let Some(trace) = &ctx.trace {
-                trace.to_origin(&mut told, request);
-            }
-            let last = Connection::last_told(session);
-            forwarded::to_origin(&mut told, request, connection, client, &matched.service.rules, last);
-            match ctx.link() {
-                Some(link) => link.tell(told),
-                None => told.set(&mut request.headers),
-            }
-            upgrade::to_origin(request, ctx);
-            if request.version == HttpVersion::HTTP_2
-                && let Some(peer) = ctx.peer()
-            {
-                scheme::speak(&mut request.uri, peer);
-            }
-        });
-        ctx.mirror.sets_out();
+        self.tell_origin(session, request, ctx)?;
         expect::to_origin(session, request).await
     }
 
@@ -184,9 +179,10 @@ impl ProxyHttp for Edge {
         if let Some(errand) = &ctx.errand {
             return Ok(errand.at().peer());
         }
-        // Nothing was waited for since it began.
-        let now = if ctx.attempts == 0 { ctx.began() } else { Instant::now() };
-        let (version, at) = self.next_endpoint(session.req_header(), ctx, now)?;
+        let (version, at) = match ctx.chosen.take() {
+            Some(chosen) => chosen,
+            None => self.next_endpoint(session.req_header(), ctx)?,
+        };
         let (mut peer, link) = self.way_to(&version, &at, session, ctx);
         if ctx.forgiven {
             // Kept apart from every pool, and from every other such connection: what a pooled connection hid is seen
@@ -218,6 +214,10 @@ impl ProxyHttp for Edge {
             return e;
         }
         let (class, now) = (class_of_connect(&e), Instant::now());
+        if class == Class::Local {
+            self.shortage.felt(&e, now);
+            ctx.is_short = true;
+        }
         // Nothing was sent, so another endpoint may be tried whatever the method; in vain where the trouble is ours.
         e.set_retry(class != Class::Local && self.goes_again(Failure::Unreachable, session, ctx, now));
         ctx.failed_to_connect(class, Unreachable::of(&e), now);
@@ -237,24 +237,7 @@ impl ProxyHttp for Edge {
             errand.meet().await;
             return Err(Errand::done());
         }
-        let now = Instant::now();
-        ctx.connected(fd, now);
-        let is_own = endpoint::is_for_one_request(peer);
-        if !session.as_downstream_mut().is_body_done() {
-            ctx.listen(is_own, now);
-        }
-        if is_own {
-            let waits_now = session.as_downstream_mut().is_body_done() || ctx.exchange.is_tunnel();
-            ctx.watch(&self.deadlines, waits_now, now);
-            if waits_now {
-                ctx.keeps_vigil(ctx.leave(repeatable(session), now), now);
-            }
-            if let Some(stream) = client_stream(session) {
-                stream.tell(ctx.holder());
-            }
-        } else {
-            ctx.note(&self.deadlines);
-        }
+        self.connected(session, endpoint::is_for_one_request(peer), fd, ctx);
         Ok(())
     }
 
@@ -265,19 +248,7 @@ impl ProxyHttp for Edge {
         end_of_stream: bool,
         ctx: &mut Box<Request>,
     ) -> Result<()> {
-        // A request without a body had said all when its connection was ready.
-        let is_bare = end_of_stream && !ctx.exchange.is_tunnel() && session.as_downstream_mut().is_body_empty();
-        let ready = ctx.ready().filter(|_| is_bare);
-        let now = ready.unwrap_or_else(Instant::now);
-        ctx.sends(end_of_stream, now);
-        ctx.body.take(body.as_ref().map_or(0, Bytes::len))?;
-        ctx.mirror.takes(body.as_ref(), end_of_stream, now);
-        // pingora would write an empty last piece as a chunk of size 0, and then the end of the chunks: two ends, of
-        // which the next request on that connection finds the second (pingora #935).
-        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
-            *body = None;
-        }
-        Ok(())
+        Self::pass_request_body(session, body, end_of_stream, ctx)
     }
 
     async fn upstream_response_filter(
@@ -286,35 +257,7 @@ impl ProxyHttp for Edge {
         response: &mut ResponseHeader,
         ctx: &mut Box<Request>,
     ) -> Result<()> {
-        let now = Instant::now();
-        if self.is_last(session, now) {
-            // Told in the response, so that the client does not try this connection again.
-            session.set_keepalive(None);
-        }
-        let status = response.status.as_u16();
-        ctx.check_head(response)?;
-        if status == 101 {
-            upgrade::begin(session, ctx, response)?;
-            if let Some(stream) = client_stream(session) {
-                stream.begin_tunnel(upgrade::parting(ctx));
-            }
-        } else if response.status.is_informational() {
-            ctx.goes_on();
-            return Ok(());
-        }
-        ctx.head(status, now);
-        if status >= 500 && self.goes_again(Failure::Answered(status), session, ctx, now) {
-            ctx.end_attempt(Class::of_status(status), now);
-            let mut passed_over = Error::explain(ErrorType::HTTPStatus(status), "tried again").into_up();
-            passed_over.set_retry(true);
-            return Err(passed_over);
-        }
-        ctx.grpc_head(&response.headers);
-        ctx.mirror.head(response);
-        if response.headers.get(header::CONTENT_TYPE).is_some_and(|of| is_event_stream(of.as_bytes())) {
-            ctx.is_endless();
-        }
-        Ok(())
+        self.hear_head(session, response, ctx)
     }
 
     fn upstream_response_trailer_filter(
@@ -338,31 +281,7 @@ impl ProxyHttp for Edge {
         end_of_stream: bool,
         ctx: &mut Box<Request>,
     ) -> Result<Option<Duration>> {
-        let now = Instant::now();
-        if body.as_ref().is_some_and(|piece| !piece.is_empty()) {
-            ctx.check_content(&session.req_header().method)?;
-        }
-        ctx.hears(body.as_ref(), now);
-        ctx.mirror.hears(body.as_ref());
-        if ctx.must_leave() {
-            return Err(failing::ended());
-        }
-        if !end_of_stream
-            && client_stream(session).is_none()
-            && let Some(holder) = ctx.holder()
-        {
-            // Of a stream of HTTP/2, nobody else sees what its client takes.
-            *body = body.take().map(|piece| holder.piece(piece));
-        }
-        if end_of_stream {
-            // A tunnel that was told to end does so by itself.
-            let has_closed = ctx.exchange.is_tunnel() && ctx.ending().is_some();
-            if !has_closed && (ctx.overdue().is_some() || ctx.fell_silent()) {
-                // Of a body that ends with its connection, this would pass for the end.
-                return Err(Error::explain(ErrorType::ReadTimedout, "no whole response in time").into_up());
-            }
-            ctx.last_byte(now);
-        }
+        Self::hear_body(session, body, end_of_stream, ctx)?;
         Ok(None)
     }
 
@@ -372,21 +291,7 @@ impl ProxyHttp for Edge {
         response: &mut ResponseHeader,
         ctx: &mut Box<Request>,
     ) -> Result<()> {
-        let connection = Connection::of(session);
-        forwarded::to_client(response);
-        secure::to_client(response, connection);
-        if let Some(matched) = ctx.found() {
-            let is_secure = connection.is_some_and(|connection| connection.secure);
-            let mut served = ctx.served().filter(|_| selection::tells_version(response, &matched.service));
-            if let Some(stream) = client_stream(session) {
-                stream.tell_version(served.take());
-            }
-            selection::to_client(response, &matched.service, served, matched.issued.as_ref(), is_secure)?;
-        }
-        if session.req_header().version == HttpVersion::HTTP_10 {
-            old_clients::fit(session, response, ctx);
-        }
-        Ok(())
+        Self::pass_head(session, response, ctx)
     }
 
     fn error_while_proxy(
@@ -411,17 +316,25 @@ impl ProxyHttp for Edge {
         let why = match ctx.ending() {
             Some(_) => ENDED,
             None if ctx.found_no_room => NO_ROOM,
-            None => reason_for(status),
+            None => reason_for(status, ctx.failed_with()),
         };
-        let (status, why) = refused.map_or((status, why), |refused| (refused.status, refused.why));
+        let refusal = refused.map_or(Refusal { status, why, is_sound: status >= 500 }, Refusal::from);
+        let status = refusal.status;
+        if self.is_last(session, Instant::now()) {
+            session.set_keepalive(None);
+        }
         if let Some(stream) = client_stream(session) {
             // The answer is ours.
             stream.tell_version(None);
         }
-        // Interim heads leave room for an answer.
-        if status > 0 && session.response_written().is_none_or(|head| head.status.is_informational()) {
+        // Interim heads leave room for an answer; that of a tunnel is none.
+        let head = session.response_written().map(|head| head.status.as_u16());
+        if head == Some(101) && matches!(e.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
+            ctx.why.get_or_insert(IDLE_TUNNEL);
+        }
+        if status > 0 && head.is_none_or(|status| status < 200 && status != 101) {
             // The client may be gone by now; there is nobody else to tell.
-            let _ = answer(session, status, why, ctx).await;
+            let _ = answer(session, refusal, ctx).await;
         } else if ctx.ending().is_some() {
             grpc::break_off(session, ENDED);
         }
@@ -442,6 +355,9 @@ impl ProxyHttp for Edge {
         } else {
             // What is left of the body would pass for the next head.
             session.set_keepalive(None);
+        }
+        if error.is_some() && ctx.was_answered {
+            answer::leave(session).await;
         }
     }
 
@@ -479,7 +395,7 @@ fn speaks_http2(ctx: &Request) -> bool {
 }
 
 /// The client's connection, where it carries one request at a time.
-fn client_stream(session: &Session) -> Option<&ClientStream<Transport>> {
+pub(crate) fn client_stream(session: &Session) -> Option<&ClientStream<Transport>> {
     session.as_downstream().stream()?.as_any().downcast_ref()
 }
 

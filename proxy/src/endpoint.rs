@@ -6,6 +6,7 @@ mod credentials;
 mod health;
 mod outliers;
 mod picking;
+mod refusals;
 mod silence;
 mod unreachable;
 
@@ -27,6 +28,7 @@ use self::health::{Cause, FIRST_BACK_OFF, Health};
 pub use self::health::{Standing, State};
 pub use self::picking::{Ask, Balancer, Unavailable, is_panicking};
 use self::picking::{Latency, Moment, Room};
+use self::refusals::Refusals;
 use self::silence::Silence;
 pub use self::unreachable::Unreachable;
 use crate::upstream_stream::Flaw;
@@ -86,6 +88,7 @@ struct Known {
     in_flight: AtomicU64,
     health: Health,
     latency: Latency,
+    refusals: Refusals,
     silence: Silence,
     /// How it did when the log was told last.
     told: AtomicU8,
@@ -131,10 +134,13 @@ impl InFlight {
         self.at.known.health.refused(now);
     }
 
-    /// Its response began so many microseconds after it could have; `failed`: as one of 5xx.
-    pub fn heard(&self, us: u64, failed: bool, now: Instant) {
+    /// Its response began so many microseconds after it could have, with this status. What fails, or
+    /// turns the client away, says nothing of how fast it is.
+    pub fn heard(&self, us: u64, status: u16, now: Instant) {
+        let (failed, turned_away) = (status >= 500, refusals::turns_away(status));
         self.at.known.silence.heard(us, failed, self.at.known.health.millis(now));
-        self.answered(us, failed, now);
+        self.at.known.refusals.answered(turned_away);
+        self.answered(us, failed || turned_away, now);
     }
 
     /// It was waited for so many microseconds for a response that never began; it came to this. That makes it look slow,
@@ -198,6 +204,7 @@ impl Endpoint {
             in_flight: AtomicU64::new(0),
             health: Health::new(now),
             latency: Latency::default(),
+            refusals: Refusals::default(),
             silence: Silence::default(),
             told,
         });
@@ -322,6 +329,11 @@ impl Endpoint {
     fn takes_key(&self, key: u64, now: Instant) -> bool {
         let share = self.known.health.share(now, self.care.slow_start);
         share >= 1.0 || f64::from(key as u32) / (f64::from(u32::MAX) + 1.0) < share
+    }
+
+    /// Whether it turns nearly everything away.
+    fn turns_away(&self) -> bool {
+        self.known.refusals.are_nearly_all()
     }
 
     /// How long its responses take to begin, lately and in microseconds; none where nothing is known.

@@ -21,7 +21,7 @@ pub(crate) use self::again::Repeatable;
 pub(crate) use self::seen::Seen;
 use self::seen::Served;
 use self::underway::Underway;
-use crate::connection::UnderWay;
+use crate::connection::{Asked, UnderWay};
 use crate::deadlines::Ending;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::Exchange;
@@ -61,10 +61,18 @@ pub(crate) struct Request {
     pub(crate) attempts: u8,
     /// What was tried again so far.
     pub(crate) tries: Tries,
+    /// Where the next attempt goes, where that is chosen already.
+    pub(crate) chosen: Option<(Arc<Version>, InFlight)>,
     /// The endpoint that failed last: not the next choice.
     pub(crate) avoided: Option<Arc<Endpoint>>,
     /// Everybody who might have served it has as much under way as the limits let them have.
     pub(crate) found_no_room: bool,
+    /// There was no connection for it, for our own want of descriptors or ports.
+    pub(crate) is_short: bool,
+    /// Its place among the requests of its client, where those are counted.
+    pub(crate) asked: Option<Asked>,
+    /// The proxy answered it in its own name.
+    pub(crate) was_answered: bool,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
     /// Its copy for the canary, where it has one.
@@ -129,8 +137,12 @@ impl Request {
             under_way: None,
             attempts: 0,
             tries: Tries::default(),
+            chosen: None,
             avoided: None,
             found_no_room: false,
+            is_short: false,
+            asked: None,
+            was_answered: false,
             forgiven: false,
             mirror: Mirroring::default(),
             silence: Silence::present(),
@@ -200,6 +212,11 @@ impl Request {
             let outcome = matched.outcome(Attempt::First, class);
             matched.account.record_first(&outcome);
         }
+    }
+
+    /// What the last attempt that failed came to.
+    pub(crate) const fn failed_with(&self) -> Option<Class> {
+        self.failed_with
     }
 
     /// An attempt on `version` begins at an endpoint.

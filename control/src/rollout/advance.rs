@@ -165,6 +165,12 @@ impl Release {
             return self.not_taken(moment, why);
         }
         let Some(rollout) = self.state.running() else { return Change::default() };
+        if rollout.awaits_endpoints && rollout.phase == Phase::Progressing && self.proposal.is_none() {
+            match self.awaited(rollout) {
+                None => return self.begin_to_serve(moment),
+                waits => self.waits_for = waits,
+            }
+        }
         let Some(Due { held, late }) = self.due(moment, judgement) else { return Change::default() };
         let unproven = self.unproven(rollout, judgement);
         let lacks = self.lacks(rollout, judgement);
@@ -215,6 +221,14 @@ impl Release {
     /// What stands against the next step whatever its deadline says.
     fn lacks(&self, rollout: &Rollout, judgement: &Judgement) -> Option<String> {
         let canary = &rollout.canary;
+        if rollout.awaits_endpoints
+            && let Some(waits) = self.awaited(rollout)
+        {
+            return Some(waits);
+        }
+        if let Some(unready) = self.unready(rollout) {
+            return Some(unready);
+        }
         match rollout.plan.steps.get(rollout.step) {
             Some(Step::Match { who: Some(Match { judged: true, .. }), .. }) => {}
             Some(Step::Match { who, .. }) => return lacks_people(who.as_ref(), rollout, judgement),
@@ -347,6 +361,13 @@ fn is_of_copies(gate: &Gate) -> bool {
 
 /// What the canary does with these is known once they are answered, or have waited for as long as they may.
 fn unanswered(rollout: &Rollout, judgement: &Judgement) -> Option<String> {
+    if judgement.is_short && !rollout.plan.dry_run {
+        return Some(
+            "waiting for the proxy: requests fail for its own want of file descriptors or local ports, which is charged to \
+             no version; see its log"
+                .to_owned(),
+        );
+    }
     let Unanswered { drawn, waiting } = judgement.unanswered.filter(|_| !rollout.plan.dry_run)?;
     let (canary, stable) = (&rollout.canary, &rollout.stable);
     Some(format!(

@@ -21,14 +21,11 @@ impl Edge {
     /// The version and endpoint of the next attempt. The first is on the version drawn. A later one reads the
     /// snapshot anew: on another endpoint of the same version, where that is where it is to be and it has a share; else,
     /// and where it has no live endpoint or no room for it, on stable.
-    pub(super) fn next_endpoint(
-        &self,
-        head: &RequestHeader,
-        ctx: &mut Request,
-        now: Instant,
-    ) -> Result<(Arc<Version>, InFlight)> {
+    pub(super) fn next_endpoint(&self, head: &RequestHeader, ctx: &mut Request) -> Result<(Arc<Version>, InFlight)> {
         let Some(matched) = ctx.found() else { return Err(Error::new_in(ErrorType::InternalError)) };
         let is_first = ctx.attempts == 0;
+        // Nothing was waited for since it began.
+        let now = if is_first { ctx.began() } else { Instant::now() };
         let mut is_full = false;
         if is_first {
             // Nearly always there is nothing more to it.
@@ -95,29 +92,34 @@ impl Edge {
         session: &mut Session,
         ctx: &Request,
     ) -> (Box<HttpPeer>, Option<Arc<Link>>) {
-        let client = session.as_downstream_mut();
-        let (is_whole, has_body) = (client.is_body_done(), !client.is_body_empty());
-        let silence = ctx.silence(version, is_whole);
-        let endpoint = at.shared();
+        let endpoint = at.endpoint();
         let Some(mut peer) = endpoint.outer() else {
+            let silence = ctx.silence(version, session.as_downstream_mut().is_body_done());
             let mut peer = endpoint.peer();
             (peer.options.read_timeout, peer.options.write_timeout) = (silence, silence);
             return (peer, None);
         };
+        let link = self.link(version, at, session, ctx);
         // Reads are limited by the link, for less than pingora's timers cost.
-        peer.options.write_timeout = silence;
+        peer.options.write_timeout = link.asked.silence;
+        peer.options.custom_l4 = Some(Arc::clone(&link) as _);
+        (peer, Some(link))
+    }
+
+    /// The way of an attempt to an endpoint that speaks HTTP/1.1.
+    pub(super) fn link(&self, version: &Version, at: &InFlight, session: &mut Session, ctx: &Request) -> Arc<Link> {
+        let client = session.as_downstream_mut();
+        let (is_whole, has_body) = (client.is_body_done(), !client.is_body_empty());
         let head = session.req_header();
         let limits = ctx.found().map(|matched| HeadLimits::from(&matched.service.rules.limits)).unwrap_or_default();
         let asked = Asked {
             is_head: head.method == Method::HEAD,
             in_chunks: has_body && !head.headers.contains_key(header::CONTENT_LENGTH),
             is_apart: ctx.forgiven,
-            silence,
+            silence: ctx.silence(version, is_whole),
             limits,
         };
-        let link = Link::new(&self.pool, endpoint, asked);
-        peer.options.custom_l4 = Some(Arc::clone(&link) as _);
-        (peer, Some(link))
+        Link::new(&self.pool, at.shared(), asked)
     }
 }
 

@@ -48,7 +48,7 @@ impl Request {
         if let Some(attempt) = &mut self.attempt {
             let latency_us = micros(attempt.waits_since().unwrap_or(now), now);
             attempt.head = Some((status, latency_us));
-            attempt.at.heard(latency_us, status >= 500, now);
+            attempt.at.heard(latency_us, status, now);
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
             }
