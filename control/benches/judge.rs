@@ -115,7 +115,7 @@ fn windows(requests: u64) -> Vec<(Window, Window)> {
 fn judge_of(plan: &Plan, windows: &[(Window, Window)]) -> Judge {
     let mut background = Background::default();
     (0..60).for_each(|second| background.observe(second - 60, &windows[second as usize % DIFFERENT].0));
-    Judge::new(Trial { plan, stable: "v1", canary: "v2", background })
+    Judge::new(Trial { background, ..Trial::of(plan, "v1", "v2") })
 }
 
 fn tick(at: i64, (stable, canary): &(Window, Window)) -> Tick<'_> {
