@@ -350,6 +350,20 @@ async fn an_answer_that_never_ends_is_read_no_further_than_it_is_compared() {
     endless.abort();
 }
 
+/// As a report that takes ten seconds on either version.
+#[tokio::test]
+async fn a_copy_that_takes_too_long_says_nothing_where_stable_takes_as_long() {
+    let (stable, canary) = (origin("v1").await, origin("v2").await);
+    let shop = shop(stable.address(), canary.address(), |rules| rules.timeout = Duration::from_millis(300));
+    stable.dial().set_latency(Latency::fixed(Duration::from_secs(1)));
+    canary.dial().set_behaviour(Behaviour::Hang);
+    assert_eq!(status(&get(shop.address()).await), 200);
+    stable.dial().set_latency(Latency::fixed(Duration::ZERO));
+    assert_eq!(status(&get(shop.address()).await), 200);
+    let counts = shop.mirrored_until(|counts| counts.ended > 0).await;
+    assert_eq!((counts.sent, counts.ended, counts.failed), (2, 1, 1), "{counts:?}");
+}
+
 #[tokio::test]
 async fn a_version_none_of_whose_endpoints_is_well_is_charged_and_left_alone() {
     let (stable, canary) = (origin("v1").await, origin("v2").await);
