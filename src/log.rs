@@ -6,8 +6,8 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 /// What is logged where `TIDEGATE_LOG` is not set: state changes. pingora logs every broken connection as an error of
-/// its own; those are counted by class instead.
-const DEFAULT: &str = "info,pingora_core=off,pingora_proxy=off,pingora_pool=off,h2=off,hyper=off";
+/// its own; those are counted by class instead. The TLS library warns of what any stranger may do (renegotiation).
+const DEFAULT: &str = "info,pingora_core=off,pingora_proxy=off,pingora_pool=off,h2=off,hyper=off,rustls=off";
 
 /// Begins logging to standard error, never waiting for it: a full pipe drops lines, and no request stalls. Logging ends
 /// when the guard is dropped. `TIDEGATE_LOG` chooses otherwise (`debug`, `proxy=debug`).

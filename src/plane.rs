@@ -173,6 +173,10 @@ impl DataPlane for LivePlane {
         routing.service(service).map_or(0, |service| service.meter.refused_retries())
     }
 
+    fn is_short(&self) -> bool {
+        self.publisher.is_short(now())
+    }
+
     fn waiting(&self, service: &Name, version: &Name, second: u32) -> Waiting {
         self.meter(service, version, |meter| meter.waiting(second)).unwrap_or_default()
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::keys::Keys;
 use crate::literal::Illegal;
-use crate::model::Strictness;
+use crate::model::{ListenAddress, Strictness};
 use crate::problem::{Problem, did_you_mean, listed, nearest, quoted, shown};
 use crate::tree::{Key, Node, Place, Value};
 
@@ -16,11 +16,19 @@ pub(crate) struct Report {
     pub(crate) warnings: Vec<Problem>,
     /// What requests are refused for, where that is known: what asks for such a one is warned of.
     pub(crate) strictness: Option<Strictness>,
+    /// Where clients connect, as far as that is known: an endpoint there is warned of.
+    pub(crate) listening: Vec<ListenAddress>,
 }
 
 impl Report {
     pub(crate) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), problems: Vec::new(), warnings: Vec::new(), strictness: None }
+        Self {
+            file: file.to_owned(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            strictness: None,
+            listening: Vec::new(),
+        }
     }
 
     pub(crate) fn problem(&mut self, place: Place, path: &str, message: impl Into<String>) {

@@ -107,6 +107,7 @@ pub(crate) const LIMITS: Keys = Keys {
     known: &[
         "connections",
         "connections_per_client",
+        "requests_per_client",
         "request_line",
         "head",
         "headers",

@@ -3,6 +3,7 @@
 mod affinity;
 mod alone;
 mod care;
+mod circles;
 mod dns;
 mod gate;
 mod headers;
@@ -141,6 +142,7 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
     let fields = root.fields(report, &keys::TOP)?;
     let mut taken = place::Taken::default();
     let listeners = listener::listeners(fields.get("listeners"), &mut taken, report);
+    report.listening = listeners.iter().flatten().map(|listener| listener.address.clone()).collect();
     let admin = place::admin(fields.get("admin"), &mut taken, report);
     let state = match fields.get("state") {
         Some(state) => file_path(state, "the path of a directory", report),

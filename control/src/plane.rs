@@ -308,6 +308,11 @@ pub trait DataPlane: Send {
         Waiting::default()
     }
 
+    /// Whether requests failed a moment ago for the proxy's own want of file descriptors or ports.
+    fn is_short(&self) -> bool {
+        false
+    }
+
     /// Requests drawn to this version that are not over.
     fn in_flight(&self, service: &Name, version: &Name) -> u64;
 

@@ -25,8 +25,10 @@ use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{info, warn};
 
+use self::asking::Unwell;
 use crate::endpoint::{Endpoint, State, eject_outliers, is_panicking};
 use crate::routing::{Reader, Routing, Version};
+use crate::shortage::Shortage;
 
 /// Checks under way at a time.
 const AT_ONCE: usize = 256;
@@ -37,7 +39,7 @@ const LOOKS_A_WINDOW: u64 = 20;
 
 /// Asks the endpoints of whatever is published, until it is dropped.
 pub(crate) async fn run(reader: Reader) {
-    let mut rounds = Rounds::new();
+    let mut rounds = Rounds::new(reader.shortage.clone());
     let mut followed: Option<Arc<Routing>> = None;
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -56,6 +58,7 @@ pub(crate) async fn run(reader: Reader) {
             tell(service, version, now);
         }
         reader.leaving.look(now);
+        reader.shortage.look(now);
         followed = Some(routing);
     }
 }
@@ -103,6 +106,7 @@ struct Rounds {
     tasks: HashMap<usize, Task>,
     connector: Arc<TransportConnector>,
     turns: Arc<Semaphore>,
+    shortage: Shortage,
 }
 
 /// What asks one endpoint, until this is dropped.
@@ -119,9 +123,9 @@ impl Drop for Task {
 }
 
 impl Rounds {
-    fn new() -> Self {
+    fn new(shortage: Shortage) -> Self {
         let (connector, turns) = (TransportConnector::new(None), Semaphore::new(AT_ONCE));
-        Self { tasks: HashMap::new(), connector: Arc::new(connector), turns: Arc::new(turns) }
+        Self { tasks: HashMap::new(), connector: Arc::new(connector), turns: Arc::new(turns), shortage }
     }
 
     /// Whether a task has ended, which none does by itself.
@@ -147,14 +151,21 @@ impl Rounds {
 
     fn begin(&self, endpoint: &Arc<Endpoint>, check: &HealthCheck) -> Task {
         let (connector, turns) = (Arc::clone(&self.connector), Arc::clone(&self.turns));
-        let (at, asked) = (Arc::clone(endpoint), check.clone());
-        let handle = tokio::spawn(async move { ask_on(&at, &asked, &connector, &turns).await }).abort_handle();
+        let (at, asked, shortage) = (Arc::clone(endpoint), check.clone(), self.shortage.clone());
+        let asking = async move { ask_on(&at, &asked, &connector, &turns, &shortage).await };
+        let handle = tokio::spawn(asking).abort_handle();
         Task { endpoint: Arc::clone(endpoint), check: check.clone(), handle }
     }
 }
 
 /// Asks one endpoint, again and again.
-async fn ask_on(at: &Endpoint, check: &HealthCheck, connector: &TransportConnector, turns: &Semaphore) {
+async fn ask_on(
+    at: &Endpoint,
+    check: &HealthCheck,
+    connector: &TransportConnector,
+    turns: &Semaphore,
+    shortage: &Shortage,
+) {
     let changes = at.check_changes();
     let mut next = Instant::now() + check.interval.mul_f64(fastrand::f64());
     loop {
@@ -171,7 +182,9 @@ async fn ask_on(at: &Endpoint, check: &HealthCheck, connector: &TransportConnect
         }
         match answer {
             Ok(Ok(())) => at.passed_check(check, now),
-            Ok(Err(why)) => at.failed_check(check, &asking::plain(&why), now),
+            Ok(Err(Unwell::Its(why))) => at.failed_check(check, &asking::plain(&why), now),
+            // It was not asked: that says nothing of it.
+            Ok(Err(Unwell::Ours(error))) => shortage.felt(&error, now),
             Err(_) => at.failed_check(check, &format!("no answer within {:?}", check.timeout), now),
         }
         next = (began + spread(check, fastrand::f64())).max(now);

@@ -41,6 +41,7 @@ use parking_lot::Mutex;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{ALPN, SocketDigest, UniqueIDType};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::deadline::Deadline;
@@ -142,6 +143,8 @@ pub struct ClientStream<S: Carrier> {
     /// None before HTTP/2 is spoken.
     frames: Option<Box<FrameWatch>>,
     frame_limits: FrameLimits,
+    /// It speaks for many: whoever serves it hears by this when it is to end.
+    ends_gently: Option<Arc<Notify>>,
     began: Instant,
     /// For what is awaited of the client.
     read_by: Deadline,
@@ -194,6 +197,7 @@ impl<S: Carrier> ClientStream<S> {
             inbound: Inbound::new(HeadLimits::default()),
             frames: None,
             frame_limits: FrameLimits::default(),
+            ends_gently: None,
             began: Instant::now(),
             read_by: Deadline::default(),
             write_by: Deadline::default(),
@@ -217,6 +221,20 @@ impl<S: Carrier> ClientStream<S> {
         self.inbound = Inbound::new(HeadLimits::from(limits));
         self.frame_limits = FrameLimits { resets: limits.http2_resets, glitches: limits.http2_glitches };
         self
+    }
+
+    /// The same stream, of a hop that speaks for many: it may do what many do, and where that is too much it is not cut, but
+    /// asked to end. To be called after its limits are known.
+    #[must_use]
+    pub(crate) fn for_many(mut self) -> Self {
+        self.frame_limits = self.frame_limits.for_many();
+        self.ends_gently = Some(Arc::default());
+        self
+    }
+
+    /// What tells whoever serves it that it is to end; none where it is cut at once.
+    pub(crate) fn ends_gently(&self) -> Option<Arc<Notify>> {
+        self.ends_gently.clone()
     }
 
     const fn is_http2(&self) -> bool {
@@ -300,7 +318,8 @@ impl<S: Carrier> ClientStream<S> {
         // What a TLS handshake agreed on holds, whatever comes then.
         if self.inner.alpn().map_or(self.peeked == PREFACE, |agreed| agreed == ALPN::H2) {
             self.read_by.clear();
-            self.frames = Some(Box::new(FrameWatch::new(self.frame_limits)));
+            let watch = FrameWatch::new(self.frame_limits);
+            self.frames = Some(Box::new(if self.ends_gently.is_some() { watch.warning() } else { watch }));
             self.begin_request();
         }
         Ok(())
@@ -327,6 +346,16 @@ impl<S: Carrier> ClientStream<S> {
         self.unmatched.count(None, Some(flood.why()), self.socket.as_deref());
         self.say_goodbye(cx);
         io::Error::new(io::ErrorKind::InvalidData, flood.why())
+    }
+
+    /// Where there was too much, and it is not cut for that yet, it is asked to end.
+    fn heed_warning(&mut self) {
+        if let Some(flood) = self.frames.as_mut().and_then(|frames| frames.take_warning())
+            && let Some(ends) = &self.ends_gently
+        {
+            self.unmatched.count(None, Some(flood.why()), self.socket.as_deref());
+            ends.notify_one();
+        }
     }
 
     fn say_goodbye(&mut self, cx: &mut Context<'_>) {

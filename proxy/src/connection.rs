@@ -1,10 +1,12 @@
 //! What is known of a client's connection from its beginning: the listener, the peer, the client it speaks for, TLS.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use parking_lot::Mutex;
+use pingora_core::protocols::Stream;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_proxy::Session;
 
@@ -68,7 +70,13 @@ impl Connection {
     pub(crate) fn into_digest(self) -> Arc<ProxyDigest> {
         // Its head is that of a CONNECT proxy's answer, of which there is none here.
         let (unused, ()) = http::Response::new(()).into_parts();
-        let known = Known { connection: self, under_way: UnderWay::default(), last_told: Last::default() };
+        let known = Known {
+            connection: self,
+            under_way: UnderWay::default(),
+            last_told: Last::default(),
+            kept: Mutex::default(),
+            asking: OnceLock::new(),
+        };
         Arc::new(ProxyDigest::new(Box::new(unused.into()), Some(Box::new(known))))
     }
 
@@ -95,6 +103,31 @@ impl Connection {
         Known::of(digest).map(|known| known.under_way.clone())
     }
 
+    /// The connection's client is one whose requests are counted, together with those on its other connections.
+    pub(crate) fn counts(digest: &ProxyDigest, asking: &Asking) {
+        if let Some(known) = Known::of(digest) {
+            // Once a connection.
+            let _ = known.asking.set(asking.clone());
+        }
+    }
+
+    /// The requests of the session's client, where they are counted.
+    pub(crate) fn asking(session: &Session) -> Option<&Asking> {
+        Known::of(session.digest()?.proxy_digest.as_ref()?)?.asking.get()
+    }
+
+    /// The connection goes on behind a request that failed: its stream waits for whoever serves it.
+    pub(crate) fn keep(digest: &ProxyDigest, stream: Stream) {
+        if let Some(known) = Known::of(digest) {
+            *known.kept.lock() = Some(stream);
+        }
+    }
+
+    /// What goes on of a connection that pingora has done with; nothing where it has ended.
+    pub(crate) fn take_kept(digest: &ProxyDigest) -> Option<Stream> {
+        Known::of(digest)?.kept.lock().take()
+    }
+
     /// When a connection's life is over.
     pub(crate) fn ends(digest: &ProxyDigest) -> Option<Instant> {
         Known::of(digest).map(|known| known.connection.ends)
@@ -103,6 +136,30 @@ impl Connection {
     /// How many requests began on a connection.
     pub(crate) fn begun(digest: &ProxyDigest) -> Option<u64> {
         Known::of(digest).map(|known| known.under_way.begun())
+    }
+}
+
+/// The requests that one client has under way, on all its connections. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asking(Arc<AtomicU64>);
+
+/// A request among those of its client, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Asked(Asking);
+
+impl Asking {
+    /// Another request, where fewer than `most` are under way.
+    pub(crate) fn begin(&self, most: u64) -> Option<Asked> {
+        let asked = Asked(self.clone());
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        (before < most).then_some(asked)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let Asking(count) = &self.0;
+        count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -129,10 +186,29 @@ struct Known {
     connection: Connection,
     under_way: UnderWay,
     last_told: Last,
+    kept: Mutex<Option<Stream>>,
+    /// Of a client that is one of many: none of a hop that speaks for many.
+    asking: OnceLock<Asking>,
 }
 
 impl Known {
     fn of(digest: &ProxyDigest) -> Option<&Self> {
         digest.user_data.as_ref()?.downcast_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_as_many_requests_as_it_may_and_one_again_for_each_that_ends() {
+        let asking = Asking::default();
+        let first = asking.begin(2);
+        let second = asking.begin(2);
+        assert!(first.is_some() && second.is_some() && asking.begin(2).is_none());
+        drop(first);
+        let third = asking.begin(2);
+        assert!(third.is_some() && asking.begin(2).is_none(), "what was refused is not counted");
     }
 }

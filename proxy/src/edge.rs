@@ -6,6 +6,7 @@ mod mirroring;
 mod old_clients;
 mod passing;
 mod placing;
+mod refusing;
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
@@ -22,13 +23,13 @@ use meter::{Class, ServiceMeter};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::protocols::Digest;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_error::{Error, Result};
+use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tracing::debug;
 
 use crate::access_log::AccessLog;
-use crate::answer::{ENDED, NO_ROOM, NOT_FOUND, answer, reason_for, redirect};
+use crate::answer::{self, ENDED, IDLE_TUNNEL, NO_ROOM, NO_SERVICE, answer, reason_for, redirect};
 use crate::attempt::{class_of, class_of_connect, is_stale_http2, status_for};
 use crate::client_stream::ClientStream;
 use crate::connection::Connection;
@@ -36,12 +37,15 @@ use crate::deadlines::Deadlines;
 use crate::endpoint::{self, Unreachable};
 use crate::exchange::Exchange;
 use crate::mirror::Outbox;
+use crate::passes::Instance;
 use crate::request::Request;
 use crate::request_body::BodyLimit;
 use crate::request_check::{self, Refusal};
 use crate::retries::Failure;
 use crate::routing::{Routing, Service};
 use crate::secure::Instead;
+use crate::server::refusals::Refusals;
+use crate::shortage::Shortage;
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::upstream_stream::Pool;
@@ -62,6 +66,14 @@ pub(crate) struct Edge {
     pub(crate) leaving: Arc<AtomicBool>,
     /// Where copies for canaries are handed over.
     pub(crate) outbox: Outbox,
+    /// This process, as requests bear it that have been here.
+    pub(crate) instance: Instance,
+    /// What we lack ourselves.
+    pub(crate) shortage: Shortage,
+    /// Who had too much.
+    pub(crate) refusals: Arc<Refusals>,
+    /// Requests that one client may have under way, whatever the rules allow.
+    pub(crate) most_of_one_client: u64,
 }
 
 #[async_trait]
@@ -110,8 +122,11 @@ impl ProxyHttp for Edge {
         }
         let socket = client_address(session);
         ctx.client = forwarded::client_of(Connection::of(session), socket, session.req_header(), rules);
-        if let Err(Refusal { status, why }) = request_check::check(session.req_header_mut(), rules) {
-            return answer(session, status, why, ctx).await;
+        if let Err(refusal) = request_check::check(session.req_header_mut(), rules) {
+            return answer(session, refusal, ctx).await;
+        }
+        if let Some(refusal) = self.refuses(session, ctx, rules) {
+            return answer(session, refusal, ctx).await;
         }
         forwarded::from_client(session.req_header_mut());
         let connection = Connection::of(session);
@@ -119,11 +134,11 @@ impl ProxyHttp for Edge {
         ctx.trace = Some(Trace::of(request));
         match secure::redirect(connection, request) {
             Some(Instead::Redirect(place)) => return redirect(session, &place).await,
-            Some(Instead::Refuse(Refusal { status, why })) => return answer(session, status, why, ctx).await,
+            Some(Instead::Refuse(refusal)) => return answer(session, refusal, ctx).await,
             None => {}
         }
         let Some(service) = routing.find(request) else {
-            return answer(session, NOT_FOUND, "no service here", ctx).await;
+            return answer(session, NO_SERVICE, ctx).await;
         };
         let trusts = connection
             .and_then(Connection::client)
@@ -132,14 +147,15 @@ impl ProxyHttp for Edge {
         ctx.exchange = Exchange::of(request, upgrade::is_asked(session), service, selection.draw.version);
         ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));
         if let Some(why) = upgrade::refusal(ctx) {
-            return answer(session, 501, why, ctx).await;
+            return answer(session, Refusal::in_doubt(501, why), ctx).await;
         }
         if lacks_authority(session.req_header()) && speaks_http2(ctx) {
-            return answer(session, 400, "this request names no host, which this service needs", ctx).await;
+            let why = "this request names no host, which this service needs";
+            return answer(session, Refusal::in_doubt(400, why), ctx).await;
         }
         match BodyLimit::of(session.req_header(), service.written.body.or(rules.limits.body)) {
             Ok(limit) => ctx.body = limit,
-            Err(Refusal { status, why }) => return answer(session, status, why, ctx).await,
+            Err(refusal) => return answer(session, refusal, ctx).await,
         }
         self.mirror(session, ctx);
         Ok(false)
@@ -198,6 +214,10 @@ impl ProxyHttp for Edge {
             return e;
         }
         let (class, now) = (class_of_connect(&e), Instant::now());
+        if class == Class::Local {
+            self.shortage.felt(&e, now);
+            ctx.is_short = true;
+        }
         // Nothing was sent, so another endpoint may be tried whatever the method; in vain where the trouble is ours.
         e.set_retry(class != Class::Local && self.goes_again(Failure::Unreachable, session, ctx, now));
         ctx.failed_to_connect(class, Unreachable::of(&e), now);
@@ -296,17 +316,25 @@ impl ProxyHttp for Edge {
         let why = match ctx.ending() {
             Some(_) => ENDED,
             None if ctx.found_no_room => NO_ROOM,
-            None => reason_for(status),
+            None => reason_for(status, ctx.failed_with()),
         };
-        let (status, why) = refused.map_or((status, why), |refused| (refused.status, refused.why));
+        let refusal = refused.map_or(Refusal { status, why, is_sound: status >= 500 }, Refusal::from);
+        let status = refusal.status;
+        if self.is_last(session, Instant::now()) {
+            session.set_keepalive(None);
+        }
         if let Some(stream) = client_stream(session) {
             // The answer is ours.
             stream.tell_version(None);
         }
-        // Interim heads leave room for an answer.
-        if status > 0 && session.response_written().is_none_or(|head| head.status.is_informational()) {
+        // Interim heads leave room for an answer; that of a tunnel is none.
+        let head = session.response_written().map(|head| head.status.as_u16());
+        if head == Some(101) && matches!(e.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
+            ctx.why.get_or_insert(IDLE_TUNNEL);
+        }
+        if status > 0 && head.is_none_or(|status| status < 200 && status != 101) {
             // The client may be gone by now; there is nobody else to tell.
-            let _ = answer(session, status, why, ctx).await;
+            let _ = answer(session, refusal, ctx).await;
         } else if ctx.ending().is_some() {
             grpc::break_off(session, ENDED);
         }
@@ -327,6 +355,9 @@ impl ProxyHttp for Edge {
         } else {
             // What is left of the body would pass for the next head.
             session.set_keepalive(None);
+        }
+        if error.is_some() && ctx.was_answered {
+            answer::leave(session).await;
         }
     }
 
@@ -364,7 +395,7 @@ fn speaks_http2(ctx: &Request) -> bool {
 }
 
 /// The client's connection, where it carries one request at a time.
-fn client_stream(session: &Session) -> Option<&ClientStream<Transport>> {
+pub(crate) fn client_stream(session: &Session) -> Option<&ClientStream<Transport>> {
     session.as_downstream().stream()?.as_any().downcast_ref()
 }
 

@@ -21,7 +21,7 @@ pub(crate) use self::again::Repeatable;
 pub(crate) use self::seen::Seen;
 use self::seen::Served;
 use self::underway::Underway;
-use crate::connection::UnderWay;
+use crate::connection::{Asked, UnderWay};
 use crate::deadlines::Ending;
 use crate::endpoint::{Endpoint, InFlight};
 use crate::exchange::Exchange;
@@ -67,6 +67,12 @@ pub(crate) struct Request {
     pub(crate) avoided: Option<Arc<Endpoint>>,
     /// Everybody who might have served it has as much under way as the limits let them have.
     pub(crate) found_no_room: bool,
+    /// There was no connection for it, for our own want of descriptors or ports.
+    pub(crate) is_short: bool,
+    /// Its place among the requests of its client, where those are counted.
+    pub(crate) asked: Option<Asked>,
+    /// The proxy answered it in its own name.
+    pub(crate) was_answered: bool,
     /// A pooled connection was found closed, once: the next attempt is made on a new one.
     pub(crate) forgiven: bool,
     /// Its copy for the canary, where it has one.
@@ -134,6 +140,9 @@ impl Request {
             chosen: None,
             avoided: None,
             found_no_room: false,
+            is_short: false,
+            asked: None,
+            was_answered: false,
             forgiven: false,
             mirror: Mirroring::default(),
             silence: Silence::present(),
@@ -203,6 +212,11 @@ impl Request {
             let outcome = matched.outcome(Attempt::First, class);
             matched.account.record_first(&outcome);
         }
+    }
+
+    /// What the last attempt that failed came to.
+    pub(crate) const fn failed_with(&self) -> Option<Class> {
+        self.failed_with
     }
 
     /// An attempt on `version` begins at an endpoint.

@@ -10,7 +10,7 @@ use pingora_http::RequestHeader;
 
 use crate::request_check::Refusal;
 
-const TOO_LARGE: Refusal = Refusal { status: 413, why: "the body of this request is too large" };
+const TOO_LARGE: Refusal = Refusal::in_doubt(413, "the body of this request is too large");
 
 /// What is left of a body's limit.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl BodyLimit {
         let Some(left) = self.left else { return Ok(()) };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.left = Some(left.checked_sub(bytes).ok_or_else(|| {
-            let Refusal { status, why } = TOO_LARGE;
+            let Refusal { status, why, .. } = TOO_LARGE;
             Error::explain(ErrorType::HTTPStatus(status), why).into_down()
         })?);
         Ok(())

@@ -18,15 +18,34 @@ pub(crate) struct Refusal {
     pub(crate) status: u16,
     /// In plain words.
     pub(crate) why: &'static str,
+    /// It is certain what was asked, and where it ends: what follows it is another request.
+    pub(crate) is_sound: bool,
+}
+
+impl Refusal {
+    /// Of a request that may be other than it seems, and what follows it as well.
+    pub(crate) const fn in_doubt(status: u16, why: &'static str) -> Self {
+        Self { status, why, is_sound: false }
+    }
+
+    /// Of a request that says clearly what it wants.
+    pub(crate) const fn of_sound(status: u16, why: &'static str) -> Self {
+        Self { status, why, is_sound: true }
+    }
 }
 
 const fn bad(why: &'static str) -> Refusal {
-    Refusal { status: 400, why }
+    Refusal::in_doubt(400, why)
+}
+
+/// Of a path that is a legal one, and does not go further all the same.
+const fn no_path(why: &'static str) -> Refusal {
+    Refusal::of_sound(400, why)
 }
 
 impl From<Refused> for Refusal {
     fn from(Refused { status, why }: Refused) -> Self {
-        Self { status, why }
+        Self::in_doubt(status, why)
     }
 }
 
@@ -75,7 +94,7 @@ fn check_http2(request: &mut RequestHeader, rules: &Rules) -> Result<(), Refusal
     check_target(request, rules)?;
     join_cookies(request);
     if request.headers.len() as u64 > rules.limits.headers {
-        return Err(Refusal { status: 431, why: "the request has too many headers" });
+        return Err(Refusal::in_doubt(431, "the request has too many headers"));
     }
     Ok(())
 }
@@ -87,7 +106,7 @@ fn check_target(request: &RequestHeader, rules: &Rules) -> Result<(), Refusal> {
     let target = request.raw_path();
     let line = request.method.as_str().len() + target.len() + REST;
     if line as u64 > rules.limits.request_line.get() {
-        return Err(Refusal { status: 414, why: "the method and path of this request are too long" });
+        return Err(Refusal::in_doubt(414, "the method and path of this request are too long"));
     }
     if run(target, is_target) < target.len() {
         return Err(NOT_ENCODED.into());

@@ -38,9 +38,11 @@ impl Routing {
     /// The service for a request.
     #[must_use]
     pub fn find(&self, request: &RequestHeader) -> Option<&Arc<Service>> {
+        let path = request.uri.path();
         let asked = Asked {
             host: host_of(request),
-            path: request.uri.path(),
+            // That of the server as a whole (`OPTIONS *`) leads where its root does.
+            path: if path == "*" { "/" } else { path },
             method: &request.method,
             headers: &request.headers,
         };

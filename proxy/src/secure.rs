@@ -25,7 +25,7 @@ pub(crate) fn redirect(connection: Option<&Connection>, request: &RequestHeader)
     let port = connection?.listener.redirect?;
     let Some(host) = host_without_port(host_of(request)) else {
         let why = "without a host that can be understood there is no place to redirect to";
-        return Some(Instead::Refuse(Refusal { status: 400, why }));
+        return Some(Instead::Refuse(Refusal::in_doubt(400, why)));
     };
     let path = request.uri.path_and_query().map_or("/", |path| path.as_str());
     let path = if path.starts_with('/') { path } else { "/" };

@@ -8,7 +8,7 @@ mod arrival;
 mod clients;
 mod handing;
 mod listeners;
-mod refusals;
+pub(crate) mod refusals;
 mod served;
 mod worker;
 
@@ -33,6 +33,7 @@ use self::refusals::Refusals;
 use self::worker::Worker;
 use crate::checks;
 use crate::mirror;
+use crate::passes::Instance;
 use crate::routing::Reader;
 use crate::tls::{self, Finding};
 
@@ -119,6 +120,7 @@ impl DataPlane {
         let open = Arc::new(AtomicU64::new(0));
         let leaving = Arc::new(AtomicBool::new(false));
         let clients = Clients::default();
+        let (refusals, instance) = (Arc::new(Refusals::default()), Instance::new());
         let (outbox, deliveries) = mirror::outbox();
         // Of all cores: it knows the system's authorities, and keeps no connection.
         let connector = Arc::new(TransportConnector::new(None));
@@ -133,6 +135,8 @@ impl DataPlane {
                 leaving: Arc::clone(&leaving),
                 outbox: outbox.clone(),
                 connector: Arc::clone(&connector),
+                refusals: Arc::clone(&refusals),
+                instance: instance.clone(),
             };
             let stopped = stopped.clone();
             // From now on, before the thread itself has begun.
@@ -142,14 +146,7 @@ impl DataPlane {
             cores.push(Core { hand_over, load: Arc::default() });
         }
         let most = limits.connections;
-        let acceptor = Acceptor {
-            cores,
-            reader: reader.clone(),
-            clients,
-            open: Arc::clone(&open),
-            most,
-            refusals: Refusals::default(),
-        };
+        let acceptor = Acceptor { cores, reader: reader.clone(), clients, open: Arc::clone(&open), most, refusals };
         let acceptor = Some(spawn("tidegate-accept".into(), move |runtime| acceptor.run(&runtime, sockets, stopped))?);
         threads.push(spawn_beside("tidegate-checks", stop.subscribe(), checks::run(reader.clone()))?);
         threads.push(spawn_beside("tidegate-mirror", stop.subscribe(), mirror::run(deliveries))?);

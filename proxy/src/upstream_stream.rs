@@ -11,6 +11,7 @@
 mod as_pingora_asks;
 #[cfg(test)]
 mod corpus;
+mod dial;
 pub(crate) mod flaw;
 mod inbound;
 mod line;
@@ -23,10 +24,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub(crate) use self::dial::For;
 pub use self::flaw::Flaw;
 pub(crate) use self::flaw::{FlawCounts, Malformed};
 use self::inbound::Inbound;
@@ -52,6 +55,8 @@ pub(crate) struct UpstreamStream {
     sent: usize,
     /// What was wrong with the response: nothing is read any more.
     malformed: Option<Malformed>,
+    /// How long the endpoint may say nothing, as far as is known.
+    silence: Option<Duration>,
     /// pingora has read on after the response's end, which it does before it would keep the connection.
     is_released: bool,
     /// pingora has ended it.
@@ -69,6 +74,7 @@ impl UpstreamStream {
         Self {
             inner: Some(inner),
             inbound: Inbound::new(link.asked.limits, link.asked.is_head),
+            silence: link.silence(),
             link,
             is_told: false,
             gathered: Vec::new(),
@@ -142,8 +148,16 @@ impl AsyncRead for UpstreamStream {
                 return Poll::Ready(Ok(()));
             }
             let before = buf.filled().len();
-            let silence = this.link.asked.silence;
-            ready!(this.inner()?.poll_read(cx, buf, silence))?;
+            let silence = this.silence;
+            match ready!(this.inner()?.poll_read(cx, buf, silence)) {
+                // This wait may have begun before it was known what comes.
+                Err(error) if Silent::is(&error) && this.link.silence() != silence => {
+                    this.silence = this.link.silence();
+                    this.inner()?.wait_anew();
+                    continue;
+                }
+                read => read?,
+            }
             if buf.filled().len() == before {
                 return Poll::Ready(Ok(()));
             }

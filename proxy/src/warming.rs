@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use config::{Name, Protocol};
+use meter::Class;
 use parking_lot::Mutex;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
@@ -20,6 +21,7 @@ use pingora_proxy::HttpProxy;
 use tokio::sync::{Barrier, mpsc, watch};
 use tracing::warn;
 
+use crate::attempt::class_of_connect;
 use crate::edge::Edge;
 use crate::endpoint::{Endpoint, Unreachable};
 use crate::routing::Version;
@@ -62,7 +64,26 @@ pub(crate) struct Errand {
     together: Arc<Barrier>,
     has_met: AtomicBool,
     /// Why there is no connection; none where there is.
-    failed: Mutex<Option<String>>,
+    failed: Mutex<Option<Failed>>,
+}
+
+/// Why a connection could not be opened ahead.
+#[derive(Debug)]
+struct Failed {
+    why: String,
+    /// For our own want of descriptors or ports, which says nothing of the endpoint.
+    is_ours: bool,
+}
+
+impl Failed {
+    /// The endpoint remembers what connections to it fail for, unless that is ours.
+    fn of(error: &Error, at: &Endpoint) -> Self {
+        let is_ours = class_of_connect(error) == Class::Local;
+        if !is_ours {
+            at.is_unreachable(Unreachable::of(error));
+        }
+        Self { why: error.to_string(), is_ours }
+    }
 }
 
 /// What opens connections ahead on one core.
@@ -117,8 +138,10 @@ impl Warming {
     }
 
     /// No connection could be made. The endpoint remembers it as that of a request; people are told once.
-    fn failed(&self, at: &Endpoint, why: &str) {
-        at.failed_ahead(Instant::now());
+    fn failed(&self, at: &Endpoint, Failed { why, is_ours }: &Failed) {
+        if !is_ours {
+            at.failed_ahead(Instant::now());
+        }
         if !self.is_told.swap(true, Ordering::Relaxed) {
             let (service, version, endpoint) = (&self.service, &self.version.name, &at.written);
             warn!(%service, %version, %endpoint, why, "no connection could be opened ahead");
@@ -181,16 +204,14 @@ impl Warmer {
         }
     }
 
-    async fn connect(&self, at: &Endpoint) -> Result<(), String> {
-        let line = Line::to(at.dialled(), self.pool.connector()).await.map_err(|error| {
-            at.is_unreachable(Unreachable::of(&error));
-            error.to_string()
-        })?;
+    async fn connect(&self, at: &Endpoint) -> Result<(), Failed> {
+        let line = Line::to(at.dialled(), self.pool.connector()).await;
+        let line = line.map_err(|error| Failed::of(&error.into_up(), at))?;
         self.pool.put(at.pool_key(), line, at.patience());
         Ok(())
     }
 
-    async fn send_errand(&self, at: &Arc<Endpoint>, together: Arc<Barrier>) -> Result<(), String> {
+    async fn send_errand(&self, at: &Arc<Endpoint>, together: Arc<Barrier>) -> Result<(), Failed> {
         let (has_met, failed) = (AtomicBool::new(false), Mutex::default());
         let errand = Arc::new(Errand { at: Arc::clone(at), together, has_met, failed });
         let head = b"GET / HTTP/1.1\r\nhost: nobody\r\n\r\n".to_vec();
@@ -250,8 +271,7 @@ impl Errand {
 
     /// There is none.
     pub(crate) fn failed(&self, error: &Error) {
-        self.at.is_unreachable(Unreachable::of(error));
-        *self.failed.lock() = Some(error.to_string());
+        *self.failed.lock() = Some(Failed::of(error, &self.at));
     }
 }
 

@@ -78,7 +78,7 @@ fn a_thousand(what: &str, most_kib: f64, server: &Server, bytes: &[u8], shows: i
 }
 
 /// A client of HTTP/2 that gives as large windows as there are, and then says this.
-fn http2(frames: &[(u8, u8, u32, &[u8])]) -> Vec<u8> {
+pub(crate) fn http2(frames: &[(u8, u8, u32, &[u8])]) -> Vec<u8> {
     let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
@@ -91,11 +91,11 @@ fn http2(frames: &[(u8, u8, u32, &[u8])]) -> Vec<u8> {
 }
 
 /// A head as RFC 7541 writes it: `GET` or `POST` over `http` for `/` of `shop`.
-fn head_of_http2(method: u8) -> Vec<u8> {
+pub(crate) fn head_of_http2(method: u8) -> Vec<u8> {
     [&[method, 0x86, 0x84, 0x41, 4][..], b"shop"].concat()
 }
 
-const GET: u8 = 0x82;
+pub(crate) const GET: u8 = 0x82;
 const POST: u8 = 0x83;
 
 /// Sockets that a process holds.

@@ -17,6 +17,7 @@ mod copies;
 mod crashes;
 mod demo;
 mod deploys;
+mod descriptors;
 mod disks;
 mod draining;
 mod edge;

@@ -79,6 +79,7 @@ fn tell_limits(limits: &Limits, at: &At<'_>, telling: &mut Telling<'_>) {
     let Limits {
         connections,
         connections_per_client,
+        requests_per_client,
         request_line,
         head,
         headers,
@@ -90,6 +91,7 @@ fn tell_limits(limits: &Limits, at: &At<'_>, telling: &mut Telling<'_>) {
     } = limits;
     telling.value(&at.key("connections"), connections);
     telling.value(&at.key("connections_per_client"), connections_per_client);
+    telling.value(&at.key("requests_per_client"), requests_per_client);
     telling.value(&at.key("request_line"), request_line);
     telling.value(&at.key("head"), head);
     telling.value(&at.key("headers"), headers);

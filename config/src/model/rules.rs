@@ -98,7 +98,10 @@ pub struct Limits {
     pub connections: u64,
     /// Client connections of one address; 4 096. Of an IPv6 address its /64. Trusted hops are exempt.
     pub connections_per_client: u64,
-    /// A request line; 8 KiB, or the head's where that is less. Never more than the head's.
+    /// Requests under way of one address, on all its connections together; 4 096. Of an IPv6 address its /64. Trusted hops
+    /// are exempt.
+    pub requests_per_client: u64,
+    /// A request line; 8 KiB, or the head's where that is less. Never more than the head's, nor than 64 KiB.
     pub request_line: Bytes,
     /// A request or response head; 32 KiB. At most 1 MiB.
     pub head: Bytes,
@@ -124,6 +127,8 @@ impl Limits {
     pub(crate) const LEAST_HEAD: Bytes = Bytes::kib(1);
     /// The most: each connection may hold so much.
     pub(crate) const MOST_HEAD: Bytes = Bytes::kib(1024);
+    /// The longest request line: what the library takes of a target ends 2 bytes below it.
+    pub(crate) const MOST_LINE: Bytes = Bytes::kib(64);
     /// The most fields: the parser's own limit.
     pub(crate) const MOST_HEADERS: u64 = 256;
     /// The most streams of an HTTP/2 connection.
@@ -137,6 +142,7 @@ impl Default for Limits {
         Self {
             connections: 100_000,
             connections_per_client: 4_096,
+            requests_per_client: 4_096,
             request_line: Bytes::kib(8),
             head: Bytes::kib(32),
             headers: 100,

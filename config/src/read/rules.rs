@@ -119,9 +119,10 @@ fn limits(written: &Cursor<'_>, report: &mut Report) -> Option<Limits> {
     let connections = count(&fields, "connections", usual.connections, Limits::MOST_CONNECTIONS, report);
     let per_client =
         count(&fields, "connections_per_client", usual.connections_per_client, Limits::MOST_CONNECTIONS, report);
+    let requests = count(&fields, "requests_per_client", usual.requests_per_client, Limits::MOST_CONNECTIONS, report);
     let head = fields.or("head", usual.head, |written| size(written, Limits::LEAST_HEAD, Limits::MOST_HEAD, report));
     let request_line = match fields.get("request_line") {
-        Some(written) => size(written, Limits::LEAST_HEAD, Limits::MOST_HEAD, report),
+        Some(written) => size(written, Limits::LEAST_HEAD, Limits::MOST_LINE, report),
         None => head.map(|head| head.min(usual.request_line)),
     };
     let headers = count(&fields, "headers", usual.headers, Limits::MOST_HEADERS, report);
@@ -136,6 +137,7 @@ fn limits(written: &Cursor<'_>, report: &mut Report) -> Option<Limits> {
     let limits = Limits {
         connections: connections?,
         connections_per_client: per_client?,
+        requests_per_client: requests?,
         request_line: request_line?,
         head: head?,
         headers: headers?,

@@ -9,7 +9,7 @@ use crate::model::{Endpoint, EndpointTls, HostName, Name, Protocol, Version};
 use crate::problem::quoted;
 use crate::read::care::{Care, Endpoints, ForAll, counted};
 use crate::read::listener::certificate_files;
-use crate::read::{file_path, own_name};
+use crate::read::{circles, file_path, own_name};
 use crate::tree::Place;
 
 /// The versions of a service.
@@ -125,6 +125,7 @@ fn endpoints<'a, 'v>(
         .into_iter()
         .map(|item| {
             let endpoint: Endpoint = item.literal(report, "an endpoint, like \"10.0.0.1:8080\"", str::parse)?;
+            circles::warn_of(&endpoint, &item, report);
             match seen.get(&endpoint.identity()) {
                 Some((other, first)) if *other == version => {
                     let first = report.place(*first);

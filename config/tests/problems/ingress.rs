@@ -213,7 +213,7 @@ fn limits_name_what_is_legal() {
         &expect![[r#"
             t.yaml:1:24: limits.connections: `0` is out of range; legal is 1 to 10000000
             t.yaml:1:51: limits.connections_per_client: `-1` is no whole number; legal is 1 to 10000000
-            t.yaml:1:69: limits.request_line: `512B` is out of range; legal is 1KiB to 1MiB
+            t.yaml:1:69: limits.request_line: `512B` is out of range; legal is 1KiB to 64KiB
             t.yaml:1:81: limits.head: `2MiB` is out of range; legal is 1KiB to 1MiB
             t.yaml:1:96: limits.headers: `257` is out of range; legal is 1 to 256
             t.yaml:1:107: limits.body: `10MB` is no size; legal is a whole number with B, KiB, MiB, GiB or TiB, like 8KiB or 10MiB; did you mean `10MiB`?
@@ -227,6 +227,11 @@ fn limits_name_what_is_legal() {
         &expect![
             "t.yaml:1:37: limits.request_line: 5KiB is more than the whole head, 4KiB (`head`); legal is at most 4KiB"
         ],
+    );
+    // What the library takes of a target ends there.
+    check(
+        &top("limits: { head: 1MiB, request_line: 65KiB }"),
+        &expect!["t.yaml:1:37: limits.request_line: `65KiB` is out of range; legal is 1KiB to 64KiB"],
     );
     check(
         &top("limits: { head: 1000, body: 0B, request_line: 8 KiB }"),
@@ -320,4 +325,26 @@ services:
         t.yaml:8:13: services.shop.forced: the version `always` cannot be named so: `always` is the word for the canary
         t.yaml:8:13: services.shop.forced: the version `never` cannot be named so: `never` is the word for the stable
         t.yaml:9:24: services.shop.timeouts.total: a request ends after 14s in all (`total`), so `first_byte`, which is 15s, never comes to bear; write a `first_byte` of at most 14s"#]].assert_eq(&warnings(text));
+}
+
+#[test]
+fn an_endpoint_that_leads_back_here_is_warned_of() {
+    let file = |listeners: &str, endpoint: &str| {
+        format!(
+            "listeners: [{listeners}]\nservices:\n  shop:\n    versions: {{ v1: {{ endpoints: ['{endpoint}'] }} }}\n"
+        )
+    };
+    let any =
+        "{ address: '0.0.0.0:80' }, { address: '127.0.0.1:81' }, { address: '[::1]:82' }, { address: 'unix:/run/t' }";
+    for back in
+        ["127.0.0.1:80", "localhost:80", "127.0.0.9:80", "0.0.0.0:80", "127.0.0.1:81", "localhost:82", "unix:/run/t"]
+    {
+        let warned = warnings(&file(any, back));
+        assert!(warned.contains(&format!("`{back}` is this process itself, which listens on")), "{back}: {warned}");
+    }
+    for elsewhere in ["127.0.0.1:83", "10.0.0.1:80", "127.0.0.2:81", "shop.internal:80", "unix:/run/s"] {
+        assert_eq!(warnings(&file(any, elsewhere)), "", "{elsewhere}");
+    }
+    expect!["t.yaml:2:49: services.shop.versions.v1.endpoints[0]: `127.0.0.1:8080` is this process itself, which listens on 0.0.0.0:8080: requests come back until they are refused (508); write where the service listens"]
+        .assert_eq(&warnings("services:\n  shop: { versions: { v1: { endpoints: ['127.0.0.1:8080'] } } }\n"));
 }

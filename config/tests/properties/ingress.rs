@@ -221,12 +221,13 @@ fn size(least: u64, most: u64) -> impl Strategy<Value = Bytes> {
 }
 
 fn any_limits() -> impl Strategy<Value = Limits> {
-    let connections = (1_u64..=10_000_000, 1_u64..=10_000_000);
-    let heads = (size(1024, 1 << 20), size(1024, 1 << 20), 1_u64..=256, size(1024, 1 << 20));
+    let connections = (1_u64..=10_000_000, 1_u64..=10_000_000, 1_u64..=10_000_000);
+    let heads = (size(1024, 64 << 10), size(1024, 1 << 20), 1_u64..=256, size(1024, 1 << 20));
     let http2 = (1_u32..=10_000, 1_u32..=1_000_000, 1_u32..=1_000_000);
     (connections, heads, http2, option::of(size(1, 1 << 50))).prop_map(|(connections, heads, http2, body)| Limits {
         connections: connections.0,
         connections_per_client: connections.1,
+        requests_per_client: connections.2,
         request_line: heads.0.min(heads.1),
         head: heads.0.max(heads.1),
         headers: heads.2,

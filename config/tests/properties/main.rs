@@ -30,7 +30,7 @@ listeners:
       oldest: "1.3"
       hsts: { max_age: 8760h, subdomains: true, preload: true }
 timeouts: { handshake: 1s, head: 2s, body: 3s, connect: 4s, first_byte: 5s, response: 6s, write: 7s, keepalive: 8s, http2_idle: 9s, tunnel: 10h, connection: 11m, upstream_idle: 12ms, total: 13s }
-limits: { connections: 5000, connections_per_client: 50, request_line: 2KiB, head: 4KiB, headers: 64, body: 1GiB, http2_streams: 32, http2_header_list: 1500B, http2_resets: 50, http2_glitches: 500 }
+limits: { connections: 5000, connections_per_client: 50, requests_per_client: 70, request_line: 2KiB, head: 4KiB, headers: 64, body: 1GiB, http2_streams: 32, http2_header_list: 1500B, http2_resets: 50, http2_glitches: 500 }
 requests: { underscores: pass, encoded_slashes: pass }
 trusted: [10.0.0.0/8, "fd00::/8"]
 access_log: { to: /var/log/access.log, sample: 12.5% }
@@ -168,6 +168,7 @@ fn the_smallest_configuration_has_the_defaults_and_reads_as_what_is_written_out(
             "limits": {
                 "connections": 100_000,
                 "connections_per_client": 4096,
+                "requests_per_client": 4096,
                 "request_line": "8KiB",
                 "head": "32KiB",
                 "headers": 100,

@@ -149,6 +149,7 @@ fn written_limits(limits: &Limits) -> Value {
     let Limits {
         connections,
         connections_per_client,
+        requests_per_client,
         request_line,
         head,
         headers,
@@ -161,6 +162,7 @@ fn written_limits(limits: &Limits) -> Value {
     let mut entry = json!({
         "connections": connections,
         "connections_per_client": connections_per_client,
+        "requests_per_client": requests_per_client,
         "request_line": request_line.to_string(),
         "head": head.to_string(),
         "headers": headers,

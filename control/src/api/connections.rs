@@ -45,6 +45,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: w
     let seats = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     let mut taken = VecDeque::new();
+    let mut fails = false;
     loop {
         let accepted = tokio::select! {
             () = stopped(&mut stopping) => break,
@@ -57,6 +58,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: w
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { break };
         match accepted {
             Ok((stream, _)) => {
+                fails = false;
                 let (router, stopping, busy) = (router.clone(), stopping.clone(), Arc::<AtomicBool>::default());
                 let place = Arc::clone(&busy);
                 let conversation = connections.spawn(async move {
@@ -66,7 +68,10 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: w
                 taken.push_back(Taken { conversation, busy: place });
             }
             Err(error) => {
-                tracing::warn!(%error, "control API: cannot accept");
+                // Told once, however long it goes on.
+                if !std::mem::replace(&mut fails, true) {
+                    tracing::warn!(%error, "control API: cannot accept");
+                }
                 sleep(ACCEPT_AGAIN).await;
             }
         }

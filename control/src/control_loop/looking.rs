@@ -176,7 +176,8 @@ impl Served {
         let judge = judged.judge();
         let second = second_of(moment.elapsed);
         let waiting = [stable, canary].map(|version| plane.waiting(name, version, second));
-        let judgement = Judgement { unanswered: unanswered(&waiting[0], &waiting[1]), ..judge.judgement() };
+        let unanswered = unanswered(&waiting[0], &waiting[1]);
+        let judgement = Judgement { unanswered, is_short: plane.is_short(), ..judge.judgement() };
         // Sentences cost more than the tests: they are made where somebody will read them.
         let now = Calls::of(&judgement);
         let is_news = std::mem::replace(calls, now) != now;

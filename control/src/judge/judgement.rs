@@ -51,6 +51,9 @@ pub struct Judgement {
     /// Requests that wait for the canary's answer, where they are many beside those that wait for stable's: no step
     /// forward. The judge knows of answers alone, so whoever looks at the traffic adds this.
     pub unanswered: Option<Unanswered>,
+    /// Requests fail for the proxy's own want of descriptors or ports, which is charged to no version: no step forward.
+    /// Added by whoever looks at the traffic as well.
+    pub is_short: bool,
 }
 
 /// Established harm.

@@ -51,6 +51,7 @@ impl Judge {
             has_data: self.has_data(),
             beyond: self.beyond(),
             unanswered: None,
+            is_short: false,
             warms_up_for: if self.record.was_cold_again() { self.warms_up_for() } else { 0 },
         }
     }

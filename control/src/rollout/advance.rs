@@ -342,6 +342,13 @@ fn is_of_copies(gate: &Gate) -> bool {
 
 /// What the canary does with these is known once they are answered, or have waited for as long as they may.
 fn unanswered(rollout: &Rollout, judgement: &Judgement) -> Option<String> {
+    if judgement.is_short && !rollout.plan.dry_run {
+        return Some(
+            "waiting for the proxy: requests fail for its own want of file descriptors or local ports, which is charged to \
+             no version; see its log"
+                .to_owned(),
+        );
+    }
     let Unanswered { drawn, waiting } = judgement.unanswered.filter(|_| !rollout.plan.dry_run)?;
     let (canary, stable) = (&rollout.canary, &rollout.stable);
     Some(format!(

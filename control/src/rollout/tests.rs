@@ -212,6 +212,7 @@ fn a_step_that_could_end_waits_and_says_for_what() {
             Judgement { unanswered: Some(unanswered), ..good() },
             "waiting for answers of v2: 161 of its last 700 requests are not answered yet, 2 of the last 9000 of v1",
         ),
+        (Judgement { is_short: true, ..good() }, "waiting for the proxy: requests fail for its own want"),
     ];
     for (judgement, word) in cases {
         let mut world = World::in_phase(Phase::Progressing);

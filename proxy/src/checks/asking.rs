@@ -2,13 +2,16 @@
 
 use config::HealthQuestion;
 use config::Protocol;
+use meter::Class;
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_error::{Error, ErrorType};
 
 use super::bounded::Bounded;
 use super::{grpc, http1, http2};
+use crate::attempt::class_of_connect;
 use crate::endpoint::{Endpoint, Unreachable};
+use crate::upstream_stream::For;
 
 /// The longest reason that is kept, in characters.
 const LONGEST_REASON: usize = 160;
@@ -21,14 +24,38 @@ pub(super) struct Asked<'a> {
     pub(super) path: &'a str,
 }
 
-/// Asks an endpoint as its version's requests are sent: the same protocol, the same TLS, on a connection of its own. The
-/// error says why it is not well, in a few words. Takes as long as the endpoint takes.
+/// Why a check did not pass.
+#[derive(Debug)]
+pub(super) enum Unwell {
+    /// The endpoint is not well, in a few words.
+    Its(String),
+    /// Nobody was asked, for our own want of descriptors or ports.
+    Ours(Box<Error>),
+}
+
+impl From<String> for Unwell {
+    fn from(why: String) -> Self {
+        Self::Its(why)
+    }
+}
+
+/// Asks an endpoint as its version's requests are sent: the same protocol, the same TLS, on a connection of its own. Takes
+/// as long as the endpoint takes.
 pub(super) async fn ask(
     at: &Endpoint,
     question: &HealthQuestion,
     connector: &TransportConnector,
-) -> Result<(), String> {
-    let stream = connector.new_stream(&*at.peer()).await.map_err(|error| no_connection(&error))?;
+) -> Result<(), Unwell> {
+    let mut peer = at.peer();
+    peer.options.custom_l4 = Some(For::Checks.connector());
+    let stream = connector.new_stream(&*peer).await.map_err(|error| {
+        let error = error.into_up();
+        if class_of_connect(&error) == Class::Local { Unwell::Ours(error) } else { no_connection(&error).into() }
+    })?;
+    converse(stream, at, question).await.map_err(Unwell::Its)
+}
+
+async fn converse(stream: Stream, at: &Endpoint, question: &HealthQuestion) -> Result<(), String> {
     match question {
         HealthQuestion::Connect => Ok(()),
         HealthQuestion::Http { path, host, status } => {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -21,7 +22,8 @@ impl<S: Carrier + Send + Sync> Peek for ClientStream<S> {
     /// Fills `buf` with what tells whether the connection is HTTP/2 (the rest stays as it was). Must not answer
     /// "cannot": pingora would take the connection for HTTP/2.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        if self.peeked.is_empty() {
+        // Known since its first request, where pingora has it for a second time.
+        if self.peeked.is_empty() && self.turn.load(Ordering::Relaxed) == 0 {
             self.learn_protocol().await?;
         }
         let shown = if self.is_http2() { &PREFACE[..] } else { &self.peeked };

@@ -50,6 +50,19 @@ pub struct FrameWatch {
     /// The highest stream that the client opened, and how many it did.
     last_stream: u32,
     opened: u64,
+    /// The first flood is told, and only one of twice as much is an error.
+    warns: bool,
+    /// What was too much, and is to be told.
+    warned: Option<Flood>,
+}
+
+impl FrameLimits {
+    /// A hop that speaks for many may do a hundred times what one client may.
+    #[must_use]
+    pub const fn for_many(self) -> Self {
+        const MANY: u32 = 100;
+        Self { resets: self.resets.saturating_mul(MANY), glitches: self.glitches.saturating_mul(MANY) }
+    }
 }
 
 impl FrameWatch {
@@ -70,7 +83,22 @@ impl FrameWatch {
             head_is_open: false,
             last_stream: 0,
             opened: 0,
+            warns: false,
+            warned: None,
         }
+    }
+
+    /// The same, which tells of a flood ([`take_warning`](Self::take_warning)) before it is an error: there is time to let
+    /// what is under way end.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.warns = true;
+        self
+    }
+
+    /// What there was too much of, once, where that is no error yet.
+    pub fn take_warning(&mut self) -> Option<Flood> {
+        self.warned.take()
     }
 
     /// The client has sent these bytes, so many milliseconds after an arbitrary moment.
@@ -159,15 +187,25 @@ impl FrameWatch {
             _ => false,
         };
         if !is_due && self.glitches.count(now_ms) > self.limits.glitches {
-            return Err(Flood::Glitches);
+            return self.too_much(Flood::Glitches);
         }
         Ok(())
     }
 
     fn count_reset(&mut self, now_ms: u64) -> Result<(), Flood> {
         if self.resets.count(now_ms) > self.limits.resets {
-            return Err(Flood::Resets);
+            return self.too_much(Flood::Resets);
         }
+        Ok(())
+    }
+
+    fn too_much(&mut self, flood: Flood) -> Result<(), Flood> {
+        if !std::mem::take(&mut self.warns) {
+            return Err(flood);
+        }
+        self.warned = Some(flood);
+        let FrameLimits { resets, glitches } = self.limits;
+        self.limits = FrameLimits { resets: resets.saturating_mul(2), glitches: glitches.saturating_mul(2) };
         Ok(())
     }
 }

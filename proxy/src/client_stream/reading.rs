@@ -221,6 +221,7 @@ impl<S: Carrier> ClientStream<S> {
                 Poll::Ready(Err(self.end_flood(cx, flood)))
             }
             Some(Ok(())) | None => {
+                self.heed_warning();
                 if !self.awaits_head_in_frames() {
                     self.read_by.clear();
                 }

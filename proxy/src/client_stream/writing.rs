@@ -107,7 +107,10 @@ impl<S: Carrier> ClientStream<S> {
         let now = self.age_ms();
         match self.frames.as_mut().map(|frames| frames.wrote(bytes, now)) {
             Some(Err(flood)) => Err(self.end_flood(cx, flood)),
-            Some(Ok(())) | None => Ok(()),
+            Some(Ok(())) | None => {
+                self.heed_warning();
+                Ok(())
+            }
         }
     }
 

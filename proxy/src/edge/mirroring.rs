@@ -25,6 +25,7 @@ impl Edge {
                 connection: Connection::of(session),
                 socket: client_address(session),
                 trace: ctx.trace.as_ref(),
+                instance: Some(&self.instance),
             };
             ctx.mirror =
                 Mirroring::begin(share, service, ctx.exchange, has_body, original, &self.outbox, Instant::now());

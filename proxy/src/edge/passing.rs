@@ -56,6 +56,7 @@ impl Edge {
             if let Some(trace) = &ctx.trace {
                 trace.to_origin(&mut told, request);
             }
+            self.instance.to_origin(&mut told, &request.headers);
             let last = Connection::last_told(session);
             forwarded::to_origin(&mut told, request, connection, client, &matched.service.rules, last);
             match ctx.link() {

@@ -9,6 +9,7 @@ use pingora_core::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Scheme}
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{Address, Credentials};
+use crate::upstream_stream::For;
 
 /// An endpoint that speaks HTTP/2 has a connection for each request, up to so many requests at a time: one that hangs
 /// or breaks takes no other with it, and can be ended alone (docs/decisions/0021).
@@ -89,6 +90,7 @@ impl Contact {
         peer.options.connection_timeout = Some(self.connect);
         peer.options.total_connection_timeout = Some(self.connect);
         peer.options.idle_timeout = Some(self.idle);
+        peer.options.custom_l4 = Some(For::Requests.connector());
         // What is meant for one hop is taken away by `forwarded`, once.
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
         match self.protocol {

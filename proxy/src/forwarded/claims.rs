@@ -1,7 +1,7 @@
 //! Headers by which a peer claims who the client is, where it came from, or how; or that a request is a copy.
 
 /// Beside everything that begins with `x-forwarded`: what well-known edges and proxies set, and what origins read.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "forwarded",
     "x-real-ip",
     "x-client-ip",
@@ -12,6 +12,9 @@ const NAMES: [&str; 16] = [
     "x-scheme",
     "x-url-scheme",
     "client-ip",
+    // Whoever ends TLS says these alone (RFC 9440, section 4).
+    "client-cert",
+    "client-cert-chain",
     "cf-connecting-ip",
     "fastly-client-ip",
     "front-end-https",

@@ -9,6 +9,7 @@ use pingora_http::RequestHeader;
 
 use super::{MIRROR, YES};
 use crate::connection::Connection;
+use crate::passes::Instance;
 use crate::routing::{Service, Version};
 use crate::told::Told;
 use crate::trace::Trace;
@@ -22,6 +23,8 @@ pub(crate) struct Original<'a> {
     /// The peer where the connection is not known.
     pub(crate) socket: Option<IpAddr>,
     pub(crate) trace: Option<&'a Trace>,
+    /// Who sends it on.
+    pub(crate) instance: Option<&'a Instance>,
 }
 
 impl Original<'_> {
@@ -43,6 +46,9 @@ impl Original<'_> {
             selection::to_origin(&mut told, service, canary);
             if let Some(trace) = self.trace {
                 trace.to_origin(&mut told, copy);
+            }
+            if let Some(instance) = self.instance {
+                instance.to_origin(&mut told, &copy.headers);
             }
             forwarded::to_origin(&mut told, copy, self.connection, self.socket, &service.rules, None);
             told.set(&mut copy.headers);

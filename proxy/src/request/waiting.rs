@@ -203,8 +203,12 @@ impl Request {
         self.matched.as_ref().map(|matched| Patience::of(&matched.service))
     }
 
-    /// The response turned out to be a stream of events: however long it takes in all.
+    /// The response turned out to be a stream of events: however long it takes in all, and silent for as long as a tunnel
+    /// may be, whatever its client said that it takes.
     pub(crate) fn is_endless(&mut self) {
+        if let (Some(link), Some(patience)) = (self.link(), self.patience()) {
+            link.is_patient(patience.silence(Exchange::Events));
+        }
         if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
             deadline.set_whole(None);
         }

@@ -20,6 +20,7 @@ use crate::lasting::{Lasting, Leaving, UnderWay};
 use crate::retries::Budget;
 use crate::routes::RouteTable;
 use crate::selection::{self, Secret};
+use crate::shortage::Shortage;
 use crate::ticket::Salt;
 use crate::warming::Warmers;
 
@@ -53,6 +54,7 @@ pub struct Reader {
     pub(crate) under_way: UnderWay,
     pub(crate) warmers: Warmers,
     pub(crate) leaving: Leaving,
+    pub(crate) shortage: Shortage,
 }
 
 /// The one writer of snapshots. Readers take them from [`shared`](Self::shared).
@@ -69,6 +71,7 @@ pub struct Publisher {
     versions: u32,
     warmers: Warmers,
     leaving: Leaving,
+    shortage: Shortage,
 }
 
 impl Reader {
@@ -85,7 +88,19 @@ impl Publisher {
         let unmatched = Arc::new(ServiceMeter::new(cores));
         let (under_way, lasting) = (UnderWay::new(cores), HashMap::new());
         let (log, warmers, leaving) = (AccessLog::default(), Warmers::default(), Leaving::default());
-        Self { shared: Arc::default(), cores, unmatched, log, under_way, lasting, versions: 0, warmers, leaving }
+        let shortage = Shortage::new(Instant::now());
+        Self {
+            shared: Arc::default(),
+            cores,
+            unmatched,
+            log,
+            under_way,
+            lasting,
+            versions: 0,
+            warmers,
+            leaving,
+            shortage,
+        }
     }
 
     /// Where the latest snapshot is found.
@@ -99,7 +114,14 @@ impl Publisher {
     pub fn reader(&self) -> Reader {
         let (log, under_way) = (self.log.clone(), self.under_way.clone());
         let (warmers, leaving) = (self.warmers.clone(), self.leaving.clone());
-        Reader { routing: self.shared(), unmatched: self.unmatched(), log, under_way, warmers, leaving }
+        let shortage = self.shortage.clone();
+        Reader { routing: self.shared(), unmatched: self.unmatched(), log, under_way, warmers, leaving, shortage }
+    }
+
+    /// Whether requests failed not long ago for our own want of file descriptors or local ports.
+    #[must_use]
+    pub fn is_short(&self, now: Instant) -> bool {
+        self.shortage.is_felt(now)
     }
 
     /// The access log of what is served. What is published says where it goes.

@@ -1,6 +1,7 @@
 //! The one thread that accepts, and gives each connection to a core.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use super::Stop;
 use super::clients::{Clients, Seat};
 use super::listeners::{Kind, Listening, Open, QUEUE};
 use super::refusals::{Refusals, Why};
+use crate::descriptors::Descriptors;
 use crate::routing::Reader;
 
 /// A connection on its way to its core, counted from the moment it was accepted.
@@ -35,6 +37,15 @@ pub(super) struct Accepted {
 pub(super) enum AcceptedStream {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
+}
+
+impl AsRawFd for AcceptedStream {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
 }
 
 /// Counts a connection, for its core and in all, until it ends, however it ends.
@@ -74,7 +85,7 @@ pub(super) struct Acceptor {
     /// As many as the system can carry.
     pub(super) most: u64,
     /// Connections that were refused.
-    pub(super) refusals: Refusals,
+    pub(super) refusals: Arc<Refusals>,
 }
 
 impl Acceptor {
@@ -100,13 +111,20 @@ impl Acceptor {
     }
 
     async fn accept(&self, socket: Socket, kind: Kind, mut stopped: watch::Receiver<Stop>) {
+        let mut fails = false;
         loop {
             tokio::select! {
                 accepted = socket.accept() => match accepted {
-                    Ok((stream, peer)) => self.hand_over(stream, peer, &kind),
+                    Ok((stream, peer)) => {
+                        fails = false;
+                        self.hand_over(stream, peer, &kind);
+                    }
                     Err(error) => {
-                        // Out of descriptors, most likely: wait for some to be given back, and do not spin.
-                        warn!(%error, "cannot accept a connection");
+                        // Out of descriptors, most likely: wait for some to be given back, and do not spin. Told once,
+                        // however long it goes on.
+                        if !std::mem::replace(&mut fails, true) {
+                            warn!(%error, "cannot accept a connection");
+                        }
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 },
@@ -138,6 +156,11 @@ impl Acceptor {
         let limits = &routing.rules.limits;
         if self.open.load(Ordering::Relaxed) >= self.most.min(limits.connections) {
             self.refusals.tell(Why::All(self.most.min(limits.connections)), Instant::now());
+            return self.refused();
+        }
+        let descriptors = Descriptors::of_this_process();
+        if !descriptors.is_for_a_client(stream.as_raw_fd()) {
+            self.refusals.tell(Why::Descriptors(descriptors.all()), Instant::now());
             return self.refused();
         }
         // Who may speak for others is counted when it has said for whom.

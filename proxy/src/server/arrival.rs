@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use config::Rules;
 use meter::Class;
 use pingora_core::apps::ServerApp;
-use pingora_core::protocols::SocketDigest;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddress;
-use tokio::sync::watch;
+use pingora_core::protocols::{GetProxyDigest, SocketDigest, Stream};
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::debug;
 
@@ -66,7 +66,7 @@ impl Arrival {
     pub(super) async fn serve(self, served: &Arc<Served>, ending: watch::Receiver<bool>) {
         let (peer, unmatched) = (self.peer, self.unmatched.clone());
         let begun = self.begin(served.rules(), ending.clone()).await;
-        let (stream, _seat, ends) = match begun {
+        let (stream, seat, ends) = match begun {
             Ok(begun) => begun,
             Err(NotBegun::Silent) => return,
             Err(why) => {
@@ -75,13 +75,22 @@ impl Arrival {
                 return;
             }
         };
+        let digest = stream.get_proxy_digest();
+        if let (Some(seat), Some(digest)) = (&seat, &digest) {
+            Connection::counts(digest, &seat.asking);
+        }
         let under_way = stream.under_way();
         let Some(under_way) = under_way else {
             // Its stream and the edge know when its life is over. Nothing is waited for beside it, since all of that would
             // be looked at each time that the connection has something to do.
-            served.process_new(Box::new(stream), &ending).await;
+            let mut goes_on: Option<Stream> = Some(Box::new(stream));
+            while let Some(stream) = goes_on {
+                served.process_new(stream, &ending).await;
+                goes_on = digest.as_deref().and_then(Connection::take_kept);
+            }
             return;
         };
+        let ends_gently = stream.ends_gently();
         // pingora sends a GOAWAY when this turns.
         let (end, shutdown) = watch::channel(false);
         let mut serving = served.process_new(Box::new(stream), &shutdown);
@@ -91,6 +100,7 @@ impl Arrival {
             () = ended(ending) => {}
             () = sleep_until(ends.into()) => {}
             () = idled(&under_way, served.rules().timeouts.http2_idle) => {}
+            () = asked_to_end(ends_gently) => {}
         }
         // It listens: it is being served.
         let _ = end.send(true);
@@ -131,13 +141,16 @@ impl Arrival {
         let (transport, tls, server_name) = match self.kind.tls.as_ref().map(Arc::clone) {
             None => (Transport::Plain(self.socket), None, None),
             Some(tls) => {
+                // One time for all of it, its first byte included.
+                let longest = rules.timeouts.handshake;
+                let since = Instant::now();
                 if self.socket.early().is_empty() {
-                    let first = within(rules.timeouts.handshake, &ending, self.socket.read_early());
+                    let first = within(longest, &ending, self.socket.read_early());
                     if first.await?.unwrap_or(Ok(0))? == 0 {
                         return Err(NotBegun::Silent);
                     }
                 }
-                let (secured, facts, name) = tls.accept(self.socket, rules.timeouts.handshake).await?;
+                let (secured, facts, name) = tls.accept(self.socket, longest.saturating_sub(since.elapsed())).await?;
                 (Transport::Tls(secured), Some(facts), name)
             }
         };
@@ -154,6 +167,9 @@ impl Arrival {
         let client = ClientTimeouts::from(&rules.timeouts);
         let stream = ClientStream::new(transport, id, Some(Arc::new(digest)), client, self.unmatched);
         let mut stream = stream.with_limits(&rules.limits).with_connection(connection);
+        if self.seat.is_none() {
+            stream = stream.for_many();
+        }
         // Its first bytes are waited for as long as a connection may idle; the stream keeps that time itself.
         match within(Duration::MAX, &ending, stream.learn_protocol()).await? {
             Some(Ok(())) => Ok((stream, self.seat, ends)),
@@ -219,6 +235,14 @@ async fn idled(under_way: &UnderWay, longest: Duration) {
         let now = under_way.begun();
         quiet = if now == begun && under_way.is_nothing() { quiet + 1 } else { 0 };
         begun = now;
+    }
+}
+
+/// Waits until a client that speaks for many has done too much.
+async fn asked_to_end(ends_gently: Option<Arc<Notify>>) {
+    match ends_gently {
+        Some(ends) => ends.notified().await,
+        None => std::future::pending().await,
     }
 }
 

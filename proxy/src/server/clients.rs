@@ -1,4 +1,4 @@
-//! How many connections each client has.
+//! How many connections each client has, and requests on them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,10 +6,19 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::connection::Asking;
+
 /// Counts the open connections of each client address. It knows only clients that have one, so it is as large as there
 /// are connections.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Clients(Arc<Mutex<HashMap<Client, u64>>>);
+pub(super) struct Clients(Arc<Mutex<HashMap<Client, Present>>>);
+
+/// What a client has, while it has a connection.
+#[derive(Debug, Default)]
+struct Present {
+    connections: u64,
+    asking: Asking,
+}
 
 /// What counts as one client: an IPv4 address, or the /64 of an IPv6 address, which is what one customer is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,30 +41,33 @@ impl Client {
 pub(super) struct Seat {
     clients: Clients,
     client: Client,
+    /// What its client asks for on all its connections.
+    pub(super) asking: Asking,
 }
 
 impl Clients {
     /// A seat for another connection of this client, where it has fewer than `most`.
     pub(super) fn admit(&self, address: IpAddr, most: u64) -> Option<Seat> {
         let client = Client::of(address);
-        let mut counts = self.0.lock();
-        let count = counts.get(&client).copied().unwrap_or(0);
-        if count >= most {
+        let mut clients = self.0.lock();
+        if clients.get(&client).map_or(0, |present| present.connections) >= most {
             return None;
         }
-        counts.insert(client, count + 1);
-        drop(counts);
-        Some(Seat { clients: self.clone(), client })
+        let present = clients.entry(client).or_default();
+        present.connections += 1;
+        let asking = present.asking.clone();
+        drop(clients);
+        Some(Seat { clients: self.clone(), client, asking })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut counts = self.clients.0.lock();
-        if let Some(count) = counts.get_mut(&self.client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.client);
+        let mut clients = self.clients.0.lock();
+        if let Some(present) = clients.get_mut(&self.client) {
+            present.connections -= 1;
+            if present.connections == 0 {
+                clients.remove(&self.client);
             }
         }
     }

@@ -16,10 +16,13 @@ use super::Stop;
 use super::acceptor::{Accepted, AcceptedStream};
 use super::arrival::Arrival;
 use super::clients::Clients;
+use super::refusals::Refusals;
 use super::served::Served;
 use crate::client_stream::Unmatched;
+use crate::descriptors::Descriptors;
 use crate::edge::Edge;
 use crate::mirror::Outbox;
+use crate::passes::Instance;
 use crate::retries::ATTEMPTS;
 use crate::routing::Reader;
 use crate::transport::{Socket, Wire};
@@ -34,6 +37,8 @@ pub(super) struct Worker {
     pub(super) leaving: Arc<AtomicBool>,
     pub(super) outbox: Outbox,
     pub(super) connector: Arc<TransportConnector>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) instance: Instance,
 }
 
 impl Worker {
@@ -91,6 +96,10 @@ impl Worker {
             pool: Arc::clone(pool),
             leaving: Arc::clone(&self.leaving),
             outbox: self.outbox.clone(),
+            instance: self.instance.clone(),
+            shortage: self.reader.shortage.clone(),
+            refusals: Arc::clone(&self.refusals),
+            most_of_one_client: Descriptors::of_this_process().of_one_client(),
         };
         let mut proxy = http_proxy(&Arc::new(conf), edge);
         let mut options = HttpServerOptions::default();

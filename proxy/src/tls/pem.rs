@@ -122,12 +122,14 @@ struct Sections {
 
 fn sections(file: &Path) -> Result<Sections, Unusable> {
     let bytes = read(file).map_err(|error| Unusable::Unreadable { file: file.into(), why: in_words(&error) })?;
-    let known = <(SectionKind, Vec<u8>)>::pem_slice_iter(&bytes)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Unusable::NotPem { file: file.into(), why: of_pem(&error) })?;
     let text = String::from_utf8_lossy(&bytes);
-    // The second is how older keys say it, within a section of a usual kind.
+    // The second is how older keys say it, within a section of a usual kind, whose content is no base64 then.
     let encrypted = text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED");
+    let known = match <(SectionKind, Vec<u8>)>::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() {
+        Ok(known) => known,
+        Err(_) if encrypted => Vec::new(),
+        Err(error) => return Err(Unusable::NotPem { file: file.into(), why: of_pem(&error) }),
+    };
     if known.is_empty() && !encrypted {
         let why = if bytes.first() == Some(&0x30) {
             "it is DER, which is binary; make it PEM: openssl x509 -inform der -in FILE -out FILE.pem (a key: openssl pkey)"

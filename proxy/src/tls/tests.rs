@@ -341,6 +341,12 @@ fn what_is_wrong_with_files_is_said_in_plain_words_and_with_its_place() {
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
     )
     .unwrap();
+    let older = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0123456789ABCDEF0123456789ABCDEF\n\nAAAA";
+    fs::write(
+        ca.path("older.key"),
+        format!("-----BEGIN RSA PRIVATE KEY-----\n{older}\n-----END RSA PRIVATE KEY-----\n"),
+    )
+    .unwrap();
     fs::write(ca.path("junk.key"), "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
     for (cert, key, words) in [
         ("none.pem", "a.key", &["cannot read", "none.pem", "no such file"][..]),
@@ -352,6 +358,7 @@ fn what_is_wrong_with_files_is_said_in_plain_words_and_with_its_place() {
         ("a.key", "a.pem", &["holds a private key and no certificate", "swapped"]),
         ("a.pem", "a.pem", &["holds a certificate and no private key", "swapped"]),
         ("a.pem", "locked.key", &["encrypted", "openssl pkey"]),
+        ("a.pem", "older.key", &["encrypted", "openssl pkey"]),
         ("a.pem", "junk.key", &["junk.key", "cannot be used", "Ed25519"]),
         ("a.pem", "b.key", &["b.key", "does not belong", "a.pem"]),
     ] {

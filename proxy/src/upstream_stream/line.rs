@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::Stream;
-use pingora_core::protocols::l4::ext::{connect, connect_uds};
-use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::upstreams::peer::{HttpPeer, Peer};
-use pingora_error::{Error, ErrorType, OrErr, Result};
+use pingora_error::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::dial::{Dialled, For, dial};
 use crate::client_stream::deadline::Deadline;
 
 /// A connection to an endpoint.
@@ -54,16 +53,9 @@ impl Line {
             return connector.new_stream(peer).await.map(Self::from);
         }
         let wire = async {
-            Ok(match peer.address() {
-                SocketAddr::Inet(address) => {
-                    let stream = connect(address, None).await?;
-                    stream.set_nodelay(true).or_err(ErrorType::ConnectError, "cannot set TCP_NODELAY")?;
-                    Wire::Tcp(stream)
-                }
-                SocketAddr::Unix(address) => match address.as_pathname() {
-                    Some(path) => Wire::Unix(connect_uds(path).await?),
-                    None => return Err(Error::new(ErrorType::ConnectNoRoute)),
-                },
+            Ok(match dial(peer.address(), For::Requests).await? {
+                Dialled::Tcp(stream) => Wire::Tcp(stream),
+                Dialled::Unix(stream) => Wire::Unix(stream),
             })
         };
         let longest = peer.options.connection_timeout.unwrap_or(Duration::MAX);
@@ -100,6 +92,11 @@ impl Line {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, Silent)));
         }
         read
+    }
+
+    /// The endpoint may be silent from now on for as long as it may, whatever it was before.
+    pub(super) fn wait_anew(&mut self) {
+        self.silence.clear();
     }
 
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -153,6 +150,13 @@ impl AsRawFd for Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the endpoint was silent for too long")]
 pub(crate) struct Silent;
+
+impl Silent {
+    /// Whether that is what is wrong.
+    pub(super) fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
 
 #[cfg(test)]
 mod tests {

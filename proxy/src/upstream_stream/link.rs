@@ -1,7 +1,7 @@
 //! One attempt's way to its endpoint: a connection that waits, or a new one.
 
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ pub(crate) struct Asked {
     pub(crate) in_chunks: bool,
     /// It is sent on a connection of its own, which nobody uses after it.
     pub(crate) is_apart: bool,
-    /// How long the endpoint may say nothing while something is awaited of it; none: as long as it wants.
+    /// How long the endpoint may say nothing while something is awaited of it; none: as long as it wants. It may turn out
+    /// that it has longer ([`Link::is_patient`]).
     pub(crate) silence: Option<Duration>,
     /// How much a response head may be.
     pub(crate) limits: HeadLimits,
@@ -48,13 +49,15 @@ pub(crate) struct Link {
     /// -1 before there is one.
     fd: AtomicI32,
     is_reused: AtomicBool,
+    /// How long the endpoint may say nothing, in milliseconds; 0: what was asked holds.
+    patience_ms: AtomicU64,
 }
 
 impl Link {
     pub(crate) fn new(pool: &Arc<Pool>, at: Arc<Endpoint>, asked: Asked) -> Arc<Self> {
         let (fd, is_reused) = (AtomicI32::new(-1), AtomicBool::new(false));
-        let (pool, told) = (Arc::clone(pool), Mutex::default());
-        Arc::new_cyclic(|me| Self { me: Weak::clone(me), pool, at, asked, told, fd, is_reused })
+        let (pool, told, patience_ms) = (Arc::clone(pool), Mutex::default(), AtomicU64::new(0));
+        Arc::new_cyclic(|me| Self { me: Weak::clone(me), pool, at, asked, told, fd, is_reused, patience_ms })
     }
 
     /// Tells the origin these fields, with the head that pingora is about to write.
@@ -62,9 +65,33 @@ impl Link {
         *self.told.lock() = told.into_lines();
     }
 
+    /// From now on the endpoint may say nothing for so long.
+    pub(crate) fn is_patient(&self, silence: Duration) {
+        self.patience_ms.store(u64::try_from(silence.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long the endpoint may say nothing; none: as long as it wants.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        match self.patience_ms.load(Ordering::Relaxed) {
+            0 => self.asked.silence,
+            millis => Some(Duration::from_millis(millis)),
+        }
+    }
+
     /// What the origin is told, once.
     pub(super) fn take_told(&self) -> Vec<u8> {
         std::mem::take(&mut *self.told.lock())
+    }
+
+    /// A new connection. Where descriptors are missing for one, one that waits makes room for it.
+    async fn dial(&self) -> Result<Line> {
+        let dialled = Line::to(self.at.dialled(), self.pool.connector()).await;
+        match dialled {
+            Err(error) if *error.etype() == ErrorType::SocketError && self.pool.make_room() => {
+                Line::to(self.at.dialled(), self.pool.connector()).await
+            }
+            dialled => dialled,
+        }
     }
 
     /// Whom it leads to.
@@ -79,7 +106,7 @@ impl Link {
         let line = match waiting {
             Some(line) => line,
             // Apart, since it is large with all that a handshake needs: mostly there is none.
-            None => Box::pin(Line::to(self.at.dialled(), self.pool.connector())).await?,
+            None => Box::pin(self.dial()).await?,
         };
         self.fd.store(line.as_raw_fd(), Ordering::Relaxed);
         // Whoever connects by it holds it.

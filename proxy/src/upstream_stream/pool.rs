@@ -84,7 +84,7 @@ impl Pool {
         }
         let mut idle = self.idle.lock();
         if idle.count >= MOST {
-            idle.evict();
+            let _ = idle.evict();
         }
         idle.waiting.entry(key).or_default().push_back(Waiting { line, until });
         idle.count += 1;
@@ -94,6 +94,11 @@ impl Pool {
             idle.is_swept = true;
             drop(runtime.spawn(keep_sweeping(Arc::downgrade(self))));
         }
+    }
+
+    /// Closes the connection that would be closed first, so that its descriptor is free. False where none waits.
+    pub(super) fn make_room(&self) -> bool {
+        self.idle.lock().evict()
     }
 
     /// Closes what has waited long enough or was closed by its endpoint. Says whether any is left.
@@ -112,13 +117,13 @@ impl Pool {
 }
 
 impl Idle {
-    /// Closes the one that would be closed first.
-    fn evict(&mut self) {
+    /// Closes the one that would be closed first; false where there is none.
+    fn evict(&mut self) -> bool {
         let oldest = self.waiting.values_mut().filter(|waiting| !waiting.is_empty());
         let oldest = oldest.min_by_key(|waiting| waiting.front().map(|one| one.until));
-        if oldest.and_then(VecDeque::pop_front).is_some() {
-            self.count -= 1;
-        }
+        let is_any = oldest.and_then(VecDeque::pop_front).is_some();
+        self.count -= usize::from(is_any);
+        is_any
     }
 }
 

@@ -294,7 +294,9 @@ async fn a_call_that_is_not_said_by_its_own_deadline_is_no_failure_of_the_versio
 
 #[tokio::test]
 async fn no_header_of_a_client_widens_the_wait_for_a_hanging_version() {
-    for header in ["upgrade: h2c", "accept: text/event-stream", "connection: upgrade\r\nupgrade: websocket"] {
+    for header in
+        ["upgrade: h2c", "accept: text/event-stream\r\nconnection: close", "connection: upgrade\r\nupgrade: websocket"]
+    {
         let (shop, _v1, _v2) = canary(Behaviour::Hang).await;
         let request = format!("GET / HTTP/1.1\r\nhost: shop\r\n{header}\r\n\r\n");
         let answer = exchange(shop.address(), request.as_bytes()).await;

@@ -151,15 +151,15 @@ async fn a_connection_goes_on_behind_an_answer_of_our_own_where_nothing_is_in_do
         ("for HTTP/1.0 that asks for it", "GET /x HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n", true),
         ("for HTTP/1.0", "GET /x HTTP/1.0\r\nhost: a\r\n\r\n", false),
         ("the client closes", "GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", false),
-        ("a body that was not read", "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 33\r\n\r\n", false),
+        ("a long body that was not read", "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 65537\r\n\r\n", false),
         ("chunks", "POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n21\r\n", false),
         (
             "a body that waits",
-            "POST /x HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 33\r\n\r\n",
+            "POST /x HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 65537\r\n\r\n",
             false,
         ),
         ("another protocol", "GET /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", false),
-        ("a path that is refused", "GET /shop/%2f HTTP/1.1\r\nhost: a\r\n\r\n", false),
+        ("a path that is refused", "GET /shop/%2f HTTP/1.1\r\nhost: a\r\n\r\n", true),
         ("no host", "GET /x HTTP/1.1\r\n\r\n", false),
     ] {
         // What is sent ahead is answered where the connection goes on, and taken for a request nowhere else.

@@ -171,3 +171,25 @@ async fn a_trace_is_passed_on_or_begun() {
     assert!(begun.len() == TRACE.len() && begun.starts_with("00-") && begun.ends_with("-00"), "{begun}");
     assert_eq!(value(&fields, "tracestate"), None);
 }
+
+#[tokio::test]
+async fn the_certificate_that_a_client_says_it_has_is_heard_of_a_trusted_hop_alone() {
+    let origin = origin().await;
+    let said = "Client-Cert: :MIIB:\r\nClient-Cert-Chain: :MIIC:\r\n";
+    let untrusted = seen(&Shop::under(&[origin.address()], |_| {}), said).await;
+    let names = ["client-cert", "client-cert-chain"];
+    assert_eq!(names.map(|name| value(&untrusted, name)), [None, None], "{untrusted:?}");
+    let believed = seen(&trusting(origin.address()), said).await;
+    assert_eq!(names.map(|name| value(&believed, name)), [Some(":MIIB:"), Some(":MIIC:")], "{believed:?}");
+}
+
+#[tokio::test]
+async fn what_is_asked_of_the_server_as_a_whole_leads_where_its_root_does() {
+    let origin = RawOrigin::start(vec![RawAnswer::new("HTTP/1.1 204 No Content\r\nallow: GET\r\n\r\n")]).await.unwrap();
+    let shop = Shop::under(&[origin.address()], |_| {});
+    let answer = exchange(shop.address(), b"OPTIONS * HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(status(&answer), 204, "{answer}");
+    let seen = origin.until(LONG, |seen| seen.first().is_some_and(|c| c.requests == 1)).await.unwrap();
+    let received = String::from_utf8_lossy(&seen[0].received);
+    assert!(received.starts_with("OPTIONS * HTTP/1.1\r\n"), "{received}");
+}

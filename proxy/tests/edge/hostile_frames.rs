@@ -1,9 +1,11 @@
 //! Clients that attack with the frames of HTTP/2, over a raw socket: streams that are malformed are reset or answered,
 //! floods end their connection, and the next client is served.
 
+use std::time::Duration;
+
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
-use loadtest::{Behaviour, Origin, OriginOptions};
+use loadtest::{Behaviour, Latency, Origin, OriginOptions};
 use meter::Class;
 
 use crate::fixture::{Shop, get, http2, judged, origin_has, status};
@@ -259,4 +261,45 @@ async fn honest_traffic_is_no_flood_however_much_there_is_of_it() {
     let tally = shop.tally_until("v1", |tally| tally.requests() == 30).await;
     assert_eq!(judged(&tally, Class::Success), 30);
     assert_eq!(shop.unmatched(), 0);
+}
+
+/// Opens streams and takes them back, `at_once` at a time, once an endpoint has them: as a hop in front does whose users
+/// leave. Returns the next stream.
+async fn leaving(client: &mut Raw, origin: &Origin, first: u32, times: u32, at_once: u32) -> u32 {
+    let head = request(&[]);
+    let mut stream = first;
+    for _ in 0..times {
+        let before = origin.arrivals().requests;
+        let these: Vec<u32> = (0..at_once).map(|n| stream + 2 * n).collect();
+        let open = these.iter().flat_map(|id| frame(HEADERS, END_STREAM | END_HEADERS, *id, &head));
+        client.send(&open.collect::<Vec<u8>>()).await;
+        origin_has(origin, before + u64::from(at_once)).await;
+        let take_back = these.iter().flat_map(|id| frame(RESET, 0, *id, &[0, 0, 0, 8]));
+        client.send(&take_back.collect::<Vec<u8>>()).await;
+        stream += 2 * at_once;
+    }
+    stream
+}
+
+#[tokio::test]
+async fn a_trusted_hop_may_do_what_many_do_and_is_left_gently_where_that_is_too_much() {
+    let origin = origin().await;
+    origin.dial().set_behaviour(Behaviour::Hang);
+    let shop = Shop::under(&[origin.address()], |rules| {
+        rules.limits.http2_resets = 1;
+        rules.trusted = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let mut client = Raw::connect(&shop).await;
+    let mut stream = leaving(&mut client, &origin, 1, 10, 10).await;
+
+    // A hundred times what one client may is not too much; one more is, and is said before anything is cut.
+    origin.dial().set_behaviour(Behaviour::Serve);
+    origin.dial().set_latency(Latency::fixed(Duration::from_millis(500)));
+    client.send(&frame(HEADERS, END_STREAM | END_HEADERS, stream, &request(&[]))).await;
+    stream = leaving(&mut client, &origin, stream + 2, 1, 1).await;
+    let seen = [client.next().await, client.next().await];
+    assert!(seen.contains(&Some(Seen::Goaway(0))), "{seen:?}");
+    assert!(seen.contains(&Some(Seen::Response(stream - 4, 200))), "what was under way ends: {seen:?}");
+    shop.unmatched_until(1).await;
+    next_is_served(&shop).await;
 }

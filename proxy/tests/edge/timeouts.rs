@@ -232,3 +232,31 @@ async fn an_endpoint_that_accepts_and_never_finishes_its_handshake_is_a_connect_
     let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
     assert_eq!(judged(&tally, Class::ConnectError), 1, "{tally:?}");
 }
+
+#[tokio::test]
+async fn a_stream_of_events_may_be_silent_whatever_its_client_said_that_it_takes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let timeouts = Timeouts { first_byte: SHORT, response: SHORT, ..Timeouts::default() };
+    let shop = serve(listener.local_addr().unwrap(), timeouts, |_| {});
+    for (kind, is_whole) in [("text/event-stream; charset=utf-8", true), ("text/plain", false)] {
+        let answer = tokio::spawn(exchange(
+            shop.address(),
+            b"POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}",
+        ));
+        let (mut endpoint, _) = listener.accept().await.unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"{}") {
+            assert_ne!(endpoint.read_buf(&mut heard).await.unwrap(), 0);
+        }
+        let begun =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n");
+        endpoint.write_all(begun.as_bytes()).await.unwrap();
+        tokio::time::sleep(4 * SHORT).await;
+        // It may be cut by now.
+        let _ = endpoint.write_all(b"3\r\ntwo\r\n0\r\n\r\n").await;
+        let answer = answer.await.unwrap();
+        assert!(answer.contains("one") && answer.contains("two") == is_whole, "{kind}: {answer}");
+    }
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 2).await;
+    assert_eq!((judged(&tally, Class::Success), judged(&tally, Class::Timeout)), (1, 1), "{tally:?}");
+}

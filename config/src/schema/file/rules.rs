@@ -58,7 +58,10 @@ pub(super) struct Limits {
     /// Client connections of one address (of IPv6 its /64); trusted hops are exempt.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 4096))]
     connections_per_client: Option<u64>,
-    /// A request line, 1KiB to what a head may have.
+    /// Requests under way of one address (of IPv6 its /64); trusted hops are exempt.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 4096))]
+    requests_per_client: Option<u64>,
+    /// A request line, 1KiB to what a head may have, and to 64KiB.
     #[schemars(extend("default" = "8KiB"))]
     request_line: Option<Size>,
     /// A request or response head, 1KiB to 1MiB.

@@ -224,6 +224,7 @@ pub(super) fn good() -> Judgement {
         warms_up_for: 0,
         beyond: None,
         unanswered: None,
+        is_short: false,
     }
 }
 

@@ -154,3 +154,16 @@ proptest! {
         prop_assert_eq!(cut, all);
     }
 }
+
+#[test]
+fn a_flood_of_a_hop_that_speaks_for_many_is_told_before_it_is_an_error() {
+    let mut watch = FrameWatch::new(LIMITS).warning();
+    watch.read(&[0; 24], 0).unwrap();
+    let reset = [0, 0, 4, RESET, 0, 0, 0, 0, 1, 0, 0, 0, 8];
+    for count in 1..=2 * LIMITS.resets {
+        watch.read(&reset, 0).unwrap();
+        let warned = watch.take_warning();
+        assert_eq!(warned, (count == LIMITS.resets + 1).then_some(Flood::Resets), "{count}");
+    }
+    assert_eq!(watch.read(&reset, 0), Err(Flood::Resets), "it goes on");
+}

@@ -30,7 +30,7 @@ impl World {
     }
 
     fn begin(&self, share: Weight, head: &RequestHeader, exchange: Exchange, has_body: bool) -> Mirroring {
-        let original = Original { head, connection: None, socket: None, trace: None };
+        let original = Original { head, connection: None, socket: None, trace: None, instance: None };
         Mirroring::begin(share, &self.service, exchange, has_body, original, &self.outbox, self.now)
     }
 

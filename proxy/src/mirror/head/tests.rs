@@ -2,7 +2,7 @@ use super::*;
 use crate::mirror::tests::{service, wanted_header};
 
 fn original(head: &RequestHeader) -> Original<'_> {
-    Original { head, connection: None, socket: Some([203, 0, 113, 7].into()), trace: None }
+    Original { head, connection: None, socket: Some([203, 0, 113, 7].into()), trace: None, instance: None }
 }
 
 fn asked(target: &str, fields: &[(&'static str, &'static str)]) -> RequestHeader {
