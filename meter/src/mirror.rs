@@ -208,6 +208,6 @@ mod tests {
         let counts = meter.counts();
         assert_eq!(Unsent::ALL.map(|why| counts.unsent(why)), [0, 1, 2, 3, 4]);
         assert_eq!((counts.sent, counts.answered), (1, 1));
-        assert_eq!(Unsent::ALL.map(Unsent::label), ["full", "too_large", "streamed", "method"]);
+        assert_eq!(Unsent::ALL.map(Unsent::label), ["full", "too_large", "streamed", "method", "conditional"]);
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use config::Protocol;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use loadtest::{Behaviour, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
+use loadtest::{Behaviour, Latency, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
 use meter::{MirrorCounts, Unsent};
 use proxy::Flaw;
 use proxy::client_stream::ClientTimeouts;
