@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn redirects_and_errors_of_the_client_turn_away_and_what_it_has_already_does_not() {
-        let all = [200, 206, 301, 302, 304, 401, 404, 429, 500, 503].map(|status| turns_away(status));
+        let all = [200, 206, 301, 302, 304, 401, 404, 429, 500, 503].map(turns_away);
         assert_eq!(all, [false, false, true, true, false, true, true, true, false, false]);
     }
 }
