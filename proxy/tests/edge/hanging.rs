@@ -107,7 +107,7 @@ async fn a_pause_that_all_versions_share_is_held_against_none_of_them() {
         }
         let slow = Setting { latency: Latency::fixed(Duration::from_secs(5)), ..Setting::default() };
         let paused = if is_shared { vec![&v1, &one, &other] } else { vec![&one, &other] };
-        paused.iter().for_each(|origin| origin.dial().set(slow.clone()));
+        paused.iter().for_each(|origin| origin.dial().set(slow));
         let answers = join_all((0..40).map(|_| get(shop.address()))).await;
         assert!(answers.iter().all(|answer| status(answer) == 200), "{answers:?}");
         shop.idle("v2").await;
