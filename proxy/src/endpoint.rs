@@ -86,6 +86,8 @@ pub struct Endpoint {
 #[derive(Debug)]
 struct Known {
     in_flight: AtomicU64,
+    /// Those of them that [last](InFlight::lasts).
+    lasting: AtomicU64,
     health: Health,
     latency: Latency,
     refusals: Refusals,
@@ -102,7 +104,8 @@ pub struct InFlight {
     tries: bool,
     began: Instant,
     /// Its room in the version; none in tests of an endpoint alone.
-    _room: Option<Room>,
+    room: Option<Room>,
+    is_lasting: bool,
 }
 
 impl InFlight {
@@ -110,6 +113,19 @@ impl InFlight {
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.at
+    }
+
+    /// It became a tunnel, or its response is one that goes on for as long as both sides want. It is there still, and
+    /// counts for limits; but where the next request goes does not depend on it, since it may be idle for hours
+    /// (linkerd2-proxy: `PendingUntilFirstData`).
+    pub(crate) fn lasts(&mut self) {
+        if !self.is_lasting {
+            self.is_lasting = true;
+            self.at.known.lasting.fetch_add(1, Ordering::Relaxed);
+            if let Some(room) = &mut self.room {
+                room.lasts();
+            }
+        }
     }
 
     /// When it came there.
@@ -178,6 +194,9 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        if self.is_lasting {
+            self.at.known.lasting.fetch_sub(1, Ordering::Relaxed);
+        }
         self.at.known.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -202,6 +221,7 @@ impl Endpoint {
         let told = AtomicU8::new(State::Well as u8);
         let known = Arc::new(Known {
             in_flight: AtomicU64::new(0),
+            lasting: AtomicU64::new(0),
             health: Health::new(now),
             latency: Latency::default(),
             refusals: Refusals::default(),
@@ -280,6 +300,12 @@ impl Endpoint {
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         self.known.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How much there is to do: requests that are there now, but for those that last.
+    #[must_use]
+    pub fn load(&self) -> u64 {
+        self.in_flight().saturating_sub(self.known.lasting.load(Ordering::Relaxed))
     }
 
     /// How it does.
@@ -367,6 +393,17 @@ impl Endpoint {
             self.eject(Cause::Silence, now);
         }
         true
+    }
+
+    /// Whether somebody waits at one of these endpoints, in vain for as long as this, and none of them has answered anybody
+    /// in that time.
+    pub(crate) fn are_silent(endpoints: &[Arc<Self>], long: Duration, now: Instant) -> bool {
+        let since = |known: &Known| now.checked_sub(long).map_or(0, |since| known.health.millis(since));
+        let is_heard = |endpoint: &Arc<Self>| endpoint.known.silence.is_heard_after(since(&endpoint.known));
+        let is_waited_for = |endpoint: &Arc<Self>| {
+            endpoint.load() > 0 && endpoint.known.silence.is_in_vain(since(&endpoint.known), long)
+        };
+        endpoints.iter().any(is_waited_for) && !endpoints.iter().any(is_heard)
     }
 
     /// Whether it is ejected because it hangs, and has answered nobody after this moment.

@@ -268,7 +268,10 @@ impl Request {
         let class = match (class, attempt.head) {
             // We ended it: that is nobody's failure, nor anybody's success.
             _ if self.ended_by.is_some() => Class::Local,
-            // However a tunnel ends, it did what it was asked for.
+            // Its endpoint ended it, or broke it.
+            (Class::Reset, Some((101, _))) if attempt.is_stillborn(now) => Class::Reset,
+            (_, Some((101, _))) if attempt.total_us.is_some() && attempt.is_stillborn(now) => Class::Reset,
+            // However else a tunnel ends, it did what it was asked for.
             (_, Some((101, _))) => Class::Upgrade,
             // The version had failed before the client left.
             (Class::ClientAbort, Some((500.., _))) => Class::ServerError,
@@ -287,6 +290,7 @@ impl Request {
             total_us: age_us(attempt.ready).map(|us| attempt.total_us.unwrap_or(us)),
             ..matched.outcome(attempt.kind, class)
         };
+        let outcome = Outcome { judged: outcome.judged && !attempt.is_excused, ..outcome };
         if attempt.head.is_none()
             && self.ended_by.is_none()
             && let Some(us) = outcome.latency_us

@@ -228,6 +228,7 @@ fn mirror_view(plane: &dyn DataPlane, service: &Name, version: &Name) -> Option<
         too_large: counts.unsent(Unsent::TooLarge),
         streamed: counts.unsent(Unsent::Streamed),
         method: counts.unsent(Unsent::Method),
+        conditional: counts.unsent(Unsent::Conditional),
     };
     let sample = |sample: MirrorSample| MirrorSampleView {
         at: moment(sample.at).unwrap_or_default(),

@@ -163,7 +163,7 @@ impl Balancer {
                 in_flight.fetch_add(1, Ordering::Relaxed);
             }
         }
-        Ok(InFlight { at: Arc::clone(endpoint), tries, began: now, _room: Some(room) })
+        Ok(InFlight { at: Arc::clone(endpoint), tries, began: now, room: Some(room), is_lasting: false })
     }
 
     fn has_room(&self, endpoint: &Endpoint) -> bool {
@@ -247,13 +247,13 @@ impl<'a> Choice<'a> {
             return one;
         }
         let is_other = match self.balancer.balance {
-            Balance::LeastRequests => other.in_flight() < one.in_flight(),
+            Balance::LeastRequests => other.load() < one.load(),
             // A request without the key has nothing else to go by.
             Balance::PeakEwma | Balance::Hash(_) => {
                 let latencies = one.latency_us(self.ask.now).zip(other.latency_us(self.ask.now));
                 // Of one that is new nothing is known: it is taken for as fast as the other, and gets its part at once.
                 let (one_us, other_us) = latencies.unwrap_or((FASTEST_US, FASTEST_US));
-                let cost = |endpoint: &Endpoint, us: f32| us.max(FASTEST_US) * (endpoint.in_flight() + 1) as f32;
+                let cost = |endpoint: &Endpoint, us: f32| us.max(FASTEST_US) * (endpoint.load() + 1) as f32;
                 cost(other, other_us) * ALIKE < cost(one, one_us)
             }
         };
@@ -268,8 +268,8 @@ impl<'a> Choice<'a> {
             let hash = if jump == 0 { key } else { mixed(key, jump) };
             let Some(endpoint) = slots.owner(hash).and_then(|place| self.endpoints.get(place)) else { continue };
             let is_under_bound = || {
-                let in_flight = endpoint.in_flight();
-                in_flight < of_all || in_flight < self.bound(self.census().live)
+                let load = endpoint.load();
+                load < of_all || load < self.bound(self.census().live)
             };
             let takes_key = || endpoint.takes_key(key, self.ask.now) || self.panics();
             if self.is_eligible(endpoint) && takes_key() && is_under_bound() {
@@ -279,16 +279,16 @@ impl<'a> Choice<'a> {
         let eligible: Vec<bool> = self.endpoints.iter().map(|endpoint| self.is_eligible(endpoint)).collect();
         let bound = self.bound(eligible.iter().filter(|is| **is).count() as u64);
         let place = slots
-            .owner_among(key, |place| eligible[place] && self.endpoints[place].in_flight() < bound)
+            .owner_among(key, |place| eligible[place] && self.endpoints[place].load() < bound)
             // All that is left are busy with what came in between.
             .or_else(|| slots.owner_among(key, |place| eligible[place]));
         self.endpoints.get(place?)
     }
 
     /// How many requests may be in flight at each of so many endpoints: 1.25 times the average, this one included, and a few
-    /// in any case.
+    /// in any case. Those that last are not counted.
     fn bound(&self, endpoints: u64) -> u64 {
-        (self.balancer.load.in_flight() * 5).div_ceil(endpoints.max(1) * 4).max(NEVER_TOO_MUCH)
+        (self.balancer.load.without_lasting() * 5).div_ceil(endpoints.max(1) * 4).max(NEVER_TOO_MUCH)
     }
 }
 
@@ -338,7 +338,7 @@ pub(super) fn pick(endpoints: &[Arc<Endpoint>], avoid: Option<&Endpoint>, now: I
 #[cfg(test)]
 pub(super) fn enter(endpoint: &Arc<Endpoint>, tries: bool, now: Instant) -> InFlight {
     endpoint.known.in_flight.fetch_add(1, Ordering::Relaxed);
-    InFlight { at: Arc::clone(endpoint), tries, began: now, _room: None }
+    InFlight { at: Arc::clone(endpoint), tries, began: now, room: None, is_lasting: false }
 }
 
 #[cfg(test)]

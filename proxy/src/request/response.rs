@@ -49,6 +49,10 @@ impl Request {
             let latency_us = micros(attempt.waits_since().unwrap_or(now), now);
             attempt.head = Some((status, latency_us));
             attempt.at.heard(latency_us, status, now);
+            if self.exchange.is_call() {
+                // It may stream for as long as both sides want.
+                attempt.at.lasts();
+            }
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
             }

@@ -55,6 +55,36 @@ fn of_two_idle_endpoints_the_one_that_answers_faster_is_picked_until_it_has_much
     assert_eq!(place(&pick(&endpoints, None, now).unwrap()), 0, "six times 10 ms is more than 40");
 }
 
+/// As after a restart of the other: clients come back at once, and all of them to the one that is up.
+#[test]
+fn tunnels_that_may_be_idle_for_hours_drive_nobody_away_from_their_endpoint() {
+    let (endpoints, now) = endpoints(2);
+    endpoints.iter().for_each(|endpoint| answered(endpoint, 10, now));
+    let hash = Balance::Hash(HashKey::Path);
+    for balance in [Balance::PeakEwma, Balance::LeastRequests, hash] {
+        let balancer = balancer(balance.clone(), limits(None, Some(100)), &endpoints, now);
+        let ask = |number| if balancer.key().is_some() { by_key(number, now) } else { whoever(now) };
+        let mut tunnels = Vec::new();
+        for number in 0.. {
+            if tunnels.len() == 60 {
+                break;
+            }
+            let mut tunnel = balancer.pick(&endpoints, &ask(number)).unwrap();
+            if place(&tunnel) == 0 {
+                tunnel.lasts();
+                tunnel.lasts();
+                tunnels.push(tunnel);
+            }
+        }
+        assert_eq!((endpoints[0].in_flight(), endpoints[0].load()), (60, 0), "counted for limits");
+        let mut turns = [0; 2];
+        (0..200).for_each(|number| turns[place(&balancer.pick(&endpoints, &ask(number)).unwrap())] += 1);
+        assert!(turns.iter().all(|of| *of > 50), "{balance:?}: {turns:?}");
+        drop(tunnels);
+        assert_eq!((endpoints[0].in_flight(), endpoints[0].load(), balancer.load.without_lasting()), (0, 0, 0));
+    }
+}
+
 #[test]
 fn endpoints_that_are_about_as_fast_have_about_as_much() {
     let (endpoints, now) = endpoints(3);
@@ -128,7 +158,7 @@ fn an_endpoint_at_its_limit_is_passed_over_and_a_version_without_any_other_is_fu
         assert_eq!(balancer.pick(&endpoints, &whoever(now)).unwrap_err(), Unavailable::Full);
         assert_eq!(balancer.pick_any(&endpoints, &whoever(now)).unwrap_err(), Unavailable::Full);
         drop(held);
-        assert_eq!(balancer.load.in_flight(), 0);
+        assert_eq!(balancer.load.without_lasting(), 0);
         assert!(balancer.pick(&endpoints, &whoever(now)).is_ok());
     }
 }
@@ -156,13 +186,16 @@ fn no_limit_is_passed_however_many_ask_at_once() {
                 for _ in 0..2_000 {
                     let held: Vec<_> = (0..5).filter_map(|_| balancer.pick(&endpoints, &whoever(now)).ok()).collect();
                     assert!(endpoints.iter().all(|endpoint| endpoint.in_flight() <= 3));
-                    assert!(balancer.load.in_flight() <= 10 + 4, "ten, and whoever is looking");
+                    assert!(balancer.load.without_lasting() <= 10 + 4, "ten, and whoever is looking");
                     drop(held);
                 }
             });
         }
     });
-    assert_eq!((balancer.load.in_flight(), endpoints.iter().map(|endpoint| endpoint.in_flight()).sum::<u64>()), (0, 0));
+    assert_eq!(
+        (balancer.load.without_lasting(), endpoints.iter().map(|endpoint| endpoint.in_flight()).sum::<u64>()),
+        (0, 0)
+    );
 }
 
 #[test]
