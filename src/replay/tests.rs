@@ -38,7 +38,7 @@ fn people_read_what_happened_and_a_summary() {
             0:02.2  v2 at 10%
 
         GATE     ROLE       VERDICT       EVIDENCE        PROOF  COUNTED
-        errors   guardrail  inconclusive  4.39 of 5.30        -  50 of 151 against 3 of 2849
+        errors   guardrail  inconclusive  4.35 of 5.30        -  50 of 151 against 3 of 2849
         latency  guardrail  inconclusive  -                   -  -
         breaker  guardrail  fail          8.08 of 6.91        -  -
         requests: baseline 2849, 3 failed; v2 151, 50 failed; dispersion: unmeasured
