@@ -7,6 +7,7 @@ mod asking;
 mod book;
 mod kept;
 mod rounds;
+mod servers;
 mod system;
 mod telling;
 mod wire;

@@ -41,10 +41,7 @@ impl Seen {
     /// What this run has shown.
     pub(crate) fn verdict(&self, found: &Found, done: &Done) -> Vec<Finding> {
         let last = self.last();
-        let memory = flat(&calm(last), "memory where least in each half minute", "MB", 1e-6, SLACK_BYTES, |vitals| {
-            vitals.resident as f64
-        });
-        let mut findings = vec![memory, self.descriptors()];
+        let mut findings = vec![self.memory(), self.descriptors()];
         findings.extend(workers(last));
         findings.extend(self.upgrades(done));
         let answered: u64 = found.reasons.iter().filter(|(why, _)| why.starts_with("status")).map(|(_, of)| of).sum();
@@ -79,6 +76,25 @@ impl Seen {
             words: format!("generator: {} requests could not be sent", found.not_sent),
         });
         findings
+    }
+
+    /// Whether memory is flat, but for what open connections take: of each half minute the least counts, and of that what is
+    /// left when each descriptor's part is taken away. That part is what explains the most of all looks together with a
+    /// steady growth in time (least squares), so that neither can hide the other.
+    fn memory(&self) -> Finding {
+        let calm = calm(self.last());
+        let each = bytes_for_each_descriptor(&calm[calm.len() / 3..]);
+        let least = calm.iter().map(|(_, vitals)| vitals.descriptors).min().unwrap_or_default();
+        let mut finding = flat(&calm, "memory with nobody in a crowd", "MB", 1e-6, SLACK_BYTES, |vitals| {
+            vitals.resident as f64 - each * (vitals.descriptors - least) as f64
+        });
+        let gone = self.before_and_after.as_ref().map_or(0, |(_, after)| after.resident);
+        finding.words += &format!(
+            " ({:.0} kB taken for each descriptor over {least}; {:.1} MB when all had gone)",
+            each * 1e-3,
+            gone as f64 * 1e-6
+        );
+        finding
     }
 
     /// Whether descriptors are closed in the end. How many are open meanwhile says how many clients there are.
@@ -178,6 +194,26 @@ fn workers(looks: &[(Duration, Vitals)]) -> Vec<Finding> {
         },
     ]
 }
+
+/// How many bytes go with a descriptor where memory is explained by descriptors and by time: not below 0.
+fn bytes_for_each_descriptor(looks: &[(Duration, Vitals)]) -> f64 {
+    let of = |figure: &dyn Fn(&(Duration, Vitals)) -> f64| {
+        let figures: Vec<f64> = looks.iter().map(figure).collect();
+        let mean = figures.iter().sum::<f64>() / figures.len().max(1) as f64;
+        figures.into_iter().map(|figure| figure - mean).collect::<Vec<f64>>()
+    };
+    let (at, open) = (of(&|(at, _)| at.as_secs_f64()), of(&|(_, vitals)| vitals.descriptors as f64));
+    let bytes = of(&|(_, vitals)| vitals.resident as f64);
+    let sum = |one: &[f64], other: &[f64]| one.iter().zip(other).map(|(one, other)| one * other).sum::<f64>();
+    let (both, time, crowd) = (sum(&at, &open), sum(&at, &at), sum(&open, &open));
+    let below = crowd * time - both * both;
+    // Where descriptors go with time, or are always as many, nothing can be told apart: all is growth.
+    if below <= 1e-9 * crowd * time {
+        return 0.0;
+    }
+    ((sum(&open, &bytes) * time - sum(&at, &bytes) * both) / below).max(0.0)
+}
+
 fn mean(figures: &[(f64, f64)]) -> f64 {
     figures.iter().map(|(_, figure)| figure).sum::<f64>() / figures.len().max(1) as f64
 }

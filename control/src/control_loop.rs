@@ -16,6 +16,7 @@ mod leaving;
 mod link;
 mod looking;
 mod queue;
+mod readiness;
 mod reload;
 mod request;
 mod rounds;

@@ -375,8 +375,9 @@ fn copies(page: &mut Page, snapshot: &Snapshot) {
         "Requests that were to be copied and were not, by reason.",
     );
     for (service, version, it) in mirrored() {
-        let NotCopied { full, too_large, streamed, method } = it.not_copied;
-        for (reason, count) in [("full", full), ("too_large", too_large), ("streamed", streamed), ("method", method)] {
+        let NotCopied { full, too_large, streamed, method, conditional } = it.not_copied;
+        let reasons = [("full", full), ("too_large", too_large), ("streamed", streamed), ("method", method)];
+        for (reason, count) in reasons.into_iter().chain([("conditional", conditional)]) {
             page.sample("", &[("service", service), ("version", &version.name), ("reason", reason)], count);
         }
     }

@@ -10,6 +10,7 @@
 mod act;
 mod advance;
 mod file;
+mod readiness;
 mod release;
 mod state;
 mod view;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use config::{Name, Plan, Service, Weight};
 use jiff::Timestamp;
 
+pub use self::readiness::{Full, Readiness, Room, Unwell};
 pub use self::release::Release;
 pub use self::state::{FileValues, HISTORY, Question, Reading, Rollout, State, name_of_compared};
 pub use self::view::allowed;

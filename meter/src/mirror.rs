@@ -13,11 +13,13 @@ pub enum Unsent {
     Streamed,
     /// Its method is none of those that are copied.
     Method,
+    /// Its answer depends on what its client has from stable.
+    Conditional,
 }
 
 impl Unsent {
     /// Every reason, in the order of [`MirrorCounts::unsent`].
-    pub const ALL: [Self; 4] = [Self::Full, Self::TooLarge, Self::Streamed, Self::Method];
+    pub const ALL: [Self; 5] = [Self::Full, Self::TooLarge, Self::Streamed, Self::Method, Self::Conditional];
 
     /// The label that metrics and status carry.
     #[must_use]
@@ -27,6 +29,7 @@ impl Unsent {
             Self::TooLarge => "too_large",
             Self::Streamed => "streamed",
             Self::Method => "method",
+            Self::Conditional => "conditional",
         }
     }
 }
@@ -203,8 +206,8 @@ mod tests {
         meter.sent();
         meter.answered();
         let counts = meter.counts();
-        assert_eq!(Unsent::ALL.map(|why| counts.unsent(why)), [0, 1, 2, 3]);
+        assert_eq!(Unsent::ALL.map(|why| counts.unsent(why)), [0, 1, 2, 3, 4]);
         assert_eq!((counts.sent, counts.answered), (1, 1));
-        assert_eq!(Unsent::ALL.map(Unsent::label), ["full", "too_large", "streamed", "method"]);
+        assert_eq!(Unsent::ALL.map(Unsent::label), ["full", "too_large", "streamed", "method", "conditional"]);
     }
 }

@@ -41,7 +41,7 @@ fn version(endpoints: u16, balance: &Balance) -> Option<Arc<Version>> {
     let version = Arc::clone(routing.service(&Name::new("s")?)?.stable());
     for place in 0..10 * u64::from(endpoints) {
         let ask = Ask { key: Some(spread(place)), avoid: None, now };
-        version.pick(&ask).ok()?.heard(5_000 + place, false, now);
+        version.pick(&ask).ok()?.heard(5_000 + place, 200, now);
     }
     Some(version)
 }

@@ -6,6 +6,7 @@ mod credentials;
 mod health;
 mod outliers;
 mod picking;
+mod refusals;
 mod silence;
 mod unreachable;
 
@@ -27,6 +28,7 @@ use self::health::{Cause, FIRST_BACK_OFF, Health};
 pub use self::health::{Standing, State};
 pub use self::picking::{Ask, Balancer, Unavailable, is_panicking};
 use self::picking::{Latency, Moment, Room};
+use self::refusals::Refusals;
 use self::silence::Silence;
 pub use self::unreachable::Unreachable;
 use crate::upstream_stream::Flaw;
@@ -84,8 +86,11 @@ pub struct Endpoint {
 #[derive(Debug)]
 struct Known {
     in_flight: AtomicU64,
+    /// Those of them that [last](InFlight::lasts).
+    lasting: AtomicU64,
     health: Health,
     latency: Latency,
+    refusals: Refusals,
     silence: Silence,
     /// How it did when the log was told last.
     told: AtomicU8,
@@ -99,7 +104,8 @@ pub struct InFlight {
     tries: bool,
     began: Instant,
     /// Its room in the version; none in tests of an endpoint alone.
-    _room: Option<Room>,
+    room: Option<Room>,
+    is_lasting: bool,
 }
 
 impl InFlight {
@@ -107,6 +113,19 @@ impl InFlight {
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.at
+    }
+
+    /// It became a tunnel, or its response is one that goes on for as long as both sides want. It is there still, and
+    /// counts for limits; but where the next request goes does not depend on it, since it may be idle for hours
+    /// (linkerd2-proxy: `PendingUntilFirstData`).
+    pub(crate) fn lasts(&mut self) {
+        if !self.is_lasting {
+            self.is_lasting = true;
+            self.at.known.lasting.fetch_add(1, Ordering::Relaxed);
+            if let Some(room) = &mut self.room {
+                room.lasts();
+            }
+        }
     }
 
     /// When it came there.
@@ -131,10 +150,13 @@ impl InFlight {
         self.at.known.health.refused(now);
     }
 
-    /// Its response began so many microseconds after it could have; `failed`: as one of 5xx.
-    pub fn heard(&self, us: u64, failed: bool, now: Instant) {
+    /// Its response began so many microseconds after it could have, with this status. What fails, or
+    /// turns the client away, says nothing of how fast it is.
+    pub fn heard(&self, us: u64, status: u16, now: Instant) {
+        let (failed, turned_away) = (status >= 500, refusals::turns_away(status));
         self.at.known.silence.heard(us, failed, self.at.known.health.millis(now));
-        self.answered(us, failed, now);
+        self.at.known.refusals.answered(turned_away);
+        self.answered(us, failed || turned_away, now);
     }
 
     /// It was waited for so many microseconds for a response that never began; it came to this. That makes it look slow,
@@ -172,6 +194,9 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        if self.is_lasting {
+            self.at.known.lasting.fetch_sub(1, Ordering::Relaxed);
+        }
         self.at.known.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -196,8 +221,10 @@ impl Endpoint {
         let told = AtomicU8::new(State::Well as u8);
         let known = Arc::new(Known {
             in_flight: AtomicU64::new(0),
+            lasting: AtomicU64::new(0),
             health: Health::new(now),
             latency: Latency::default(),
+            refusals: Refusals::default(),
             silence: Silence::default(),
             told,
         });
@@ -275,6 +302,12 @@ impl Endpoint {
         self.known.in_flight.load(Ordering::Relaxed)
     }
 
+    /// How much there is to do: requests that are there now, but for those that last.
+    #[must_use]
+    pub fn load(&self) -> u64 {
+        self.in_flight().saturating_sub(self.known.lasting.load(Ordering::Relaxed))
+    }
+
     /// How it does.
     #[must_use]
     pub fn standing(&self, now: Instant) -> Standing {
@@ -324,6 +357,11 @@ impl Endpoint {
         share >= 1.0 || f64::from(key as u32) / (f64::from(u32::MAX) + 1.0) < share
     }
 
+    /// Whether it turns nearly everything away.
+    fn turns_away(&self) -> bool {
+        self.known.refusals.are_nearly_all()
+    }
+
     /// How long its responses take to begin, lately and in microseconds; none where nothing is known.
     fn latency_us(&self, now: Instant) -> Option<f32> {
         self.known.latency.get(|| self.known.moment(now))
@@ -355,6 +393,17 @@ impl Endpoint {
             self.eject(Cause::Silence, now);
         }
         true
+    }
+
+    /// Whether somebody waits at one of these endpoints, in vain for as long as this, and none of them has answered anybody
+    /// in that time.
+    pub(crate) fn are_silent(endpoints: &[Arc<Self>], long: Duration, now: Instant) -> bool {
+        let since = |known: &Known| now.checked_sub(long).map_or(0, |since| known.health.millis(since));
+        let is_heard = |endpoint: &Arc<Self>| endpoint.known.silence.is_heard_after(since(&endpoint.known));
+        let is_waited_for = |endpoint: &Arc<Self>| {
+            endpoint.load() > 0 && endpoint.known.silence.is_in_vain(since(&endpoint.known), long)
+        };
+        endpoints.iter().any(is_waited_for) && !endpoints.iter().any(is_heard)
     }
 
     /// Whether it is ejected because it hangs, and has answered nobody after this moment.

@@ -287,6 +287,7 @@ impl Request {
             total_us: age_us(attempt.ready).map(|us| attempt.total_us.unwrap_or(us)),
             ..matched.outcome(attempt.kind, class)
         };
+        let outcome = Outcome { judged: outcome.judged && !attempt.is_excused, ..outcome };
         if attempt.head.is_none()
             && self.ended_by.is_none()
             && let Some(us) = outcome.latency_us

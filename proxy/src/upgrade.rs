@@ -60,7 +60,7 @@ pub(crate) fn begin(session: &mut Session, asked: &Request, response: &ResponseH
 }
 
 /// How the tunnel that began is asked to close, where it is a WebSocket.
-pub(crate) fn parting(request: &Request) -> Option<Arc<Parting>> {
+pub(crate) fn parting(request: &mut Request) -> Option<Arc<Parting>> {
     let Exchange::Tunnel(place) = request.exchange else { return None };
     let protocol = request.found().and_then(|matched| matched.service.written.upgrades.get(place));
     if protocol.is_none_or(|protocol| !protocol.eq_ignore_ascii_case("websocket")) {

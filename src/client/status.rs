@@ -151,12 +151,13 @@ fn copies(version: &VersionView) -> Vec<String> {
          failed that stable did not",
         it.sent, it.compared, it.status, it.body, it.failed
     )];
-    let NotCopied { full, too_large, streamed, method } = it.not_copied;
+    let NotCopied { full, too_large, streamed, method, conditional } = it.not_copied;
     let reasons = [
         (full, "as many were under way as may be"),
         (too_large, "their body is too long"),
         (streamed, "they are streams or upgrades"),
         (method, "their method is not copied"),
+        (conditional, "their answer depends on what their client has"),
     ];
     let reasons: Vec<_> =
         reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count}: {why}")).collect();

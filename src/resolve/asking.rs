@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use config::{Dns, IpFamily};
 use hickory_proto::rr::Name;
 use tokio::time::timeout;
 
+use super::now;
+use super::servers::{Heard, Order, Servers};
 use super::system::System;
 use super::wire::{self, Said, Silent};
 
@@ -69,14 +70,14 @@ pub(super) struct Asker {
     dns: Dns,
     system: System,
     servers: Vec<SocketAddr>,
-    /// The place of the server that answered last: one that is dead is not waited for again with every name.
-    first: AtomicUsize,
+    /// How they do: one that is dead is not waited for again with every name.
+    standing: Servers,
 }
 
 impl Asker {
     pub(super) fn new(dns: Dns, system: System) -> Self {
         let servers = if dns.servers.is_empty() { system.servers.clone() } else { dns.servers.clone() };
-        Self { dns, system, servers, first: AtomicUsize::new(0) }
+        Self { dns, system, standing: Servers::new(servers.len()), servers }
     }
 
     pub(super) const fn dns(&self) -> &Dns {
@@ -120,12 +121,12 @@ impl Asker {
     /// Asks for whole names only, and for the next only where the one before does not exist: a server that fails must
     /// not make a name another one.
     async fn ask(&self, name: &str) -> Result<Answer, NoAnswer> {
-        let mut exists = false;
+        let (mut exists, mut by) = (false, None);
         for candidate in self.candidates(name) {
             match self.of_one(&candidate).await? {
                 Found::Answer(answer) => return Ok(answer),
-                Found::Nothing => exists = true,
-                Found::NoSuchName => {}
+                Found::Nothing(server) => (exists, by) = (true, Some(server)),
+                Found::NoSuchName(server) => by = Some(server),
             }
         }
         let (result, what) = if exists {
@@ -133,7 +134,7 @@ impl Asker {
         } else {
             (Outcome::NoSuchName, "there is no such name")
         };
-        let server = self.servers[self.first.load(Ordering::Relaxed)];
+        let server = by.map_or_else(|| self.names_of_servers(), |server| server.to_string());
         Err(NoAnswer { result, reason: format!("{server}: {what}").into() })
     }
 
@@ -152,48 +153,81 @@ impl Asker {
     async fn of_one(&self, name: &Name) -> Result<Found, NoAnswer> {
         let first = self.of_family(name, self.dns.prefer).await?;
         match first {
-            Found::Answer(_) | Found::NoSuchName => Ok(first),
-            Found::Nothing => self.of_family(name, other(self.dns.prefer)).await,
+            Found::Answer(_) | Found::NoSuchName(_) => Ok(first),
+            Found::Nothing(_) => self.of_family(name, other(self.dns.prefer)).await,
         }
     }
 
     async fn of_family(&self, name: &Name, family: IpFamily) -> Result<Found, NoAnswer> {
-        let (mut name, mut ttl) = (name.clone(), Duration::MAX);
+        let (mut name, mut ttl, mut server) = (name.clone(), Duration::MAX, None);
         for _ in 0..MOST_ALIASES {
-            match self.of_servers(&name, family).await? {
+            let (by, said) = self.of_servers(&name, family).await?;
+            match said {
                 Said::Addresses(addresses, own_ttl) => {
                     let ttl = Some(ttl.min(own_ttl));
-                    return Ok(
-                        usable(addresses).map_or(Found::Nothing, |addresses| Found::Answer(Answer { addresses, ttl }))
-                    );
+                    let answer = usable(addresses).map(|addresses| Found::Answer(Answer { addresses, ttl }));
+                    return Ok(answer.unwrap_or(Found::Nothing(by)));
                 }
-                Said::Alias(alias, own_ttl) => (name, ttl) = (alias, ttl.min(own_ttl)),
-                Said::Nothing => return Ok(Found::Nothing),
-                Said::NoSuchName => return Ok(Found::NoSuchName),
+                Said::Alias(alias, own_ttl) => (name, ttl, server) = (alias, ttl.min(own_ttl), Some(by)),
+                Said::Nothing => return Ok(Found::Nothing(by)),
+                Said::NoSuchName => return Ok(Found::NoSuchName(by)),
             }
         }
-        let server = self.servers[self.first.load(Ordering::Relaxed)];
+        let server = server.map_or_else(|| self.names_of_servers(), |server| server.to_string());
         let reason = format!("{server}: more than {MOST_ALIASES} aliases in a row").into();
         Err(NoAnswer { result: Outcome::Failed, reason })
     }
 
-    /// Asks one server after the other, from the one that answered last.
-    async fn of_servers(&self, name: &Name, family: IpFamily) -> Result<Said, NoAnswer> {
-        let first = self.first.load(Ordering::Relaxed);
-        let mut silent = Vec::new();
-        for place in (0..self.servers.len()).map(|step| (first + step) % self.servers.len()) {
-            match wire::ask(self.servers[place], name, family, self.dns.timeout).await {
-                Ok(said) => {
-                    self.first.store(place, Ordering::Relaxed);
-                    return Ok(said);
-                }
-                Err(why) => silent.push((self.servers[place], why)),
+    /// Asks one server after the other, in the order in which they are written; those that rest last. What there is not, by
+    /// one further down, is believed where nobody before it knows better and is only slow: the first may be the only one
+    /// that knows internal names.
+    async fn of_servers(&self, name: &Name, family: IpFamily) -> Result<(SocketAddr, Said), NoAnswer> {
+        let Order { now: first, then: resting } = self.standing.order(now().at, self.dns.timeout);
+        let (mut silent, mut denied) = (Vec::new(), None);
+        for place in first.into_iter().chain(resting) {
+            // Of those that rest only one that knows better can add anything to a denial.
+            if denied.as_ref().is_some_and(|(by, _)| place > *by || !self.standing.is_lively(place, now().at)) {
+                continue;
             }
+            match self.of_server(place, name, family).await {
+                Ok(said @ (Said::Addresses(..) | Said::Alias(..))) => return Ok((self.servers[place], said)),
+                Ok(said @ (Said::Nothing | Said::NoSuchName)) => denied = Some((place, said)),
+                Err(why) => silent.push((place, why)),
+            }
+        }
+        if let Some((by, said)) = denied {
+            let at = now().at;
+            let is_slow = |(place, _): &(usize, Silent)| *place < by && self.standing.is_lively(*place, at);
+            if !silent.iter().any(is_slow) {
+                return Ok((self.servers[by], said));
+            }
+            let what = "it knows no such address, and one before it answered not long ago";
+            let reason = format!("{}; {}: {what}", self.told(&silent), self.servers[by]);
+            return Err(NoAnswer { result: Outcome::Late, reason: reason.into() });
         }
         let is_late = silent.iter().all(|(_, why)| matches!(why, Silent::Late(_)));
         let result = if is_late { Outcome::Late } else { Outcome::Failed };
-        let reason: Vec<String> = silent.iter().map(|(server, why)| format!("{server}: {why}")).collect();
-        Err(NoAnswer { result, reason: reason.join("; ").into() })
+        Err(NoAnswer { result, reason: self.told(&silent).into() })
+    }
+
+    async fn of_server(&self, place: usize, name: &Name, family: IpFamily) -> Result<Said, Silent> {
+        let (server, patience) = (self.servers[place], self.dns.timeout);
+        let said = wire::ask(server, name, family, patience).await;
+        let heard = match &said {
+            // Who refuses one name, or talks nonsense of it, keeps nobody waiting.
+            Ok(_) | Err(Silent::Refused(_) | Silent::Nonsense(_)) => self.standing.answered(place, now().at),
+            Err(Silent::Late(_) | Silent::Unreachable(_)) => self.standing.was_silent(place, now().at, patience),
+        };
+        match heard {
+            Some(Heard::Silent) => tracing::warn!(%server, "DNS server does not answer: others are asked in its stead"),
+            Some(Heard::Again) => tracing::info!(%server, "DNS server answers again"),
+            None => {}
+        }
+        said
+    }
+
+    fn told(&self, silent: &[(usize, Silent)]) -> String {
+        silent.iter().map(|(place, why)| format!("{}: {why}", self.servers[*place])).collect::<Vec<_>>().join("; ")
     }
 
     fn names_of_servers(&self) -> String {
@@ -204,8 +238,10 @@ impl Asker {
 /// What was found of a whole name.
 enum Found {
     Answer(Answer),
-    Nothing,
-    NoSuchName,
+    /// As this server says.
+    Nothing(SocketAddr),
+    /// As this server says.
+    NoSuchName(SocketAddr),
 }
 
 const fn family_of(address: IpAddr) -> IpFamily {

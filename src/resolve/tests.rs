@@ -407,3 +407,68 @@ fn very_many_names_are_resolved_a_few_at_a_time() {
     assert_eq!(resolved.addresses.len(), names.len());
     assert!(names.iter().all(|name| world.server.asked(name) >= 1));
 }
+
+/// Asks for names by a row of servers, as one process does.
+struct Row<'a> {
+    world: &'a World,
+    asker: Arc<Asker>,
+}
+
+impl<'a> Row<'a> {
+    /// Of these servers, which have this long for an answer.
+    fn of(world: &'a World, servers: &[&Nameserver], patience: Duration) -> Self {
+        let mut dns = world.configuration("'shop:80'").dns;
+        dns.servers = servers.iter().map(|server| server.address()).collect();
+        dns.timeout = patience;
+        Self { world, asker: Arc::new(Asker::new(dns, System::default())) }
+    }
+
+    fn ask(&self, name: &'static str) -> Result<Answer, NoAnswer> {
+        let (asker, (told, answer)) = (Arc::clone(&self.asker), mpsc::channel());
+        self.world.names.runtime.spawn(async move { told.send(asker.resolve(name).await) });
+        answer.recv_timeout(LONG).unwrap()
+    }
+}
+
+#[test]
+fn the_first_server_is_asked_again_soon_after_one_lost_question() {
+    let (world, second) = (World::new(), Nameserver::start().unwrap());
+    let first = &world.server;
+    let row = Row::of(&world, &[first, &second], Duration::from_millis(200));
+    second.say("shop", Reply::Addresses(vec![v4(2)], 30));
+    first.say("shop", Reply::Silence);
+    assert_eq!(row.ask("shop").unwrap().addresses[..], [v4(2)]);
+    first.say("shop", Reply::Addresses(vec![v4(1)], 30));
+    let began = now().at;
+    while row.ask("shop").unwrap().addresses[..] != [v4(1)] {
+        assert!(began.elapsed() < LONG);
+        thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_another_server_does_not_know_is_no_answer_while_the_first_is_only_slow() {
+    let (world, second) = (World::new(), Nameserver::start().unwrap());
+    let first = &world.server;
+    let row = Row::of(&world, &[first, &second], Duration::from_millis(200));
+    first.say("shop", Reply::Addresses(vec![v4(1)], 30));
+    assert!(row.ask("shop").is_ok());
+    // The second knows no name at all.
+    first.say("shop", Reply::Silence);
+    let no_answer = row.ask("shop").unwrap_err();
+    assert_eq!(no_answer.result, asking::Outcome::Late, "{no_answer:?}");
+    assert!(no_answer.reason.contains("no answer within 200ms"), "{no_answer:?}");
+    // It rests, and is asked all the same where the other does not know the name.
+    first.say("shop", Reply::Addresses(vec![v4(3)], 30));
+    assert_eq!(row.ask("shop").unwrap().addresses[..], [v4(3)]);
+}
+
+#[test]
+fn where_the_first_server_never_answered_the_next_one_says_what_there_is_not() {
+    let (world, dead) = (World::new(), Nameserver::start().unwrap());
+    dead.say("shop", Reply::Silence);
+    let row = Row::of(&world, &[&dead, &world.server], Duration::from_millis(200));
+    let no_answer = row.ask("shop").unwrap_err();
+    assert_eq!(no_answer.result, asking::Outcome::NoSuchName, "{no_answer:?}");
+    assert!(no_answer.reason.starts_with(&world.server.address().to_string()), "{no_answer:?}");
+}

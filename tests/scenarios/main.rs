@@ -36,6 +36,7 @@ mod page;
 mod patience;
 mod process;
 mod promotions;
+mod readiness;
 mod refusals;
 mod reloads;
 mod replay;

@@ -50,6 +50,9 @@ pub(super) fn service<'a>(
         forced(written, names, report)
     });
     let split = versions.as_ref().and_then(|versions| split(&fields, versions, report));
+    if let (Some(versions), Some((stable, _))) = (&versions, &split) {
+        versions.warn_of_less_room(stable, report);
+    }
     let plan = match fields.get("plan") {
         Some(written) => {
             let Planned { plan, baseline, paths } = plan(written, report);

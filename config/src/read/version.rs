@@ -20,6 +20,37 @@ pub(super) struct Versions {
     pub(super) read: Option<Vec<Version>>,
     /// Whether a name is missing among `names`, so that it cannot be said what a reference leads to.
     pub(super) incomplete: bool,
+    /// Where each is written, with its path.
+    places: Vec<(Place, String)>,
+}
+
+impl Versions {
+    /// Warns of versions that have less room than the stable: what a canary has no room for is served by stable, and nobody
+    /// stands in for it once it is the stable itself.
+    pub(super) fn warn_of_less_room(&self, stable: &Name, report: &mut Report) {
+        let versions = self.read.as_deref().unwrap_or_default();
+        let Some(most) = versions.iter().find(|version| version.name == *stable).and_then(room) else { return };
+        for (version, (place, path)) in versions.iter().zip(&self.places) {
+            if let Some(room) = room(version).filter(|room| *room < most) {
+                let message = format!(
+                    "its `limits` let {room} requests be under way, and those of {}, the stable, {most}; as a canary it would \
+                     pass what it has no room for to the stable, and as the stable answer it with 503; write limits as high \
+                     as the stable's, or none",
+                    quoted(stable.as_str())
+                );
+                report.warning(*place, path, message);
+            }
+        }
+    }
+}
+
+/// How many requests may be under way at a version; none where there is no limit, or nobody knows how many endpoints it has.
+fn room(version: &Version) -> Option<u64> {
+    let of_each = version.limits.per_endpoint.and_then(|each| {
+        let endpoints = counted(version.endpoints.iter())?;
+        Some(u64::from(each).saturating_mul(u64::try_from(endpoints).unwrap_or(u64::MAX)))
+    });
+    [version.limits.requests.map(u64::from), of_each].into_iter().flatten().min()
 }
 
 /// The versions of a service; `health` is asked of those that say nothing of it.
@@ -42,7 +73,8 @@ pub(super) fn versions(fields: &Fields<'_>, health: Option<&ForAll>, report: &mu
             version(entry, name, health, &mut seen, report)
         })
         .collect();
-    Some(Versions { incomplete: names.len() < entries.len(), names, read: read.into_iter().collect() })
+    let places = entries.iter().map(|entry| (entry.value.place, entry.value.path.clone())).collect();
+    Some(Versions { incomplete: names.len() < entries.len(), names, read: read.into_iter().collect(), places })
 }
 
 fn version<'a>(

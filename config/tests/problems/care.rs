@@ -387,6 +387,26 @@ services:
 }
 
 #[test]
+fn a_version_with_less_room_than_the_stable_is_warned_of() {
+    let text = r#"
+services:
+  shop:
+    stable: v1
+    versions:
+      v1: { endpoints: ["10.0.1.1:1", "10.0.1.2:1"], limits: { requests: 100, requests_per_endpoint: 40 } }
+      v2: { endpoints: ["10.0.2.1:1"], limits: { requests: 79 } }
+      v3: { endpoints: ["10.0.3.1:1"], limits: { requests_per_endpoint: 40 } }
+      v4: { endpoints: ["10.0.4.1:1"], limits: { requests: 80 } }
+      v5: { endpoints: ["10.0.5.1:1"] }
+      # A name may have several addresses.
+      v6: { endpoints: ["shop.internal:1"], limits: { requests_per_endpoint: 40 } }
+"#;
+    expect![[r#"
+        t.yaml:7:11: services.shop.versions.v2: its `limits` let 79 requests be under way, and those of `v1`, the stable, 80; as a canary it would pass what it has no room for to the stable, and as the stable answer it with 503; write limits as high as the stable's, or none
+        t.yaml:8:11: services.shop.versions.v3: its `limits` let 40 requests be under way, and those of `v1`, the stable, 80; as a canary it would pass what it has no room for to the stable, and as the stable answer it with 503; write limits as high as the stable's, or none"#]].assert_eq(&warnings(text));
+}
+
+#[test]
 fn what_is_written_once_for_many_is_checked_once_and_for_each_version_that_has_it() {
     check(
         "health: { grpc: '' }\nretries: none\nservices:\n  a:\n    health: { path: healthz }\n    versions: { v1: { endpoints: ['a:1'] } }\n  b:\n    versions:\n      \

@@ -83,13 +83,35 @@ impl ControlCore {
 
     fn transition(&mut self, now: Now, service: &Name, event: Event) -> Result<Change, Refused> {
         let moment = self.moment(now);
-        match self.services.get_mut(service) {
+        let Self { services, plane, .. } = self;
+        match services.get_mut(service) {
             Some(served) => {
                 // Whatever a person ends is kept with the evidence as it is now.
                 if let Some(judged) = &served.judged {
                     served.release.show(&judged.judge().judgement(), Some(exhibit(judged.judge())));
                 }
-                served.release.transition(&moment, event)
+                // Of a rollout that begins, whose canary may be another.
+                let begins = match &event {
+                    Event::Start(start) => Some(start.canary.clone()),
+                    Event::Act { action: Action::Retry, .. } => {
+                        served.release.state().rollout.as_ref().map(|rollout| rollout.canary.clone())
+                    }
+                    Event::Act { .. }
+                    | Event::SetWeight { .. }
+                    | Event::Judged { .. }
+                    | Event::Journalled { .. }
+                    | Event::JournalFailed { .. }
+                    | Event::FileChanged(_) => None,
+                };
+                let before = begins.map(|canary| {
+                    let readiness = served.readiness_of(&canary, plane.as_ref());
+                    served.release.sees(readiness)
+                });
+                let changed = served.release.transition(&moment, event);
+                if let (Err(_), Some(before)) = (&changed, before) {
+                    served.release.sees(before);
+                }
+                changed
             }
             None => Err(self.unknown_service(service)),
         }

@@ -13,6 +13,7 @@ use super::judged::Judged;
 use super::known::Known;
 use super::leaving::Leaving;
 use super::looking::{Calls, Steadiness, exhibit};
+use super::readiness::Rooms;
 use crate::command::Refused;
 use crate::judge::Copies;
 use crate::metrics::VersionCounts;
@@ -40,6 +41,8 @@ pub(super) struct Served {
     /// Who waits for which revision.
     pub(super) waiting: Vec<(u64, Reply)>,
     pub(super) figures: HashMap<Name, Figures>,
+    /// Who found no room.
+    pub(super) rooms: Rooms,
     /// How many instances each version has: endpoints, those of a name by its addresses.
     pub(super) instances: HashMap<Name, u32>,
     /// As of the last full second.
@@ -74,6 +77,7 @@ impl Served {
             calls: Calls::default(),
             waiting: Vec::new(),
             figures: HashMap::new(),
+            rooms: Rooms::default(),
             instances: HashMap::new(),
             counts: BTreeMap::new(),
             lost: None,
@@ -93,6 +97,7 @@ impl Served {
             plane.tally(&service.name, &version.name, &mut |tally| figures.turn(tally, scratch, bounds_us));
         }
         self.read_counts(plane);
+        self.look_at_readiness(plane);
     }
 
     /// Reads the tallies for people.

@@ -11,6 +11,7 @@ use meter::{Attempt, MirrorCounts, Unsent};
 use super::Now;
 use super::core::ControlCore;
 use super::figures::Shown;
+use super::readiness::overfull;
 use super::served::Served;
 use crate::plane::{DataPlane, EndpointHealth, MirrorSample, NameFailing, NameState, Names};
 use crate::view::{
@@ -129,6 +130,7 @@ fn warnings_now(core: &ControlCore, served: &Served, service: &Service) -> Vec<S
     }
     warnings.extend(core.link.unsaved_background());
     warnings.extend(served.lost.clone());
+    warnings.extend(overfull(served));
     let plan = served.release.state().running().map_or(&service.plan, |rollout| &rollout.plan);
     if plan.gates.is_empty() {
         warnings.push("the plan has no gates: only the circuit breaker watches a rollout".to_owned());
@@ -226,6 +228,7 @@ fn mirror_view(plane: &dyn DataPlane, service: &Name, version: &Name) -> Option<
         too_large: counts.unsent(Unsent::TooLarge),
         streamed: counts.unsent(Unsent::Streamed),
         method: counts.unsent(Unsent::Method),
+        conditional: counts.unsent(Unsent::Conditional),
     };
     let sample = |sample: MirrorSample| MirrorSampleView {
         at: moment(sample.at).unwrap_or_default(),

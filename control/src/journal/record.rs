@@ -167,6 +167,8 @@ struct RawRollout {
     #[serde(default)]
     match_withdrawn: bool,
     #[serde(default)]
+    awaits_endpoints: bool,
+    #[serde(default)]
     matched: Matched,
     #[serde(default)]
     copies: Copies,
@@ -261,6 +263,7 @@ impl RawRollout {
             acknowledged: rollout.acknowledged,
             would_have_rolled_back: rollout.would_have_rolled_back,
             match_withdrawn: rollout.withdrawn,
+            awaits_endpoints: rollout.awaits_endpoints,
             matched: rollout.reading.matched,
             copies: rollout.reading.copies,
         }
@@ -294,6 +297,7 @@ impl RawRollout {
             acknowledged: self.acknowledged,
             would_have_rolled_back: self.would_have_rolled_back,
             withdrawn: self.match_withdrawn,
+            awaits_endpoints: self.awaits_endpoints,
             reading: Reading {
                 requests: self.requests,
                 failed: self.failed,

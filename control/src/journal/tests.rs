@@ -139,6 +139,7 @@ fn full_state(revision: u64) -> State {
         acknowledged: 2,
         would_have_rolled_back: 3,
         withdrawn: true,
+        awaits_endpoints: true,
         reading: Reading {
             requests: Arms { stable: 5, canary: 6 },
             failed: Arms { stable: 1, canary: 2 },

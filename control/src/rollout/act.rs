@@ -36,7 +36,11 @@ impl Release {
         let next = self.begun(moment, start);
         let text = match next.running() {
             Some(rollout) => {
-                format!("rollout of {} under plan {} begins{why}", rollout.canary, rollout.plan_name)
+                let begins = format!("rollout of {} under plan {} begins{why}", rollout.canary, rollout.plan_name);
+                match self.nobody_is_well(&rollout.canary).filter(|_| rollout.awaits_endpoints) {
+                    Some(waits) => format!("{begins}; {waits}"),
+                    None => begins,
+                }
             }
             None => String::new(),
         };
@@ -119,6 +123,7 @@ impl Release {
             acknowledged: 0,
             would_have_rolled_back: 0,
             withdrawn: false,
+            awaits_endpoints: false,
             reading: Reading::default(),
         };
         rollout.phase = rollout.phase_of_step();
@@ -128,6 +133,10 @@ impl Release {
             Some(planned) => planned.min(present),
             None => present,
         };
+        let gives_users = weight > Weight::ZERO || rollout.matched().is_some();
+        rollout.awaits_endpoints =
+            gives_users && present == Weight::ZERO && self.nobody_is_well(&rollout.canary).is_some();
+        let weight = if rollout.awaits_endpoints { Weight::ZERO } else { weight };
         let mut next = self.state.clone();
         next.expose(&rollout.canary, weight);
         next.rollout = Some(rollout);
@@ -280,8 +289,10 @@ impl Release {
             None => self.state.clone(),
         };
         next.expose(&version, weight);
-        if let Some(rollout) = next.rollout.as_mut().filter(|rollout| withdraws(rollout)) {
-            rollout.withdrawn = true;
+        if let Some(rollout) = next.rollout.as_mut().filter(|rollout| !rollout.phase.has_ended()) {
+            // Whoever sets a weight by hand knows how its endpoints are.
+            rollout.awaits_endpoints = false;
+            rollout.withdrawn |= withdraws(rollout);
         }
         let news = vec![News { kind: "weight", text }];
         if weight > present {
@@ -374,6 +385,7 @@ impl Release {
         let mut next = self.state.clone();
         let Some(rollout) = &mut next.rollout else { return (next, Vec::new()) };
         rollout.step += 1;
+        rollout.awaits_endpoints = false;
         let steps = rollout.plan.steps.len();
         let (number, canary) = (rollout.step + 1, rollout.canary.clone());
         match rollout.plan.steps.get(rollout.step) {

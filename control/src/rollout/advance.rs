@@ -162,6 +162,12 @@ impl Release {
 
     fn advance_when_due(&mut self, moment: &Moment, judgement: &Judgement) -> Change {
         let Some(rollout) = self.state.running() else { return Change::default() };
+        if rollout.awaits_endpoints && rollout.phase == Phase::Progressing && self.proposal.is_none() {
+            match self.awaited(rollout) {
+                None => return self.begin_to_serve(moment),
+                waits => self.waits_for = waits,
+            }
+        }
         let Some(Due { held, late }) = self.due(moment, judgement) else { return Change::default() };
         let unproven = self.unproven(rollout, judgement);
         let lacks = self.lacks(rollout, judgement);
@@ -196,6 +202,14 @@ impl Release {
     /// What stands against the next step whatever its deadline says.
     fn lacks(&self, rollout: &Rollout, judgement: &Judgement) -> Option<String> {
         let canary = &rollout.canary;
+        if rollout.awaits_endpoints
+            && let Some(waits) = self.awaited(rollout)
+        {
+            return Some(waits);
+        }
+        if let Some(unready) = self.unready(rollout) {
+            return Some(unready);
+        }
         match rollout.plan.steps.get(rollout.step) {
             Some(Step::Match { who: Some(Match { judged: true, .. }), .. }) => {}
             Some(Step::Match { who, .. }) => return lacks_people(who.as_ref(), rollout, judgement),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use config::{Name, Service};
 
+use super::readiness::Readiness;
 use super::release::{By, Counted, News, Release};
 use super::state::{FileValues, Reading, State};
 use super::{Change, Effect, Moment};
@@ -55,6 +56,7 @@ impl Release {
             told: None,
             counted,
             reading: Reading::default(),
+            readiness: Readiness::default(),
             warnings: Vec::new(),
         }
     }

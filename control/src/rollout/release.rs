@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use config::Service;
 
+use super::readiness::Readiness;
 use super::state::{HISTORY, Question, Reading, State};
 use super::{Change, Effect, Moment};
 use crate::command::Refused;
@@ -30,6 +31,8 @@ pub struct Release {
     pub(super) counted: Option<Counted>,
     /// What the tests of the running rollout say.
     pub(super) reading: Reading,
+    /// How the canary's endpoints are.
+    pub(super) readiness: Readiness,
     /// What an operator should know of this release until the process ends.
     pub(super) warnings: Vec<String>,
 }

@@ -173,6 +173,8 @@ pub struct Rollout {
     /// A person set its weight to 0, which is to take it from those who match, and from copies of requests, as well: until
     /// the plan is resumed.
     pub withdrawn: bool,
+    /// It has no users yet, not even those who match, since none of its endpoints was well when they were to come.
+    pub awaits_endpoints: bool,
     /// What was seen of it, as of its end.
     pub reading: Reading,
 }
@@ -234,7 +236,7 @@ impl Rollout {
             Step::Match { who, .. } => Some(who.as_ref()),
             Step::Weight { .. } | Step::Mirror { .. } | Step::Approval => None,
         });
-        last.flatten().filter(|_| !self.withdrawn)
+        last.flatten().filter(|_| !self.withdrawn && !self.awaits_endpoints)
     }
 
     /// The share of stable's requests that the canary gets copies of. It belongs to the present step alone: nothing that

@@ -6,6 +6,7 @@ mod matching;
 mod mirror;
 mod over_time;
 mod proof;
+mod readiness;
 mod world;
 
 use std::collections::BTreeMap;

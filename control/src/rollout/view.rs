@@ -71,7 +71,9 @@ impl Release {
             }
             Some(Step::Approval) | None => None,
         };
-        let waits_for = self.waits_for.as_ref().filter(|_| rollout.phase == Phase::Progressing);
+        // What stands in the way is said at once; what else is missing when the step could end.
+        let unready = if rollout.awaits_endpoints { self.awaited(rollout) } else { self.unready(rollout) };
+        let waits_for = self.waits_for.clone().or(unready).filter(|_| rollout.phase == Phase::Progressing);
         let approval = (rollout.phase == Phase::AwaitingApproval).then(|| "waiting for a person's approval".to_owned());
         RolloutView {
             id: rollout.id.clone(),
@@ -80,7 +82,7 @@ impl Release {
             canary: rollout.canary.to_string(),
             plan: rollout.plan_name.clone(),
             phase: self.phase_of(rollout),
-            reason: rollout.reason.clone().or(approval).or_else(|| waits_for.cloned()),
+            reason: rollout.reason.clone().or(approval).or(waits_for),
             step: rollout.step + 1,
             steps: rollout.plan.steps.len(),
             weight: weight.basis_points(),

@@ -40,6 +40,9 @@ pub struct NotCopied {
     pub streamed: u64,
     /// The method is none of those that are copied.
     pub method: u64,
+    /// The request has a precondition (`If-None-Match` and its like): its answer depends on what its client has from stable.
+    #[serde(default)]
+    pub conditional: u64,
 }
 
 /// A copied request whose answers differed: heads alone, without secrets.

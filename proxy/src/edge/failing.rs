@@ -56,6 +56,10 @@ impl Edge {
                 let mut late = Error::explain(ErrorType::ReadTimedout, "no response in time").into_up();
                 let failure = if overdue == Overdue::Answer { Failure::Left } else { Failure::Late };
                 late.set_retry(self.goes_again(failure, session, ctx, now));
+                if overdue == Overdue::Answer && ctx.all_are_silent(now) {
+                    // It left where others have to wait. Those who can wait for it are no worse for that.
+                    ctx.is_excused();
+                }
                 ctx.end_attempt(Class::Timeout, now);
                 return late;
             }

@@ -26,6 +26,9 @@ const COUNTED: usize = 16;
 const DRAWS: usize = 8;
 /// How often a choice is made again where others took what was left of an endpoint's limit in between.
 const RACES: usize = 4;
+/// So few requests in flight are too much for no endpoint, however they are spread: a browser alone has a dozen at once, and
+/// its session is to stay where it is.
+const NEVER_TOO_MUCH: u64 = 32;
 /// Costs that differ by less than this factor are the same: latencies vary by as much for no reason, and of two endpoints
 /// that do equally well neither should have all of the traffic.
 const ALIKE: f32 = 1.25;
@@ -102,8 +105,8 @@ impl Balancer {
     /// The endpoint for the next request, of those that are up, well and below their limit.
     ///
     /// - Without a key: of two at random, the one that costs less ("power of two choices", Mitzenmacher 2001).
-    /// - With one: the one that the key belongs to; where that has more than 1.25 times the average in flight or may not
-    ///   be tried, another that the key always comes to next (consistent hashing with bounded loads, Mirrokni et al. 2018).
+    /// - With one: the one that the key belongs to; where that has more than 1.25 times the average in flight, and more than
+    ///   32, or may not be tried, another that the key always comes to next (consistent hashing with bounded loads, Mirrokni et al. 2018).
     /// - An endpoint whose back-off is over is claimed by the one request that tries it: the others go on avoiding it
     ///   until that try has succeeded.
     /// - One that came back takes part in a part of the choices alone, at first (slow start).
@@ -160,7 +163,7 @@ impl Balancer {
                 in_flight.fetch_add(1, Ordering::Relaxed);
             }
         }
-        Ok(InFlight { at: Arc::clone(endpoint), tries, began: now, _room: Some(room) })
+        Ok(InFlight { at: Arc::clone(endpoint), tries, began: now, room: Some(room), is_lasting: false })
     }
 
     fn has_room(&self, endpoint: &Endpoint) -> bool {
@@ -217,32 +220,40 @@ impl<'a> Choice<'a> {
         {
             return Some(self.lighter(&all[first], &all[second]));
         }
-        let now = self.ask.now;
         let least = |two: [Option<&'a Arc<Endpoint>>; 2]| {
             two.into_iter().flatten().reduce(|one, other| self.lighter(one, other))
         };
         let eligible = || all.iter().filter(|endpoint| self.is_eligible(endpoint));
-        least(two_of(eligible().filter(|endpoint| endpoint.takes_part(now)))).or_else(|| least(two_of(eligible())))
+        least(two_of(eligible().filter(|endpoint| self.takes_part(endpoint)))).or_else(|| least(two_of(eligible())))
     }
 
     /// The place of one at random, other than this. None where the first few were of no use: then all are looked at.
     fn drawn(&self, other: Option<usize>) -> Option<usize> {
         (0..DRAWS).map(|_| fastrand::usize(..self.endpoints.len())).find(|place| {
             let endpoint = &self.endpoints[*place];
-            Some(*place) != other && self.is_eligible(endpoint) && endpoint.takes_part(self.ask.now)
+            Some(*place) != other && self.is_eligible(endpoint) && self.takes_part(endpoint)
         })
     }
 
-    /// The one that costs less; of two that cost about the same the first, which is either of them.
+    /// Whether it takes part in this choice. In a panic all do: nobody is spared where so few are left.
+    fn takes_part(&self, endpoint: &Endpoint) -> bool {
+        endpoint.takes_part(self.ask.now) || self.panics()
+    }
+
+    /// The one that costs less; of two that cost about the same the first, which is either of them. One that turns nearly
+    /// everything away, where the other does not, costs no less for having done so at once: it gets its part, and no more.
     fn lighter<'e>(&self, one: &'e Arc<Endpoint>, other: &'e Arc<Endpoint>) -> &'e Arc<Endpoint> {
+        if other.turns_away() && !one.turns_away() {
+            return one;
+        }
         let is_other = match self.balancer.balance {
-            Balance::LeastRequests => other.in_flight() < one.in_flight(),
+            Balance::LeastRequests => other.load() < one.load(),
             // A request without the key has nothing else to go by.
             Balance::PeakEwma | Balance::Hash(_) => {
                 let latencies = one.latency_us(self.ask.now).zip(other.latency_us(self.ask.now));
                 // Of one that is new nothing is known: it is taken for as fast as the other, and gets its part at once.
                 let (one_us, other_us) = latencies.unwrap_or((FASTEST_US, FASTEST_US));
-                let cost = |endpoint: &Endpoint, us: f32| us.max(FASTEST_US) * (endpoint.in_flight() + 1) as f32;
+                let cost = |endpoint: &Endpoint, us: f32| us.max(FASTEST_US) * (endpoint.load() + 1) as f32;
                 cost(other, other_us) * ALIKE < cost(one, one_us)
             }
         };
@@ -257,25 +268,27 @@ impl<'a> Choice<'a> {
             let hash = if jump == 0 { key } else { mixed(key, jump) };
             let Some(endpoint) = slots.owner(hash).and_then(|place| self.endpoints.get(place)) else { continue };
             let is_under_bound = || {
-                let in_flight = endpoint.in_flight();
-                in_flight < of_all || in_flight < self.bound(self.census().live)
+                let load = endpoint.load();
+                load < of_all || load < self.bound(self.census().live)
             };
-            if self.is_eligible(endpoint) && endpoint.takes_key(key, self.ask.now) && is_under_bound() {
+            let takes_key = || endpoint.takes_key(key, self.ask.now) || self.panics();
+            if self.is_eligible(endpoint) && takes_key() && is_under_bound() {
                 return Some(endpoint);
             }
         }
         let eligible: Vec<bool> = self.endpoints.iter().map(|endpoint| self.is_eligible(endpoint)).collect();
         let bound = self.bound(eligible.iter().filter(|is| **is).count() as u64);
         let place = slots
-            .owner_among(key, |place| eligible[place] && self.endpoints[place].in_flight() < bound)
+            .owner_among(key, |place| eligible[place] && self.endpoints[place].load() < bound)
             // All that is left are busy with what came in between.
             .or_else(|| slots.owner_among(key, |place| eligible[place]));
         self.endpoints.get(place?)
     }
 
-    /// How many requests may be in flight at each of so many endpoints: 1.25 times the average, this one included.
+    /// How many requests may be in flight at each of so many endpoints: 1.25 times the average, this one included, and a few
+    /// in any case. Those that last are not counted.
     fn bound(&self, endpoints: u64) -> u64 {
-        (self.balancer.load.in_flight() * 5).div_ceil(endpoints.max(1) * 4)
+        (self.balancer.load.without_lasting() * 5).div_ceil(endpoints.max(1) * 4).max(NEVER_TOO_MUCH)
     }
 }
 
@@ -325,7 +338,7 @@ pub(super) fn pick(endpoints: &[Arc<Endpoint>], avoid: Option<&Endpoint>, now: I
 #[cfg(test)]
 pub(super) fn enter(endpoint: &Arc<Endpoint>, tries: bool, now: Instant) -> InFlight {
     endpoint.known.in_flight.fetch_add(1, Ordering::Relaxed);
-    InFlight { at: Arc::clone(endpoint), tries, began: now, _room: None }
+    InFlight { at: Arc::clone(endpoint), tries, began: now, room: None, is_lasting: false }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use config::Weight;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use meter::{Class, Unsent};
 use pingora_http::{RequestHeader, ResponseHeader};
 
@@ -204,11 +204,19 @@ impl Mirroring {
     }
 }
 
+/// What makes an answer depend on what its client has from another version: stable knows its own entity tags, and a canary
+/// with others would answer in full where stable answers 304 (RFC 9110, section 13.1).
+const PRECONDITIONS: [HeaderName; 5] =
+    [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE, header::IF_RANGE];
+
 /// Why a request cannot be copied.
 fn hindrance(service: &Service, canary: &Version, exchange: Exchange, head: &RequestHeader) -> Option<Unsent> {
     let rules = &service.written.mirror;
     if !rules.methods.iter().any(|method| method == head.method.as_str()) {
         return Some(Unsent::Method);
+    }
+    if PRECONDITIONS.iter().any(|name| head.headers.contains_key(name)) {
+        return Some(Unsent::Conditional);
     }
     match exchange {
         Exchange::Tunnel(_) | Exchange::Events => return Some(Unsent::Streamed),

@@ -82,6 +82,8 @@ impl Delivery {
             // Our own trouble, such as no descriptors, is none of the canary's.
             Ok(Err(Class::Local)) => End::Unknown,
             Ok(Err(class)) => End::Failed(class),
+            // Stable has taken as long: how long both would have taken nobody knows.
+            Err(_) if half.pair.stable.get().is_none() => End::Unknown,
             Err(_) => End::Failed(Class::Timeout),
         };
         if matches!(end, End::Answered(_)) {

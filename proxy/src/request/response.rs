@@ -48,7 +48,11 @@ impl Request {
         if let Some(attempt) = &mut self.attempt {
             let latency_us = micros(attempt.waits_since().unwrap_or(now), now);
             attempt.head = Some((status, latency_us));
-            attempt.at.heard(latency_us, status >= 500, now);
+            attempt.at.heard(latency_us, status, now);
+            if self.exchange.is_call() {
+                // It may stream for as long as both sides want.
+                attempt.at.lasts();
+            }
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
             }

@@ -45,6 +45,8 @@ pub(super) struct Underway {
     pub(super) is_grpc: bool,
     /// What it came to as a gRPC call, once it says.
     pub(super) grpc: Option<u32>,
+    /// It is counted, and not judged, whatever it comes to.
+    pub(super) is_excused: bool,
     /// What it waits for its client with.
     pub(super) waiting: Option<Waiting>,
 }
@@ -69,6 +71,7 @@ impl Underway {
             silence: Duration::ZERO,
             is_grpc: false,
             grpc: None,
+            is_excused: false,
             waiting: None,
         }
     }

@@ -8,6 +8,7 @@ use config::Protocol;
 
 use super::{Request, Underway};
 use crate::deadlines::{Deadlines, Ending, Holder, Leave, Of, Overdue, Vigil};
+use crate::endpoint::Endpoint;
 use crate::exchange::{Exchange, Patience};
 use crate::parting::Parting;
 use crate::request_body::silence::Waiting;
@@ -54,14 +55,20 @@ impl Request {
     }
 
     /// The response is one that lasts.
-    pub(crate) fn lasts(&self) {
+    pub(crate) fn lasts(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.at.lasts();
+        }
         if let Some(place) = self.attempt.as_ref().and_then(Underway::place) {
             place.lasts();
         }
     }
 
     /// It became a WebSocket, which closes when `parting` asks for it.
-    pub(crate) fn parts_by(&self, parting: &Arc<Parting>) {
+    pub(crate) fn parts_by(&mut self, parting: &Arc<Parting>) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.at.lasts();
+        }
         if let Some(place) = self.attempt.as_ref().and_then(Underway::place) {
             place.parts_by(Arc::clone(parting));
         }
@@ -83,6 +90,24 @@ impl Request {
         let may_be_silent = matches!(self.exchange, Exchange::Call(_));
         if let (Some(silence), Some(attempt), false) = (&self.silence, &mut self.attempt, may_be_silent) {
             attempt.waiting = Some(Waiting::begin(silence, attempt.fd.filter(|_| is_own), now));
+        }
+    }
+
+    /// Whether those whom its version is compared with keep everybody waiting as well, for half as long as it has waited:
+    /// then what it waited for is no matter of its version.
+    pub(crate) fn all_are_silent(&self, now: Instant) -> bool {
+        let (Some(attempt), Some(matched)) = (&self.attempt, &self.matched) else { return false };
+        let Some(waited) = attempt.waits_since().map(|since| now.saturating_duration_since(since)) else {
+            return false;
+        };
+        let mut others = matched.service.versions.iter().filter(|other| other.name != attempt.version.name);
+        others.any(|other| Endpoint::are_silent(&other.endpoints, waited / 2, now))
+    }
+
+    /// What the present attempt comes to is not its version's doing: it is counted, and not judged.
+    pub(crate) fn is_excused(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.is_excused = true;
         }
     }
 

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use config::Ejection;
 use futures::future::join_all;
 use loadtest::{Behaviour, Latency, Origin, Setting};
+use meter::{Attempt, Class};
 use proxy::endpoint::{Standing, State};
 
-use crate::fixture::{Shop, exchange, get, name, status};
-use crate::sparing::{origin, spared};
+use crate::fixture::{Shop, exchange, get, judged, name, status};
+use crate::sparing::{counted, origin, spared};
 
 /// Everything is on v1, which has these two endpoints, and a service that waits 15 s for a first byte.
 async fn serve(ejection: Option<Ejection>) -> (Shop, Origin, Origin) {
@@ -89,6 +90,30 @@ async fn requests_that_take_long_are_waited_for_where_the_operator_says_how_long
         assert!(answers.iter().all(|answer| status(answer) == 200), "{answers:?}");
         assert_eq!(ill.arrivals().requests + well.arrivals().requests, before + 8, "none was asked for twice");
         assert_eq!((standing(&shop, 0).state, standing(&shop, 1).state), (State::Well, State::Well));
+    }
+}
+
+/// As where a database stands still that both ask: who may leave leaves, and who has nowhere to go waits and is answered.
+#[tokio::test]
+async fn a_pause_that_all_versions_share_is_held_against_none_of_them() {
+    for is_shared in [true, false] {
+        let (v1, one, other) = (origin("v1").await, origin("v2").await, origin("v2").await);
+        let mut shop = spared(&[v1.address()], &[one.address(), other.address()], |configuration| {
+            configuration.rules = config::Rules::default().into();
+        });
+        shop.split(50);
+        while [&v1, &one, &other].iter().any(|origin| origin.arrivals().requests < 5) {
+            assert_eq!(status(&get(shop.address()).await), 200);
+        }
+        let slow = Setting { latency: Latency::fixed(Duration::from_secs(5)), ..Setting::default() };
+        let paused = if is_shared { vec![&v1, &one, &other] } else { vec![&one, &other] };
+        paused.iter().for_each(|origin| origin.dial().set(slow));
+        let answers = join_all((0..40).map(|_| get(shop.address()))).await;
+        assert!(answers.iter().all(|answer| status(answer) == 200), "{answers:?}");
+        shop.idle("v2").await;
+        let tally = shop.tally("v2");
+        assert!(counted(&tally, Attempt::First, Class::Timeout) > 0, "they were counted: {tally:?}");
+        assert_eq!(judged(&tally, Class::Timeout) == 0, is_shared, "{tally:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use config::Protocol;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use loadtest::{Behaviour, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
+use loadtest::{Behaviour, Latency, Origin, OriginOptions, RawAnswer, RawOrigin, Then};
 use meter::{MirrorCounts, Unsent};
 use proxy::Flaw;
 use proxy::client_stream::ClientTimeouts;
@@ -348,6 +348,20 @@ async fn an_answer_that_never_ends_is_read_no_further_than_it_is_compared() {
     // 8 MiB each, and what the sockets hold.
     assert!(written.load(Ordering::Relaxed) < 3 * 16 * 1024 * 1024, "{written:?} bytes were taken");
     endless.abort();
+}
+
+/// As a report that takes ten seconds on either version.
+#[tokio::test]
+async fn a_copy_that_takes_too_long_says_nothing_where_stable_takes_as_long() {
+    let (stable, canary) = (origin("v1").await, origin("v2").await);
+    let shop = shop(stable.address(), canary.address(), |rules| rules.timeout = Duration::from_millis(300));
+    stable.dial().set_latency(Latency::fixed(Duration::from_secs(1)));
+    canary.dial().set_behaviour(Behaviour::Hang);
+    assert_eq!(status(&get(shop.address()).await), 200);
+    stable.dial().set_latency(Latency::fixed(Duration::ZERO));
+    assert_eq!(status(&get(shop.address()).await), 200);
+    let counts = shop.mirrored_until(|counts| counts.ended > 0).await;
+    assert_eq!((counts.sent, counts.ended, counts.failed), (2, 1, 1), "{counts:?}");
 }
 
 #[tokio::test]

@@ -157,7 +157,7 @@ fn one_that_comes_back_makes_room_for_another() {
 /// A request waits in vain at each of these moments, in seconds after an answer that took 1 ms.
 fn waits(world: &mut World, place: usize, waits: &[u64]) -> Vec<bool> {
     let endpoint = Arc::clone(&world.endpoints[place]);
-    world.request(place).heard(1_000, false, world.now);
+    world.request(place).heard(1_000, 200, world.now);
     world.pass(seconds(1));
     let since = world.now;
     waits.iter().map(|wait| endpoint.waits_in_vain(since, seconds(15), since + seconds(*wait))).collect()
@@ -192,7 +192,7 @@ fn an_endpoint_that_lets_two_requests_wait_far_longer_than_usual_and_answers_nob
 #[test]
 fn a_time_that_is_over_counts_towards_an_ejection_and_makes_nobody_slow_who_can_be_ejected() {
     let mut world = World::of(3);
-    (0..3).for_each(|place| world.request(place).heard(1_000, false, world.now));
+    (0..3).for_each(|place| world.request(place).heard(1_000, 200, world.now));
     world.pass(seconds(1));
     let waited = |world: &World, place, class| world.request(place).waited_in_vain(15_000_000, class, world.now);
     waited(&world, 0, Class::Timeout);

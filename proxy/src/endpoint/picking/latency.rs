@@ -34,7 +34,7 @@ pub(in crate::endpoint) struct Moment {
 
 impl Latency {
     /// It answered after so many microseconds. A failure is no sign that it is fast: it never lowers the average, or an
-    /// endpoint that refuses everything at once would be given the most. One that begins with a failure is as unknown as
+    /// endpoint that refuses everything at once would be given the most; nor is it none, or the average would fade. One that begins with a failure is as unknown as
     /// before, and has its part of the traffic until it is ejected: its first answer may have been a stray.
     pub(in crate::endpoint) fn observe(&self, us: u64, failed: bool, moment: Moment) {
         // At least 1, since 0 means that nothing is known.
@@ -46,7 +46,7 @@ impl Latency {
                 // Many answers in a millisecond count as one, and move no cache line between cores.
                 Some(average) if average.age_ms == 0 => return None,
                 Some(average) if us > average.us => average.towards(us, RISE_MS),
-                Some(_) if failed => return None,
+                Some(average) if failed => average.us,
                 Some(average) => average.towards(us, FALL_MS),
             };
             Some(u64::from(next.to_bits()) << 32 | u64::from(moment.stamp()))

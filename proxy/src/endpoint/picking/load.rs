@@ -14,6 +14,8 @@ const MOST_LIVE: u64 = (1 << LIVE_BITS) - 1;
 #[derive(Debug)]
 pub(super) struct Load {
     in_flight: AtomicU64,
+    /// Those of them that last.
+    lasting: AtomicU64,
     overflows: AtomicU64,
     began: Instant,
     census: AtomicU64,
@@ -30,17 +32,37 @@ pub(super) struct Census {
 
 /// A request that is under way in a version; counted until this is dropped.
 #[derive(Debug)]
-pub(in crate::endpoint) struct Room(Arc<Load>);
+pub(in crate::endpoint) struct Room {
+    of: Arc<Load>,
+    is_lasting: bool,
+}
+
+impl Room {
+    /// The request goes on for as long as both sides want. To be told once.
+    pub(in crate::endpoint) fn lasts(&mut self) {
+        self.is_lasting = true;
+        self.of.lasting.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.is_lasting {
+            self.of.lasting.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.of.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Load {
     pub(super) fn new(now: Instant) -> Self {
-        Self { in_flight: AtomicU64::new(0), overflows: AtomicU64::new(0), began: now, census: AtomicU64::new(0) }
+        Self {
+            in_flight: AtomicU64::new(0),
+            lasting: AtomicU64::new(0),
+            overflows: AtomicU64::new(0),
+            began: now,
+            census: AtomicU64::new(0),
+        }
     }
 
     /// Room for one more request, where so many may be under way; counted as an overflow where there is none.
@@ -52,7 +74,7 @@ impl Load {
             }
             Some(most) => enter_below(&self.in_flight, u64::from(most)),
         };
-        has_entered.then(|| Room(Arc::clone(self)))
+        has_entered.then(|| Room { of: Arc::clone(self), is_lasting: false })
     }
 
     pub(super) fn overflowed(&self) {
@@ -63,9 +85,9 @@ impl Load {
         self.overflows.load(Ordering::Relaxed)
     }
 
-    /// Requests that are under way.
-    pub(super) fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
+    /// Requests that are under way, but for those that last.
+    pub(super) fn without_lasting(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed).saturating_sub(self.lasting.load(Ordering::Relaxed))
     }
 
     /// The census of a moment ago, or a new one.

@@ -127,6 +127,10 @@ fn what_cannot_be_copied_is_counted_with_its_reason() {
     assert!(begun(&head("GET", &[("content-length", "65536")]), Exchange::Response, true));
     assert!(!begun(&head("GET", &[("content-length", "65537")]), Exchange::Response, true));
     assert_eq!(world.unsent(Unsent::TooLarge), 1);
+    for name in ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"] {
+        assert!(!begun(&head("GET", &[(name, "\"of-stable\"")]), Exchange::Response, false), "{name}");
+    }
+    assert_eq!(world.unsent(Unsent::Conditional), 5);
     for method in ["GET", "HEAD", "OPTIONS"] {
         assert!(begun(&head(method, &[]), Exchange::Response, false), "{method}");
     }

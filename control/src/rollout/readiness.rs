@@ -1,0 +1,188 @@
+//! Whether a canary's endpoints are ready for users: well by what is known of them, and with room for what is drawn.
+//!
+//! Neither is a verdict. What finds no room is served by stable and is not judged, and an endpoint whose health check
+//! fails may answer what it is asked all the same. So the tests see nothing of either, and a promotion would leave users
+//! with nobody in the canary's stead (docs/decisions/0048).
+
+use std::collections::VecDeque;
+
+use config::{Name, Step, Weight};
+
+use super::release::{By, News, Release};
+use super::state::Rollout;
+use super::{Change, Moment};
+use crate::plane::{EndpointHealth, EndpointState};
+
+/// Over how many seconds it is counted who found no room.
+const SECONDS: usize = 60;
+/// Fewer requests without room are no matter.
+const SEVERAL: u64 = 3;
+/// Of so many requests more than one without room holds a step.
+const ONE_IN: u64 = 100;
+
+/// Whether a canary is ready for users, or for more of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Readiness {
+    /// What found no room of late, where that is much.
+    pub full: Option<Full>,
+    /// How its endpoints are, where fewer than half of them are well.
+    pub unwell: Option<Unwell>,
+    /// It has health checks, and none has ended since the process began.
+    pub unasked: bool,
+}
+
+/// Requests of the last minute, since the split changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Full {
+    /// How many were drawn to a version.
+    pub drawn: u64,
+    /// How many of them found as much under way as its limits allow.
+    pub without_room: u64,
+}
+
+impl Full {
+    /// Whether that is too much for a step forward.
+    #[must_use]
+    pub const fn is_much(self) -> bool {
+        self.without_room >= SEVERAL && self.without_room.saturating_mul(ONE_IN) > self.drawn
+    }
+}
+
+/// How many found no room in each of the last seconds.
+#[derive(Debug, Clone, Default)]
+pub struct Room {
+    /// The split under which that was.
+    generation: u64,
+    /// What had been drawn, and had found no room, by the last second.
+    counted: Full,
+    past: VecDeque<Full>,
+}
+
+impl Room {
+    /// A second is over: so much was drawn and found no room since the process began. What was under another split says
+    /// nothing of this one.
+    pub fn turn(&mut self, generation: u64, now: Full) {
+        if self.generation != generation {
+            *self = Self { generation, counted: self.counted, past: VecDeque::new() };
+        }
+        let before = std::mem::replace(&mut self.counted, now);
+        if self.past.len() == SECONDS {
+            self.past.pop_front();
+        }
+        // Counts that are smaller are those of a version that came back.
+        let grown = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
+        self.past.push_back(Full {
+            drawn: grown(now.drawn, before.drawn),
+            without_room: grown(now.without_room, before.without_room),
+        });
+    }
+
+    /// What found no room in the last minute; none where everything did.
+    #[must_use]
+    pub fn full(&self) -> Option<Full> {
+        let sum = |of: fn(&Full) -> u64| self.past.iter().map(of).sum::<u64>();
+        let (drawn, without_room) = (sum(|second| second.drawn), sum(|second| second.without_room));
+        // One that waits is counted as drawn when it ends.
+        (without_room > 0).then_some(Full { drawn: drawn.max(without_room), without_room })
+    }
+}
+
+/// How a version's endpoints are, of which fewer than half are well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unwell {
+    /// How many are well, or at least serve.
+    pub well: usize,
+    /// How many there are.
+    pub of: usize,
+    /// Whether it is health checks alone that speak against the others.
+    pub by_checks: bool,
+    /// Why one of the others is not, in words.
+    pub why: Option<String>,
+}
+
+impl Unwell {
+    /// How these endpoints are, where that is not well. One that cannot be connected to counts only where somebody tries it
+    /// again: `is_tried`, by users or by health checks. One that is ejected is back soon, and what it did is judged.
+    #[must_use]
+    pub fn among(endpoints: &[EndpointState], is_tried: bool) -> Option<Self> {
+        let is_ill = |endpoint: &&EndpointState| match endpoint.health {
+            EndpointHealth::Well | EndpointHealth::Ejected => false,
+            EndpointHealth::Unhealthy => true,
+            EndpointHealth::Down => is_tried,
+        };
+        let (of, ill) = (endpoints.len(), endpoints.iter().filter(is_ill).count());
+        let well = of - ill;
+        let first = endpoints.iter().find(is_ill).filter(|_| well * 2 < of)?;
+        let by_checks = endpoints.iter().filter(is_ill).all(|ill| ill.health == EndpointHealth::Unhealthy);
+        Some(Self { well, of, by_checks, why: first.reason.clone() })
+    }
+
+    fn words(&self, canary: &Name) -> String {
+        let Self { well, of, by_checks, why } = self;
+        let (endpoints, pass, are) =
+            if *of == 1 { ("endpoint", "passes its", "is") } else { ("endpoints", "pass their", "are") };
+        let state = if *by_checks { format!("{pass} health check") } else { format!("{are} well") };
+        let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        format!("waiting for {canary} to be well: {well} of {of} {endpoints} {state}{why}")
+    }
+}
+
+impl Release {
+    /// How the endpoints of the rollout's canary, or of one that is about to be started, are now. Gives back how they were
+    /// before.
+    pub fn sees(&mut self, readiness: Readiness) -> Readiness {
+        std::mem::replace(&mut self.readiness, readiness)
+    }
+
+    /// What stands against more users for the canary, whatever the tests say. A mirror gives it none.
+    pub(super) fn unready(&self, rollout: &Rollout) -> Option<String> {
+        let canary = &rollout.canary;
+        let Readiness { full, unwell, unasked: _ } = &self.readiness;
+        let full = full.filter(|full| full.is_much()).map(|Full { drawn, without_room }| {
+            format!(
+                "waiting for room on {canary}: {without_room} of its last {drawn} requests found none, and {} had to serve \
+                 them; raise {canary}'s limits, or add endpoints",
+                self.state.stable
+            )
+        });
+        unwell.as_ref().map(|unwell| unwell.words(canary)).or(full)
+    }
+
+    /// What stands against the first users of a canary: that none of its endpoints is well.
+    pub(super) fn nobody_is_well(&self, canary: &Name) -> Option<String> {
+        let none = self.readiness.unwell.as_ref().filter(|unwell| unwell.well == 0)?;
+        Some(format!("{}; until then no users go to it", none.words(canary)))
+    }
+
+    /// What a canary still waits for that had to wait for its endpoints. A process that has just begun takes them for
+    /// well until it has asked them.
+    pub(super) fn awaited(&self, rollout: &Rollout) -> Option<String> {
+        let canary = &rollout.canary;
+        let unasked = || format!("waiting for the first health check of {canary}; until then no users go to it");
+        self.nobody_is_well(canary).or_else(|| self.readiness.unasked.then(unasked))
+    }
+
+    /// The first users go to a canary that had to wait for its endpoints.
+    pub(super) fn begin_to_serve(&mut self, moment: &Moment) -> Change {
+        let mut next = self.state.clone();
+        let Some(rollout) = &mut next.rollout else { return Change::default() };
+        rollout.awaits_endpoints = false;
+        let (canary, steps) = (rollout.canary.clone(), rollout.plan.steps.len());
+        let weight = rollout.planned_weight().unwrap_or(Weight::ZERO);
+        let what = match rollout.plan.steps.get(rollout.step) {
+            Some(Step::Match { who: Some(who), .. }) => format!("whoever matches {who}"),
+            Some(Step::Match { who: None, .. } | Step::Weight { .. } | Step::Mirror { .. } | Step::Approval) | None => {
+                weight.to_string()
+            }
+        };
+        let text = format!("{canary} at step {} of {steps}: {what}; its endpoints are well", rollout.step + 1);
+        next.expose(&canary, weight);
+        match self.propose(moment, By::Plan, next, vec![News { kind: "step", text }]) {
+            Ok(change) => change,
+            Err(refused) => {
+                self.waits_for = Some(format!("waiting for the journal: {refused}"));
+                Change::default()
+            }
+        }
+    }
+}
