@@ -192,7 +192,7 @@ async fn no_connection_goes_on_behind_an_answer_of_ours_when_the_process_is_endi
     let meter = shop.meter("v1");
     timeout(LONG, async {
         while meter.in_flight() == 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await
