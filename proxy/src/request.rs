@@ -268,7 +268,10 @@ impl Request {
         let class = match (class, attempt.head) {
             // We ended it: that is nobody's failure, nor anybody's success.
             _ if self.ended_by.is_some() => Class::Local,
-            // However a tunnel ends, it did what it was asked for.
+            // Its endpoint ended it, or broke it.
+            (Class::Reset, Some((101, _))) if attempt.is_stillborn(now) => Class::Reset,
+            (_, Some((101, _))) if attempt.total_us.is_some() && attempt.is_stillborn(now) => Class::Reset,
+            // However else a tunnel ends, it did what it was asked for.
             (_, Some((101, _))) => Class::Upgrade,
             // The version had failed before the client left.
             (Class::ClientAbort, Some((500.., _))) => Class::ServerError,

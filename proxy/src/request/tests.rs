@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bytes::Bytes;
 use config::Name;
 use meter::{Drawn, Window};
 
@@ -215,6 +216,7 @@ fn a_tunnel_has_neither_latency() {
     let (mut request, now) = request(&service);
     attempt(&mut request, &service, now);
     request.head(101, now + millis(10));
+    request.hears(Some(&Bytes::from_static(b"hello")), now + millis(20));
     request.last_byte(now + millis(50));
     request.end(Some(101), None, now + millis(60));
     drop(request);

@@ -13,6 +13,9 @@ use crate::response_check::ResponseCheck;
 use crate::routing::Version;
 use crate::upstream_stream::Link;
 
+/// A tunnel that its endpoint ends before it is this old, without a word, was none.
+const STILLBORN: Duration = Duration::from_secs(5);
+
 /// An attempt that has an endpoint and has not ended.
 #[derive(Debug)]
 pub(super) struct Underway {
@@ -45,6 +48,8 @@ pub(super) struct Underway {
     pub(super) is_grpc: bool,
     /// What it came to as a gRPC call, once it says.
     pub(super) grpc: Option<u32>,
+    /// The endpoint has sent something of its response's body, or through its tunnel.
+    pub(super) has_spoken: bool,
     /// It is counted, and not judged, whatever it comes to.
     pub(super) is_excused: bool,
     /// What it waits for its client with.
@@ -71,9 +76,17 @@ impl Underway {
             silence: Duration::ZERO,
             is_grpc: false,
             grpc: None,
+            has_spoken: false,
             is_excused: false,
             waiting: None,
         }
+    }
+
+    /// Whether its endpoint ended a tunnel that had only begun, without having said anything: it agreed to it and was of no
+    /// use. One that says farewell, as a WebSocket does with a close frame, has said something.
+    pub(super) fn is_stillborn(&self, now: Instant) -> bool {
+        let is_young = |ready| now.saturating_duration_since(ready) < STILLBORN;
+        !self.has_spoken && self.head.is_some_and(|(status, _)| status == 101) && self.ready.is_some_and(is_young)
     }
 
     /// Since when the version could answer.

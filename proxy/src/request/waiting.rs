@@ -122,11 +122,14 @@ impl Request {
     }
 
     /// A piece of the response came, if it is more than the end.
-    pub(crate) fn hears(&self, piece: Option<&Bytes>, now: Instant) {
+    pub(crate) fn hears(&mut self, piece: Option<&Bytes>, now: Instant) {
         if piece.is_some_and(|piece| !piece.is_empty())
-            && let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref())
+            && let Some(attempt) = &mut self.attempt
         {
-            deadline.hear(now);
+            attempt.has_spoken = true;
+            if let Some(deadline) = &attempt.deadline {
+                deadline.hear(now);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use config::{Protocol, Timeouts};
 use futures::{SinkExt, StreamExt};
-use loadtest::{Origin, OriginOptions, RawAnswer, RawOrigin};
+use loadtest::{Origin, OriginOptions, RawAnswer, RawOrigin, Then};
 use meter::Class;
 use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -154,6 +154,36 @@ async fn a_tunnel_of_another_protocol_than_was_asked_for_is_a_broken_answer() {
         let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
         assert_eq!((judged(&tally, Class::ProtocolError), tally.bad()), (1, 1), "{named:?}: {tally:?}");
     }
+}
+
+/// Else a canary that drops every WebSocket would fail nobody.
+#[tokio::test]
+async fn a_tunnel_that_its_endpoint_ends_at_once_without_a_word_is_a_failure() {
+    const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let request = b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
+    // "Going away", as a server says that is restarted.
+    let farewell = b"\x88\x02\x03\xe9";
+    for (then, said, class) in [
+        (Then::Close, &b""[..], Class::Reset),
+        (Then::Reset, b"", Class::Reset),
+        (Then::Close, farewell, Class::Upgrade),
+    ] {
+        let answer = RawAnswer { then, ..RawAnswer::new([SWITCHED.as_bytes(), said].concat()) };
+        let origin = RawOrigin::start(vec![answer]).await.unwrap();
+        let shop = serve(origin.address(), Timeouts::default(), |_| {});
+        assert!(exchange(shop.address(), request).await.starts_with("HTTP/1.1 101 "));
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!(judged(&tally, class), 1, "{then:?} {said:?}: {tally:?}");
+    }
+    // A client that ends it is no failure, however soon.
+    let shop = serve(echo().await, Timeouts::default(), |_| {});
+    let mut client = TcpStream::connect(shop.address()).await.unwrap();
+    client.write_all(request).await.unwrap();
+    let mut head = [0; 12];
+    client.read_exact(&mut head).await.unwrap();
+    drop(client);
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!((judged(&tally, Class::Upgrade), tally.bad()), (1, 0), "{tally:?}");
 }
 
 #[tokio::test]
