@@ -78,6 +78,8 @@ struct State {
     news: Vec<(Arc<str>, News)>,
     /// The last good answers differ from those on disk.
     is_unwritten: bool,
+    /// The disk did not take them the last time.
+    is_refused: bool,
     ended: bool,
 }
 
@@ -110,6 +112,7 @@ impl Names {
             endpoints: HashMap::new(),
             news: Vec::new(),
             is_unwritten: false,
+            is_refused: false,
             ended: false,
         };
         let known = Arc::new(Known {

@@ -81,6 +81,9 @@ impl Tidegate {
         let token = admin_token(&configuration, token)?;
         let listeners = configuration.listeners.clone();
         let state = configuration.state.clone();
+        if let Some(heir) = &heir {
+            heir.shares(&state)?;
+        }
         let names = Names::start(&state).context("cannot start to resolve names")?;
         let resolved = names.resolve(configuration).map_err(|problems| anyhow!(problems.join("\n")))?;
         // Every address is taken before the state directory is touched; who connects now waits until all is in place.
@@ -106,6 +109,12 @@ impl Tidegate {
         let lock = heir.as_ref().map(|heir| heir.get_ready(&handed)).transpose()?.flatten();
         drop(handed);
         let opened = outline.open(lock)?;
+        if heir.is_some() {
+            let refused = opened.refusals(&resolved.configuration);
+            if !refused.is_empty() {
+                bail!("{}; a restart would carry it out all the same", refused.join("; "));
+            }
+        }
         let plane = Box::new(LivePlane::new(publisher, listeners.secured()).resolving(names));
         let begun = Outline::begin(opened, plane, resolved)?;
 

@@ -34,7 +34,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use config::Configuration;
+use config::{Configuration, Name};
 use jiff::Timestamp;
 
 pub use self::core::ControlCore;
@@ -43,8 +43,9 @@ pub use self::judged::Recording;
 use self::queue::Queue;
 use crate::command::Command;
 use crate::handle::{Handle, Pulse};
-use crate::journal::{Files, Journal, OpenError, Replayed, Request, Storage};
+use crate::journal::{Files, Journal, OpenError, Record, Replayed, Request, Storage};
 use crate::plane::{DataPlane, Resolved};
+use crate::rollout::{Moment, Release};
 use crate::state_directory::{StateDirectory, UnusableStateDirectory};
 
 /// How often the loop looks at the traffic.
@@ -198,6 +199,18 @@ impl Opened {
     #[must_use]
     pub const fn directory(&self) -> &StateDirectory {
         &self.directory
+    }
+
+    /// What a reload of this configuration would be refused for by what the journal says, a sentence each.
+    #[must_use]
+    pub fn refusals(&self, configuration: &Configuration) -> Vec<String> {
+        let now = self.clock.now();
+        let moment = Moment { elapsed: now.elapsed, wall: now.wall, journal_problem: None };
+        let refusal = |(name, record): (&Name, &Record)| {
+            let service = configuration.services.iter().find(|service| service.name == *name);
+            Release::refuses(&record.state, name, service, &moment)
+        };
+        self.replayed.records.iter().filter_map(refusal).collect()
     }
 
     /// Starts the loop, as [`start`] does.

@@ -26,10 +26,15 @@ use self::replay::{Ending, replay};
 /// into force before they are on disk.
 const GENERATION_LEAP: u64 = 1_000;
 
+/// What is told where a journal is missing that must have been there.
+const NO_JOURNAL: &str = "there is no journal, but other files of an earlier process lie where it ought to be: what was promoted, \
+                          rolled back or set by hand is not known, and what the file says is in force. If nobody moved the \
+                          journal away, look at stable and weight";
+
 /// Where the journal and the evidence are kept.
 pub trait Storage: Send {
-    /// The journal's bytes; empty where there is none yet.
-    fn load(&mut self) -> io::Result<Vec<u8>>;
+    /// The journal's bytes; none where there is no journal yet.
+    fn load(&mut self) -> io::Result<Option<Vec<u8>>>;
 
     /// Appends to the journal. After an error any part of the bytes may be there.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
@@ -166,7 +171,9 @@ impl<S: Storage> Journal<S> {
     /// Reads what is there and repairs what a crash left. A journal that can be read but not written opens, and says
     /// so in [`Replayed::problem`].
     pub fn open(mut storage: S) -> Result<(Self, Replayed), OpenError> {
-        let bytes = storage.load()?;
+        let found = storage.load()?;
+        let is_new = found.is_none();
+        let bytes = found.unwrap_or_default();
         let (mut replayed, ending) = replay(&bytes);
         let size = bytes.len() as u64;
         let mut journal = Self { storage, size, distrusted: None, damaged: None, kept_aside: None };
@@ -180,6 +187,26 @@ impl<S: Storage> Journal<S> {
                     "the journal's last record was not written to its end ({torn} bytes); it was cut off"
                 ));
                 journal.take_over(&mut replayed)
+            }
+            Ending::Lost if is_new => {
+                // Evidence that cannot be read is told of where it is.
+                if journal.storage.load_evidence().is_ok_and(|evidence| !evidence.is_empty()) {
+                    replayed.warnings.push(NO_JOURNAL.to_owned());
+                }
+                journal.take_over(&mut replayed)
+            }
+            Ending::Lost => {
+                let length = bytes.len();
+                journal.damaged = Some(bytes);
+                (replayed.lost, replayed.ended_well) = (true, false);
+                let repaired = journal.take_over(&mut replayed);
+                replayed.warnings.push(format!(
+                    "the journal holds nothing that can be read ({length} bytes), as after a loss of power: what was promoted, \
+                     rolled back or set by hand is not known. Each service begins with all its traffic on the stable that the \
+                     file names; {}. Look at stable and weight, and begin what was under way anew",
+                    journal.where_it_is_kept()
+                ));
+                repaired
             }
             Ending::Corrupt { first, lines } => {
                 journal.damaged = Some(bytes);
@@ -217,12 +244,16 @@ impl<S: Storage> Journal<S> {
                  changes in those lines are lost"
             )
         };
-        let kept = match &self.kept_aside {
-            Some(name) => format!("the damaged journal is kept beside it as {name}"),
-            None => "the damaged journal is left as it is until a copy of it can be kept beside it".to_owned(),
-        };
+        let kept = self.where_it_is_kept();
         replayed.warnings.push(format!("{reason}; running rollouts are paused; {kept}"));
         replayed.corrupt = Some(reason);
+    }
+
+    fn where_it_is_kept(&self) -> String {
+        match &self.kept_aside {
+            Some(name) => format!("the damaged journal is kept beside it as {name}"),
+            None => "the damaged journal is left as it is until a copy of it can be kept beside it".to_owned(),
+        }
     }
 
     fn replace<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) -> io::Result<()> {

@@ -11,6 +11,7 @@
 //! - what is answered here, or by pingora without asking, is counted.
 
 mod as_pingora_asks;
+mod begun;
 pub(crate) mod characters;
 pub mod chunks;
 #[cfg(test)]
@@ -44,6 +45,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::begun::Begun;
+pub use self::begun::BegunHeads;
 use self::deadline::Deadline;
 use self::frames::{Flood, FrameLimits, FrameWatch};
 use self::head_check::{HeadLimits, Refused};
@@ -140,6 +143,7 @@ pub struct ClientStream<S: Carrier> {
     parting: Mutex<Option<Arc<Parting>>>,
     websocket: Option<Box<WebSocket>>,
     inbound: Inbound,
+    begun: Begun,
     /// None before HTTP/2 is spoken.
     frames: Option<Box<FrameWatch>>,
     frame_limits: FrameLimits,
@@ -195,6 +199,7 @@ impl<S: Carrier> ClientStream<S> {
             parting: Mutex::default(),
             websocket: None,
             inbound: Inbound::new(HeadLimits::default()),
+            begun: Begun::default(),
             frames: None,
             frame_limits: FrameLimits::default(),
             ends_gently: None,
@@ -212,6 +217,13 @@ impl<S: Carrier> ClientStream<S> {
     #[must_use]
     pub fn with_connection(mut self, connection: Connection) -> Self {
         self.connection = Some(connection.into_digest());
+        self
+    }
+
+    /// The same stream, which counts its heads among these while they have begun and not ended.
+    #[must_use]
+    pub fn with_heads(mut self, heads: BegunHeads) -> Self {
+        self.begun = Begun::among(heads);
         self
     }
 

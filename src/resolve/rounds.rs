@@ -174,8 +174,16 @@ impl Rounds {
             let is_ours = known.is_ours.lock();
             let result = if *is_ours { kept::write(&known.state_directory, &names) } else { Ok(()) };
             drop(is_ours);
-            if let Err(error) = result {
-                tracing::warn!(%error, "the addresses of names cannot be kept in the state directory");
+            let state = &mut *known.state.lock();
+            match result {
+                Ok(()) => state.is_refused = false,
+                Err(error) => {
+                    // Tried again and again, and told once.
+                    if !std::mem::replace(&mut state.is_refused, true) {
+                        tracing::warn!(%error, "the addresses of names cannot be kept in the state directory");
+                    }
+                    state.is_unwritten = true;
+                }
             }
             let _ = done.send(());
         });

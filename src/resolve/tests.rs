@@ -472,3 +472,23 @@ fn where_the_first_server_never_answered_the_next_one_says_what_there_is_not() {
     assert_eq!(no_answer.result, asking::Outcome::NoSuchName, "{no_answer:?}");
     assert!(no_answer.reason.starts_with(&world.server.address().to_string()), "{no_answer:?}");
 }
+
+#[test]
+fn answers_that_the_disk_refused_are_kept_as_soon_as_it_takes_them() {
+    let world = World::new();
+    world.server.say("shop", Reply::Addresses(vec![v4(1)], 300));
+    // Nothing can be put in its place.
+    let kept = world.directory.path().join("names.json");
+    fs::create_dir_all(kept.join("in the way")).unwrap();
+    let _changes = world.install("'shop:80'");
+    let until = |what: &str, is: &dyn Fn() -> bool| {
+        let began = now().at;
+        while !is() {
+            assert!(began.elapsed() < LONG, "waited for {what} in vain");
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    };
+    until("a refusal", &|| world.names.known.state.lock().is_refused);
+    fs::remove_dir_all(&kept).unwrap();
+    until("what is kept", &|| kept::read(world.directory.path()).contains_key("shop"));
+}

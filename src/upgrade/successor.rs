@@ -1,9 +1,10 @@
 //! The new process's side: comes to where the old one waits, and takes over.
 
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use proxy::server::Handed;
@@ -16,6 +17,8 @@ use super::{PROTOCOL, VARIABLE};
 #[derive(Debug)]
 pub struct Heir {
     wire: Wire,
+    /// The old one's state directory.
+    state: PathBuf,
     /// How many listeners were offered.
     offered: usize,
     /// The listening sockets.
@@ -46,12 +49,13 @@ impl Heir {
             bail!("upgrade: who waits in {} is another user's process", directory.display());
         }
         wire.say(&Message::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() })?;
-        Self::offered(wire).map(Some)
+        let state = directory.parent().map(Path::to_owned).unwrap_or_default();
+        Self::offered(wire, state).map(Some)
     }
 
     /// What is offered.
-    fn offered(wire: Wire) -> anyhow::Result<Self> {
-        let mut heir = Self { wire, offered: 0, listeners: Vec::new(), admin: None };
+    fn offered(wire: Wire, state: PathBuf) -> anyhow::Result<Self> {
+        let mut heir = Self { wire, state, offered: 0, listeners: Vec::new(), admin: None };
         loop {
             let (message, socket) = heir.hear()?;
             if let (Message::Listener { written, bound, file }, Some(socket)) = (&message, &socket) {
@@ -67,6 +71,22 @@ impl Heir {
                 return Err(Broken::Strange.into());
             }
         }
+    }
+
+    /// That this state directory is the old one's: in another nobody knows what was decided, and a canary that was taken
+    /// back would have the file's weight again.
+    pub(crate) fn shares(&self, state: &Path) -> anyhow::Result<()> {
+        let place = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+        if place(&self.state).is_some_and(|old| place(state) == Some(old)) {
+            return Ok(());
+        }
+        bail!(
+            "the file's state directory is {}, and that of the process that serves is {}: all that was decided would be \
+             forgotten; write `state: {}`, or stop it, move its state directory and start anew",
+            state.display(),
+            self.state.display(),
+            self.state.display()
+        )
     }
 
     /// Says that this process can take over at once, with these sockets left, and waits for the state directory. Gives

@@ -6,7 +6,7 @@ use control::view::{Phase, RolloutView};
 use loadtest::{Fraction, failures};
 
 use crate::patience::{Stopwatch, until_true};
-use crate::shop::Shop;
+use crate::shop::{Place, Shop, configuration, origin};
 
 #[test]
 fn a_rollout_that_is_killed_goes_on_at_its_step_with_the_hold_begun_anew() {
@@ -136,4 +136,32 @@ fn what_was_promoted_stays_promoted_after_a_kill() {
     let service = shop.admin().service("shop");
     assert_eq!((service.stable.as_str(), service.rollout.map(|it| it.phase)), ("v2", Some(Phase::Promoted)));
     assert_eq!(shop.server.answers(100)("v2"), 100);
+}
+
+#[test]
+fn after_a_loss_of_power_that_left_a_journal_of_zeros_no_canary_has_a_weight_and_it_is_told() {
+    let (v1, v2, place) = (origin("v1"), origin("v2"), Place::new());
+    let file = configuration(&place, &v1, &v2, "{ steps: [{ weight: 5%, hold: 10m }] }");
+    place.write(&file.replace("    stable: v1\n", "    stable: v1\n    canary: v2\n    weight: 30%\n"));
+    for left in [vec![0; 2_000], Vec::new()] {
+        let server = place.serve();
+        assert_eq!(server.admin.set_weight("shop", "v2", 1_000).status, 200);
+        server.process.kill();
+        fs::write(place.state().join("journal"), left).unwrap();
+
+        let server = place.serve();
+        let shop = server.admin.service("shop");
+        assert_eq!((shop.stable.as_str(), shop.weight), ("v1", 0));
+        let told = shop.warnings.iter().any(|it| it.contains("holds nothing that can be read"));
+        assert!(told, "{:?}", shop.warnings);
+        assert_eq!(server.answers(200)("v2"), 0);
+        server.process.kill();
+
+        // The next start knows what the last one decided.
+        let server = place.serve();
+        let shop = server.admin.service("shop");
+        assert_eq!((shop.weight, shop.warnings.len()), (0, 0), "{:?}", shop.warnings);
+        server.stop();
+    }
+    assert!(place.state().join("journal.corrupt-2").exists());
 }

@@ -83,8 +83,9 @@ fn refused<T>(kind: io::ErrorKind) -> io::Result<T> {
 }
 
 impl Storage for Disk {
-    fn load(&mut self) -> io::Result<Vec<u8>> {
-        Ok(self.platter().journal.clone())
+    fn load(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let journal = self.platter().journal.clone();
+        Ok((!journal.is_empty()).then_some(journal))
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -223,7 +223,7 @@ impl World {
             self.seen.split = None;
         }
         let seed = self.random.u64(..);
-        let (_, replayed) = Journal::open(Disk::of(self.disk.clone().load().unwrap())).unwrap();
+        let (_, replayed) = Journal::open(Disk::of(self.disk.clone().load().unwrap().unwrap_or_default())).unwrap();
         let journalled = replayed.records.get(&name("shop")).map(|record| record.state.clone());
         let (core, journal) = boot(&self.configuration, &self.disk, &self.traffic, seed, self.now);
         (self.core, self.journal) = (core, journal);

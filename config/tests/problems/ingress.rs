@@ -345,6 +345,6 @@ fn an_endpoint_that_leads_back_here_is_warned_of() {
     for elsewhere in ["127.0.0.1:83", "10.0.0.1:80", "127.0.0.2:81", "shop.internal:80", "unix:/run/s"] {
         assert_eq!(warnings(&file(any, elsewhere)), "", "{elsewhere}");
     }
-    expect!["t.yaml:2:49: services.shop.versions.v1.endpoints[0]: `127.0.0.1:8080` is this process itself, which listens on 0.0.0.0:8080: requests come back until they are refused (508); write where the service listens"]
+    expect!["t.yaml:2:41: services.shop.versions.v1.endpoints[0]: `127.0.0.1:8080` is this process itself, which listens on 0.0.0.0:8080: requests come back until they are refused (508); write where the service listens"]
         .assert_eq(&warnings("services:\n  shop: { versions: { v1: { endpoints: ['127.0.0.1:8080'] } } }\n"));
 }

@@ -65,7 +65,7 @@ fn a_request_line_is_never_longer_than_a_head_that_is_written_smaller() {
     let limits = |text: &str| top(&format!("limits: {text}")).rules.limits;
     assert_eq!(limits("{ head: 4KiB }").request_line, Bytes::kib(4));
     assert_eq!(limits("{ head: 1MiB }").request_line, Bytes::kib(8));
-    assert_eq!(limits("{ head: 1MiB, request_line: 1MiB }").request_line, Bytes::kib(1024));
+    assert_eq!(limits("{ head: 1MiB, request_line: 64KiB }").request_line, Bytes::kib(64));
 }
 
 #[test]

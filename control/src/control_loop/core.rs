@@ -78,6 +78,18 @@ pub struct ControlCore {
     pub(super) answers: Vec<Box<dyn FnOnce() + Send>>,
 }
 
+/// What is known of the time before a service is served.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Before<'a> {
+    /// All that is in the journal.
+    Known {
+        /// Why running rollouts are to be paused.
+        pause: Option<&'a str>,
+    },
+    /// Nothing, and there was something to know.
+    Lost,
+}
+
 /// An orderly end that was asked for.
 #[derive(Debug)]
 pub(super) struct Stopping {
@@ -147,9 +159,9 @@ impl ControlCore {
             tracing::warn!(warning, "state replayed");
             core.tell(now, None, "warning", warning);
         }
-        let pause = replayed.corrupt.as_deref();
+        let before = if replayed.lost { Before::Lost } else { Before::Known { pause: replayed.corrupt.as_deref() } };
         for service in core.resolved.configuration.services.clone() {
-            core.admit(now, Arc::new(service), pause, &mut evidence);
+            core.admit(now, Arc::new(service), before, &mut evidence);
         }
         core.install(now);
         core.publish(now, true);
@@ -166,13 +178,15 @@ impl ControlCore {
         &mut self,
         now: Now,
         service: Arc<config::Service>,
-        pause: Option<&str>,
+        before: Before<'_>,
         evidence: &mut Evidence,
     ) {
         let (name, moment) = (service.name.clone(), self.moment(now));
-        let (mut release, change) = match self.retired.remove(&name) {
-            Some(state) => Release::restore(service, state, pause, &moment),
-            None => Release::begin(service, &moment),
+        let (mut release, change) = match (self.retired.remove(&name), before) {
+            (Some(state), Before::Known { pause }) => Release::restore(service, state, pause, &moment),
+            (Some(state), Before::Lost) => Release::restore(service, state, None, &moment),
+            (None, Before::Known { .. }) => Release::begin(service, &moment),
+            (None, Before::Lost) => Release::begin_anew(service, &moment),
         };
         let stable = release.state().stable.clone();
         let mut known = match evidence.take_background(name.as_str()) {

@@ -7,7 +7,7 @@ use config::{Configuration, Name};
 use tokio::sync::oneshot;
 
 use super::Now;
-use super::core::ControlCore;
+use super::core::{Before, ControlCore};
 use super::evidence::Evidence;
 use super::served::Reply;
 use crate::command::{Refused, Reloaded};
@@ -100,7 +100,7 @@ impl ControlCore {
         for service in services {
             let name = service.name.clone();
             if !self.services.contains_key(&name) {
-                self.admit(now, Arc::new(service), None, &mut Evidence::default());
+                self.admit(now, Arc::new(service), Before::Known { pause: None }, &mut Evidence::default());
                 continue;
             }
             let moment = self.moment(now);

@@ -103,12 +103,16 @@ impl ControlCore {
                     | Event::JournalFailed { .. }
                     | Event::FileChanged(_) => None,
                 };
-                let before = begins.map(|canary| {
-                    let readiness = served.readiness_of(&canary, plane.as_ref());
+                // And of the version that an undo leads to, which serves everybody then.
+                let undoes = matches!(&event, Event::Act { action: Action::Undo, .. });
+                let leads_to = served.release.state().rollout.as_ref().filter(|_| undoes);
+                let looked_at = begins.or_else(|| leads_to.map(|rollout| rollout.stable.clone()));
+                let before = looked_at.map(|version| {
+                    let readiness = served.readiness_of(&version, plane.as_ref());
                     served.release.sees(readiness)
                 });
                 let changed = served.release.transition(&moment, event);
-                if let (Err(_), Some(before)) = (&changed, before) {
+                if let Some(before) = before.filter(|_| undoes || changed.is_err()) {
                     served.release.sees(before);
                 }
                 changed

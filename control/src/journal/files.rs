@@ -85,10 +85,10 @@ impl Files {
 }
 
 impl Storage for Files {
-    fn load(&mut self) -> io::Result<Vec<u8>> {
+    fn load(&mut self) -> io::Result<Option<Vec<u8>>> {
         // Where it may only be read, the first write says so.
         self.journal = OpenOptions::new().append(true).open(self.path(JOURNAL)).ok();
-        read_or_empty(&self.path(JOURNAL))
+        read(&self.path(JOURNAL))
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -163,9 +163,14 @@ pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 fn read_or_empty(path: &Path) -> io::Result<Vec<u8>> {
+    read(path).map(Option::unwrap_or_default)
+}
+
+/// None where there is no such file.
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let mut bytes = Vec::new();
@@ -173,7 +178,7 @@ fn read_or_empty(path: &Path) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > READABLE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 1 GiB"));
     }
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]
@@ -203,7 +208,7 @@ mod tests {
         let (_place, directory, mut files) = in_use();
         write(&mut files, "two\n").unwrap();
         let mut next = Files::new(directory.clone());
-        assert_eq!(next.load().unwrap(), b"one\ntwo\n");
+        assert_eq!(next.load().unwrap().unwrap(), b"one\ntwo\n");
         write(&mut next, "three\n").unwrap();
         next.truncate(4).unwrap();
         write(&mut next, "four\n").unwrap();

@@ -19,6 +19,8 @@ pub struct Replayed {
     pub ended_well: bool,
     /// Why the rollouts that it holds are to be paused: something before the end was unreadable.
     pub corrupt: Option<String>,
+    /// There was a journal, and nothing in it can be read: what was in force is not known.
+    pub lost: bool,
     /// What an operator should know.
     pub warnings: Vec<String>,
     /// Why the journal cannot be written, where it cannot.
@@ -42,6 +44,9 @@ pub(super) enum Ending {
         /// How many lines are bad.
         lines: usize,
     },
+    /// Not even the first line is there, and nothing follows: it is written whole, and on disk before the file has its
+    /// name, so no crash of ours does that.
+    Lost,
     /// The file is of another version of the program, or no journal at all.
     Foreign {
         /// In words.
@@ -74,12 +79,14 @@ impl Damage {
     /// Bad lines are a torn tail unless a good one follows: only the end of a file is lost in a crash.
     fn ending(&self, bytes: &[u8]) -> Ending {
         match self.first {
+            None if bytes.is_empty() => Ending::Lost,
             None => Ending::Whole,
             Some(first) if self.inside => Ending::Corrupt { first, lines: self.lines },
             // Not even a first line, and more than one that was cut short: this was never a journal.
             Some(_) if self.good == 0 && bytes.contains(&b'\n') => {
                 Ending::Foreign { what: "it is no journal of tidegate".to_owned() }
             }
+            Some(_) if self.good == 0 => Ending::Lost,
             Some(_) => Ending::Torn { torn: bytes.len() - self.good },
         }
     }

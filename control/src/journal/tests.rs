@@ -19,6 +19,8 @@ struct Memory {
     /// What the next calls that write do: none means that they succeed.
     faults: VecDeque<Option<io::ErrorKind>>,
     syncs: usize,
+    /// There is a file, even where nothing is in it.
+    is_there: bool,
 }
 
 impl Memory {
@@ -28,8 +30,8 @@ impl Memory {
 }
 
 impl Storage for Memory {
-    fn load(&mut self) -> io::Result<Vec<u8>> {
-        Ok(self.journal.clone())
+    fn load(&mut self) -> io::Result<Option<Vec<u8>>> {
+        Ok((!self.journal.is_empty() || self.is_there).then(|| self.journal.clone()))
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -204,7 +206,7 @@ fn a_journal_cut_off_anywhere_gives_a_prefix_of_its_records_and_takes_more() {
     let bytes = written(&records);
     let ends: Vec<usize> = (0..bytes.len()).filter(|end| bytes[*end] == b'\n').map(|end| end + 1).collect();
     let at_ends = ends.iter().flat_map(|end| [end - 1, *end]);
-    for cut in (0..bytes.len()).step_by(23).chain(at_ends) {
+    for cut in (0..bytes.len()).step_by(23).chain(at_ends).filter(|cut| *cut == 0 || *cut >= ends[0]) {
         let (mut journal, replayed) = opened(&bytes[..cut]);
         let whole = ends.iter().filter(|end| **end <= cut).count().saturating_sub(1);
         assert_eq!(replayed.last_seq, whole as u64, "cut at {cut}");
@@ -290,6 +292,31 @@ fn a_damaged_journal_that_cannot_be_kept_aside_is_not_replaced() {
     assert_eq!((&journal.storage.journal, journal.storage.aside.len()), (&bytes, 0));
     journal.commit(vec![Request::Rewrite(replayed.records.into_values().collect())]);
     assert_eq!(journal.into_storage().aside, [bytes]);
+}
+
+#[test]
+fn a_journal_in_which_nothing_can_be_read_is_lost_and_kept_aside() {
+    let header = record::header();
+    for bytes in [Vec::new(), vec![0; 2_016], header[..10].to_vec(), header[..header.len() - 1].to_vec()] {
+        let memory = Memory { journal: bytes.clone(), is_there: true, ..Memory::default() };
+        let (mut journal, replayed) = Journal::open(memory).unwrap();
+        assert!(replayed.lost && !replayed.ended_well, "{bytes:?}");
+        for told in ["holds nothing that can be read", "the stable that the file names", "as journal.corrupt-1"] {
+            assert!(replayed.warnings[0].contains(told), "{told}: {:?}", replayed.warnings);
+        }
+        journal.commit(vec![append(&record("shop", 1))]);
+        let storage = journal.into_storage();
+        assert_eq!(storage.aside, [bytes]);
+        let (_, again) = opened(&storage.journal);
+        assert_eq!((again.last_seq, again.lost, again.warnings.len()), (1, false, 0));
+    }
+}
+
+#[test]
+fn evidence_without_a_journal_is_told_of() {
+    let (_, replayed) = Journal::open(Memory { evidence: b"{}".to_vec(), ..Memory::default() }).unwrap();
+    assert!(!replayed.lost && replayed.warnings[0].contains("there is no journal"), "{:?}", replayed.warnings);
+    assert_eq!(opened(&[]).1.warnings, Vec::<String>::new());
 }
 
 #[test]

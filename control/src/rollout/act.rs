@@ -253,6 +253,15 @@ impl Release {
             );
             return Err(Refused::Conflict { detail, present: None });
         }
+        if let Some(why) = self.all_are_ill() {
+            let (service, stable, canary) = (&self.service.name, &rollout.stable, &rollout.canary);
+            let detail = format!(
+                "{service}: {stable}, the previous stable, {why}, and would have all traffic; see to its endpoints first, or \
+                 go there all the same, a part at a time: start a rollout of {stable}, or set its weight by hand. {canary} \
+                 serves on"
+            );
+            return Err(Refused::Conflict { detail, present: None });
+        }
         rollout.reason = Some(reason);
         next.stable = rollout.stable.clone();
         next.canary = None;

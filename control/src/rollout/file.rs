@@ -16,9 +16,23 @@ impl Release {
     /// The release of a service that the journal does not know.
     #[must_use]
     pub fn begin(service: Arc<Service>, moment: &Moment) -> (Self, Change) {
-        let mut release = Self::with_state(State::from_file(&service), service, moment);
+        let state = State::from_file(&service);
+        let text = format!("{} is new: what the file says is in force", service.name);
+        Self::begin_with(state, service, text, moment)
+    }
+
+    /// The release of a service whose journal is lost: nobody knows what weight its canary had last, so it has none,
+    /// whatever the file says.
+    #[must_use]
+    pub fn begin_anew(service: Arc<Service>, moment: &Moment) -> (Self, Change) {
+        let state = State { canary: None, ..State::from_file(&service) };
+        let text = format!("{}: the journal is lost: all traffic is on {}", service.name, state.stable);
+        Self::begin_with(state, service, text, moment)
+    }
+
+    fn begin_with(state: State, service: Arc<Service>, text: String, moment: &Moment) -> (Self, Change) {
+        let mut release = Self::with_state(state, service, moment);
         let next = release.state.clone();
-        let text = format!("{} is new: what the file says is in force", release.service.name);
         let mut change = release.at_once(moment, next, vec![News { kind: "reload", text }]);
         // Nobody asked for this, and the installation of the configuration tells it.
         change.effects.retain(|effect| matches!(effect, Effect::Journal { .. }));
@@ -130,6 +144,20 @@ impl Release {
         }
         let next = self.with_values_of(FileValues::of(new));
         if self.raises_alone(&next) { self.may_propose(moment) } else { Ok(()) }
+    }
+
+    /// Why a service whose state this is may not be configured like that; `None` asks whether it may be removed.
+    #[must_use]
+    pub fn refuses(state: &State, name: &Name, service: Option<&Service>, moment: &Moment) -> Option<String> {
+        let Some(service) = service else {
+            let rollout = state.running()?;
+            return Some(format!(
+                "{name}: a rollout of {} is running, so the service cannot be removed: abort or promote it first",
+                rollout.canary
+            ));
+        };
+        let release = Self::with_state(state.clone(), Arc::new(service.clone()), moment);
+        release.may_become(moment, Some(service)).err().map(|refused| refused.to_string())
     }
 
     /// Takes over a configuration that [`may_become`](Self::may_become) allowed.

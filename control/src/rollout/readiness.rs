@@ -154,6 +154,13 @@ impl Release {
         Some(format!("{}; until then no users go to it", none.words(canary)))
     }
 
+    /// That no endpoint of the version that is looked at is well, in words behind its name.
+    pub(super) fn all_are_ill(&self) -> Option<String> {
+        let Unwell { of, why, .. } = self.readiness.unwell.as_ref().filter(|unwell| unwell.well == 0)?;
+        let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        Some(format!("has no endpoint that is well, of {of}{why}"))
+    }
+
     /// What a canary still waits for that had to wait for its endpoints. A process that has just begun takes them for
     /// well until it has asked them.
     pub(super) fn awaited(&self, rollout: &Rollout) -> Option<String> {

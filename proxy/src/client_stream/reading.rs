@@ -66,6 +66,7 @@ impl<S: Carrier> ClientStream<S> {
                     Poll::Ready(read) => read?,
                     Poll::Pending => {
                         self.give_back_buffers();
+                        self.begun.set(self.inbound.awaited() == Awaited::Head && !self.head_given);
                         ready!(self.poll_patience(cx))?;
                         continue;
                     }
@@ -81,6 +82,7 @@ impl<S: Carrier> ClientStream<S> {
             let arrived = self.inbound.arrived(&buf.filled()[before..]);
             let ready = *arrived.as_ref().unwrap_or(&0);
             buf.set_filled(before + ready);
+            self.begun.set(self.inbound.awaited() == Awaited::Head && !self.head_given);
             // The whole head has one deadline, which begins with its first byte.
             if idled || self.inbound.awaited() != Awaited::Head {
                 self.read_by.clear();

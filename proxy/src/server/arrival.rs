@@ -19,7 +19,7 @@ use super::acceptor::announces;
 use super::clients::{Clients, Seat};
 use super::listeners::Kind;
 use super::served::Served;
-use crate::client_stream::{ClientStream, ClientTimeouts, Unmatched};
+use crate::client_stream::{BegunHeads, ClientStream, ClientTimeouts, Unmatched};
 use crate::connection::{Connection, UnderWay};
 use crate::proxy_protocol::{self, Announced, Malformed, Reading};
 use crate::tls::HandshakeFailed;
@@ -40,6 +40,8 @@ pub(super) struct Arrival {
     /// Its client's seat, where it was known whose it is.
     pub(super) seat: Option<Seat>,
     pub(super) unmatched: Unmatched,
+    /// The heads that have begun on its core.
+    pub(super) heads: BegunHeads,
     pub(super) clients: Clients,
 }
 
@@ -166,7 +168,7 @@ impl Arrival {
         };
         let client = ClientTimeouts::from(&rules.timeouts);
         let stream = ClientStream::new(transport, id, Some(Arc::new(digest)), client, self.unmatched);
-        let mut stream = stream.with_limits(&rules.limits).with_connection(connection);
+        let mut stream = stream.with_limits(&rules.limits).with_connection(connection).with_heads(self.heads);
         if self.seat.is_none() {
             stream = stream.for_many();
         }

@@ -1,5 +1,6 @@
 //! One core: a thread with a runtime, a proxy and a pool of its own.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -18,7 +19,7 @@ use super::arrival::Arrival;
 use super::clients::Clients;
 use super::refusals::Refusals;
 use super::served::Served;
-use crate::client_stream::Unmatched;
+use crate::client_stream::{BegunHeads, Unmatched};
 use crate::descriptors::Descriptors;
 use crate::edge::Edge;
 use crate::mirror::Outbox;
@@ -57,10 +58,11 @@ impl Worker {
             let rules = Arc::clone(&self.reader.routing.load().rules);
             let mut served = Arc::new(Served::new(Arc::clone(&proxy), rules));
             let (draining, shutdown) = watch::channel(false);
+            let heads = BegunHeads::default();
             loop {
                 tokio::select! {
                     connection = connections.recv() => match connection {
-                        Some(accepted) => self.begin(accepted, &proxy, &mut served, &shutdown),
+                        Some(accepted) => self.begin(accepted, &proxy, &mut served, (&shutdown, &heads)),
                         // The acceptor has ended; what is open goes on.
                         None => break,
                     },
@@ -70,10 +72,21 @@ impl Worker {
             // An error means that the data plane was dropped.
             let _ = stopped.wait_for(|stop| *stop >= Stop::Drain).await;
             let _ = draining.send(true);
+            // Whose head has come in part does not idle: it could not send it again. What comes meanwhile is served as well.
+            let longest = self.reader.routing.load().rules.timeouts.head;
+            let mut heads_have_come = pin!(heads.none(longest));
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = stopped.wait_for(|stop| *stop == Stop::Now) => break,
+                    () = &mut heads_have_come => break,
+                    Some(accepted) = connections.recv() => self.begin(accepted, &proxy, &mut served, (&shutdown, &heads)),
+                }
+            }
             proxy.http_cleanup().await;
             // Connections that were accepted and not begun yet are served too: no client is reset.
             while let Some(accepted) = connections.recv().await {
-                self.begin(accepted, &proxy, &mut served, &shutdown);
+                self.begin(accepted, &proxy, &mut served, (&shutdown, &heads));
             }
             let _ = stopped.wait_for(|stop| *stop == Stop::Now).await;
         });
@@ -115,7 +128,7 @@ impl Worker {
         accepted: Accepted,
         proxy: &Arc<HttpProxy<Edge>>,
         served: &mut Arc<Served>,
-        shutdown: &watch::Receiver<bool>,
+        (shutdown, heads): (&watch::Receiver<bool>, &BegunHeads),
     ) {
         let routing = self.reader.routing.load();
         if !served.is_under(&routing.rules) {
@@ -131,7 +144,8 @@ impl Worker {
         };
         let (meter, log) = (Arc::clone(&self.reader.unmatched), self.reader.unread());
         let unmatched = Unmatched { meter, core: self.core, log };
-        let arrival = Arrival { socket, peer, kind, seat, unmatched, clients: self.clients.clone() };
+        let arrival =
+            Arrival { socket, peer, kind, seat, unmatched, heads: heads.clone(), clients: self.clients.clone() };
         let (served, shutdown) = (Arc::clone(served), shutdown.clone());
         drop(tokio::spawn(async move {
             let _counted = counted;

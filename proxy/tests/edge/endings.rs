@@ -93,6 +93,29 @@ async fn a_drain_says_how_many_connections_it_had_to_cut() {
 }
 
 #[tokio::test]
+async fn a_head_that_has_come_in_part_as_a_drain_begins_is_served() {
+    let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
+    let shop = Shop::open(&[origin.address()], &[nobody()], 0);
+    let address = shop.address();
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    // Once the first is answered, what came with it has been read.
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\nPOST /pay HTTP/1.1\r\nhost: sh").await.unwrap();
+    let mut answer = [0; 4096];
+    assert!(client.read(&mut answer).await.unwrap() > 0);
+
+    let drain = tokio::task::spawn_blocking(move || shop.data.drain(LONG));
+    assert_eq!(silent.read(&mut answer).await.unwrap_or(0), 0, "who has said nothing is closed");
+    client.write_all(b"op\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert!(answer.to_ascii_lowercase().contains("connection: close"), "{answer}");
+    assert_eq!(drain.await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_drain_does_not_wait_for_connections_that_have_said_nothing() {
     let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
     let shop = Shop::open(&[origin.address()], &[nobody()], 0);

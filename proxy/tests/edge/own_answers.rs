@@ -168,10 +168,11 @@ async fn an_answer_of_ours_reaches_a_client_that_is_still_sending_its_body() {
     let (shop, _origin) = beside(nobody(), Timeouts::default()).await;
     let mut client = Client::of(shop.address()).await;
     client.send("POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 1000000\r\n\r\n").await;
-    // More than the system keeps of what nobody reads, were the connection not left gently.
     client.send(&"x".repeat(100_000)).await;
     let answer = client.hear(false).await;
     assert_eq!(status(&answer), 502, "{answer}");
+    let end = timeout(LONG, client.stream.read(&mut [0])).await.expect("an end in time");
+    assert_eq!(end.ok(), Some(0), "an end, and no reset, which may overtake the answer");
 }
 
 #[tokio::test]
@@ -181,4 +182,21 @@ async fn no_connection_goes_on_behind_an_answer_of_ours_when_the_process_is_endi
     client.gets(&get("/"), 502).await;
     shop.data.announce_drain();
     client.hears_last(&get("/"), 502).await;
+
+    // Nor where the end begins while an answer is awaited.
+    let (address, _listener) = silent().await;
+    let times = Timeouts { first_byte: Duration::from_millis(500), ..Timeouts::default() };
+    let (shop, _origin) = beside(address, times).await;
+    let client = Client::of(shop.address()).await;
+    let waits = tokio::spawn(async move { client.hears_last(&get("/"), 504).await });
+    let meter = shop.meter("v1");
+    timeout(LONG, async {
+        while meter.in_flight() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    shop.data.announce_drain();
+    waits.await.unwrap();
 }

@@ -93,6 +93,23 @@ fn a_new_process_that_refuses_the_configuration_or_ends_says_why() {
 }
 
 #[test]
+fn a_file_with_another_state_directory_or_without_a_version_of_the_rollout_changes_nothing() {
+    let mut shop = Upgradable::open(PLAN, "");
+    let good = fs::read_to_string(shop.place.file()).unwrap();
+    shop.place.write(&good.replace("/state'", "/elsewhere'"));
+    nobody_notices(&mut shop, &["the new process refused", "elsewhere", "would be forgotten"], |_| {});
+    assert!(!shop.place.state().with_file_name("elsewhere").exists());
+
+    let without: Vec<_> = good.lines().filter(|line| !line.trim_start().starts_with("v2:")).collect();
+    shop.place.write(&without.join("\n"));
+    shop.server.process.signal(Signal::Usr2);
+    shop.server.process.has_said("the new process refused: shop: version v2 is part of a running rollout");
+    assert_eq!(shop.server.admin.rollout("shop").weight, 2_000);
+    shop.place.write(&good);
+    then_works(shop);
+}
+
+#[test]
 fn a_new_process_that_hangs_is_ended_and_a_second_upgrade_meanwhile_is_refused() {
     let mut shop = Upgradable::open(PLAN, "");
     shop.replace_by("exec sleep 1000");

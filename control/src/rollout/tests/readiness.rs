@@ -198,3 +198,32 @@ fn who_found_no_room_is_remembered_for_a_minute_of_the_same_split() {
     room.turn(8, Full { drawn: 50, without_room: 20 });
     assert_eq!(room.full(), Some(Full { drawn: 60, without_room: 20 }));
 }
+
+#[test]
+fn an_undo_to_a_version_without_a_well_endpoint_is_refused_and_says_what_to_do() {
+    let mut world = World::in_phase(Phase::Promoted);
+    let before = world.release.sees(unwell());
+    let Err(Refused::Conflict { detail, .. }) = world.act(Action::Undo) else { panic!("it was undone") };
+    let said = "shop: v1, the previous stable, has no endpoint that is well, of 2 (it is unhealthy), and would have all traffic";
+    assert!(detail.starts_with(said), "{detail}");
+    assert_eq!(world.release.state().stable, name("v2"));
+    world.release.sees(before);
+    world.act(Action::Undo).unwrap();
+    assert_eq!(world.release.state().stable, name("v1"));
+}
+
+#[test]
+fn what_a_reload_is_refused_for_is_known_of_a_state_alone() {
+    let world = World::in_phase(Phase::Promoted);
+    let (state, shop) = (world.release.state(), name("shop"));
+    let refused = |text: &str| {
+        let service = configuration(text).services.remove(0);
+        Release::refuses(state, &shop, Some(&service), &moment(0, None))
+    };
+    assert_eq!(refused(&format!("stable: v1, {VERSIONS}")), None);
+    let without = refused("stable: v1, versions: { v1: { endpoints: ['a:1'] } }").unwrap();
+    assert!(without.contains("v2 is the stable in force"), "{without}");
+    assert_eq!(Release::refuses(state, &shop, None, &moment(0, None)), None, "nothing runs");
+    let running = World::in_phase(Phase::Progressing);
+    assert!(Release::refuses(running.release.state(), &shop, None, &moment(0, None)).is_some());
+}
