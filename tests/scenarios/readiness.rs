@@ -64,6 +64,7 @@ fn a_canary_whose_health_check_fails_gets_no_users_until_it_passes() {
     assert_eq!(started.status, 201, "{started:?}");
     let reason = started.body["reason"].as_str().unwrap();
     assert!(reason.starts_with("waiting for v2 to be well: 0 of 1 endpoint passes its health check ("), "{reason}");
+    assert!(!reason.contains("its health check fails"), "said once: {reason}");
     assert_eq!(started.body["weight"], 0);
     assert_eq!(server.answers(200)("v2"), 0);
 

@@ -87,6 +87,9 @@ impl Room {
     }
 }
 
+/// What the reason of an endpoint begins with that does not pass its health check.
+const BY_CHECK: &str = "its health check fails: ";
+
 /// How a version's endpoints are, of which fewer than half are well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unwell {
@@ -114,7 +117,9 @@ impl Unwell {
         let well = of - ill;
         let first = endpoints.iter().find(is_ill).filter(|_| well * 2 < of)?;
         let by_checks = endpoints.iter().filter(is_ill).all(|ill| ill.health == EndpointHealth::Unhealthy);
-        Some(Self { well, of, by_checks, why: first.reason.clone() })
+        // The sentence says so already.
+        let why = first.reason.as_deref().map(|why| why.strip_prefix(BY_CHECK).unwrap_or(why).to_owned());
+        Some(Self { well, of, by_checks, why })
     }
 
     fn words(&self, canary: &Name) -> String {
