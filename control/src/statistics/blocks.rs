@@ -12,7 +12,7 @@
 //!
 //! In each block, whatever happened before, the endpoints of both versions fail like one another: any of them might have
 //! been the canary's. How they fail is free. They may all fail at once, or one of them everything. Then a block is worse
-//! with a chance of at most one half ([`chance_of_worse`]):
+//! with a chance of at most one half (`chance_of_worse`):
 //!
 //! - Let stable have `N` endpoints and the canary `m`, of like traffic, and put all of them on a circle at random. Say
 //!   that an arc of `N` is *low* where the rate of the others is over three times its own. Where `k` arcs cover the
