@@ -360,7 +360,8 @@ async fn a_copy_that_takes_too_long_says_nothing_where_stable_takes_as_long() {
     assert_eq!(status(&get(shop.address()).await), 200);
     stable.dial().set_latency(Latency::fixed(Duration::ZERO));
     assert_eq!(status(&get(shop.address()).await), 200);
-    let counts = shop.mirrored_until(|counts| counts.ended > 0).await;
+    let ledger = shop.ledger();
+    let counts = shop.mirrored_until(|counts| counts.ended > 0 && ledger.under_way() == 0).await;
     assert_eq!((counts.sent, counts.ended, counts.failed), (2, 1, 1), "{counts:?}");
 }
 
