@@ -19,6 +19,7 @@ use proxy::tls::{CertificateState, HandshakeFailure, SecureListeners};
 use proxy::{Flaw, Publisher};
 
 use crate::resolve::Names;
+use crate::upgrade::Elders;
 
 /// The proxy's publisher and meters, behind the trait that control asks for.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct LivePlane {
     secure: SecureListeners,
     /// Who resolves the names; none where nobody does.
     names: Option<Names>,
+    /// Processes before this one that still drain, and follow it.
+    elders: Elders,
     /// One moment by both clocks.
     began: (Instant, SystemTime),
 }
@@ -37,13 +40,19 @@ impl LivePlane {
     pub fn new(publisher: Publisher, secure: SecureListeners) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the executable is a shell: moments are told by the wall clock")]
         let began = (Instant::now(), SystemTime::now());
-        Self { publisher, secure, names: None, began }
+        Self { publisher, secure, names: None, elders: Elders::default(), began }
     }
 
     /// Lets `names` resolve the names of what is installed.
     #[must_use]
     pub fn resolving(self, names: Names) -> Self {
         Self { names: Some(names), ..self }
+    }
+
+    /// Lets processes before this one follow it.
+    #[must_use]
+    pub(crate) fn before(self, elders: Elders) -> Self {
+        Self { elders, ..self }
     }
 
     /// A moment by the wall clock. The same each time, whatever becomes of that clock meanwhile.
@@ -110,6 +119,7 @@ impl DataPlane for LivePlane {
         if let Some(names) = &self.names {
             names.follow(resolved);
         }
+        self.elders.install(&resolved.configuration.services, splits);
     }
 
     fn readdress(&mut self, changed: &Addresses) {
@@ -118,6 +128,7 @@ impl DataPlane for LivePlane {
 
     fn steer(&mut self, service: &Name, split: &Split) {
         self.publisher.steer(service, &wanted(split));
+        self.elders.steer(service, split);
     }
 
     fn prepare(&mut self, service: &Name, split: &Split) {
@@ -195,15 +206,16 @@ impl DataPlane for LivePlane {
     }
 
     fn lasting(&self, service: &Name, version: &Name) -> u64 {
-        self.publisher.lasting(service, version, now())
+        self.publisher.lasting(service, version, now()).saturating_add(self.elders.lasting(service, version))
     }
 
     fn end_lasting(&mut self, service: &Name, version: &Name) {
         self.publisher.end_lasting(service, version, now());
+        self.elders.end_lasting(service, version);
     }
 
     fn ended_lasting(&self, service: &Name, version: &Name) -> u64 {
-        self.publisher.ended_lasting(service, version)
+        self.publisher.ended_lasting(service, version).saturating_add(self.elders.ended_lasting(service, version))
     }
 
     fn log_lines_dropped(&self) -> u64 {
