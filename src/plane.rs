@@ -58,7 +58,11 @@ impl LivePlane {
     /// A moment by the wall clock. The same each time, whatever becomes of that clock meanwhile.
     fn wall(&self, at: Instant) -> SystemTime {
         let (began, wall) = self.began;
-        wall + at.saturating_duration_since(began)
+        match began.checked_duration_since(at) {
+            // What was known before this process began.
+            Some(before) => wall.checked_sub(before).unwrap_or(wall),
+            None => wall + at.saturating_duration_since(began),
+        }
     }
 
     fn meter<T>(&self, service: &Name, version: &Name, read: impl FnOnce(&VersionMeter) -> T) -> Option<T> {

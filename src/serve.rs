@@ -24,6 +24,7 @@ use crate::control_plane::{ControlPlane, NotResumed, Outline, Rested};
 use crate::drain::{Cut, Ending, drain};
 use crate::plane::LivePlane;
 use crate::reload::Reloader;
+use crate::remembered::{self, Keeper};
 use crate::resolve::Names;
 use crate::upgrade::{Elders, Executable, Following, Heir, Offer, Own, Taken};
 
@@ -56,6 +57,8 @@ pub struct Tidegate {
     admin: SocketAddr,
     data: Option<DataPlane>,
     log: AccessLog,
+    /// Keeps what is known of endpoints.
+    health: Keeper,
     /// Processes before this one that still drain.
     elders: Elders,
 }
@@ -93,7 +96,7 @@ impl Tidegate {
         let listeners = Listeners::take_over(&listeners, &mut handed)?;
         let admin_listener = admin_listener(admin, heir.as_mut().and_then(|heir| heir.admin.take()))?;
 
-        let publisher = Publisher::new(limits.cores);
+        let mut publisher = Publisher::new(limits.cores);
         let log = publisher.access_log();
         log.prepare(&resolved.configuration.rules)?;
         let reader = publisher.reader();
@@ -117,6 +120,9 @@ impl Tidegate {
                 bail!("{}; a restart would carry it out all the same", refused.join("; "));
             }
         }
+        // Whoever wrote it last has done so: the directory is this process's.
+        publisher.remember(remembered::read(opened.directory().path()));
+        let routing = publisher.shared();
         let elders = heir.as_mut().map(|heir| heir.elders()).unwrap_or_default();
         let plane = LivePlane::new(publisher, listeners.secured()).resolving(names).before(elders.clone());
         let plane = Box::new(plane);
@@ -141,7 +147,8 @@ impl Tidegate {
             data.own_files();
             elders.begin(outline.process.clone());
         }
-        Ok(Self { outline, control: Some(control), rested: None, admin, data: Some(data), log, elders })
+        let health = Keeper::start(&outline.state, move |now| routing.load().remembered(now));
+        Ok(Self { outline, control: Some(control), rested: None, admin, data: Some(data), log, health, elders })
     }
 
     /// Where clients connect by TCP, in the order of the configuration.
@@ -203,6 +210,7 @@ impl Tidegate {
         }
         let rested = control.rest()?;
         self.outline.names.rest();
+        self.health.rest();
         self.rested.insert(rested).lock()
     }
 
@@ -220,6 +228,7 @@ impl Tidegate {
         match self.outline.resume(rested) {
             Ok(control) => {
                 self.control = Some(control);
+                self.health.resume();
                 Ok(())
             }
             Err(NotResumed { rested, why }) => {
@@ -253,6 +262,7 @@ impl Tidegate {
         self.outline.draining.store(true, Ordering::Release);
         let cut = self.data.take().map(|data| drain(data, ending, &self.outline.process)).unwrap_or_default();
         self.log.end(LOG_PATIENCE);
+        self.health.rest();
         if let Some(control) = self.control.take() {
             control.end();
         }
@@ -265,6 +275,7 @@ impl Drop for Tidegate {
         self.elders.leave();
         drop(self.data.take());
         self.log.end(LOG_PATIENCE);
+        self.health.rest();
         if let Some(control) = self.control.take() {
             control.end();
         }
