@@ -145,3 +145,67 @@ impl<F: Fn(Instant) -> Vec<Remembered>> Writer<F> {
 fn now() -> (Instant, SystemTime) {
     (Instant::now(), SystemTime::now())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proxy::endpoint::{Memory, Unhealthy};
+
+    /// An endpoint that is unhealthy for this.
+    fn unhealthy(since: Instant, why: &str) -> Remembered {
+        let unhealthy = Unhealthy { since, why: why.to_owned(), check: String::new() };
+        Remembered {
+            service: "shop".into(),
+            version: "v1".into(),
+            written: "a:1".into(),
+            address: "10.0.0.1:1".into(),
+            memory: Memory { unhealthy: Some(unhealthy), ..Memory::default() },
+        }
+    }
+
+    #[test]
+    fn it_is_written_while_the_directory_is_ours_and_not_while_it_is_anothers() {
+        let place = tempfile::tempdir().unwrap();
+        let (began, _) = now();
+        let keeper = Keeper::start(place.path(), move |_| vec![unhealthy(began, "503")]);
+        let is_written = || place.path().join(file::NAME).exists();
+        keeper.rest();
+        assert!(is_written());
+        assert_eq!(read(place.path()).len(), 1);
+        std::fs::remove_file(place.path().join(file::NAME)).unwrap();
+        keeper.rest();
+        assert!(!is_written(), "another's");
+        keeper.resume();
+        keeper.rest();
+        assert!(is_written(), "ours again, and nobody knows what is there");
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_written_again_and_nothing_only_where_there_was_something() {
+        let place = tempfile::tempdir().unwrap();
+        let (began, _) = now();
+        let known = std::cell::RefCell::new(Vec::new());
+        let mut writer = Writer {
+            directory: place.path().to_owned(),
+            known: |_| known.borrow().clone(),
+            last: None,
+            is_refused: false,
+        };
+        let mut writes = |what: Vec<Remembered>| {
+            *known.borrow_mut() = what;
+            writer.keep();
+            std::fs::remove_file(place.path().join(file::NAME)).is_ok()
+        };
+        let one = |why: &str| vec![unhealthy(began, why)];
+        let all = [Vec::new(), one("503"), one("503"), one("504"), Vec::new(), Vec::new()];
+        assert_eq!(all.map(&mut writes), [false, true, false, true, true, false]);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_or_read_is_no_matter() {
+        let (began, _) = now();
+        let keeper = Keeper::start(Path::new("/nowhere/state"), move |_| vec![unhealthy(began, "503")]);
+        keeper.rest();
+        assert!(read(Path::new("/nowhere/state")).is_empty());
+    }
+}

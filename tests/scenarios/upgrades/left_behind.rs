@@ -13,7 +13,7 @@ use crate::websocket::Chat;
 struct Chats {
     server: Server,
     _origins: [PageOrigin; 2],
-    _place: Place,
+    place: Place,
 }
 
 impl Chats {
@@ -21,7 +21,7 @@ impl Chats {
         let (origins, place) = (["v1", "v2"].map(PageOrigin::start), Place::new());
         let versions = [("v1", &[origins[0].address()][..]), ("v2", &[origins[1].address()][..])];
         place.write(&format!("drain: {{ deadline: 10m }}\n{}{}", place.head(), shop("v1", &versions, plan)));
-        Self { server: place.serve(), _origins: origins, _place: place }
+        Self { server: place.serve(), _origins: origins, place }
     }
 
     /// A WebSocket at this version. Half of all come there.
@@ -128,9 +128,9 @@ fn what_stayed_on_a_version_that_the_new_process_does_not_have_is_closed_when_it
     let on_v2 = chats.chat_at("v2");
     weigh(0);
     let old = pid(&chats.server);
-    let file = std::fs::read_to_string(chats._place.file()).unwrap();
+    let file = std::fs::read_to_string(chats.place.file()).unwrap();
     let without: Vec<_> = file.lines().filter(|line| !line.trim_start().starts_with("v2:")).collect();
-    chats._place.write(&without.join("\n"));
+    chats.place.write(&without.join("\n"));
 
     let new = upgrade(&chats.server);
 
