@@ -187,6 +187,11 @@ impl Rested {
         }
         Ok(self.lock.as_ref().map(File::try_clone).transpose()?)
     }
+
+    /// What it steered, and what was in force. The state directory is another process's.
+    pub(crate) fn into_plane(self) -> (Box<dyn DataPlane>, Resolved) {
+        (self.ended.plane, self.ended.resolved)
+    }
 }
 
 fn end(handle: &Handle) {

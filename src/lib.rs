@@ -13,6 +13,7 @@ pub mod life;
 pub mod log;
 pub mod plane;
 pub mod reload;
+mod remembered;
 pub mod replay;
 pub mod resolve;
 pub mod run;

@@ -197,7 +197,7 @@ impl Life {
         if std::mem::take(&mut self.reload_waits) {
             pass_on_reload(pid);
         }
-        self.end_on_a_thread(move || tidegate.succeeded(&taken.listeners));
+        self.end_on_a_thread(move || tidegate.succeeded(taken));
     }
 
     /// This process serves on, and says why.

@@ -19,6 +19,7 @@ use proxy::tls::{CertificateState, HandshakeFailure, SecureListeners};
 use proxy::{Flaw, Publisher};
 
 use crate::resolve::Names;
+use crate::upgrade::Elders;
 
 /// The proxy's publisher and meters, behind the trait that control asks for.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct LivePlane {
     secure: SecureListeners,
     /// Who resolves the names; none where nobody does.
     names: Option<Names>,
+    /// Processes before this one that still drain, and follow it.
+    elders: Elders,
     /// One moment by both clocks.
     began: (Instant, SystemTime),
 }
@@ -37,7 +40,7 @@ impl LivePlane {
     pub fn new(publisher: Publisher, secure: SecureListeners) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the executable is a shell: moments are told by the wall clock")]
         let began = (Instant::now(), SystemTime::now());
-        Self { publisher, secure, names: None, began }
+        Self { publisher, secure, names: None, elders: Elders::default(), began }
     }
 
     /// Lets `names` resolve the names of what is installed.
@@ -46,10 +49,20 @@ impl LivePlane {
         Self { names: Some(names), ..self }
     }
 
+    /// Lets processes before this one follow it.
+    #[must_use]
+    pub(crate) fn before(self, elders: Elders) -> Self {
+        Self { elders, ..self }
+    }
+
     /// A moment by the wall clock. The same each time, whatever becomes of that clock meanwhile.
     fn wall(&self, at: Instant) -> SystemTime {
         let (began, wall) = self.began;
-        wall + at.saturating_duration_since(began)
+        match began.checked_duration_since(at) {
+            // What was known before this process began.
+            Some(before) => wall.checked_sub(before).unwrap_or(wall),
+            None => wall + at.saturating_duration_since(began),
+        }
     }
 
     fn meter<T>(&self, service: &Name, version: &Name, read: impl FnOnce(&VersionMeter) -> T) -> Option<T> {
@@ -110,6 +123,7 @@ impl DataPlane for LivePlane {
         if let Some(names) = &self.names {
             names.follow(resolved);
         }
+        self.elders.install(&resolved.configuration.services, splits);
     }
 
     fn readdress(&mut self, changed: &Addresses) {
@@ -118,6 +132,7 @@ impl DataPlane for LivePlane {
 
     fn steer(&mut self, service: &Name, split: &Split) {
         self.publisher.steer(service, &wanted(split));
+        self.elders.steer(service, split);
     }
 
     fn prepare(&mut self, service: &Name, split: &Split) {
@@ -195,15 +210,16 @@ impl DataPlane for LivePlane {
     }
 
     fn lasting(&self, service: &Name, version: &Name) -> u64 {
-        self.publisher.lasting(service, version, now())
+        self.publisher.lasting(service, version, now()).saturating_add(self.elders.lasting(service, version))
     }
 
     fn end_lasting(&mut self, service: &Name, version: &Name) {
         self.publisher.end_lasting(service, version, now());
+        self.elders.end_lasting(service, version);
     }
 
     fn ended_lasting(&self, service: &Name, version: &Name) -> u64 {
-        self.publisher.ended_lasting(service, version)
+        self.publisher.ended_lasting(service, version).saturating_add(self.elders.ended_lasting(service, version))
     }
 
     fn log_lines_dropped(&self) -> u64 {

@@ -24,8 +24,9 @@ use crate::control_plane::{ControlPlane, NotResumed, Outline, Rested};
 use crate::drain::{Cut, Ending, drain};
 use crate::plane::LivePlane;
 use crate::reload::Reloader;
+use crate::remembered::{self, Keeper};
 use crate::resolve::Names;
-use crate::upgrade::{Executable, Heir, Offer};
+use crate::upgrade::{Elders, Executable, Following, Heir, Offer, Own, Taken};
 
 /// How a reload comes by the new configuration, or by the problems with it.
 pub type Source = Arc<dyn Fn() -> Result<Configuration, Vec<String>> + Send + Sync>;
@@ -56,6 +57,10 @@ pub struct Tidegate {
     admin: SocketAddr,
     data: Option<DataPlane>,
     log: AccessLog,
+    /// Keeps what is known of endpoints.
+    health: Keeper,
+    /// Processes before this one that still drain.
+    elders: Elders,
 }
 
 impl fmt::Debug for Tidegate {
@@ -91,7 +96,7 @@ impl Tidegate {
         let listeners = Listeners::take_over(&listeners, &mut handed)?;
         let admin_listener = admin_listener(admin, heir.as_mut().and_then(|heir| heir.admin.take()))?;
 
-        let publisher = Publisher::new(limits.cores);
+        let mut publisher = Publisher::new(limits.cores);
         let log = publisher.access_log();
         log.prepare(&resolved.configuration.rules)?;
         let reader = publisher.reader();
@@ -115,7 +120,12 @@ impl Tidegate {
                 bail!("{}; a restart would carry it out all the same", refused.join("; "));
             }
         }
-        let plane = Box::new(LivePlane::new(publisher, listeners.secured()).resolving(names));
+        // Whoever wrote it last has done so: the directory is this process's.
+        publisher.remember(remembered::read(opened.directory().path()));
+        let routing = publisher.shared();
+        let elders = heir.as_mut().map(|heir| heir.elders()).unwrap_or_default();
+        let plane = LivePlane::new(publisher, listeners.secured()).resolving(names).before(elders.clone());
+        let plane = Box::new(plane);
         let begun = Outline::begin(opened, plane, resolved)?;
 
         // Last: the journal is replayed and the split in force is published before the first connection is accepted.
@@ -135,8 +145,10 @@ impl Tidegate {
             outline.process.upgraded(UpgradeView { at: now(), failed: None });
             heir.serves();
             data.own_files();
+            elders.begin(outline.process.clone());
         }
-        Ok(Self { outline, control: Some(control), rested: None, admin, data: Some(data), log })
+        let health = Keeper::start(&outline.state, move |now| routing.load().remembered(now));
+        Ok(Self { outline, control: Some(control), rested: None, admin, data: Some(data), log, health, elders })
     }
 
     /// Where clients connect by TCP, in the order of the configuration.
@@ -182,7 +194,7 @@ impl Tidegate {
         self.control.as_ref().context("the control loop has ended")?.is_on_disk()?;
         let listeners = self.data.as_ref().map(DataPlane::hand_over).transpose()?.unwrap_or_default();
         let admin = (self.admin, self.outline.admin.try_clone()?.into());
-        Ok(Offer { executable, state: self.outline.state.clone(), listeners, admin })
+        Ok(Offer { executable, state: self.outline.state.clone(), listeners, admin, elders: self.elders.hand_over() })
     }
 
     /// Ends the control plane in good order, for another process to go on from there. The data plane goes on with the
@@ -198,6 +210,7 @@ impl Tidegate {
         }
         let rested = control.rest()?;
         self.outline.names.rest();
+        self.health.rest();
         self.rested.insert(rested).lock()
     }
 
@@ -215,6 +228,7 @@ impl Tidegate {
         match self.outline.resume(rested) {
             Ok(control) => {
                 self.control = Some(control);
+                self.health.resume();
                 Ok(())
             }
             Err(NotResumed { rested, why }) => {
@@ -224,11 +238,16 @@ impl Tidegate {
         }
     }
 
-    /// Another process serves, with the listeners of these places: ends gently, and leaves all that they share alone.
-    pub(crate) fn succeeded(mut self, listeners: &[usize]) -> Cut {
-        self.rested = None;
+    /// Another process serves: ends gently, leaves all that they share alone, and follows it until then.
+    pub(crate) fn succeeded(mut self, taken: Taken) -> Cut {
+        self.elders.leave();
+        let rested = self.rested.take().map(Rested::into_plane);
+        let _following = taken.wire.zip(rested).map(|(wire, (plane, resolved))| {
+            let process = self.outline.process.clone();
+            Following::begin(wire, Own { plane, configuration: resolved.configuration, process })
+        });
         if let Some(data) = &mut self.data {
-            data.leave_files(listeners);
+            data.leave_files(&taken.listeners);
         }
         self.end(Ending::Succeeded)
     }
@@ -243,6 +262,7 @@ impl Tidegate {
         self.outline.draining.store(true, Ordering::Release);
         let cut = self.data.take().map(|data| drain(data, ending, &self.outline.process)).unwrap_or_default();
         self.log.end(LOG_PATIENCE);
+        self.health.rest();
         if let Some(control) = self.control.take() {
             control.end();
         }
@@ -252,8 +272,10 @@ impl Tidegate {
 
 impl Drop for Tidegate {
     fn drop(&mut self) {
+        self.elders.leave();
         drop(self.data.take());
         self.log.end(LOG_PATIENCE);
+        self.health.rest();
         if let Some(control) = self.control.take() {
             control.end();
         }

@@ -8,20 +8,27 @@
 //! 2. The old one stops its control API and its control loop, which saves the evidence and ends the journal. Its data
 //!    plane goes on with the split in force. It hands over the state directory.
 //! 3. The new one replays the journal, serves, and says so.
-//! 4. The old one accepts no more, drains and ends.
+//! 4. The old one accepts no more, drains and ends. Until then the two stay in touch: the new one tells what it decides,
+//!    the old one steers what is left there by it and tells what that is (docs/decisions/0050).
 //!
 //! Whatever fails before the third step is done, and whoever hangs, changes nothing: the old one kills the new one (its
 //! own child), starts its control loop again and serves on (docs/decisions/0029).
 
+mod course;
+mod elders;
 mod executable;
+mod following;
 mod meeting;
 mod predecessor;
 mod successor;
 mod wire;
 
 use std::fs;
+use std::time::Instant;
 
+pub(crate) use self::elders::Elders;
 pub use self::executable::Executable;
+pub(crate) use self::following::{Following, Own};
 pub(crate) use self::predecessor::{News, Offer, Taken, Upgrade};
 pub use self::successor::Heir;
 
@@ -47,4 +54,9 @@ pub(crate) fn why_not() -> Option<String> {
     Some(format!(
         "{beginner} ends this container when this process ends: start a container of the new image and stop this one"
     ))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the executable is a shell: processes are waited for in real time")]
+fn now() -> Instant {
+    Instant::now()
 }

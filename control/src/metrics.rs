@@ -15,6 +15,7 @@ use self::counts::BOUNDS_US;
 pub use self::counts::{Histogram, VersionCounts};
 use self::text::{Kind, Page};
 use crate::plane::{Certificate, ClientTls, EndpointHealth, FailedHandshakes, Names};
+use crate::process::{PredecessorView, ProcessView};
 use crate::view::{MirrorView, NotCopied, Phase, ServiceSnapshot, Snapshot, VersionView};
 
 /// The content type of [`render`]'s text.
@@ -23,13 +24,13 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The service label of requests that matched none.
 const UNMATCHED: &str = "-";
 
-/// Renders everything that a snapshot holds.
+/// Renders everything that a snapshot holds, and what is left in processes that served before this one.
 ///
 /// Histograms are made from finer buckets (at most 0.8 % wide): one that straddles a bound counts as below it, as a
 /// latency limit judges it, and a sum takes each latency as the middle of its fine bucket. Latencies above 67 s count
 /// as 67 s in the sum.
 #[must_use]
-pub fn render(snapshot: &Snapshot) -> String {
+pub fn render(snapshot: &Snapshot, process: &ProcessView) -> String {
     let mut page = Page::default();
     counters(&mut page, snapshot);
     spared(&mut page, snapshot);
@@ -58,7 +59,29 @@ pub fn render(snapshot: &Snapshot) -> String {
     page.sample("", &[], snapshot.log_lines_dropped);
     names(&mut page, &snapshot.names);
     client_tls(&mut page, &snapshot.client_tls);
+    predecessors(&mut page, &process.predecessors);
     page.finish()
+}
+
+/// Summed up over all of them: the number of a process would be another label after each upgrade.
+fn predecessors(page: &mut Page, predecessors: &[PredecessorView]) {
+    page.family(
+        "tidegate_draining_processes",
+        Kind::Gauge,
+        "Processes that handed over to this one, or to one before it, and still drain.",
+    );
+    page.sample("", &[], predecessors.len());
+    page.family("tidegate_draining_requests", Kind::Gauge, "Requests and tunnels under way in those processes.");
+    let mut there = BTreeMap::new();
+    for (service, versions) in predecessors.iter().flat_map(|process| &process.requests) {
+        for (version, left) in versions {
+            let sum: &mut u64 = there.entry((service.as_str(), version.as_str())).or_default();
+            *sum = sum.saturating_add(left.in_flight);
+        }
+    }
+    for ((service, version), in_flight) in there {
+        page.sample("", &[("service", service), ("version", version)], in_flight);
+    }
 }
 
 fn client_tls(page: &mut Page, tls: &ClientTls) {

@@ -40,6 +40,11 @@ impl Process {
         view.drain = Some(left);
     }
 
+    /// These processes served before it, and still drain.
+    pub fn succeeds(&self, predecessors: Vec<PredecessorView>) {
+        self.0.lock().predecessors = predecessors;
+    }
+
     /// An upgrade is over; this process serves on where it failed.
     pub fn upgraded(&self, upgrade: UpgradeView) {
         let mut view = self.0.lock();
@@ -62,6 +67,9 @@ pub struct ProcessView {
     /// What came of the last upgrade: of the one that brought this process, or of one that failed since. None where
     /// there was none.
     pub last_upgrade: Option<UpgradeView>,
+    /// Processes that served before this one, and still drain. As of the last second.
+    #[serde(default)]
+    pub predecessors: Vec<PredecessorView>,
 }
 
 /// What a process does.
@@ -86,6 +94,30 @@ pub struct DrainView {
     pub requests: BTreeMap<String, u64>,
     /// Seconds until what is left is cut.
     pub left_s: f64,
+}
+
+/// A process that handed over at an upgrade, and drains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PredecessorView {
+    /// Its number.
+    pub pid: u32,
+    /// Client connections that are open there.
+    pub connections: u64,
+    /// Requests and tunnels under way there.
+    pub in_flight: u64,
+    /// The same by service and version; versions that have none are left out, and of very many those that have least.
+    pub requests: BTreeMap<String, BTreeMap<String, VersionLeft>>,
+    /// Seconds until what is left there is cut.
+    pub left_s: f64,
+}
+
+/// What is left at a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct VersionLeft {
+    /// Requests and tunnels under way.
+    pub in_flight: u64,
+    /// Those that last (WebSocket, streams).
+    pub long_lived: u64,
 }
 
 /// What came of an upgrade.
@@ -113,5 +145,12 @@ mod tests {
         process.drains(left.clone());
         let view = process.view();
         assert_eq!((view.phase, view.drain, view.last_upgrade), (ProcessPhase::Draining, Some(left), Some(failed)));
+    }
+
+    #[test]
+    fn what_a_process_of_an_older_version_tells_is_understood() {
+        let told = r#"{"pid": 7, "version": "0.1.0", "phase": "serving", "drain": null, "last_upgrade": null}"#;
+        let view: ProcessView = serde_json::from_str(told).unwrap();
+        assert_eq!((view.pid, view.predecessors.len()), (7, 0));
     }
 }

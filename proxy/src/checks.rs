@@ -34,6 +34,8 @@ use crate::shortage::Shortage;
 const AT_ONCE: usize = 256;
 /// How often the snapshot and the endpoints are looked at.
 const LOOK: Duration = Duration::from_millis(500);
+/// Within so long an endpoint is asked that is unhealthy as it comes.
+const SOON: Duration = Duration::from_secs(1);
 /// Over how long success rates are counted, in looks: 10 s.
 const LOOKS_A_WINDOW: u64 = 20;
 
@@ -167,7 +169,9 @@ async fn ask_on(
     shortage: &Shortage,
 ) {
     let changes = at.check_changes();
-    let mut next = Instant::now() + check.interval.mul_f64(fastrand::f64());
+    // Of one that is said to be unhealthy from before, it is to be known soon whether it is.
+    let within = if at.is_unhealthy() { check.interval.min(SOON) } else { check.interval };
+    let mut next = Instant::now() + within.mul_f64(fastrand::f64());
     loop {
         at.is_asked_at(next);
         sleep_until(next.into()).await;

@@ -5,6 +5,7 @@ mod contact;
 mod credentials;
 mod health;
 mod in_flight;
+mod memory;
 mod outliers;
 mod picking;
 mod refusals;
@@ -27,6 +28,8 @@ pub use self::credentials::{Credentials, check};
 use self::health::{Cause, FIRST_BACK_OFF, Health};
 pub use self::health::{Standing, State};
 pub use self::in_flight::InFlight;
+use self::memory::Presence;
+pub use self::memory::{Down, Ejected, Memory, REMEMBERED, Unhealthy};
 pub use self::picking::{Ask, Balancer, Unavailable, is_panicking};
 use self::picking::{Latency, Moment};
 use self::refusals::Refusals;
@@ -95,9 +98,23 @@ struct Known {
     silence: Silence,
     /// How it did when the log was told last.
     told: AtomicU8,
+    presence: Presence,
 }
 
 impl Known {
+    fn with(health: Health) -> Self {
+        Self {
+            in_flight: AtomicU64::new(0),
+            lasting: AtomicU64::new(0),
+            health,
+            latency: Latency::default(),
+            refusals: Refusals::default(),
+            silence: Silence::default(),
+            told: AtomicU8::new(State::Well as u8),
+            presence: Presence::new(),
+        }
+    }
+
     fn moment(&self, now: Instant) -> Moment {
         Moment { at_ms: self.health.millis(now), back_ms: self.health.back_ms() }
     }
@@ -114,17 +131,7 @@ impl Endpoint {
         care: &Arc<Care>,
         now: Instant,
     ) -> Self {
-        let told = AtomicU8::new(State::Well as u8);
-        let known = Arc::new(Known {
-            in_flight: AtomicU64::new(0),
-            lasting: AtomicU64::new(0),
-            health: Health::new(now),
-            latency: Latency::default(),
-            refusals: Refusals::default(),
-            silence: Silence::default(),
-            told,
-        });
-        Self::with(written, address, place, contact, care, known)
+        Self::with(written, address, place, contact, care, Arc::new(Known::with(Health::new(now))))
     }
 
     /// The same endpoint under what is written now: itself where nothing changed; else another that knows all it knew.

@@ -1,6 +1,8 @@
 //! The one immutable snapshot that a request sees, and its one writer.
 
 mod addresses;
+mod away;
+mod memory;
 mod path_list;
 mod publisher;
 
@@ -13,6 +15,8 @@ use meter::{Exposure, ServiceMeter, VersionMeter};
 use pingora_http::RequestHeader;
 
 pub use self::addresses::Addresses;
+pub(crate) use self::away::Away;
+pub use self::memory::Remembered;
 pub use self::path_list::PathList;
 pub use self::publisher::{Publisher, Reader, Wanted};
 use crate::endpoint::{Ask, Balancer, Care, Contact, Endpoint, InFlight, Unavailable};
@@ -129,6 +133,8 @@ pub struct Version {
     pub protocol: config::Protocol,
     /// Its endpoints, in the order of the file; those of a name in the order of its addresses.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// Those that left it not long ago.
+    pub(crate) away: Away,
     /// How they are spoken to.
     pub(crate) contact: Contact,
     /// What it does. Kept over reloads while the version stays.

@@ -216,8 +216,10 @@ impl DataPlane {
     }
 
     /// From now on every response ends its HTTP/1.1 connection, and says so: busy clients leave before they are cut.
+    /// No connection is opened ahead any more.
     pub fn announce_drain(&self) {
         self.leaving.store(true, Ordering::Relaxed);
+        self.reader.warmers.end();
     }
 
     /// Asks everything that lasts (tunnels, streams of events, whatever else has streamed for 5 s) to end now, in a way

@@ -119,6 +119,11 @@ impl Warmers {
         }
     }
 
+    /// Opens no more: this process ends, whatever becomes of the split.
+    pub(crate) fn end(&self) {
+        self.cores.lock().clear();
+    }
+
     /// How much is under way: 0 when all that was asked is done.
     pub(crate) fn under_way(&self) -> usize {
         // The warmers themselves hold one, here and at each reader.

@@ -5,7 +5,7 @@ use std::io;
 use config::Weight;
 use control::judge::Copies;
 use control::plane::{EndpointHealth, MirrorAnswer};
-use control::process::{DrainView, ProcessPhase, ProcessView, UpgradeView};
+use control::process::{DrainView, PredecessorView, ProcessPhase, ProcessView, UpgradeView};
 use control::view::{
     EndpointView, MatchView, Matched, MirrorSampleView, NotCopied, Phase, RolloutView, ServiceView, VersionView,
 };
@@ -18,6 +18,9 @@ const COLUMNS: [&str; 9] = ["VERSION", "ROLE", "WEIGHT", "REQ/S", "ERRORS", "P50
 
 /// Of so many endpoints of a version it is said what is the matter; all are in the JSON.
 const MOST_ENDPOINTS: usize = 10;
+
+/// Of so many versions it is said what a process that handed over still has; more are in the JSON.
+const MOST_LEFT: usize = 10;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +43,37 @@ pub(super) fn process(process: &ProcessView, screen: &mut Screen<'_>) -> io::Res
         left.extend(requests.iter().map(|(service, there)| format!("{there} of {}", plain(service))));
         screen.line(&format!("{label} {} left; what is left in {} is cut", left.join(", "), seconds(*left_s)))?;
     }
+    for old in &process.predecessors {
+        predecessor(old, screen)?;
+    }
     if let Some(UpgradeView { at, failed: Some(why) }) = &process.last_upgrade {
         let label = screen.toned(Tone::Bad, "the last upgrade failed:");
         screen.line(&format!("{label} {} ({})", plain(why), plain(at)))?;
     }
     Ok(())
+}
+
+/// Prints what a process that handed over still has, and when it ends.
+fn predecessor(old: &PredecessorView, screen: &mut Screen<'_>) -> io::Result<()> {
+    let label = screen.toned(Tone::Heed, "before the upgrade:");
+    let counted = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let there = old.requests.iter().flat_map(|(service, versions)| {
+        versions.iter().map(move |(version, left)| (left.in_flight.max(left.long_lived), service, version))
+    });
+    let mut there: Vec<_> = there.filter(|(count, ..)| *count > 0).collect();
+    there.sort_by_key(|(count, ..)| std::cmp::Reverse(*count));
+    let mut left = vec![counted(old.connections, "connection")];
+    let told = there.iter().take(MOST_LEFT);
+    left.extend(told.map(|(count, service, version)| format!("{count} of {} {}", plain(service), plain(version))));
+    if there.len() > MOST_LEFT {
+        left.push(counted((there.len() - MOST_LEFT) as u64, "more version"));
+    }
+    screen.line(&format!(
+        "{label} process {} still has {}; it ends in {} at the latest",
+        old.pid,
+        left.join(", "),
+        seconds(old.left_s)
+    ))
 }
 
 /// Prints a service: its versions, its rollout, and what an operator should know.

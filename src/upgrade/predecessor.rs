@@ -17,7 +17,7 @@ use tracing::info;
 use super::executable::NotStarted;
 use super::meeting::Meeting;
 use super::wire::{Broken, Message, Received, Wire};
-use super::{Executable, PROTOCOL, VARIABLE};
+use super::{Executable, PROTOCOL, VARIABLE, now};
 
 /// So long the new process may take to be ready: names may resolve slowly.
 const GET_READY: Duration = Duration::from_secs(30);
@@ -37,6 +37,8 @@ pub(crate) struct Offer {
     pub(crate) listeners: Vec<Handed>,
     /// The control API's address, as it is written, and its socket.
     pub(crate) admin: (SocketAddr, OwnedFd),
+    /// The connections to processes before this one that still drain.
+    pub(crate) elders: Vec<OwnedFd>,
 }
 
 /// What an upgrade tells while it is under way.
@@ -49,12 +51,14 @@ pub(crate) enum News {
 }
 
 /// A new process that serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Taken {
     /// Its number.
     pub(crate) pid: u32,
     /// The listeners that it took, by their places.
     pub(crate) listeners: Vec<usize>,
+    /// The connection to it, where it stays in touch.
+    pub(crate) wire: Option<Wire>,
 }
 
 /// Why a new process does not serve.
@@ -207,11 +211,11 @@ fn attempt(
     // It has come: the place is free for its own successor.
     drop(meeting);
     let mut hear = |patience: &Patience<'_>| hear(&wire, &mut new, patience);
-    let (Message::Hello { protocol: PROTOCOL, version }, _) = hear(&patience)? else {
+    let (Message::Hello { protocol: PROTOCOL, version, stays }, _) = hear(&patience)? else {
         return Err(Broken::Strange.into());
     };
     info!(pid, version, "upgrade: the new process is there");
-    give_sockets(&wire, offer)?;
+    give_sockets(&wire, offer, stays)?;
     let (Message::Ready { took: listeners }, _) = hear(&patience)? else { return Err(Broken::Strange.into()) };
     ready();
     // Whoever stops the control loop takes a moment. Nobody does where it is given up.
@@ -220,7 +224,7 @@ fn attempt(
     wire.give(&Message::Yours, lock.as_ref().map(AsFd::as_fd))?;
     let (Message::Serving, _) = hear(&patience)? else { return Err(Broken::Strange.into()) };
     new.is_free = true;
-    Ok(Taken { pid, listeners })
+    Ok(Taken { pid, listeners, wire: Some(wire).filter(|_| stays) })
 }
 
 /// Only the process that was started is given anything, and only under the same user.
@@ -230,13 +234,17 @@ fn is_the_one(wire: &Wire, pid: u32) -> Result<(), Failed> {
     if is_it { Ok(()) } else { Err(Failed::Stranger(peer)) }
 }
 
-fn give_sockets(wire: &Wire, offer: &Offer) -> Result<(), Broken> {
+fn give_sockets(wire: &Wire, offer: &Offer, stays: bool) -> Result<(), Broken> {
     for Handed { written, bound, socket, file, .. } in &offer.listeners {
         let message = Message::Listener { written: written.clone().into(), bound: bound.clone().into(), file: *file };
         wire.give(&message, Some(socket.as_fd()))?;
     }
     let (written, socket) = &offer.admin;
     wire.give(&Message::Admin { written: *written }, Some(socket.as_fd()))?;
+    // One that would not know what to do with them is not given any.
+    for elder in offer.elders.iter().filter(|_| stays) {
+        wire.give(&Message::Elder, Some(elder.as_fd()))?;
+    }
     wire.say(&Message::Offered)
 }
 
@@ -281,11 +289,6 @@ fn in_words(status: ExitStatus) -> String {
         (None, Some(signal)) => format!("was killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the executable is a shell: a process is waited for in real time")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

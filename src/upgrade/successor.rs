@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::mem;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use proxy::server::Handed;
 
 use super::meeting::come_to;
 use super::wire::{Broken, Message, Received, Wire, shortened};
-use super::{PROTOCOL, VARIABLE};
+use super::{Elders, PROTOCOL, VARIABLE};
 
 /// What an old process hands over to this one.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Heir {
     pub(crate) listeners: Vec<Handed>,
     /// The control API's address, as it was written, and its socket.
     pub(crate) admin: Option<(SocketAddr, TcpListener)>,
+    /// The connections to processes before the old one that still drain.
+    elders: Vec<Wire>,
 }
 
 impl Heir {
@@ -48,14 +51,14 @@ impl Heir {
         if user != rustix::process::geteuid().as_raw() {
             bail!("upgrade: who waits in {} is another user's process", directory.display());
         }
-        wire.say(&Message::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() })?;
+        wire.say(&Message::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), stays: true })?;
         let state = directory.parent().map(Path::to_owned).unwrap_or_default();
         Self::offered(wire, state).map(Some)
     }
 
     /// What is offered.
     fn offered(wire: Wire, state: PathBuf) -> anyhow::Result<Self> {
-        let mut heir = Self { wire, state, offered: 0, listeners: Vec::new(), admin: None };
+        let mut heir = Self { wire, state, offered: 0, listeners: Vec::new(), admin: None, elders: Vec::new() };
         loop {
             let (message, socket) = heir.hear()?;
             if let (Message::Listener { written, bound, file }, Some(socket)) = (&message, &socket) {
@@ -65,6 +68,8 @@ impl Heir {
                 heir.offered += 1;
             } else if let (Message::Admin { written }, Some(socket)) = (&message, &socket) {
                 heir.admin = Some((*written, socket.try_clone()?.into()));
+            } else if let (Message::Elder, Some(socket)) = (&message, &socket) {
+                heir.elders.push(Wire::new(socket.try_clone()?)?);
             } else if message == Message::Offered {
                 return Ok(heir);
             } else {
@@ -96,6 +101,13 @@ impl Heir {
         self.wire.say(&Message::Ready { took })?;
         let (Message::Yours, lock) = self.hear()? else { return Err(Broken::Strange.into()) };
         Ok(lock.map(File::from))
+    }
+
+    /// The old processes, with whom this one stays in touch: the one that hands over, and those before it that still drain.
+    pub(crate) fn elders(&mut self) -> Elders {
+        let last = self.wire.try_clone().ok().and_then(|wire| Wire::new(wire).ok());
+        // The youngest first: where there are too many, the others end before it.
+        Elders::at(last.into_iter().chain(mem::take(&mut self.elders)))
     }
 
     /// Says that this process serves. Where the old one is gone meanwhile, this one serves all the same.

@@ -16,6 +16,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::course::{Course, Left};
+
 /// A message has fewer bytes.
 const LONGEST: usize = 64 * 1024;
 /// How often who waits looks whether there is still something to wait for.
@@ -23,7 +25,7 @@ pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// One end of the connection between the two. A message arrives whole, or not at all.
 #[derive(Debug)]
-pub(super) struct Wire(OwnedFd);
+pub(crate) struct Wire(OwnedFd);
 
 /// Something that is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,9 @@ pub(super) enum Message {
         protocol: u32,
         /// What it is.
         version: String,
+        /// Whether it stays in touch once it has taken over. Executables from before that say nothing of it.
+        #[serde(default)]
+        stays: bool,
     },
     /// The old one: a listening socket, which comes with it.
     Listener {
@@ -50,6 +55,8 @@ pub(super) enum Message {
         /// Where it was to listen, as written.
         written: SocketAddr,
     },
+    /// The old one: the connection to a process before it, which still drains; it comes with this.
+    Elder,
     /// The old one: that is all.
     Offered,
     /// The new one: it can take over at once.
@@ -66,6 +73,10 @@ pub(super) enum Message {
         /// Why, in words.
         why: String,
     },
+    /// The new one, from then on: what becomes of a service.
+    Course(Course),
+    /// The old one, from then on: what it still has.
+    Left(Left),
 }
 
 /// Where something listens.
@@ -138,8 +149,26 @@ impl Wire {
         self.give(message, None)
     }
 
+    /// The same connection once more, for another process.
+    pub(super) fn try_clone(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone()
+    }
+
+    /// Says something, unless the other end takes nothing just now: whether it was said.
+    pub(super) fn try_say(&self, message: &Message) -> Result<bool, Broken> {
+        match self.send(message, None, SendFlags::DONTWAIT) {
+            Ok(()) => Ok(true),
+            Err(Broken::Lost(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(broken) => Err(broken),
+        }
+    }
+
     /// Says something and gives a descriptor with it.
     pub(super) fn give(&self, message: &Message, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Broken> {
+        self.send(message, descriptor, SendFlags::empty())
+    }
+
+    fn send(&self, message: &Message, descriptor: Option<BorrowedFd<'_>>, flags: SendFlags) -> Result<(), Broken> {
         let bytes = serde_json::to_vec(message).map_err(|error| Broken::Lost(error.into()))?;
         let descriptors: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -147,16 +176,26 @@ impl Wire {
         if !descriptors.is_empty() {
             control.push(SendAncillaryMessage::ScmRights(&descriptors));
         }
-        net::sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL)?;
+        net::sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, flags | SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
     /// What is said next; none where nothing is within [`LOOK`].
     pub(super) fn hear(&self) -> Result<Option<Received>, Broken> {
+        self.receive(RecvFlags::empty())
+    }
+
+    /// What was said already; none where nothing was.
+    pub(super) fn try_hear(&self) -> Result<Option<Received>, Broken> {
+        self.receive(RecvFlags::DONTWAIT)
+    }
+
+    fn receive(&self, flags: RecvFlags) -> Result<Option<Received>, Broken> {
+        let flags = flags | RecvFlags::CMSG_CLOEXEC;
         let mut bytes = vec![0_u8; LONGEST];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = net::recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC);
+        let received = net::recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags);
         let received = match received {
             Ok(received) => received,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
@@ -188,14 +227,15 @@ pub(super) fn shortened(mut text: String) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
 
     use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-    fn pair() -> (Wire, Wire) {
+    /// Two ends of one connection.
+    pub(in crate::upgrade) fn pair() -> (Wire, Wire) {
         let ends = net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         (Wire::new(ends.0).unwrap(), Wire::new(ends.1).unwrap())
     }
@@ -234,6 +274,14 @@ mod tests {
         assert!(matches!(old.hear(), Ok(None)));
         net::send(&new.0, br#"{"says":"moo"}"#, SendFlags::empty()).unwrap();
         assert!(matches!(old.hear(), Err(Broken::Strange)));
+    }
+
+    #[test]
+    fn who_says_nothing_of_staying_in_touch_does_not() {
+        let (old, new) = pair();
+        net::send(&new.0, br#"{"says":"hello","protocol":1,"version":"0.0.9"}"#, SendFlags::empty()).unwrap();
+        let (hello, _) = old.hear().unwrap().unwrap();
+        assert_eq!(hello, Message::Hello { protocol: 1, version: "0.0.9".to_owned(), stays: false });
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use control::view::{NameView, Phase};
-use loadtest::{Load, Nameserver, Origin, OriginOptions, Reply, failures};
+use loadtest::{Fraction, Load, Nameserver, Origin, OriginOptions, Reply, failures};
 
 use crate::patience::{until, until_true};
 use crate::shop::{Place, Server, origin_with};
@@ -185,6 +185,30 @@ fn a_name_that_never_resolved_refuses_a_start_and_a_reload_and_says_who_said_so(
     assert!(format!("{reloaded:?}").contains(&said), "{reloaded:?}");
     let answered = site.server.answers(100);
     assert_eq!(answered("2"), 100);
+    site.server.stop();
+}
+
+/// A name that gives some of many addresses, others each time.
+#[test]
+fn an_address_that_was_ejected_and_comes_back_with_a_later_answer_is_ejected_still() {
+    let site = Site::open(&[0, 1]);
+    let text = std::fs::read_to_string(site.place.file()).unwrap();
+    site.place.write(&text.replace("v1: { ", "v1: { ejection: { first: 5m }, "));
+    assert_eq!(site.server.tidegate(&["reload"]).code, Some(0));
+    site.origins[1].dial().set_errors(Fraction::new(1.0).unwrap());
+    let load = site.load();
+    site.until_traffic_is_at(&[0]);
+    for _ in 0..3 {
+        site.say(&[0, 2]);
+        site.until_traffic_is_at(&[0, 2]);
+        let before = site.arrived(1);
+        site.say(&[0, 1]);
+        site.until_traffic_is_at(&[0]);
+        assert_eq!(site.arrived(1), before, "no user pays for it again");
+    }
+    let report = load.stop();
+    // What it cost until it was ejected.
+    assert!(report.server_errors < 50, "{report}");
     site.server.stop();
 }
 

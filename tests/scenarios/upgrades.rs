@@ -2,6 +2,8 @@
 
 mod clients;
 mod failing;
+mod health;
+mod left_behind;
 mod listening;
 mod under_load;
 

@@ -31,7 +31,7 @@ mod tests {
     use crate::handle::{Handle, Pulse};
     use crate::judge::Copies;
     use crate::plane::{CheckCounts, MalformedCounts, MirrorAnswer};
-    use crate::process::{DrainView, ProcessView, UpgradeView};
+    use crate::process::{DrainView, PredecessorView, ProcessView, UpgradeView, VersionLeft};
     use crate::view::{
         Arms, Dispersion, EndpointView, Event, GateCounts, GateEstimate, GateView, LeavingView, MatchView, Matched,
         MirrorSampleView, MirrorView, NameView, NotCopied, Phase, RatioView, Role, RolloutView, ServiceView, Snapshot,
@@ -187,7 +187,11 @@ mod tests {
             stable: MirrorAnswer::default(),
             canary: MirrorAnswer::default(),
         };
+        let (requests, left_s) = (BTreeMap::new(), 0.0);
+        let predecessor = PredecessorView { pid: 7, connections: 0, in_flight: 0, requests, left_s };
         let sent = [
+            ("PredecessorView", json!(predecessor)),
+            ("VersionLeft", json!(VersionLeft::default())),
             ("ProcessView", json!(ProcessView::default())),
             ("DrainView", json!(DrainView { connections: 0, requests: BTreeMap::new(), left_s: 0.0 })),
             ("UpgradeView", json!(UpgradeView { at: String::new(), failed: None })),

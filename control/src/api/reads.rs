@@ -56,7 +56,7 @@ pub(super) async fn readyz(State(api): State<Api>) -> Result<&'static str, Probl
 }
 
 pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    let text = crate::metrics::render(&api.handle.snapshot.load_full());
+    let text = crate::metrics::render(&api.handle.snapshot.load_full(), &api.options.process.view());
     ([(CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text)
 }
 

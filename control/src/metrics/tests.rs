@@ -8,6 +8,7 @@ use meter::Tally;
 
 use super::*;
 use crate::plane::{CheckCounts, MalformedCounts, NameFailing, NameState};
+use crate::process::VersionLeft;
 use crate::view::{
     Arms, EndpointView, GateView, Matched, MirrorView, NotCopied, Role, RolloutView, ServiceView, Verdict, VersionView,
 };
@@ -247,7 +248,7 @@ fn a_name_is_one_endpoint_whatever_it_resolves_to() {
         ("kept.internal".into(), NameState { addresses: Arc::from([]), answered: None, failing: Some(failing) }),
     ];
     snapshot.names = Arc::new(Names { resolutions: vec![("answered", 7), ("timeout", 2)], known: known.into() });
-    let page = parse(&render(&snapshot));
+    let page = parse(&render(&snapshot, &ProcessView::default()));
     let labels = |state| [("service", "shop"), ("version", "v1"), ("endpoint", "shop.internal:80"), ("state", state)];
     let name = |name| [("name", name)];
     let last = "tidegate_dns_last_answer_timestamp_seconds";
@@ -270,7 +271,7 @@ fn a_name_is_one_endpoint_whatever_it_resolves_to() {
 
 #[test]
 fn every_family_of_a_service_is_there_with_its_figures() {
-    let page = parse(&render(&snapshot()));
+    let page = parse(&render(&snapshot(), &ProcessView::default()));
     let v1 = [("service", "shop"), ("version", "v1")];
     let of_class = |class| [v1[0], v1[1], ("class", class)];
     let of_attempt = |kind, class| [v1[0], v1[1], ("kind", kind), ("class", class)];
@@ -336,7 +337,7 @@ fn every_family_of_a_service_is_there_with_its_figures() {
 
 #[test]
 fn histograms_are_cumulative_and_end_at_their_count() {
-    let page = parse(&render(&snapshot()));
+    let page = parse(&render(&snapshot(), &ProcessView::default()));
     let mut seen = 0;
     for family in ["tidegate_time_to_first_byte_seconds", "tidegate_request_duration_seconds"] {
         for (version, count) in [("v1", if family.contains("first_byte") { 5.0 } else { 1.0 }), ("v2", 0.0)] {
@@ -357,7 +358,7 @@ fn histograms_are_cumulative_and_end_at_their_count() {
 
 #[test]
 fn a_latency_lands_in_its_bucket_and_in_the_sum() {
-    let page = parse(&render(&snapshot()));
+    let page = parse(&render(&snapshot(), &ProcessView::default()));
     let below = |le: &str| {
         page.value("tidegate_time_to_first_byte_seconds_bucket", &[("service", "shop"), ("version", "v1"), ("le", le)])
     };
@@ -381,9 +382,26 @@ fn labels_are_escaped() {
 
 #[test]
 fn an_empty_snapshot_is_a_legal_page() {
-    let page = parse(&render(&Snapshot::default()));
+    let page = parse(&render(&Snapshot::default(), &ProcessView::default()));
     assert_eq!(page.value("tidegate_config_last_reload_success", &[]), Some(0.0));
     assert_eq!(page.value("tidegate_journal_writable", &[]), Some(1.0));
+}
+
+#[test]
+fn what_is_left_in_processes_before_this_one_is_summed_up() {
+    let left = |in_flight| VersionLeft { in_flight, long_lived: 0 };
+    let old = |pid, v2: u64| PredecessorView {
+        pid,
+        connections: 9,
+        in_flight: 9,
+        requests: [("shop".to_owned(), [("v1".to_owned(), left(1)), ("v2".to_owned(), left(v2))].into())].into(),
+        left_s: 1.0,
+    };
+    let process = ProcessView { predecessors: vec![old(7, 3), old(8, 4)], ..ProcessView::default() };
+    let page = parse(&render(&Snapshot::default(), &process));
+    let there = |version| page.value("tidegate_draining_requests", &[("service", "shop"), ("version", version)]);
+    assert_eq!(page.value("tidegate_draining_processes", &[]), Some(2.0));
+    assert_eq!((there("v1"), there("v2")), (Some(2.0), Some(7.0)));
 }
 
 #[test]
@@ -394,7 +412,7 @@ fn a_dry_run_says_how_often_it_would_have_been_rolled_back_and_other_rollouts_do
         let rollout = service.view.rollout.as_mut().unwrap();
         (rollout.dry_run, rollout.would_have_rolled_back) = (dry_run, times);
         snapshot.services.insert("shop".into(), Arc::new(service));
-        parse(&render(&snapshot)).samples.remove("tidegate_dry_run_rollbacks")
+        parse(&render(&snapshot, &ProcessView::default())).samples.remove("tidegate_dry_run_rollbacks")
     };
     assert_eq!(of_rollout(false, 0), None);
     let labels = BTreeMap::from([("service".to_owned(), "shop".to_owned())]);

@@ -113,7 +113,19 @@ impl Ledger {
     /// Whether one more may be ejected. Forgets those that are no more.
     fn room(&self, ejected: &mut Vec<Weak<Known>>, rule: Ejection, now: Instant) -> bool {
         ejected.retain(|one| one.upgrade().is_some_and(|one| one.health.is_ejected(now)));
-        ejected.len() < rule.most_of(self.endpoints.load(Ordering::Relaxed))
+        let there = ejected.iter().filter_map(Weak::upgrade).filter(|one| one.presence.is_there()).count();
+        there < rule.most_of(self.endpoints.load(Ordering::Relaxed))
+    }
+
+    /// Whether `known`, which is ejected and was away, stays so: as far as the rule lets one more be.
+    pub(super) fn readmits(&self, rule: Ejection, known: &Arc<Known>, now: Instant) -> bool {
+        let mut ejected = self.ejected.lock();
+        ejected.retain(|one| !std::ptr::eq(one.as_ptr(), Arc::as_ptr(known)));
+        let has_room = self.room(&mut ejected, rule, now);
+        if has_room {
+            ejected.push(Arc::downgrade(known));
+        }
+        has_room
     }
 
     /// Has `known` ejected by `leave`, where the rule lets one more be: at most its part of the version's endpoints, and

@@ -6,18 +6,19 @@
 mod checked;
 mod conduct;
 mod reach;
+mod remembered;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use self::checked::Checked;
-pub(super) use self::conduct::Cause;
 use self::conduct::Conduct;
-pub(super) use self::reach::FIRST_BACK_OFF;
-use self::reach::Reach;
+pub(super) use self::conduct::{Cause, LONGEST as LONGEST_EJECTION};
 #[cfg(test)]
-pub(super) use self::reach::{FAILURES_TO_DOWN, LONGEST_BACK_OFF};
+pub(super) use self::reach::FAILURES_TO_DOWN;
+use self::reach::Reach;
+pub(super) use self::reach::{FIRST_BACK_OFF, LONGEST_BACK_OFF};
 use super::unreachable::Unreachable;
 
 /// Falling ill counts once in so long: as long as a budget for retries reckons.
@@ -85,6 +86,11 @@ impl Health {
     pub(super) fn new(now: Instant) -> Self {
         let (reach, checked, conduct) = (Reach::default(), Checked::default(), Conduct::default());
         Self { began: now, reach, checked, conduct, back_ms: AtomicU64::new(0), ill_ms: AtomicU64::new(0) }
+    }
+
+    /// Whether its health checks fail.
+    pub(super) fn is_unhealthy(&self) -> bool {
+        !self.checked.is_healthy()
     }
 
     /// Whether its last connections did not fail.

@@ -7,14 +7,14 @@ use std::time::Instant;
 
 use config::Name;
 
-use super::{Service, Version};
+use super::{Away, Service, Version};
 use crate::endpoint::{self, Address, Care, Contact, Endpoint};
 
 /// What endpoints resolved to: an address is itself, a name may be several.
 pub type Addresses = HashMap<config::Endpoint, Arc<[SocketAddr]>>;
 
 /// The addresses of these endpoints, each with what was written. A Unix socket is its own.
-pub(super) fn of<'a>(
+fn of<'a>(
     written: &'a [config::Endpoint],
     addresses: &'a Addresses,
 ) -> impl Iterator<Item = (&'a config::Endpoint, Address)> {
@@ -27,36 +27,68 @@ pub(super) fn of<'a>(
     })
 }
 
-/// Endpoints at these addresses. One that was there is kept with all that it knows, and keeps its place; one that is new
-/// takes the first place that nobody has: what is counted by place is counted on for those who stay.
-pub(super) fn endpoints<'a>(
-    wanted: impl Iterator<Item = (&'a config::Endpoint, Address)>,
-    known: &[Arc<Endpoint>],
+/// The endpoints of a version: those that are there, and those that left not long ago.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Before<'a> {
+    pub(super) there: &'a [Arc<Endpoint>],
+    pub(super) away: &'a Away,
+}
+
+/// Endpoints at these addresses, and those that are away from now on. One that was there is kept with all that it knows, and
+/// keeps its place; so is one that comes back, where its place is free; one that is new takes the first place that nobody
+/// has: what is counted by place is counted on for those who stay.
+pub(super) fn endpoints(
+    written: &[config::Endpoint],
+    addresses: &Addresses,
+    before: Before<'_>,
     contact: &Contact,
     care: &Arc<Care>,
     now: Instant,
-) -> Vec<Arc<Endpoint>> {
+) -> (Vec<Arc<Endpoint>>, Away) {
+    let there = before.there.iter().map(|endpoint| (endpoint, None));
+    // One that is there goes before itself while it was away.
+    let all = before.away.still(now).map(|(endpoint, since)| (endpoint, Some(since))).chain(there);
     let known: HashMap<_, _> =
-        known.iter().map(|endpoint| ((&endpoint.written, &endpoint.address), endpoint)).collect();
-    let wanted: Vec<_> = wanted
+        all.map(|(endpoint, since)| ((&endpoint.written, &endpoint.address), (endpoint, since))).collect();
+    let wanted: Vec<_> = of(written, addresses)
         .map(|(written, address)| {
             let known = known.get(&(written, &address)).copied();
             (written, address, known)
         })
         .collect();
-    let taken: HashSet<u16> = wanted.iter().filter_map(|(.., known)| known.map(|known| known.place)).collect();
+    let mut taken: HashSet<u16> = HashSet::new();
+    let mut places = vec![None; wanted.len()];
+    // Whoever stays goes before whoever comes back.
+    for comes_back in [false, true] {
+        for ((.., known), place) in wanted.iter().zip(&mut places) {
+            if let Some((endpoint, since)) = known
+                && since.is_some() == comes_back
+                && (taken.insert(endpoint.place) || !comes_back)
+            {
+                *place = Some(endpoint.place);
+            }
+        }
+    }
     // What is beyond the last place shares it.
     let mut free = (0..u16::MAX).filter(|place| !taken.contains(place));
-    wanted
-        .into_iter()
-        .map(|(written, address, known)| match known {
-            Some(known) => known.under(known.place, contact, care),
-            None => {
-                let place = free.next().unwrap_or(u16::MAX);
-                Arc::new(Endpoint::new(written.clone(), address, place, contact, care, now))
-            }
-        })
-        .collect()
+    let placed = wanted.into_iter().zip(places).map(|((written, address, known), place)| {
+        let place = place.unwrap_or_else(|| free.next().unwrap_or(u16::MAX));
+        match known {
+            Some((known, _)) => known.under(place, contact, care),
+            None => Arc::new(Endpoint::new(written.clone(), address, place, contact, care, now)),
+        }
+    });
+    let endpoints: Vec<Arc<Endpoint>> = placed.collect();
+    let away = before.away.after(before.there, &endpoints, written, now);
+    care.has(endpoints.len());
+    endpoints.iter().for_each(|endpoint| endpoint.comes(now));
+    (endpoints, away)
+}
+
+/// Those that are new among others from before begin slowly. One that was away for a moment is none of them.
+pub(super) fn begin_slowly(before: Before<'_>, endpoints: &[Arc<Endpoint>], now: Instant) {
+    let warm: Vec<_> = before.there.iter().chain(before.away.briefly(now)).map(Arc::clone).collect();
+    endpoint::begin_slowly(&warm, endpoints, now);
 }
 
 impl Service {
@@ -92,14 +124,14 @@ impl Version {
         }
         let mut addresses: Addresses = addresses.into_iter().map(|(written, found)| (written, found.into())).collect();
         addresses.extend(changed.iter().map(|(written, found)| (written.clone(), Arc::clone(found))));
-        let endpoints = endpoints(of(written, &addresses), &self.endpoints, &self.contact, &self.care, now);
+        let before = Before { there: &self.endpoints, away: &self.away };
+        let (endpoints, away) = endpoints(written, &addresses, before, &self.contact, &self.care, now);
         let is_same = |(one, other): (&Arc<Endpoint>, &Arc<Endpoint>)| Arc::ptr_eq(one, other);
         if endpoints.len() == self.endpoints.len() && endpoints.iter().zip(&self.endpoints).all(is_same) {
             return None;
         }
-        endpoint::begin_slowly(&self.endpoints, &endpoints, now);
-        self.care.has(endpoints.len());
+        begin_slowly(before, &endpoints, now);
         let balancer = self.balancer.among(&endpoints);
-        Some(Self { endpoints, balancer, ..self.clone() })
+        Some(Self { endpoints, away, balancer, ..self.clone() })
     }
 }

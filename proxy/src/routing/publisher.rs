@@ -13,9 +13,11 @@ use http::HeaderValue;
 use meter::{ServiceMeter, VersionMeter, Window};
 use tracing::error;
 
-use super::{Addresses, Baseline, PathList, Routing, Service, Slice, Split, Version, addresses};
+use super::addresses::{self, Before};
+use super::memory::Memories;
+use super::{Addresses, Baseline, PathList, Remembered, Routing, Service, Slice, Split, Version};
 use crate::access_log::{AccessLog, Unread};
-use crate::endpoint::{self, Balancer, Care, Contact, Credentials};
+use crate::endpoint::{Balancer, Care, Contact, Credentials};
 use crate::lasting::{Lasting, Leaving, UnderWay};
 use crate::retries::Budget;
 use crate::routes::RouteTable;
@@ -72,6 +74,8 @@ pub struct Publisher {
     warmers: Warmers,
     leaving: Leaving,
     shortage: Shortage,
+    /// What was known of endpoints before this process, until the first configuration.
+    memories: Memories,
 }
 
 impl Reader {
@@ -100,7 +104,13 @@ impl Publisher {
             warmers,
             leaving,
             shortage,
+            memories: Memories::default(),
         }
+    }
+
+    /// Lets the endpoints of the first configuration go on with what was known of them before this process.
+    pub fn remember(&mut self, remembered: Vec<Remembered>) {
+        self.memories = Memories::new(remembered);
     }
 
     /// Where the latest snapshot is found.
@@ -178,6 +188,7 @@ impl Publisher {
         self.log.follow(&rules);
         self.shared.store(Arc::new(Routing { rules, table, services, by_name: Arc::new(by_name) }));
         self.follow_leavers(&before, configuration, now);
+        self.memories = Memories::default();
     }
 
     /// Publishes another split of one service, for every request that begins from now on. A name that the service
@@ -259,14 +270,18 @@ impl Publisher {
         let credentials = version.tls.as_ref().and_then(|tls| world.credentials.get(tls)).map(Arc::clone);
         let contact = Contact::new(service, version, &world.rules.timeouts, credentials);
         let care = Arc::new(Care::of(version, known.map(|known| &*known.care)));
-        let known_endpoints = known.map_or(&[] as &[_], |known| &known.endpoints);
-        let wanted = addresses::of(&version.endpoints, world.addresses);
-        let endpoints = addresses::endpoints(wanted, known_endpoints, &contact, &care, world.now);
+        let from_before = match known {
+            Some(known) => known.away.clone(),
+            None => self.memories.away(service, version, &contact, &care, world.now),
+        };
+        let there = known.map_or(&[] as &[_], |known| &known.endpoints);
+        let before = Before { there, away: &from_before };
+        let (endpoints, away) =
+            addresses::endpoints(&version.endpoints, world.addresses, before, &contact, &care, world.now);
         if known.is_some() {
-            endpoint::begin_slowly(known_endpoints, &endpoints, world.now);
+            addresses::begin_slowly(before, &endpoints, world.now);
         }
         let balancer = Balancer::new(version, &endpoints, known.map(|known| &known.balancer), world.now);
-        care.has(endpoints.len());
         let meter = known.map_or_else(|| Arc::new(VersionMeter::new(self.cores)), |v| Arc::clone(&v.meter));
         Arc::new(Version {
             name: version.name.clone(),
@@ -275,6 +290,7 @@ impl Publisher {
             line: selection::line(&version.name),
             protocol: version.protocol,
             endpoints,
+            away,
             exposure: meter.exposure(),
             meter,
             contact,

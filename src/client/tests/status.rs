@@ -1,5 +1,8 @@
 //! What `status` prints.
 
+use std::collections::BTreeMap;
+
+use control::process::{PredecessorView, ProcessView, VersionLeft};
 use expect_test::expect;
 
 use super::*;
@@ -230,4 +233,35 @@ fn status_says_what_became_of_copies_and_who_is_still_there() {
     };
     assert_eq!(told(true, None).as_deref(), Some("v1: 12 long-lived connections, asked to end"));
     assert_eq!(told(false, None).as_deref(), Some("v1: 12 long-lived connections, which may stay"));
+}
+
+#[test]
+fn each_process_that_still_drains_has_a_line_with_what_it_has_and_when_it_ends() {
+    let left = |in_flight, long_lived| VersionLeft { in_flight, long_lived };
+    let old = |pid, connections, requests: BTreeMap<_, _>| PredecessorView {
+        pid,
+        connections,
+        in_flight: 0,
+        requests: [("shop".to_owned(), requests)].into(),
+        left_s: 521.4,
+    };
+    let many = (0..12).map(|number| (format!("v{number:02}"), left(1, 0))).collect();
+    let predecessors = vec![
+        old(
+            4711,
+            3,
+            [("v1".to_owned(), left(1, 1)), ("v2".to_owned(), left(2, 0)), ("v3".to_owned(), left(0, 0))].into(),
+        ),
+        old(4712, 1, BTreeMap::new()),
+        old(4713, 12, many),
+    ];
+    let mut out = Vec::new();
+    let process = ProcessView { predecessors, ..ProcessView::default() };
+    super::super::status::process(&process, &mut Screen::new(&mut out)).unwrap();
+    expect![[r#"
+        before the upgrade: process 4711 still has 3 connections, 2 of shop v2, 1 of shop v1; it ends in 8 min 41 s at the latest
+        before the upgrade: process 4712 still has 1 connection; it ends in 8 min 41 s at the latest
+        before the upgrade: process 4713 still has 12 connections, 1 of shop v00, 1 of shop v01, 1 of shop v02, 1 of shop v03, 1 of shop v04, 1 of shop v05, 1 of shop v06, 1 of shop v07, 1 of shop v08, 1 of shop v09, 2 more versions; it ends in 8 min 41 s at the latest
+    "#]]
+    .assert_eq(&String::from_utf8(out).unwrap());
 }

@@ -14,11 +14,11 @@ pub(super) struct Checked {
     /// How often what it is asked was changed.
     changes: AtomicU32,
     /// 0 while it is healthy.
-    unhealthy_since_ms: AtomicU64,
+    pub(super) unhealthy_since_ms: AtomicU64,
     /// When it is asked next.
     due_ms: AtomicU64,
     /// Locked by checks and by people who look, never by requests.
-    why: Mutex<Option<Words>>,
+    pub(super) why: Mutex<Option<Words>>,
 }
 
 /// Why an endpoint is unhealthy.
@@ -36,10 +36,15 @@ impl Checked {
     }
 
     pub(super) fn unhealthy(&self) -> Option<Unhealthy> {
-        let since_ms = self.unhealthy_since_ms.load(Ordering::Relaxed);
-        let why = self.why.lock().as_ref().map_or_else(String::new, ToString::to_string);
+        let (since_ms, why) = self.failing()?;
         let why = format!("its health check fails: {why}");
-        (since_ms > 0).then(|| Unhealthy { since_ms, due_ms: self.due_ms.load(Ordering::Relaxed), why })
+        Some(Unhealthy { since_ms, due_ms: self.due_ms.load(Ordering::Relaxed), why })
+    }
+
+    /// Since when it is unhealthy, and the last failure; none while it is healthy.
+    pub(super) fn failing(&self) -> Option<(u64, String)> {
+        let since_ms = self.unhealthy_since_ms.load(Ordering::Relaxed);
+        (since_ms > 0).then(|| (since_ms, self.why.lock().as_ref().map_or_else(String::new, ToString::to_string)))
     }
 
     /// A check passed: whether it is healthy again.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::in_millis;
 
 /// The longest ejection. One that comes back and is ejected within as long is ejected in a row.
-const LONGEST: Duration = Duration::from_mins(5);
+pub(in crate::endpoint) const LONGEST: Duration = Duration::from_mins(5);
 
 /// What became of an endpoint's requests. Requests write the first two; an ejection is written by one at a time.
 #[derive(Debug, Default)]
@@ -16,12 +16,12 @@ pub(super) struct Conduct {
     /// Requests in the upper half, failures among them in the lower one, since they were last taken.
     rates: AtomicU64,
     /// 0 where it never was ejected.
-    until_ms: AtomicU64,
-    since_ms: AtomicU64,
+    pub(super) until_ms: AtomicU64,
+    pub(super) since_ms: AtomicU64,
     /// Ejections in a row.
-    times: AtomicU32,
+    pub(super) times: AtomicU32,
     /// A [`Cause`].
-    cause: AtomicU8,
+    pub(super) cause: AtomicU8,
 }
 
 /// Why an endpoint is ejected.
@@ -43,6 +43,12 @@ impl Cause {
             2 => Self::Silence,
             _ => Self::Failures,
         }
+    }
+
+    /// The one of these words.
+    pub(super) fn called(words: &str) -> Self {
+        let all = [Self::Failures, Self::SuccessRate, Self::Silence];
+        all.into_iter().find(|cause| cause.words() == words).unwrap_or(Self::Failures)
     }
 
     pub(super) fn words(self) -> String {
@@ -111,6 +117,16 @@ impl Conduct {
         self.since_ms.store(now_ms, Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
         self.until_ms.store(now_ms.saturating_add(in_millis(length)), Ordering::Relaxed);
+    }
+
+    /// How often in a row it was ejected before.
+    pub(super) fn times(&self) -> u32 {
+        self.times.load(Ordering::Relaxed)
+    }
+
+    /// The last ejection is over now.
+    pub(super) fn ends(&self, now_ms: u64) {
+        self.until_ms.store(now_ms, Ordering::Relaxed);
     }
 
     pub(super) fn last_ejection(&self) -> LastEjection {

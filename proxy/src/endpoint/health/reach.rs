@@ -20,11 +20,11 @@ pub(super) struct Reach {
     /// Connections in a row that it ended by an alert when they were made and asked something.
     refusals: AtomicU32,
     /// How often it was tried in vain since it went down.
-    vain_tries: AtomicU32,
+    pub(super) vain_tries: AtomicU32,
     /// 0 while the endpoint is up.
-    down_until_ms: AtomicU64,
+    pub(super) down_until_ms: AtomicU64,
     /// When it went down last.
-    down_since_ms: AtomicU64,
+    pub(super) down_since_ms: AtomicU64,
     /// What a connection failed for last, one more than its place among all; 0 where that is not known.
     why: AtomicU8,
 }
@@ -41,6 +41,11 @@ impl Reach {
 
     pub(super) fn since(&self) -> u64 {
         self.down_since_ms.load(Ordering::Relaxed)
+    }
+
+    /// How often it was tried in vain since it went down.
+    pub(super) fn vain_tries(&self) -> u32 {
+        self.vain_tries.load(Ordering::Relaxed)
     }
 
     /// Why it is down, where that is known.

@@ -1,6 +1,7 @@
 //! Endpoints that are written with a name: as many as it has addresses, and others when it has others.
 
 use super::*;
+use crate::endpoint::State;
 
 const NAMED: &str = "services: { shop: { stable: v1, versions: { v1: { endpoints: ['shop:80', '127.0.0.1:1', 'shop:81'] }, \
     v2: { endpoints: ['127.0.0.1:2'], balance: { hash: path } } } }, other: { path: /o, versions: { v1: { endpoints: ['127.0.0.1:3'] } } } }";
@@ -72,7 +73,7 @@ fn who_stays_is_the_same_endpoint_at_the_same_place_and_who_comes_takes_a_free_o
 }
 
 #[test]
-fn new_addresses_never_touch_a_split_and_old_ones_come_back_as_new_endpoints() {
+fn new_addresses_never_touch_a_split_and_old_ones_come_back_as_they_were() {
     let mut publisher = publisher_with(&[1]);
     steer(&mut publisher, percent(50), Some(("v1", percent(10))), &["/a"]);
     let before = shop(&publisher);
@@ -82,7 +83,135 @@ fn new_addresses_never_touch_a_split_and_old_ones_come_back_as_new_endpoints() {
     assert!(after.slice.is_some() && (300..700).contains(&share_of_v2(&after)));
     assert_eq!(after.versions[0].exposure, before.versions[0].exposure);
     publisher.readdress(&named(&[1]), Instant::now());
-    assert!(!Arc::ptr_eq(&shop(&publisher).versions[0].endpoints[0], &before.versions[0].endpoints[0]));
+    assert!(Arc::ptr_eq(&shop(&publisher).versions[0].endpoints[0], &before.versions[0].endpoints[0]));
+}
+
+/// The endpoint of `shop:80` at this address of v1.
+fn endpoint(publisher: &Publisher, last: u8) -> Option<Arc<Endpoint>> {
+    let address = format!("10.0.0.{last}:80");
+    shop(publisher).versions[0].endpoints.iter().find(|e| e.address.to_string() == address).map(Arc::clone)
+}
+
+/// It cannot be connected to.
+fn goes_down(endpoint: &Endpoint, now: Instant) {
+    (0..3).for_each(|_| endpoint.failed_ahead(now));
+    assert_eq!(endpoint.standing(now).state, State::Down);
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn what_is_known_of_an_address_that_leaves_its_names_answer_is_known_when_it_comes_back() {
+    let mut publisher = publisher_with(&[1, 2]);
+    let began = Instant::now();
+    let at = |seconds| began + SECOND * seconds;
+    let ill = endpoint(&publisher, 1).unwrap();
+    goes_down(&ill, at(0));
+    // Each answer has one of those that are well, and one that was not in the last.
+    for round in 1..=5_u32 {
+        let (other, now) = (10 + u8::try_from(round).unwrap(), at(round * 20));
+        publisher.readdress(&named(&[2, other]), now);
+        assert!(endpoint(&publisher, 1).is_none());
+        publisher.readdress(&named(&[1, 2]), now + SECOND);
+        let back = endpoint(&publisher, 1).unwrap();
+        assert_eq!((back.identity(), back.standing(now + SECOND).state), (ill.identity(), State::Down), "{round}");
+        assert_eq!(back.place, ill.place, "nobody took its place");
+    }
+    ill.connected(at(200));
+    // Its place is another's meanwhile.
+    publisher.readdress(&named(&[2, 3]), at(210));
+    publisher.readdress(&named(&[3, 2, 1]), at(211));
+    let places = |last| endpoint(&publisher, last).unwrap().place;
+    assert_eq!(places(3), ill.place);
+    assert!(places(1) != places(3) && places(1) != places(2));
+}
+
+#[test]
+fn who_was_away_for_a_moment_begins_at_once_who_was_longer_slowly_and_who_was_long_anew() {
+    let mut publisher = publisher_with(&[1, 2]);
+    let began = Instant::now();
+    let first = endpoint(&publisher, 1).unwrap().identity();
+    let mut away_for = |from: u32, seconds: u32| {
+        let (left, back) = (began + SECOND * from, began + SECOND * (from + seconds));
+        publisher.readdress(&named(&[2]), left);
+        publisher.readdress(&named(&[1, 2]), back);
+        let endpoint = endpoint(&publisher, 1).unwrap();
+        (endpoint.identity() == first, endpoint.standing(back).share)
+    };
+    assert_eq!(away_for(100, 59), (true, 1.0));
+    assert_eq!(away_for(200, 60), (true, 0.1));
+    assert_eq!(away_for(300, 600), (false, 0.1));
+}
+
+#[test]
+fn so_many_that_are_away_are_known_and_none_that_is_written_no_more() {
+    let mut publisher = publisher_with(&[1]);
+    let now = Instant::now();
+    let first = endpoint(&publisher, 1).unwrap();
+    goes_down(&first, now);
+    for round in 0..300_u32 {
+        publisher.readdress(&named(&[u8::try_from(2 + round % 250).unwrap()]), now + SECOND * round);
+    }
+    let version = Arc::clone(&shop(&publisher).versions[0]);
+    // Of each address there is one endpoint on port 80, and one on 81.
+    assert_eq!(version.away.still(now + SECOND * 300).count(), 256);
+    publisher.readdress(&named(&[1]), now + SECOND * 300);
+    assert_ne!(endpoint(&publisher, 1).unwrap().identity(), first.identity(), "others left after it");
+
+    let ill = endpoint(&publisher, 1).unwrap();
+    goes_down(&ill, now);
+    publisher.readdress(&named(&[9]), now);
+    for (written, is_known) in [("'shop:80', '127.0.0.1:1', 'shop:81'", true), ("'127.0.0.1:1', 'shop:81'", false)] {
+        let text = NAMED.replace("'shop:80', '127.0.0.1:1', 'shop:81'", written);
+        let configuration = config::parse(&text, "test.yaml").unwrap().configuration;
+        let mut addresses = named(&[9]);
+        addresses.extend(["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"].map(|one| {
+            let address: SocketAddr = one.parse().unwrap();
+            let host = address.ip().to_string();
+            let written = config::Endpoint::Tcp { host, port: address.port(), tls: false };
+            (written, Arc::from([address]))
+        }));
+        publisher.install(&configuration, &addresses, |_| None, now + SECOND);
+        let version = Arc::clone(&shop(&publisher).versions[0]);
+        let known = version.away.still(now + SECOND).any(|(endpoint, _)| endpoint.identity() == ill.identity());
+        assert_eq!(known, is_known, "{written}");
+    }
+}
+
+#[test]
+fn what_was_known_before_the_process_is_known_of_whoever_has_the_same_names_and_address() {
+    let first = publisher_with(&[1, 2]);
+    let now = Instant::now();
+    [1, 2].iter().for_each(|last| goes_down(&endpoint(&first, *last).unwrap(), now));
+    let remembered = first.shared().load().remembered(now);
+    let told: Vec<_> = remembered.iter().map(|it| (it.written.as_str(), it.address.as_str())).collect();
+    assert_eq!(told, [("shop:80", "10.0.0.1:80"), ("shop:80", "10.0.0.2:80")]);
+
+    let (configuration, addresses) = (config::parse(NAMED, "test.yaml").unwrap().configuration, named(&[1, 3]));
+    let begun = |change: &dyn Fn(&mut Remembered)| {
+        let mut remembered = remembered.clone();
+        remembered.iter_mut().for_each(change);
+        let mut publisher = Publisher::new(1);
+        publisher.remember(remembered);
+        publisher.install(&configuration, &addresses, |_| None, now);
+        publisher
+    };
+    let state = |publisher: &Publisher, last| endpoint(publisher, last).unwrap().standing(now).state;
+    let mut next = begun(&|_| {});
+    assert_eq!((state(&next, 1), state(&next, 3)), (State::Down, State::Well));
+    assert_eq!(next.shared().load().remembered(now).len(), 2, "whoever does not have its address yet is known still");
+    next.readdress(&named(&[2, 3]), now);
+    assert_eq!(state(&next, 2), State::Down);
+    let others: [&dyn Fn(&mut Remembered); 5] = [
+        &|it| it.service = "other".into(),
+        &|it| it.version = "v2".into(),
+        &|it| it.written = "shop:81".into(),
+        &|it| it.address = "10.0.0.1:81".into(),
+        &|it| it.address = "nonsense".into(),
+    ];
+    for (place, other) in others.into_iter().enumerate() {
+        assert_eq!(state(&begun(other), 1), State::Well, "{place}");
+    }
 }
 
 #[test]
