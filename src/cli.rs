@@ -9,8 +9,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use config::Name;
 
@@ -39,36 +38,61 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads a command line.
+    /// Reads a command line; `admin` is what the environment says in `TIDEGATE_ADMIN`.
     ///
     /// # Errors
     /// What is wrong with it, or the help that it asks for; both are for people, and say how to end.
-    pub fn read_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let mut command = Self::command();
+    pub fn read_from(
+        arguments: impl IntoIterator<Item = OsString>,
+        admin: Option<OsString>,
+    ) -> Result<Self, clap::Error> {
+        let mut command = Self::asked_for();
         let matches = command.try_get_matches_from_mut(arguments)?;
-        let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
-        // Of the environment it is for others. Written here, it is mistaken for the address to listen on.
-        if matches.value_source("url") == Some(ValueSource::CommandLine) && !matches!(cli.command, Command::Client(_)) {
+        let mut cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        if matches!(cli.command, Command::Client(_)) {
+            // Of the environment it is for these commands alone, and an empty one says nothing.
+            if let (None, Some(admin)) = (&cli.server.url, admin.filter(|admin| !admin.is_empty())) {
+                let url = admin.to_str().ok_or_else(|| "it is no UTF-8".to_owned()).and_then(str::parse);
+                cli.server.url = Some(url.map_err(|wrong: String| {
+                    let message =
+                        format!("invalid value {admin:?} of the environment variable TIDEGATE_ADMIN: {wrong}");
+                    command.error(ErrorKind::ValueValidation, message)
+                })?);
+            }
+        } else if cli.server.url.is_some() {
+            // It is mistaken for the address to listen on.
             let message = "--admin is for commands that ask a running server, and this is none; where `run` listens for \
                            operators is said by admin.address in the file, or without a file by --admin-address";
             return Err(command.error(ErrorKind::ArgumentConflict, message));
         }
         Ok(cli)
     }
+
+    /// The command line as clap knows it. Commands that ask no server do not offer its address; they take it, to say what
+    /// was mistaken.
+    fn asked_for() -> clap::Command {
+        let hidden = || Arg::new("url").long("admin").value_parser(clap::value_parser!(AdminUrl)).hide(true);
+        let offline = ["run", "check", "demo", "replay", "schema", "completion"];
+        let command = Self::command();
+        offline.iter().fold(command, |command, name| command.mut_subcommand(name, |it| it.arg(hidden())))
+    }
 }
 
 /// Where a running server's control API is.
 #[derive(Debug, Clone, Args)]
 pub struct ServerArgument {
-    /// Admin address of the server (its token: environment variable TIDEGATE_TOKEN)
-    #[arg(
-        long = "admin",
-        value_name = "URL",
-        env = "TIDEGATE_ADMIN",
-        default_value = "http://127.0.0.1:9900",
-        global = true
-    )]
-    pub url: AdminUrl,
+    /// Admin address of the server [environment: TIDEGATE_ADMIN, and TIDEGATE_TOKEN for its token] [default:
+    /// http://127.0.0.1:9900]
+    #[arg(long = "admin", value_name = "URL", global = true)]
+    url: Option<AdminUrl>,
+}
+
+impl ServerArgument {
+    /// The admin address: what is written, else what the environment says, else the usual one.
+    #[must_use]
+    pub fn url(&self) -> AdminUrl {
+        self.url.clone().unwrap_or_default()
+    }
 }
 
 /// Every command.
@@ -230,7 +254,7 @@ pub struct SetWeight {
 pub fn completion(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
     // Generated into memory first: the generator panics where writing fails, as on a closed pipe.
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);
+    clap_complete::generate(shell, &mut Cli::asked_for(), "tidegate", &mut script);
     out.write_all(&script)
 }
 

@@ -27,6 +27,7 @@ use self::screen::plain;
 use self::status::Detail;
 use crate::cli::{ClientCommand, RolloutCommand, ServerArgument, SetWeight, Start, Status};
 use crate::exit::Exit;
+use crate::serve::{NO_TOKEN, can_be_sent};
 
 /// Does what a client command asks of the server on the command line, with the token of `TIDEGATE_TOKEN`. Coloured where
 /// standard output is a terminal that wants it.
@@ -35,10 +36,10 @@ use crate::exit::Exit;
 /// As [`run`].
 pub fn ask(server: &ServerArgument, command: &ClientCommand, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let token = env::var("TIDEGATE_TOKEN").ok().filter(|token| !token.is_empty());
-    if token.as_ref().is_some_and(|token| token.bytes().any(|byte| !byte.is_ascii_graphic())) {
-        anyhow::bail!("TIDEGATE_TOKEN holds what no token has: spaces, line ends or other than ASCII");
+    if token.as_deref().is_some_and(|token| !can_be_sent(token)) {
+        anyhow::bail!("TIDEGATE_TOKEN holds {NO_TOKEN}");
     }
-    run(command, &Connection::new(server.url.clone(), token), &mut Screen::as_standard_output(out))
+    run(command, &Connection::new(server.url(), token), &mut Screen::as_standard_output(out))
 }
 
 /// Does what a client command asks, and prints what came of it to `screen`.
@@ -175,7 +176,7 @@ fn reload(server: &Connection, screen: &mut Screen<'_>) -> anyhow::Result<Exit> 
     let taken: Value = server.post("/api/v1/reload", &json!({}))?;
     screen.line("the configuration is read and in force")?;
     for what in taken["needs_restart"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        screen.line(&format!("needs a restart: {}", plain(what)))?;
+        screen.line(&format!("not in force yet: {}", plain(what)))?;
     }
     for note in taken["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         screen.line(&format!("note: {}", plain(note)))?;

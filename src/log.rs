@@ -1,5 +1,6 @@
 //! What the program says about itself, on standard error.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -13,7 +14,12 @@ const DEFAULT: &str = "info,pingora_core=off,pingora_proxy=off,pingora_pool=off,
 /// when the guard is dropped. `TIDEGATE_LOG` chooses otherwise (`debug`, `proxy=debug`).
 pub fn begin() -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stderr());
-    let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    let wanted = std::env::var_os("TIDEGATE_LOG").filter(|wanted| !wanted.is_empty());
+    let (filter, wrong) = match wanted.as_deref().map(chosen) {
+        None => (EnvFilter::new(DEFAULT), None),
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(wrong)) => (EnvFilter::new(DEFAULT), Some(wrong)),
+    };
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // Begun twice only by tests in one process; the first stays.
     let _ = tracing_subscriber::fmt()
@@ -22,5 +28,43 @@ pub fn begin() -> WorkerGuard {
         .with_target(false)
         .with_writer(writer)
         .try_init();
+    if let Some(wrong) = wrong {
+        tracing::warn!(
+            "TIDEGATE_LOG is not understood: {wrong}; the usual is logged; legal is a level (`error`, `warn`, `info`, \
+             `debug`, `trace`, `off`), or levels by part, like `info,proxy=debug`"
+        );
+    }
     guard
+}
+
+/// What `TIDEGATE_LOG` asks for.
+fn chosen(wanted: &OsStr) -> Result<EnvFilter, String> {
+    let wanted = wanted.to_str().ok_or_else(|| "it is no UTF-8".to_owned())?;
+    let filter = EnvFilter::try_new(wanted).map_err(|wrong| wrong.to_string())?;
+    // pingora's own lines at this level panic at a header that is no UTF-8 (0.9.1, protocols/http/v1/client.rs).
+    Ok(match "pingora_core=debug".parse() {
+        Ok(capped) if wanted.to_ascii_lowercase().contains("trace") => filter.add_directive(capped),
+        Ok(_) | Err(_) => filter,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_filter_is_refused() {
+        for wrong in ["proxy=debugg", "bogus=nonsense", "info,=", "a=b=c"] {
+            assert!(chosen(wrong.as_ref()).is_err(), "{wrong}");
+        }
+        assert_eq!(chosen("info,proxy=debug".as_ref()).unwrap().to_string(), "proxy=debug,info");
+    }
+
+    #[test]
+    fn pingoras_own_trace_is_never_asked_for() {
+        for all in ["trace", "TRACE", "info,pingora_core=trace"] {
+            let filter = chosen(all.as_ref()).unwrap().to_string();
+            assert!(filter.contains("pingora_core=debug"), "{filter}");
+        }
+    }
 }

@@ -12,7 +12,8 @@ use tidegate::{check, client, demo, replay, run};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::read_from(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let cli =
+        Cli::read_from(std::env::args_os(), std::env::var_os("TIDEGATE_ADMIN")).unwrap_or_else(|error| error.exit());
     let out = &mut std::io::stdout();
     match dispatch(&cli, out) {
         Ok(exit) => exit.into(),

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use config::Plan;
 use control::record::{Reader, Replay, Unreadable};
 
@@ -23,8 +23,8 @@ use crate::exit::Exit;
 /// Prints what the gates say of a record. What was judged before a line that cannot be read is printed.
 ///
 /// # Errors
-/// In plain words: where the record or the gates cannot be read, where the record has not what the gates need or no
-/// windows at all, or where `out` cannot be written.
+/// In plain words: where the record or the gates cannot be read, where the record has not what the gates need, no windows
+/// at all or nothing that any gate could judge, or where `out` cannot be written.
 pub fn replay(arguments: &cli::Replay, out: &mut dyn Write) -> anyhow::Result<Exit> {
     let gates = match &arguments.gates {
         None => None,
@@ -46,7 +46,7 @@ pub fn replay(arguments: &cli::Replay, out: &mut dyn Write) -> anyhow::Result<Ex
     if arguments.record == Path::new("-") {
         judge(io::stdin().lock(), &name, gates, arguments.json, out)
     } else {
-        let file = File::open(&arguments.record).with_context(|| name.clone())?;
+        let file = File::open(&arguments.record).map_err(|error| anyhow!("{name}: {}", config::unreadable(&error)))?;
         judge(BufReader::new(file), &name, gates, arguments.json, out)
     }
 }
@@ -103,6 +103,9 @@ pub fn judge(
     match broken {
         Some(error) => Err(told(&error)),
         None if course.replay().tallied().windows == 0 => Err(told(&"nothing was judged: the record has no windows")),
+        None if !course.has_judged() => Err(told(
+            &"nothing was judged: no gate ever had what it compares, which is 20 requests at the least and one of each version",
+        )),
         None if course.first_harm().is_some() => Ok(Exit::RolledBack),
         None => Ok(Exit::Done),
     }

@@ -323,6 +323,7 @@ fn of_certificates(configuration: &Configuration) -> Vec<String> {
 /// The token that the control API wants. An address that others can reach must have one.
 fn admin_token(configuration: &Configuration, environment: Option<String>) -> anyhow::Result<Option<String>> {
     let token = match (environment, &configuration.admin.tokens) {
+        (Some(token), _) if !can_be_sent(&token) => bail!("TIDEGATE_TOKEN holds {NO_TOKEN}"),
         (Some(token), _) => Some(token),
         (None, Some(file)) => Some(token_in(file)?),
         (None, None) => None,
@@ -337,9 +338,22 @@ fn admin_token(configuration: &Configuration, environment: Option<String>) -> an
     Ok(token)
 }
 
+/// What a token is refused for.
+pub(crate) const NO_TOKEN: &str = "what no token has: spaces, line ends or other than ASCII";
+
+/// Whether a token can stand in a header, as `tidegate` and other clients send it.
+pub(crate) fn can_be_sent(token: &str) -> bool {
+    token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// The token in a file: its first line that is neither empty nor begins with `#`.
 pub(crate) fn token_in(file: &Path) -> anyhow::Result<String> {
-    let text = fs::read_to_string(file).with_context(|| format!("admin.tokens: cannot read {}", file.display()))?;
+    let text = fs::read_to_string(file)
+        .map_err(|error| anyhow!("admin.tokens: {}: {}", file.display(), config::unreadable(&error)))?;
     let token = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
-    token.map(str::to_owned).ok_or_else(|| anyhow!("admin.tokens: {} holds no token", file.display()))
+    let token = token.ok_or_else(|| anyhow!("admin.tokens: {} holds no token", file.display()))?;
+    if !can_be_sent(token) {
+        bail!("admin.tokens: the first line of {} holds {NO_TOKEN}", file.display());
+    }
+    Ok(token.to_owned())
 }

@@ -1,6 +1,7 @@
 //! A walk through the tree that knows its path and collects what is wrong on the way.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use crate::keys::Keys;
 use crate::literal::Illegal;
@@ -18,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) strictness: Option<Strictness>,
     /// Where clients connect, as far as that is known: an endpoint there is warned of.
     pub(crate) listening: Vec<ListenAddress>,
+    /// Where the control API of the same file listens, once that is known.
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 impl Report {
@@ -28,6 +31,7 @@ impl Report {
             warnings: Vec::new(),
             strictness: None,
             listening: Vec::new(),
+            admin: None,
         }
     }
 

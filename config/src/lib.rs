@@ -31,6 +31,6 @@ pub use model::{
     Step, Strictness, Timeouts, TlsVersion, Tolerance, Version,
 };
 pub use problem::{Problem, Problems};
-pub use read::{Read, ReadPlan, parse, parse_plan, read_file, read_plan_file};
+pub use read::{Read, ReadPlan, parse, parse_plan, read_file, read_plan_file, unreadable};
 pub use schema::json_schema;
 pub use units::{Alpha, Beta, Bytes, Fraction, OutOfRange, Quantile, Stretch, Weight};

@@ -35,14 +35,29 @@ fn decimal(text: &str) -> Option<(&str, &str)> {
     (digits(whole) && part.is_none_or(digits)).then_some((whole, part.unwrap_or_default()))
 }
 
+/// A fraction below 1 as a percentage, digit by digit: `0.05` is `5`. None for what is none, and for 0.
+fn hundredfold(text: &str) -> Option<String> {
+    let (whole, part) = decimal(text)?;
+    if whole.bytes().any(|digit| digit != b'0') || part.bytes().all(|digit| digit == b'0') {
+        return None;
+    }
+    let padded = format!("{part:0<2}");
+    let (percent, rest) = padded.split_at(2);
+    let (percent, rest) = (percent.trim_start_matches('0'), rest.trim_end_matches('0'));
+    let percent = if percent.is_empty() { "0" } else { percent };
+    Some(if rest.is_empty() { percent.to_owned() } else { format!("{percent}.{rest}") })
+}
+
 /// The number before the `%`, as digits before and after the point.
 fn percent<'a>(text: &'a str, what: &str, example: &str, legal: &str) -> Result<(&'a str, &'a str), Illegal> {
     let Some(number) = text.strip_suffix('%') else {
         if decimal(text).is_some() {
-            return Err(Illegal::new(format!(
-                "{} has no %; {what} is written like {example}; did you mean `{text}%`?",
-                quoted(text)
-            )));
+            // 0.05 is mostly five of a hundred: whoever writes it is to say which.
+            let meant = match hundredfold(text) {
+                Some(percent) => format!("did you mean `{percent}%` or `{text}%`?"),
+                None => format!("did you mean `{text}%`?"),
+            };
+            return Err(Illegal::new(format!("{} has no %; {what} is written like {example}; {meant}", quoted(text))));
         }
         return Err(Illegal::new(format!("{} is not {what}; legal is {legal}, like {example}", quoted(text))));
     };

@@ -128,7 +128,9 @@ fn bytes_of(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn unreadable(error: &std::io::Error) -> String {
+/// Why a file cannot be read, for people: what is wrong and what to do.
+#[must_use]
+pub fn unreadable(error: &std::io::Error) -> String {
     if error.kind() == std::io::ErrorKind::NotFound {
         "there is no such file; name an existing one".to_owned()
     } else if error.kind() == std::io::ErrorKind::PermissionDenied {
@@ -144,6 +146,7 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
     let listeners = listener::listeners(fields.get("listeners"), &mut taken, report);
     report.listening = listeners.iter().flatten().map(|listener| listener.address.clone()).collect();
     let admin = place::admin(fields.get("admin"), &mut taken, report);
+    report.admin = admin.as_ref().map(|admin| admin.address);
     let state = match fields.get("state") {
         Some(state) => file_path(state, "the path of a directory", report),
         None => Some(PathBuf::from(Configuration::DEFAULT_STATE)),

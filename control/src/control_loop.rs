@@ -219,12 +219,13 @@ impl Opened {
         plane: Box<dyn DataPlane>,
         resolved: Resolved,
     ) -> Result<(Handle, JoinHandle<Ended>), StartError> {
-        let Self { directory, journal, replayed, evidence, booted, clock } = self;
+        let Self { directory, mut journal, replayed, evidence, booted, clock } = self;
         let recording = Recording::start(directory.path()).map_err(StartError::Thread)?;
         let mut core = ControlCore::new(plane, resolved, replayed, evidence, recording, fastrand::u64(..), clock.now());
         if let Some(booted) = booted {
             core.booted = booted;
         }
+        journal.begin();
         let (commands, received) = mpsc::channel();
         let ended = Arc::new(AtomicBool::new(false));
         let pulse = Arc::new(Pulse::new(Arc::clone(&clock)));

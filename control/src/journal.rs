@@ -165,6 +165,8 @@ pub struct Journal<S> {
     damaged: Option<Vec<u8>>,
     /// Where it was kept.
     kept_aside: Option<String>,
+    /// How long it is without the lines that say that an earlier process ended in good order.
+    begins_at: Option<u64>,
 }
 
 impl<S: Storage> Journal<S> {
@@ -176,11 +178,18 @@ impl<S: Storage> Journal<S> {
         let bytes = found.unwrap_or_default();
         let (mut replayed, ending) = replay(&bytes);
         let size = bytes.len() as u64;
-        let mut journal = Self { storage, size, distrusted: None, damaged: None, kept_aside: None };
+        let mut journal = Self { storage, size, distrusted: None, damaged: None, kept_aside: None, begins_at: None };
         let repaired = match ending {
             Ending::Foreign { what } => return Err(OpenError::Foreign { what }),
             // What was read may be in the system's memory alone: nothing is built on it before it is on disk.
-            Ending::Whole if replayed.ended_well && !bytes.is_empty() => journal.storage.sync(),
+            Ending::Whole if replayed.ended_well && !bytes.is_empty() => {
+                let mut rest = bytes.as_slice();
+                while let Some(before) = rest.strip_suffix(record::end().as_slice()) {
+                    rest = before;
+                }
+                journal.begins_at = Some(rest.len() as u64);
+                journal.storage.sync()
+            }
             Ending::Whole => journal.take_over(&mut replayed),
             Ending::Torn { torn } => {
                 replayed.warnings.push(format!(
@@ -221,6 +230,22 @@ impl<S: Storage> Journal<S> {
             replayed.problem.clone_from(&journal.distrusted);
         }
         Ok((journal, replayed))
+    }
+
+    /// From here on this process uses it: that an earlier one ended in good order is true no more. Not part of
+    /// [`open`](Self::open): who opens it and then cannot start has lost nothing.
+    pub fn begin(&mut self) {
+        let Some(length) = self.begins_at.take().filter(|length| *length < self.size) else { return };
+        if self.distrusted.is_some() {
+            return;
+        }
+        match self.storage.truncate(length).and_then(|()| self.storage.sync()) {
+            Ok(()) => self.size = length,
+            Err(error) => {
+                let problem = self.distrust(&error);
+                tracing::warn!(problem, "the journal cannot be begun");
+            }
+        }
     }
 
     /// After a process that did not end in good order. Its last changes may be lost, and people may have seen the

@@ -19,6 +19,9 @@ use crate::judge::Copies;
 use crate::metrics::VersionCounts;
 use crate::plane::{CheckCounts, ClientTls, MalformedCounts, Names};
 
+/// What the reason of a rollout begins with whose dry run is over.
+pub const DRY_RUN_OVER: &str = "the dry run is over";
+
 /// Everything that reads need, published by the control loop: at once after a change, and once a second.
 #[derive(Debug, Default)]
 pub struct Snapshot {

@@ -128,7 +128,8 @@ impl ProxyHttp for Edge {
         if let Some(refusal) = self.refuses(session, ctx, rules) {
             return answer(session, refusal, ctx).await;
         }
-        forwarded::from_client(session.req_header_mut());
+        let trusts = forwarded::comes_by_trusted(Connection::of(session), socket, rules);
+        forwarded::from_client(session.req_header_mut(), trusts);
         let connection = Connection::of(session);
         let request = session.req_header();
         ctx.trace = Some(Trace::of(request));
@@ -140,9 +141,6 @@ impl ProxyHttp for Edge {
         let Some(service) = routing.find(request) else {
             return answer(session, NO_SERVICE, ctx).await;
         };
-        let trusts = connection
-            .and_then(Connection::client)
-            .is_some_and(|peer| rules.trusted.iter().any(|range| range.contains(peer)));
         let selection = selection::select(service, request, ctx.client, trusts);
         ctx.exchange = Exchange::of(request, upgrade::is_asked(session), service, selection.draw.version);
         ctx.matched(service, selection, service.split.paths.mask(request.uri.path()));

@@ -49,10 +49,25 @@ pub fn client_of(
     Some(client)
 }
 
-/// Takes from a request what its `Connection` header names, before anybody reads the rest. What Tidegate and origins
-/// rely on cannot be named away.
-pub fn from_client(request: &mut RequestHeader) {
+/// Takes from a request what its `Connection` header names, and, where no trusted hop sent it, what it claims of who the
+/// client is and how it came, before anybody reads the rest: no route, match or key goes by such a claim. What Tidegate
+/// and origins rely on cannot be named away. `trusted`: it [came by](comes_by_trusted) such a hop.
+pub fn from_client(request: &mut RequestHeader, trusted: bool) {
     hop::nominated_by_client(request);
+    if trusted {
+        return;
+    }
+    // Where there is none, nothing is allocated.
+    let is_claim = |name: &&HeaderName| claims::is_claim(name.as_str());
+    let claimed: Vec<HeaderName> = request.headers.keys().filter(is_claim).cloned().collect();
+    for name in &claimed {
+        request.remove_header(name);
+    }
+}
+
+/// Whether a request comes by a trusted hop. `socket` as for [`client_of`].
+pub fn comes_by_trusted(connection: Option<&Connection>, socket: Option<IpAddr>, rules: &Rules) -> bool {
+    peer_of(connection, socket).is_some_and(|peer| is_trusted(peer, rules))
 }
 
 /// Tells the origin who the client is: without a trusted hop the headers that clients may not set are told anew, behind

@@ -9,12 +9,12 @@ fn parsed(line: &str) -> Result<Cli, clap::Error> {
 
 #[test]
 fn the_command_line_is_consistent() {
-    Cli::command().debug_assert();
+    Cli::asked_for().debug_assert();
 }
 
 #[test]
 fn the_address_of_a_running_server_is_refused_where_none_is_asked() {
-    let read = |line: &str| Cli::read_from(line.split_whitespace().map(OsString::from));
+    let read = |line: &str| Cli::read_from(line.split_whitespace().map(OsString::from), None);
     for line in ["tidegate run -c a.yaml --admin 127.0.0.1:1", "tidegate --admin 127.0.0.1:1 check -c a.yaml"] {
         let error = read(line).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");
@@ -24,6 +24,33 @@ fn the_address_of_a_running_server_is_refused_where_none_is_asked() {
     {
         assert!(read(line).is_ok(), "{line}");
     }
+}
+
+#[test]
+fn the_environment_names_a_server_for_those_alone_who_ask_one() {
+    let read = |line: &str, admin: &str| {
+        Cli::read_from(line.split_whitespace().map(OsString::from), Some(admin.into())).map(|cli| cli.server.url())
+    };
+    assert_eq!(read("tidegate status", "10.0.0.1:99").unwrap().as_str(), "http://10.0.0.1:99");
+    assert_eq!(read("tidegate status --admin 10.0.0.2:98", "nonsense").unwrap().as_str(), "http://10.0.0.2:98");
+    assert_eq!(read("tidegate status", "").unwrap(), AdminUrl::default());
+    let error = read("tidegate status", "nonsense").unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("TIDEGATE_ADMIN: the port is missing"), "{error}");
+    for line in ["tidegate run -c a.yaml", "tidegate check -c a.yaml", "tidegate replay a.jsonl"] {
+        assert_eq!(read(line, "nonsense").unwrap(), AdminUrl::default(), "{line}");
+    }
+}
+
+#[test]
+fn commands_that_ask_no_server_do_not_offer_its_address() {
+    let help = |line: &str| Cli::read_from(line.split_whitespace().map(OsString::from), None).unwrap_err().to_string();
+    for command in ["run", "check", "demo", "replay", "schema"] {
+        let help = help(&format!("tidegate {command} --help"));
+        assert!(!help.contains("--admin <URL>"), "{help}");
+    }
+    assert!(help("tidegate status --help").contains("--admin <URL>"));
+    assert!(help("tidegate rollout start --help").contains("--admin <URL>"));
 }
 
 #[test]

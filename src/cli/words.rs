@@ -45,6 +45,12 @@ impl AdminUrl {
     }
 }
 
+impl Default for AdminUrl {
+    fn default() -> Self {
+        Self("http://127.0.0.1:9900".to_owned())
+    }
+}
+
 impl fmt::Display for AdminUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

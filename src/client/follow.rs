@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use control::view::{Phase, RolloutView, Verdict};
+use control::view::{DRY_RUN_OVER, Phase, RolloutView, Verdict};
 
 use super::connection::{Connection, Failure};
 use super::screen::{Screen, plain};
@@ -135,7 +135,7 @@ impl Shown {
 fn sentence(rollout: &RolloutView, screen: &Screen<'_>) -> String {
     let (service, canary) = (plain(&rollout.service), plain(&rollout.canary));
     let phase = screen.toned(tone(rollout.phase), rollout.phase.word());
-    let why = rollout.reason.as_ref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
+    let why = rollout.reason.as_ref().map(|reason| after_phase(rollout.phase, &plain(reason))).unwrap_or_default();
     let share = weight(rollout.weight);
     let (step, steps) = (rollout.step, rollout.steps);
     match rollout.phase {
@@ -148,12 +148,24 @@ fn sentence(rollout: &RolloutView, screen: &Screen<'_>) -> String {
                 "{service}: {canary} at {share}, step {step} of {steps}, {phase}{why}; approve with: tidegate rollout approve {service}"
             )
         }
+        // To go on is to begin its last step anew; what is to be decided is in the reason.
+        Phase::Paused if rollout.reason.as_ref().is_some_and(|reason| reason.starts_with(DRY_RUN_OVER)) => {
+            format!("{service}: {canary} at {share}, step {step} of {steps}, {phase}{why}")
+        }
         Phase::Paused => format!(
             "{service}: {canary} at {share}, step {step} of {steps}, {phase}{why}; go on with: tidegate rollout resume {service}"
         ),
         Phase::Promoting => format!("{service}: {canary} {phase}{why}"),
         Phase::Promoted => format!("{service}: {phase}, {canary} is the stable now{why}"),
         Phase::RolledBack | Phase::Aborted | Phase::Superseded => format!("{service}: {canary} {phase}{why}"),
+    }
+}
+
+/// A reason behind the phase, which some reasons begin with themselves.
+fn after_phase(phase: Phase, reason: &str) -> String {
+    match reason.strip_prefix(phase.word()) {
+        Some(rest) if rest.starts_with([':', ' ']) => rest.to_owned(),
+        Some(_) | None => format!(": {reason}"),
     }
 }
 

@@ -138,14 +138,19 @@ fn endpoints(version: &VersionView, screen: &mut Screen<'_>) -> io::Result<()> {
     if version.panic {
         let label = screen.toned(Tone::Bad, "too few endpoints are well:");
         let is_left_out = |it: &EndpointView| matches!(it.state, EndpointHealth::Unhealthy | EndpointHealth::Ejected);
-        let then = if version.endpoints.iter().any(is_left_out) {
+        let then = if version.endpoints.len() == 1 {
+            format!("{name} has one, and it is tried all the same")
+        } else if version.endpoints.iter().any(is_left_out) {
             format!("the unhealthy and ejected ones of {name} are used, too")
         } else {
             format!("the others of {name} cannot be connected to")
         };
         screen.line(&format!("  {label} {then}"))?;
     }
-    let noteworthy = || version.endpoints.iter().filter(|it| it.state != EndpointHealth::Well || it.share < 1.0);
+    // What begins slowly leaves its share to others that are well; where there are none it has everything.
+    let well = version.endpoints.iter().filter(|it| it.state == EndpointHealth::Well).count();
+    let is_slow = |it: &EndpointView| it.share < 1.0 && well > 1;
+    let noteworthy = || version.endpoints.iter().filter(|it| it.state != EndpointHealth::Well || is_slow(it));
     for endpoint in noteworthy().take(MOST_ENDPOINTS) {
         let resolved = endpoint.resolved.as_ref().map_or_else(String::new, |at| format!(" ({})", plain(at)));
         let address = format!("{}{resolved}", plain(&endpoint.address));

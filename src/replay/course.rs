@@ -15,9 +15,12 @@ pub struct Course {
     began: Option<Moment>,
     at: Option<Moment>,
     first_harm: Option<(Moment, Harm)>,
+    /// What first asked a person to look: a signal, the check of the traffic, or a limit that both versions break.
+    first_pause: Option<(Moment, String)>,
     /// How often harm was established: more than once in a dry run alone.
     harms: u64,
     harmed: bool,
+    judged: bool,
 }
 
 impl Course {
@@ -26,7 +29,19 @@ impl Course {
     pub fn new(replay: Replay) -> Self {
         let (judgement, gates) = (replay.judge().judgement(), replay.judge().gates());
         let harmed = judgement.harm.is_some();
-        Self { replay, judgement, gates, began: None, at: None, first_harm: None, harms: 0, harmed }
+        let judged = gates.is_empty();
+        Self {
+            replay,
+            judgement,
+            gates,
+            began: None,
+            at: None,
+            first_harm: None,
+            first_pause: None,
+            harms: 0,
+            harmed,
+            judged,
+        }
     }
 
     /// Judges a line that was just read.
@@ -40,6 +55,7 @@ impl Course {
         self.judgement = self.replay.judge().judgement();
         self.gates = self.replay.judge().gates();
         let harmed = self.judgement.harm.is_some();
+        self.judged |= harmed || self.gates.iter().any(|gate| gate.verdict != Verdict::NoData);
         if harmed && !self.harmed {
             self.harms += 1;
             if let (None, Some(at), Some(harm)) = (&self.first_harm, self.at, &self.judgement.harm) {
@@ -47,7 +63,17 @@ impl Course {
             }
         }
         self.harmed = harmed;
+        if let (None, Some(at), Some(why)) = (&self.first_pause, self.at, self.pauses()) {
+            self.first_pause = Some((at, why));
+        }
         Ok(())
+    }
+
+    /// Why a rollout would be paused now.
+    fn pauses(&self) -> Option<String> {
+        let Judgement { signal, traffic, hold, .. } = &self.judgement;
+        let signalled = signal.as_ref().map(|harm| format!("{}: {}", harm.gate, harm.explain));
+        signalled.or_else(|| traffic.as_ref().map(|why| format!("traffic: {why}"))).or_else(|| hold.clone())
     }
 
     /// After what came of a line was told: a dry run begins anew where harm was established.
@@ -93,7 +119,8 @@ impl Course {
     /// Seconds from the record's first moment to this one.
     #[must_use]
     pub fn since_began(&self, at: Moment) -> f64 {
-        self.began.map_or(0.0, |began| at.seconds() - began.seconds())
+        // Moments are whole milliseconds, and their differences are shown.
+        self.began.map_or(0.0, |began| ((at.seconds() - began.seconds()) * 1e3).round() / 1e3)
     }
 
     /// Seconds from the record's first moment to its last.
@@ -106,6 +133,18 @@ impl Course {
     #[must_use]
     pub const fn first_harm(&self) -> Option<&(Moment, Harm)> {
         self.first_harm.as_ref()
+    }
+
+    /// When a person would first have been asked, and why.
+    #[must_use]
+    pub const fn first_pause(&self) -> Option<&(Moment, String)> {
+        self.first_pause.as_ref()
+    }
+
+    /// Whether any gate had something to judge, or there are none that could.
+    #[must_use]
+    pub const fn has_judged(&self) -> bool {
+        self.judged
     }
 
     /// How often harm was established: more than once in a dry run alone.

@@ -70,12 +70,17 @@ impl Lines {
         let harm = course.first_harm().map(|(at, harm)| {
             json!({ "t": at.seconds(), "after_s": course.since_began(*at), "gate": harm.gate, "reason": harm.explain })
         });
+        let pause = course
+            .first_pause()
+            .map(|(at, why)| json!({ "t": at.seconds(), "after_s": course.since_began(*at), "reason": why }));
         write(
             out,
             &json!({ "summary": {
                 "complete": complete,
                 "verdict": course.verdict(),
+                "judged": course.has_judged(),
                 "rolls_back": harm,
+                "pauses": pause,
                 "times": course.harms(),
                 "outcome": self.outcome,
                 "same_gates": course.replay().has_same_gates(),

@@ -160,7 +160,7 @@ impl Telling {
             writeln!(out, "approximate: merged windows are judged as if all in them came at once")?;
         }
         let whose = if course.replay().has_same_gates() { "the gates" } else { "these gates" };
-        if windows == 0 {
+        if windows == 0 || (only_to.is_none() && !course.has_judged()) {
             return writeln!(out, "verdict: none; nothing was judged");
         }
         // What stands below an unreadable line is not known, so this is no last word.
@@ -180,7 +180,12 @@ impl Telling {
             }
             None if judgement.proven => writeln!(out, "{whose} pass"),
             None => writeln!(out, "{whose} do not roll back; not everything is proven"),
+        }?;
+        if let (Some((at, why)), None) = (course.first_pause(), course.first_harm()) {
+            let after = clock(course.since_began(*at));
+            writeln!(out, "a person would have been asked after {after}: {}", printable(why))?;
         }
+        Ok(())
     }
 }
 
@@ -198,7 +203,7 @@ fn changed(gate: &GateView) -> String {
 const fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Fail => "fail",
-        Verdict::NoData => "no data",
+        Verdict::NoData => "no-data",
         Verdict::Inconclusive => "inconclusive",
         Verdict::Pass => "pass",
     }

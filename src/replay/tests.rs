@@ -240,3 +240,50 @@ fn every_key_of_a_record_is_documented() {
         assert!(text.contains(&format!("`{key}`")) || text.contains(&format!("\"{key}\"")), "{key}");
     }
 }
+
+/// Thirty seconds, in each of which 1 of 950 requests fails on stable, 8 of 50 on the canary, and a part of stable that is
+/// as large as the canary has what is given here.
+fn with_slice(first: &str, slice: &str) -> String {
+    let second = |at: u64| {
+        format!(
+            "{{\"t\": {at}, \"versions\": {{\"v1\": {{\"requests\": 950, \"errors\": 1}}, \"v2\": {{\"requests\": 50, \
+             \"errors\": 8}}}}{slice}}}\n"
+        )
+    };
+    let lines: String = (1_795_310_400..1_795_310_430).map(second).collect();
+    format!("{{\"tidegate_record\": 1, \"stable\": \"v1\", \"canary\": \"v2\"{first}}}\n{lines}")
+}
+
+#[test]
+fn a_record_without_a_plan_says_whom_it_compares_with() {
+    let slice = ", \"slice\": {\"requests\": 50, \"errors\": 0}";
+    let (exit, text) = judged(&with_slice(", \"baseline\": \"equal\"", slice), None, false);
+    assert!(text.contains("compared with a slice of v1 of the same size"), "{text}");
+    assert_eq!(exit.unwrap(), Exit::RolledBack, "{text}");
+    let (exit, text) = judged(&with_slice("", ""), None, false);
+    assert!(text.contains("compared with all of v1"), "{text}");
+    assert_eq!(exit.unwrap(), Exit::RolledBack, "{text}");
+}
+
+#[test]
+fn where_no_gate_had_anything_to_judge_nothing_was_judged() {
+    let few = "{\"tidegate_record\": 1, \"stable\": \"v1\", \"canary\": \"v2\"}\n{\"t\": 1795310400, \"versions\": \
+               {\"v1\": {\"requests\": 9}}}\n";
+    let (exit, text) = judged(few, None, false);
+    assert!(text.ends_with("verdict: none; nothing was judged\n"), "{text}");
+    let error = exit.unwrap_err().to_string();
+    assert!(error.starts_with("record.jsonl: nothing was judged: no gate ever had"), "{error}");
+    assert!(judged(few, None, true).0.is_err());
+    // Without gates there is the breaker.
+    assert_eq!(judged(few, Some("gates: []"), false).0.unwrap(), Exit::Done);
+}
+
+#[test]
+fn copies_in_a_record_without_a_plan_are_judged_by_gates_of_copies() {
+    let second =
+        |at: u64| format!("{{\"t\": {at}, \"copies\": {{\"ended\": 50, \"compared\": 50, \"status\": 50}}}}\n");
+    let lines: String = (1_795_310_400..1_795_310_430).map(second).collect();
+    let record = format!("{{\"tidegate_record\": 1, \"stable\": \"v1\", \"canary\": \"v2\"}}\n{lines}");
+    let (exit, text) = judged(&record, Some("gates: [{ mirror: { status: 1% } }]"), false);
+    assert_eq!(exit.unwrap(), Exit::RolledBack, "{text}");
+}

@@ -273,7 +273,8 @@ impl FromStr for HostName {
 impl FromStr for PathPrefix {
     type Err = Illegal;
 
-    /// A path prefix; a trailing `/` is dropped.
+    /// A path prefix; a trailing `/` is dropped. Encoded characters are as requests have them once they were made plain:
+    /// letters, digits and `-._~` as they are, all others with digits in upper case (RFC 3986, section 6.2.2).
     fn from_str(text: &str) -> Result<Self, Illegal> {
         const LEGAL: &str = "legal is a path of whole segments that begins with /, like /checkout";
         let wrong = |what: &str, near: String| Illegal::new(format!("{} {what}; {LEGAL}{near}", quoted(text)));
@@ -282,7 +283,8 @@ impl FromStr for PathPrefix {
             let near = near.map_or_else(|_| String::new(), |path| format!("; did you mean {}?", quoted(&path.0)));
             return Err(wrong("does not begin with /", near));
         }
-        let bare = text.strip_suffix('/').unwrap_or(text);
+        let text = plain(text);
+        let bare = text.strip_suffix('/').unwrap_or(&text);
         if bare.is_empty() {
             return Ok(Self("/".to_owned()));
         }
@@ -297,6 +299,34 @@ impl FromStr for PathPrefix {
         }
         Ok(Self(bare.to_owned()))
     }
+}
+
+/// A path whose encoded characters are written in the one way in which requests have them.
+fn plain(path: &str) -> String {
+    let mut plain = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once('%') {
+        plain.push_str(before);
+        let code = after.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        rest = match code {
+            None => {
+                plain.push('%');
+                after
+            }
+            Some(digits) => {
+                let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                    plain.push(char::from(byte));
+                } else {
+                    plain.push('%');
+                    plain.push_str(&digits.to_ascii_uppercase());
+                }
+                &after[2..]
+            }
+        };
+    }
+    plain.push_str(rest);
+    plain
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ fn percentages_are_shown_as_people_write_them() {
 fn weights_that_are_none_are_refused_with_what_is_legal() {
     expect![[r#"
         `10` has no %; a weight is written like 10%; did you mean `10%`?
-        `0.1` has no %; a weight is written like 10%; did you mean `0.1%`?
+        `0.1` has no %; a weight is written like 10%; did you mean `10%` or `0.1%`?
         `10 %` is not a weight; legal is 0% to 100% in steps of 0.01%, like 10%; did you mean `10%`?
         `-1%` is not a weight; legal is 0% to 100% in steps of 0.01%, like 10%
         `ten` is not a weight; legal is 0% to 100% in steps of 0.01%, like 10%

@@ -1,4 +1,4 @@
-//! A plan alone in a file, without a configuration around it.
+//! A plan alone in a file, without a configuration around it: the gates by which a record is judged again.
 
 use std::path::Path;
 
@@ -16,13 +16,14 @@ pub struct ReadPlan {
 }
 
 /// Reads the keys of a plan (`alpha`, `gates`, ...) from `text`. `file` is the name that problems carry. Whether there
-/// is a version that it names as its baseline is not looked at: there is no service here.
+/// is a version that it names as its baseline is not looked at: there is no service here. Keys that say when steps end
+/// are read and warned of: no step is taken here.
 ///
 /// # Errors
 /// Everything that is wrong, at once; where the text is no YAML, the first thing that makes it none.
 pub fn parse_plan(text: &str, file: &str) -> Result<ReadPlan, Problems> {
     let nothing = "nothing is written here; write the keys of a plan, like gates: [{ errors: {} }]";
-    let (plan, warnings) = whole(text, file, nothing, |root, report| plan::plan(root, report).plan)?;
+    let (plan, warnings) = whole(text, file, nothing, plan::gates_of_a_replay)?;
     Ok(ReadPlan { plan, warnings })
 }
 
@@ -44,6 +45,16 @@ mod tests {
         assert_eq!((read.plan.alpha.get(), read.plan.gates.len(), read.warnings.len()), (0.05, 1, 0));
         assert_eq!(read.plan.steps, Plan::built_in().steps);
         assert_eq!(parse_plan("{}", "gates.yaml").unwrap().plan, Plan::built_in());
+    }
+
+    #[test]
+    fn what_changes_nothing_in_a_replay_is_warned_of_and_what_only_a_rollout_lacks_is_not() {
+        let text = "advance: proof\nmin_requests: 7\nsteps: [{ weight: 5%, hold: 1s }]\nwarmup: 1h\n\
+                    gates: [{ mirror: { status: 1% } }]\n";
+        let read = parse_plan(text, "gates.yaml").unwrap();
+        let warned: Vec<String> = read.warnings.iter().map(ToString::to_string).collect();
+        let of = |key: &str| warned.iter().any(|warning| warning.contains(&format!("{key}: `{key}` changes nothing")));
+        assert!(of("advance") && of("min_requests") && of("steps") && warned.len() == 3, "{warned:#?}");
     }
 
     #[test]

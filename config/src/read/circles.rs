@@ -14,6 +14,13 @@ pub(super) fn warn_of(endpoint: &Endpoint, written: &Cursor<'_>, report: &mut Re
         );
         report.warning(written.place, &written.path, message);
     }
+    if let Some(admin) = report.admin.filter(|admin| leads_to(endpoint, &ListenAddress::Tcp(*admin))) {
+        let message = format!(
+            "`{endpoint}` is the control API of this process itself ({admin}), which users would reach so; write where the \
+             service listens, or another `admin.address`"
+        );
+        report.warning(written.place, &written.path, message);
+    }
 }
 
 fn leads_to(endpoint: &Endpoint, listener: &ListenAddress) -> bool {

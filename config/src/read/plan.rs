@@ -24,8 +24,23 @@ pub(super) struct Planned<'a> {
 pub(super) fn plan<'a>(written: &Cursor<'a>, report: &mut Report) -> Planned<'a> {
     let mut planned = Planned { plan: None, baseline: None, paths: Vec::new() };
     let Some(fields) = written.fields(report, &keys::PLAN) else { return planned };
-    planned.plan = read(&fields, &mut planned, report);
+    planned.plan = read(&fields, &mut planned, report).filter(|plan| fits_together(plan, &fields, report));
     planned
+}
+
+/// A plan by which a record is judged again: its gates count, and what says when steps end does not.
+pub(super) fn gates_of_a_replay(written: &Cursor<'_>, report: &mut Report) -> Option<Plan> {
+    const OF_STEPS: [&str; 7] = ["steps", "advance", "early", "deadline", "on_deadline", "min_requests", "drain"];
+    let fields = written.fields(report, &keys::PLAN)?;
+    let plan = read(&fields, &mut Planned { plan: None, baseline: None, paths: Vec::new() }, report)?;
+    for (key, written) in OF_STEPS.iter().filter_map(|key| Some((key, fields.get(key)?))) {
+        let message = format!(
+            "`{key}` changes nothing here: a record is judged again in the steps that it was made in, and what counts are \
+             `gates`, `alpha`, `beta`, `warmup`, `baseline` and `dry_run`"
+        );
+        report.warning(written.place, &written.path, message);
+    }
+    Some(plan)
 }
 
 fn read<'a>(fields: &Fields<'a>, planned: &mut Planned<'a>, report: &mut Report) -> Option<Plan> {
@@ -53,7 +68,7 @@ fn read<'a>(fields: &Fields<'a>, planned: &mut Planned<'a>, report: &mut Report)
         Some(written) => gates(written, &mut planned.paths, report),
         None => Some(Gate::defaults()),
     };
-    let plan = Plan {
+    Some(Plan {
         alpha: alpha?,
         beta: beta?,
         min_requests: min_requests?,
@@ -64,8 +79,7 @@ fn read<'a>(fields: &Fields<'a>, planned: &mut Planned<'a>, report: &mut Report)
         drain: drain?,
         steps: steps?,
         gates: gates?,
-    };
-    fits_together(&plan, fields, report).then_some(plan)
+    })
 }
 
 fn min_requests(text: &str) -> Result<u64, Illegal> {
@@ -176,7 +190,9 @@ fn copies_are_judged(plan: &Plan, fields: &Fields<'_>, report: &mut Report) {
 /// Warns of gates that compare nothing: by time alone the plan is over before the canary has warmed up.
 fn latencies_are_compared(plan: &Plan, fields: &Fields<'_>, report: &mut Report) {
     let compares = |gate: &&Gate| matches!(gate.rule, GateRule::Latency { .. });
-    let (Some(gate), Some(written)) = (plan.gates.iter().find(compares), fields.get("steps")) else { return };
+    let Some(gate) = plan.gates.iter().find(compares) else { return };
+    // Where the steps are those that nobody wrote, the warm-up is what somebody did.
+    let Some(written) = fields.get("steps").or_else(|| fields.get("warmup")) else { return };
     let lasts = |step: &Step| match step {
         Step::Weight { hold, .. } | Step::Match { who: Some(Match { judged: true, .. }), hold, .. } => Some(*hold),
         Step::Match { .. } | Step::Mirror { .. } => Some(Duration::ZERO),

@@ -35,11 +35,14 @@ pub(super) fn warn_of_path(text: &str, written: &Cursor<'_>, report: &mut Report
 
 /// Warns of a method that is never served.
 pub(super) fn warn_of_method(method: &str, written: &Cursor<'_>, report: &mut Report) {
-    if method == "CONNECT" {
-        let message =
-            "no request has the method CONNECT: it is refused (405), since this is no forward proxy; leave it out";
-        report.warning(written.place, &written.path, message);
-    }
+    let message = match method {
+        "CONNECT" => {
+            "no request has the method CONNECT: it is refused (405), since this is no forward proxy; leave it out"
+        }
+        "PRI" => "no request has the method PRI: HTTP/2 connections begin with it; leave it out",
+        _ => return,
+    };
+    report.warning(written.place, &written.path, message);
 }
 
 /// Warns of upgrades to what no version can speak.

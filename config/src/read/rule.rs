@@ -222,6 +222,12 @@ fn compared_quantile(text: &str) -> Result<Quantile, Illegal> {
 }
 
 fn latency_limit(text: &str) -> Result<Duration, Illegal> {
+    // A number without a unit that cannot be seconds was meant as milliseconds.
+    if text.parse::<u64>().is_ok_and(|number| number > 60) {
+        let message =
+            format!("{} has no unit; legal is 1ms to 60s, like 300ms; did you mean `{text}ms`?", quoted(text));
+        return Err(Illegal::new(message));
+    }
     let limit = literal::duration(text)?;
     if (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&limit) {
         return Ok(limit);

@@ -29,14 +29,21 @@ impl Versions {
     /// stands in for it once it is the stable itself.
     pub(super) fn warn_of_less_room(&self, stable: &Name, report: &mut Report) {
         let versions = self.read.as_deref().unwrap_or_default();
-        let Some(most) = versions.iter().find(|version| version.name == *stable).and_then(room) else { return };
+        let Some(of_stable) = versions.iter().find(|version| version.name == *stable) else { return };
+        let is_unlimited = of_stable.limits.requests.is_none() && of_stable.limits.per_endpoint.is_none();
+        let most = if is_unlimited { u64::MAX } else { room(of_stable).unwrap_or(0) };
         for (version, (place, path)) in versions.iter().zip(&self.places) {
             if let Some(room) = room(version).filter(|room| *room < most) {
+                let stable = quoted(stable.as_str());
+                let beside = if is_unlimited {
+                    format!("{stable}, the stable, has none")
+                } else {
+                    format!("those of {stable}, the stable, {most}")
+                };
                 let message = format!(
-                    "its `limits` let {room} requests be under way, and those of {}, the stable, {most}; as a canary it would \
-                     pass what it has no room for to the stable, and as the stable answer it with 503; write limits as high \
-                     as the stable's, or none",
-                    quoted(stable.as_str())
+                    "its `limits` let {room} requests be under way, and {beside}; as a canary it would pass what it has no \
+                     room for to the stable, and as the stable answer it with 503; write limits as high as the stable's, or \
+                     none"
                 );
                 report.warning(*place, path, message);
             }

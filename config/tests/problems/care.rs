@@ -404,6 +404,9 @@ services:
     expect![[r#"
         t.yaml:7:11: services.shop.versions.v2: its `limits` let 79 requests be under way, and those of `v1`, the stable, 80; as a canary it would pass what it has no room for to the stable, and as the stable answer it with 503; write limits as high as the stable's, or none
         t.yaml:8:11: services.shop.versions.v3: its `limits` let 40 requests be under way, and those of `v1`, the stable, 80; as a canary it would pass what it has no room for to the stable, and as the stable answer it with 503; write limits as high as the stable's, or none"#]].assert_eq(&warnings(text));
+    let unlimited = text.replace(", limits: { requests: 100, requests_per_endpoint: 40 }", "");
+    let warned = warnings(&unlimited);
+    assert_eq!(warned.matches("and `v1`, the stable, has none; as a canary").count(), 3, "{warned}");
 }
 
 #[test]

@@ -65,13 +65,13 @@ fn limits_and_tolerances_are_checked() {
             t.yaml:9:28: services.shop.plan.gates[0].errors.limit: `0%` cannot be a limit; legal is above 0% and below 100%
             t.yaml:10:28: services.shop.plan.gates[1].errors.limit: `100%` cannot be a limit; legal is above 0% and below 100%
             t.yaml:11:28: services.shop.plan.gates[2].errors.limit: `5` has no %; a percentage is written like 0.1%; did you mean `5%`?
-            t.yaml:12:32: services.shop.plan.gates[3].errors.tolerance: `0.1` has no %; a percentage is written like 0.1%; did you mean `0.1%`?
+            t.yaml:12:32: services.shop.plan.gates[3].errors.tolerance: `0.1` has no %; a percentage is written like 0.1%; did you mean `10%` or `0.1%`?
             t.yaml:13:21: services.shop.plan.gates[4].errors.tolerance: tolerates nothing in particular; legal is 0.1%, { ratio: 1.5 } or { ratio: 1.5, points: 0.1% }
             t.yaml:14:41: services.shop.plan.gates[5].errors.tolerance.ratio: `0.5` is no ratio; legal is 1 to 1000, like 1.5 (half again of stable's errors)
             t.yaml:15:41: services.shop.plan.gates[6].errors.tolerance.ratio: `10%` is no ratio; legal is 1 to 1000, like 1.5 (half again of stable's errors); points are written as `points:`
             t.yaml:16:41: services.shop.plan.gates[7].errors.tolerance.ratio: `NaN` is no ratio; legal is 1 to 1000, like 1.5 (half again of stable's errors)
             t.yaml:16:54: services.shop.plan.gates[7].errors.tolerance.points: `101%` is out of range; legal is 0% to 100%
-            t.yaml:17:29: services.shop.plan.gates[8].latency.limit: `300` has no unit; legal is whole numbers with units, like 500ms, 10s, 5m, 1h30m; did you mean `300s`?
+            t.yaml:17:29: services.shop.plan.gates[8].latency.limit: `300` has no unit; legal is 1ms to 60s, like 300ms; did you mean `300ms`?
             t.yaml:18:29: services.shop.plan.gates[9].latency.limit: `61s` cannot be a limit; legal is 1ms to 60s
             t.yaml:19:43: services.shop.plan.gates[10].latency.quantile: `99` is not a quantile; legal is p1 to p99.99, like p99
             t.yaml:20:43: services.shop.plan.gates[11].latency.quantile: `p100` is not a quantile; legal is p1 to p99.99, like p99"#]],

@@ -328,6 +328,18 @@ services:
 }
 
 #[test]
+fn an_endpoint_that_is_the_control_api_is_warned_of() {
+    let file = |admin: &str, endpoint: &str| {
+        format!("{admin}services:\n  shop:\n    versions: {{ v1: {{ endpoints: ['{endpoint}'] }} }}\n")
+    };
+    for (admin, endpoint) in [("", "127.0.0.1:9900"), ("admin: { address: '127.0.0.1:9001' }\n", "localhost:9001")] {
+        let warned = warnings(&file(admin, endpoint));
+        assert!(warned.contains(&format!("`{endpoint}` is the control API of this process itself")), "{warned}");
+    }
+    assert_eq!(warnings(&file("", "127.0.0.1:9901")), "");
+}
+
+#[test]
 fn an_endpoint_that_leads_back_here_is_warned_of() {
     let file = |listeners: &str, endpoint: &str| {
         format!(

@@ -37,7 +37,7 @@ fn the_figures_of_a_plan_are_checked() {
     check(
         &plan("      alpha: 0.01\n      min_requests: many\n      steps:\n      gates:\n"),
         &expect![[r#"
-            t.yaml:8:14: services.shop.plan.alpha: `0.01` has no %; a percentage is written like 1%; did you mean `0.01%`?
+            t.yaml:8:14: services.shop.plan.alpha: `0.01` has no %; a percentage is written like 1%; did you mean `1%` or `0.01%`?
             t.yaml:9:21: services.shop.plan.min_requests: `many` is no number of requests; legal is 1 to 1000000000
             t.yaml:10:7: services.shop.plan.steps: nothing is written here; legal is a list of steps, like [{ weight: 5%, hold: 10m }, { approval: true }]
             t.yaml:11:7: services.shop.plan.gates: nothing is written here; legal is a list of gates, each { errors: {} }, { errors: { tolerance: 0.1% } }, { errors: { limit: 5% } }, { latency: {} }, { latency: { limit: 300ms } } or { mirror: { status: 1% } }"#]],

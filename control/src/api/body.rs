@@ -1,6 +1,8 @@
 //! Bodies of changes: read within bounds, and their fields taken one by one, so that all that is wrong is told at
 //! once.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,6 +11,8 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use config::Name;
 use futures::StreamExt;
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
@@ -83,7 +87,12 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
         return Ok(Map::new());
     }
     match serde_json::from_slice(bytes) {
-        Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Object(object)) => match written_twice(bytes) {
+            Some(key) => {
+                Err(Problem::new(Kind::InvalidValues, format!("the field {} is there more than once", quoted(&key))))
+            }
+            None => Ok(object),
+        },
         Ok(other) => {
             Err(Problem::new(Kind::InvalidValues, format!("the body is {}; an object is wanted", kind(&other))))
         }
@@ -94,6 +103,31 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
                 .with("column", json!(column)))
         }
     }
+}
+
+/// The first key that an object has twice. JSON leaves open which of the two counts, so nobody may guess.
+fn written_twice(object: &[u8]) -> Option<String> {
+    struct Keys;
+    impl<'de> Visitor<'de> for Keys {
+        type Value = Option<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let (mut seen, mut twice) = (BTreeSet::new(), None);
+            while let Some((key, _)) = map.next_entry::<String, IgnoredAny>()? {
+                if seen.contains(&key) {
+                    twice.get_or_insert(key);
+                } else {
+                    seen.insert(key);
+                }
+            }
+            Ok(twice)
+        }
+    }
+    serde_json::Deserializer::from_slice(object).deserialize_map(Keys).ok().flatten()
 }
 
 fn kind(value: &Value) -> String {
@@ -253,6 +287,19 @@ mod tests {
         assert_eq!((fields.name("canary"), fields.reason()), (None, None));
         fields.require("canary", "the version");
         assert!(fields.finish().is_err());
+    }
+
+    #[test]
+    fn a_field_that_is_there_twice_is_refused() {
+        for twice in [
+            r#"{"weight": 1, "weight": 2}"#,
+            r#"{"weight": null, "reason": "x", "weight": 1}"#,
+            r#"{"weight": {"a": [1]}, "w\u0065ight": 2}"#,
+        ] {
+            let problem = parse(twice.as_bytes()).unwrap_err();
+            assert!(format!("{problem:?}").contains("weight"), "{twice}: {problem:?}");
+        }
+        assert!(parse(br#"{"weight": {"a": 1}, "reason": {"a": 1}}"#).is_ok());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::Now;
 use super::core::{Before, ControlCore};
 use super::evidence::Evidence;
+use super::request::OWN_PLAN;
 use super::served::Reply;
 use crate::command::{Refused, Reloaded};
 use crate::plane::Resolved;
@@ -97,6 +98,8 @@ impl ControlCore {
             self.retire(now, &name);
         }
         let mut waits = 0;
+        // Service by service they are taken in below; which plan each rollout has is asked of what the file says now.
+        let named = self.resolved.configuration.plans.clone();
         for service in services {
             let name = service.name.clone();
             if !self.services.contains_key(&name) {
@@ -105,10 +108,17 @@ impl ControlCore {
             }
             let moment = self.moment(now);
             let Some(served) = self.services.get_mut(&name) else { continue };
-            if let Some(rollout) = served.release.state().running()
-                && served.release.service().plan != service.plan
-            {
-                notes.push(format!("{name}: the running rollout of {} keeps the plan it began with", rollout.canary));
+            if let Some(rollout) = served.release.state().running() {
+                let own = (rollout.plan_name == OWN_PLAN).then_some(&service.plan);
+                let now = own.or_else(|| {
+                    named.iter().find(|(plan, _)| plan.as_str() == rollout.plan_name).map(|(_, plan)| plan)
+                });
+                if now != Some(&rollout.plan) {
+                    notes.push(format!(
+                        "{name}: the running rollout of {} keeps the plan it began with",
+                        rollout.canary
+                    ));
+                }
             }
             let Ok(change) = served.release.transition(&moment, Event::FileChanged(Arc::new(service))) else {
                 continue;

@@ -17,7 +17,7 @@ const REMEMBERED: usize = 64;
 const LONGEST_REASON: usize = 1_000;
 const LONGEST_KEY: usize = 255;
 /// The name under which the service's own plan is asked for.
-const OWN_PLAN: &str = "default";
+pub(super) const OWN_PLAN: &str = "default";
 
 /// A start that a key makes safe to repeat.
 #[derive(Debug)]

@@ -428,6 +428,26 @@ fn only_a_journal_that_was_closed_ended_well() {
 }
 
 #[test]
+fn a_crash_before_the_first_change_is_a_crash_too() {
+    let (mut journal, _) = opened(&written(&[record("shop", 1)]));
+    let close = || Request::Close { evidence: Vec::new(), background: Vec::new(), complete: true };
+    journal.commit(vec![close()]);
+    let closed = journal.into_storage().journal;
+    // Who only opened it, and could not start, has lost nothing.
+    let (mut journal, first) = opened(&closed);
+    let generation = first.records.values().next().unwrap().state.generation;
+    assert!(opened(&journal.storage.journal).1.ended_well);
+    journal.begin();
+    let (_, replayed) = opened(&journal.storage.journal);
+    assert!(!replayed.ended_well);
+    assert_eq!(replayed.records.values().next().unwrap().state.generation, generation + GENERATION_LEAP);
+    // What is written after it is begun follows what was there.
+    journal.commit(vec![append(&record("shop", 2)), close()]);
+    let (_, replayed) = opened(&journal.storage.journal);
+    assert!(replayed.ended_well && replayed.last_seq == 2);
+}
+
+#[test]
 fn each_end_that_was_not_in_order_leaps_the_generation_and_an_orderly_one_does_not() {
     let mut journal = written(&[record("shop", 1)]);
     let before = full_state(1).generation;

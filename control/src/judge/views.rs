@@ -199,7 +199,10 @@ impl Judge {
             Verdict::Pass => words.passes(self.told_of_step(shown)),
             Verdict::Inconclusive if self.is_over_limit_too(shown) => self.over_limit_too(shown),
             Verdict::Inconclusive if reading.harm >= log(SUSPICION) => {
-                let suspicion = words.suspicion(self.risen(place), self.record.seconds_since(record.rises.harm.since));
+                let seconds = self.record.seconds_since(record.rises.harm.since);
+                // Once one test has established harm nothing more is established, and the evidence of the others goes on.
+                let enough = reading.harm >= reading.threshold;
+                let suspicion = words.suspicion(self.risen(place), seconds, enough);
                 suspicion + &self.and_blocks(place)
             }
             Verdict::Inconclusive if gate.rule.is_of_copies() => {

@@ -136,8 +136,9 @@ impl<'a> Words<'a> {
     }
 
     /// Evidence has gathered and does not suffice.
-    pub(super) fn suspicion(self, told: Told<'_>, seconds: u64) -> String {
-        format!("{}: harm is suspected, not established", self.lately(told, &span(seconds)))
+    pub(super) fn suspicion(self, told: Told<'_>, seconds: u64, enough: bool) -> String {
+        let stands = if enough { "this gate would take it back, too" } else { "harm is suspected, not established" };
+        format!("{}: {stands}", self.lately(told, &span(seconds)))
     }
 
     /// The canary fails now as one that is broken, and stable does not.
@@ -297,9 +298,9 @@ impl<'a> Words<'a> {
     pub(super) fn no_data(self, gate: &GateSetting, unseen_for: Arms<Option<u64>>, open: Arms<u64>) -> String {
         let place = self.place(gate);
         let idle = |version: &str, unseen_for: Option<u64>| match unseen_for {
-            None => Some(format!("{place}{version} has had no request yet")),
+            None => Some(format!("{place}{version} has answered no request yet")),
             Some(seconds) if seconds >= FRESH_SECONDS => {
-                Some(format!("{place}{version} has had no request {}", span(seconds)))
+                Some(format!("{place}{version} has answered no request {}", span(seconds)))
             }
             Some(_) => None,
         };

@@ -1,7 +1,8 @@
 //! The lines of a record as they are written, before anything in them is believed.
 
 use meter::{Class, Clients, Drawn, GROUPS, GroupCounts, LatencyCounts, PathTally, Window};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::count::{Count, Named, Object};
@@ -72,6 +73,7 @@ pub(super) struct HeaderForm {
     pub(super) baseline: Option<String>,
     pub(super) started_at: Option<String>,
     pub(super) latency_of: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "bounds")]
     pub(super) latency_bounds: Option<BoundsForm>,
     pub(super) paths: Option<Vec<String>>,
     pub(super) plan: Option<Value>,
@@ -79,11 +81,27 @@ pub(super) struct HeaderForm {
 }
 
 /// What the numbers of buckets mean: a name, or where each bucket begins, in microseconds.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(super) enum BoundsForm {
     Named(String),
     Given(Vec<u64>),
+}
+
+fn bounds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BoundsForm>, D::Error> {
+    let wrong = || {
+        D::Error::custom(
+            "`latency_bounds` is neither a name nor where each bucket begins, in whole microseconds, like [0, 1000, 5000]",
+        )
+    };
+    match Value::deserialize(from)? {
+        Value::Null => Ok(None),
+        Value::String(name) => Ok(Some(BoundsForm::Named(name))),
+        Value::Array(given) => {
+            let given = given.iter().map(Value::as_u64).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
+            Ok(Some(BoundsForm::Given(given)))
+        }
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => Err(wrong()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]

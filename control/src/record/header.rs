@@ -1,6 +1,6 @@
 //! The first line of a record: whose it is, and how its numbers are meant.
 
-use config::{Baseline, GateRule, LatencyOf, PathPrefix, Plan};
+use config::{Baseline, GateRule, LatencyOf, Name, PathPrefix, Plan};
 use meter::latency_bucket_of;
 use serde_json::{Value, json};
 
@@ -57,6 +57,15 @@ impl Compared {
             Baseline::Stable => Self::Stable,
             Baseline::Equal => Self::Slice,
             Baseline::Version(name) => Self::Version(name.to_string()),
+        }
+    }
+
+    /// The same as a plan has it; none where the word is no name of a version.
+    pub(super) fn baseline(&self) -> Option<Baseline> {
+        match self {
+            Self::Stable => Some(Baseline::Stable),
+            Self::Slice => Some(Baseline::Equal),
+            Self::Version(name) => Name::new(name).map(Baseline::Version),
         }
     }
 
@@ -126,6 +135,13 @@ impl Header {
             plan: Some(plan.clone()),
             state: None,
         }
+    }
+
+    /// What the rollout was judged by; where the record does not say, the usual gates, against whom the record compares
+    /// with.
+    pub(super) fn own_plan(&self) -> Plan {
+        let usual = || Plan { baseline: self.compared.baseline().unwrap_or_default(), ..Plan::built_in() };
+        self.plan.clone().unwrap_or_else(usual)
     }
 
     /// Writes the line, with this state of the tests (JSON). Only for records with Tidegate's own buckets.

@@ -4,7 +4,7 @@ use std::io::BufRead;
 use std::mem;
 use std::time::Duration;
 
-use config::Plan;
+use config::{GateRule, Plan, Step, Weight};
 use meter::PathTally;
 use serde_json::Value;
 
@@ -81,11 +81,11 @@ impl Replay {
     /// # Errors
     /// Where the record has not what the gates need.
     pub fn begin(header: &Header, gates: Option<Plan>) -> Result<Self, Impossible> {
-        let own = header.plan.clone().unwrap_or_else(Plan::built_in);
+        let own = header.own_plan();
         let same_gates = gates.as_ref().is_none_or(|gates| header.plan.as_ref() == Some(gates));
         let plan = match gates {
             // Whom the plan left out of the comparison they leave out, too: the record counted them apart.
-            Some(gates) => Plan { steps: own.steps, ..gates },
+            Some(gates) => Plan { steps: steps_for(&gates, own.steps), ..gates },
             None => own,
         };
         let compared = compared(&plan, header, same_gates)?;
@@ -127,7 +127,7 @@ impl Replay {
     /// # Errors
     /// Where the record has not what the gates need.
     pub(super) fn going_on(header: &Header, judge: Judge) -> Result<Self, Impossible> {
-        let plan = header.plan.clone().unwrap_or_else(Plan::built_in);
+        let plan = header.own_plan();
         Ok(Self {
             same_gates: true,
             exact: true,
@@ -278,6 +278,15 @@ impl Replay {
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
+}
+
+/// The steps of the record, for other gates. A record that does not say its plan may hold copies all the same, and gates
+/// judge them only under a plan that sends some.
+fn steps_for(gates: &Plan, own: Vec<Step>) -> Vec<Step> {
+    let judges_copies = gates.gates.iter().any(|gate| matches!(gate.rule, GateRule::Mirror(_)));
+    let sends_copies = own.iter().any(|step| matches!(step, Step::Mirror { .. }));
+    let mirror = Step::Mirror { share: Weight::FULL, hold: Duration::ZERO };
+    (judges_copies && !sends_copies).then_some(mirror).into_iter().chain(own).collect()
 }
 
 fn fresh(plan: &Plan, header: &Header, background: Background, first_byte: Duration) -> Judge {

@@ -7,7 +7,7 @@ use super::state::{Question, Reading, Rollout, State};
 use super::view::allowed_words;
 use super::{Change, Moment, Start};
 use crate::command::{Action, Refused};
-use crate::view::Phase;
+use crate::view::{DRY_RUN_OVER, Phase};
 
 /// What stands between the weight that a person set while something was asked, and what was asked.
 const ASKED_BEFORE: &str = "; still to answer: ";
@@ -182,9 +182,13 @@ impl Release {
             Action::Resume => self.resume(moment, &by_hand("resumed")),
             Action::Approve | Action::Skip => {
                 let (next, news) = self.advanced(&by_hand(if action == Action::Skip { "skipped" } else { "approved" }));
+                if next.running().is_none() {
+                    self.may_serve_all(&canary)?;
+                }
                 self.propose(moment, By::Person, next, news)
             }
             Action::Promote => {
+                self.may_serve_all(&canary)?;
                 let next = self.ended(Phase::Promoted, by_hand("promoted"));
                 self.propose(moment, By::Person, next, news("phase", "promoted"))
             }
@@ -195,6 +199,17 @@ impl Release {
             Action::Retry => self.retry(moment, reason, id),
             Action::Undo => self.undo(moment, by_hand("undone"), news("phase", "undone")),
         }
+    }
+
+    /// Refuses to give all users to a version of which no endpoint is well: each of them would get an error at once.
+    fn may_serve_all(&self, version: &Name) -> Result<(), Refused> {
+        let Some(why) = self.all_are_ill() else { return Ok(()) };
+        let (service, stable) = (&self.service.name, &self.state.stable);
+        let detail = format!(
+            "{service}: {version} {why}, and would have all traffic; see to its endpoints first, or give it users all the \
+             same, a part at a time, by setting its weight by hand. {stable} serves on"
+        );
+        Err(Refused::Conflict { detail, present: None })
     }
 
     /// A start that waits for the disk is no rollout yet, but it can be aborted.
@@ -437,7 +452,7 @@ impl Release {
             }
             None if rollout.plan.dry_run => {
                 let times = rollout.would_have_rolled_back;
-                let over = format!("the dry run is over: it would have rolled back {}", times_in_words(times));
+                let over = format!("{DRY_RUN_OVER}: it would have rolled back {}", times_in_words(times));
                 let mut next = self.paused_to_ask(Question::DryRunOver, format!("{over}; promote or abort"));
                 next.rollout.iter_mut().for_each(|rollout| rollout.step = steps.saturating_sub(1));
                 (next, vec![News { kind: "phase", text: format!("{canary} paused: {over}") }])

@@ -432,7 +432,9 @@ fn how_far(gate: &GateView) -> String {
         (Verdict::Fail | Verdict::Inconclusive | Verdict::Pass, Some(proof)) => {
             format!("{:.0} % of the way to pass", (proof * 100.0).floor())
         }
-        (Verdict::Fail | Verdict::Inconclusive | Verdict::Pass, None) => "nothing to judge in this step".to_owned(),
+        (Verdict::Fail | Verdict::Inconclusive | Verdict::Pass, None) => {
+            "nothing is proven yet in this step".to_owned()
+        }
     };
     format!("{}: {state}", gate.name)
 }

@@ -93,7 +93,9 @@ impl Edge {
         } else {
             e.set_retry(false);
         }
-        let is_stale = unprocessed == Some(Unprocessed::Leaving) || ctx.may_be_stale(now);
+        // An interim head is an answer, and a connection that has answered was not stale.
+        let is_stale = unprocessed == Some(Unprocessed::Leaving)
+            || ctx.may_be_stale(now) && session.response_written().is_none() && may_come_twice(session, ctx);
         if e.retry() && client_reused && is_stale && !ctx.forgiven && ctx.may_be_forgiven(now) {
             ctx.stale_connection();
         } else if class_of(&e) == Class::Reset && ctx.is_stalled(now) {
@@ -128,6 +130,13 @@ pub(super) fn repeatable(session: &Session) -> Repeatable {
         idempotent: session.req_header().method.is_idempotent(),
         whole: is_unanswered && !client.retry_buffer_truncated(),
     }
+}
+
+/// Whether a request may be sent anew where it cannot be told whether it was read. Who wants no retries wants nothing
+/// carried out twice; what is safe carries nothing out (RFC 9110, section 9.2.1).
+fn may_come_twice(session: &Session, ctx: &Request) -> bool {
+    let retries = ctx.found().is_none_or(|matched| matched.service.written.retries.most > 0);
+    retries || session.req_header().method.is_safe()
 }
 
 /// How an attempt failed, where that is not the client's doing or ours.

@@ -50,7 +50,7 @@ fn tell(request: &mut RequestHeader, connection: &Connection, rules: &Rules) {
 /// What an origin sees of a header, of a request from this peer.
 fn seen(peer: &str, headers: &[(&'static str, &str)]) -> RequestHeader {
     let (mut request, connection, rules) = (request(headers), connection(peer, None), rules());
-    from_client(&mut request);
+    from_client(&mut request, true);
     tell(&mut request, &connection, &rules);
     request
 }
@@ -258,7 +258,7 @@ fn what_connection_names_is_taken_away_but_for_what_others_rely_on() {
 fn of_connection_what_concerns_the_connection_is_left_for_its_reader() {
     let left = |connection: &'static str| {
         let mut request = request(&[("Connection", connection), ("Upgrade", "websocket")]);
-        from_client(&mut request);
+        from_client(&mut request, true);
         header(&request, "connection")
     };
     assert_eq!(left("keep-alive, Upgrade"), "keep-alive, Upgrade");

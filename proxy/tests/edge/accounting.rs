@@ -135,6 +135,35 @@ async fn a_pooled_connection_that_was_closed_is_nobodys_failure() {
     assert_eq!(v1.connections().len(), 2);
 }
 
+/// What the client gets whose second request finds its kept connection closed, and how often the endpoint was asked.
+async fn on_a_stale_connection(method: &str, first_of_second: &'static str, more: &str) -> (u16, usize) {
+    let good = RawAnswer::new("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let closes = RawAnswer { then: Then::Close, ..RawAnswer::new(first_of_second) };
+    let v1 = RawOrigin::start(vec![good.clone(), closes, good]).await.unwrap();
+    let shop = Shop::with(&[v1.address()], more, |_| {});
+    assert_eq!(status(&get(shop.address()).await), 200);
+    let request = format!("{method} / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n");
+    let answer = exchange(shop.address(), request.as_bytes()).await;
+    // Behind an interim head there is the one that counts.
+    let answer = answer.strip_prefix("HTTP/1.1 103 Early Hints\r\n\r\n").unwrap_or(&answer);
+    (status(answer), v1.connections().len())
+}
+
+#[tokio::test]
+async fn without_retries_only_what_is_safe_is_sent_anew_after_a_stale_connection() {
+    assert_eq!(on_a_stale_connection("DELETE", "", "").await, (200, 2));
+    assert_eq!(on_a_stale_connection("GET", "", "    retries: off\n").await, (200, 2));
+    for method in ["DELETE", "PUT"] {
+        assert_eq!(on_a_stale_connection(method, "", "    retries: off\n").await, (502, 1), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_gave_an_interim_head_was_not_stale() {
+    let hints = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    assert_eq!(on_a_stale_connection("GET", hints, "    retries: off\n").await, (502, 1));
+}
+
 #[tokio::test]
 async fn a_tunnel_is_counted_and_its_length_is_no_latency() {
     let upgrade = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nhello";

@@ -62,10 +62,15 @@ impl Shop {
 
     /// Serves v1 alone, under rules that are changed so.
     pub(crate) fn under(v1: &[SocketAddr], change: impl FnOnce(&mut Rules)) -> Self {
+        Self::with(v1, "", change)
+    }
+
+    /// The same, with further lines for the service. On one core, so that there is one pool.
+    pub(crate) fn with(v1: &[SocketAddr], more: &str, change: impl FnOnce(&mut Rules)) -> Self {
         let mut rules = Rules::default();
         change(&mut rules);
         let (upstream, client) = (rules.timeouts, ClientTimeouts::from(&rules.timeouts));
-        Self::assemble(1, v1, &[nobody()], 0, "", upstream, client, rules)
+        Self::assemble(1, v1, &[nobody()], 0, more, upstream, client, rules)
     }
 
     /// Serves v1 alone, on so many cores.
@@ -280,7 +285,9 @@ pub(crate) fn configuration(v1: &[SocketAddr], v2: &[SocketAddr], more: &str) ->
         service.shield = false;
         // Nobody connects but for the requests of a test.
         service.versions.iter_mut().for_each(|version| version.warm_start = 0);
-        service.retries = Retries { unavailable: false, broken: false, ..Retries::default() };
+        if service.retries != Retries::off() {
+            service.retries = Retries { unavailable: false, broken: false, ..Retries::default() };
+        }
     }
     configuration
 }

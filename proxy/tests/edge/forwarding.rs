@@ -84,6 +84,17 @@ async fn a_stranger_over_http_2_is_told_of_as_it_is() {
 }
 
 #[tokio::test]
+async fn what_a_stranger_claims_leads_nowhere() {
+    let origin = origin().await;
+    let more = "    headers: { x-real-ip: 10.0.0.1 }\n";
+    let stranger = Shop::with(&[origin.address()], more, |_| {});
+    let believed = Shop::with(&[origin.address()], more, |rules| rules.trusted = vec!["127.0.0.0/8".parse().unwrap()]);
+    let request = b"GET /headers HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\nX-Real-IP: 10.0.0.1\r\n\r\n";
+    assert_eq!(status(&exchange(stranger.address(), request).await), 404);
+    assert_eq!(status(&exchange(believed.address(), request).await), 200);
+}
+
+#[tokio::test]
 async fn a_trusted_hop_is_believed() {
     let origin = origin().await;
     let shop = trusting(origin.address());

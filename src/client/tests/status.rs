@@ -208,7 +208,7 @@ fn status_says_what_became_of_copies_and_who_is_still_there() {
           VERSION  ROLE    WEIGHT  REQ/S  ERRORS     P50     P99  HEALTHY  IN FLIGHT
           v1       stable     95%  950.0   0.12%  2.4 ms  108 ms      1/1          3
           v2       canary      5%   50.0       -       -       -      0/1          3
-          too few endpoints are well: the unhealthy and ejected ones of v2 are used, too
+          too few endpoints are well: v2 has one, and it is tried all the same
           127.0.0.1:9001 of v2 ejected: requests in a row failed, since 2026-11-22T01:20:00Z, next try 2026-11-22T01:20:10Z
           v1: 12 long-lived connections, asked to end in 4 min
           copies to v2: 1300 sent, 1200 compared with stable's answer: 37 with another status, 5 with another body; 10 failed that stable did not

@@ -108,6 +108,15 @@ fn addresses_hosts_and_paths_that_are_none_are_refused_with_what_is_legal() {
         `//` holds an empty segment, . or ..; legal is a path of whole segments that begins with /, like /checkout
     "#]]
     .assert_eq(&wrong::<PathPrefix>(&["checkout", "/a?b", "/a/../b", "//"]));
+    for (written, plain) in [
+        ("/caf%c3%a9", "/caf%C3%A9"),
+        ("/%61dmin/%2d%2E%5f%7e", "/admin/-._~"),
+        ("/100%/%zz", "/100%/%zz"),
+        ("/a%2fb%2", "/a%2Fb%2"),
+    ] {
+        assert_eq!(written.parse::<PathPrefix>().unwrap().as_str(), plain);
+    }
+    assert!("/a/%2e%2E/b".parse::<PathPrefix>().is_err(), "a step to another place");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn a_quiet_path_gathers_its_batches_by_itself() {
     let gates = judge.gates();
     assert_ne!(gate(&gates, "errors").verdict, Verdict::NoData);
     assert_eq!(gate(&gates, "errors-2").verdict, Verdict::NoData);
-    expect!["on /checkout: v2 has had no request in the last 36 s: nothing to judge"]
+    expect!["on /checkout: v2 has answered no request in the last 36 s: nothing to judge"]
         .assert_eq(&gate(&gates, "errors-2").explain);
     assert!(!judge.judgement().has_data, "nothing advances while a gate has no data");
 }

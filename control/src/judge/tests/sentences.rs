@@ -195,7 +195,7 @@ fn before_the_first_request_there_is_no_data_and_no_evidence() {
     let gates = judge.gates();
     let errors = gate(&gates, "errors");
     assert_eq!((errors.verdict, errors.log_evidence, errors.progress), (Verdict::NoData, None, 0.0));
-    expect!["v2 has had no request yet: nothing to judge"].assert_eq(&errors.explain);
+    expect!["v2 has answered no request yet: nothing to judge"].assert_eq(&errors.explain);
     // The family acts at .009; errors has 5/9 of it.
     assert!((errors.threshold - (1.0 / 0.005_f64).ln()).abs() < 1e-9, "{}", errors.threshold);
     let judgement = judge.judgement();
@@ -212,7 +212,7 @@ fn a_canary_that_gets_no_more_requests_has_no_data_after_thirty_seconds() {
     assert!(!judge.judgement().has_data);
     let gates = judge.gates();
     assert_eq!(gate(&gates, "errors").verdict, Verdict::NoData);
-    expect!["v2 has had no request in the last 30 s: nothing to judge"].assert_eq(&gate(&gates, "errors").explain);
+    expect!["v2 has answered no request in the last 30 s: nothing to judge"].assert_eq(&gate(&gates, "errors").explain);
     assert!(gate(&gates, "errors").log_evidence.is_some());
 }
 
@@ -231,7 +231,7 @@ fn no_data_says_what_is_missing() {
     let mut judge = judge_of(&default_gates());
     judge.tick(&Tick::of(0, &window(0, 0), &window(3, 0)));
     let explain = |judge: &Judge| gate(&judge.gates(), "errors").explain.clone();
-    expect!["v1 has had no request yet: nothing to compare v2 with"].assert_eq(&explain(&judge));
+    expect!["v1 has answered no request yet: nothing to compare v2 with"].assert_eq(&explain(&judge));
     judge.tick(&Tick::of(0, &window(2, 0), &window(0, 0)));
     expect!["3 requests to v2 and 2 to v1 wait to be judged: 20 are needed, at least one of each"]
         .assert_eq(&explain(&judge));

@@ -200,6 +200,32 @@ fn who_found_no_room_is_remembered_for_a_minute_of_the_same_split() {
 }
 
 #[test]
+fn nobody_promotes_a_version_without_a_well_endpoint() {
+    for (steps, action) in [
+        ("{ weight: 10%, hold: 1m }, { weight: 20%, hold: 1m }", Action::Promote),
+        ("{ weight: 10%, hold: 1m }", Action::Skip),
+    ] {
+        let mut world = World::under(&format!("steps: [{steps}]"));
+        world.start("v2").unwrap();
+        world.sync();
+        let before = world.release.sees(unwell());
+        let Err(Refused::Conflict { detail, .. }) = world.act(action) else { panic!("{action:?}: it was promoted") };
+        assert!(detail.starts_with("shop: v2 has no endpoint that is well, of 2 (it is unhealthy)"), "{detail}");
+        assert_eq!(world.release.state().stable, name("v1"));
+        world.release.sees(before);
+        world.act(action).unwrap();
+        world.sync();
+        assert_eq!(world.release.state().stable, name("v2"));
+    }
+    // A step before the last gives it a part.
+    let mut world = World::under("steps: [{ weight: 10%, hold: 1m }, { weight: 20%, hold: 1m }]");
+    world.start("v2").unwrap();
+    world.sync();
+    world.release.sees(unwell());
+    assert!(world.act(Action::Skip).is_ok());
+}
+
+#[test]
 fn an_undo_to_a_version_without_a_well_endpoint_is_refused_and_says_what_to_do() {
     let mut world = World::in_phase(Phase::Promoted);
     let before = world.release.sees(unwell());
