@@ -206,8 +206,6 @@ fn nobody_promotes_a_version_without_a_well_endpoint() {
         ("{ weight: 10%, hold: 1m }", Action::Skip),
     ] {
         let mut world = World::under(&format!("steps: [{steps}]"));
-        world.start("v2").unwrap();
-        world.sync();
         let before = world.release.sees(unwell());
         let Err(Refused::Conflict { detail, .. }) = world.act(action) else { panic!("{action:?}: it was promoted") };
         assert!(detail.starts_with("shop: v2 has no endpoint that is well, of 2 (it is unhealthy)"), "{detail}");
@@ -219,8 +217,6 @@ fn nobody_promotes_a_version_without_a_well_endpoint() {
     }
     // A step before the last gives it a part.
     let mut world = World::under("steps: [{ weight: 10%, hold: 1m }, { weight: 20%, hold: 1m }]");
-    world.start("v2").unwrap();
-    world.sync();
     world.release.sees(unwell());
     assert!(world.act(Action::Skip).is_ok());
 }
