@@ -3,6 +3,7 @@
 mod clients;
 mod failing;
 mod listening;
+mod telling;
 mod under_load;
 
 use std::fs;
