@@ -87,8 +87,11 @@ impl Tidegate {
             heir.shares(&state)?;
         }
         let names = Names::start(&state).context("cannot start to resolve names")?;
-        // All that can serve serves: a name that does not resolve takes its own endpoints away, and no others.
-        let resolved = names.resolve(configuration, |_, _| false).map_err(|problems| anyhow!(problems.join("\n")))?;
+        // All that can serve serves: a name that does not resolve takes its own endpoints away, and no others. But whoever
+        // takes over leaves it to the old process, before that has given up anything.
+        let takes_over = heir.is_some();
+        let must = |service: &Service, version: &Version| takes_over && gives_users(service, version);
+        let resolved = names.resolve(configuration, must).map_err(|problems| anyhow!(problems.join("\n")))?;
         // Every address is taken before the state directory is touched; who connects now waits until all is in place.
         let mut handed = heir.as_mut().map(|heir| std::mem::take(&mut heir.listeners)).unwrap_or_default();
         let listeners = Listeners::take_over(&listeners, &mut handed)?;
@@ -294,7 +297,8 @@ fn gives_users(service: &Service, version: &Version) -> bool {
     service.stable == version.name || service.canary.as_ref().is_some_and(has_weight)
 }
 
-/// What speaks against an upgrade to what was resolved: endpoints of versions that have users, whose name never resolved.
+/// What else speaks against an upgrade to what was resolved, now that the journal is read: endpoints of versions that have
+/// users whatever the file says, whose name never resolved.
 /// The process that serves has its addresses, or it has none either.
 fn without_users_address(resolved: &Resolved, opened: &Opened) -> Vec<String> {
     let has_users = |service: &Service, version: &Version| {
