@@ -10,6 +10,7 @@ use proxy::access_log::AccessLog;
 use tracing::{error, info, warn};
 
 use crate::drain::Cut;
+use crate::log;
 use crate::reload::Reloader;
 use crate::serve::{Tidegate, now};
 use crate::signals::{Asked, LastWord, Watch};
@@ -158,6 +159,8 @@ impl Life {
         };
         // Before the new process reads the file: a reload that nobody would keep is refused from now on.
         tidegate.process().upgrades();
+        // The new one writes to the same log.
+        log::number_lines(true);
         match begin(tidegate, self.executable.clone(), self.tell.clone()) {
             Ok(upgrade) => {
                 info!("upgrade: a new process is to take over");
@@ -203,6 +206,7 @@ impl Life {
     /// This process serves on, and says why.
     fn not_upgraded(&mut self, why: &anyhow::Error) {
         error!("not upgraded, this process serves on: {why:#}");
+        log::number_lines(false);
         if let Some(tidegate) = &self.tidegate {
             tidegate.process().upgraded(UpgradeView { at: now(), failed: Some(format!("{why:#}")) });
         }
@@ -225,7 +229,10 @@ impl Life {
             match upgrade.give_up() {
                 // It was too late: the new process has the state, and is told by whoever told this one.
                 Ok(taken) => self.succeeded(taken),
-                Err(_) => info!("upgrade: given up, since this process is told to end"),
+                Err(_) => {
+                    info!("upgrade: given up, since this process is told to end");
+                    log::number_lines(false);
+                }
             }
         }
         if !self.told_to_end {

@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use config::{Configuration, Dns, Endpoint};
+use config::{Configuration, Dns, Endpoint, Service, Version};
 use control::command::Command;
 use control::plane::{self, Addresses, Resolved};
 use parking_lot::Mutex;
@@ -150,11 +150,17 @@ impl Names {
 
     /// Resolves every endpoint of a configuration, and looks at the certificates that it names for them and at its
     /// secrets. A name that does not resolve keeps its last addresses: those in use, or those that were kept in the state
-    /// directory. Blocks for as long as servers take, at most half a minute.
+    /// directory. One that never did has none, and is asked for again. Blocks for as long as servers take, at most half a
+    /// minute.
     ///
     /// # Errors
-    /// Each endpoint whose name never resolved, and each file that is of no use.
-    pub fn resolve(&self, configuration: Configuration) -> Result<Resolved, Vec<String>> {
+    /// Each endpoint of a version that `must` have its addresses whose name is new and does not resolve, and each file that
+    /// is of no use.
+    pub fn resolve(
+        &self,
+        configuration: Configuration,
+        must: impl Fn(&Service, &Version) -> bool,
+    ) -> Result<Resolved, Vec<String>> {
         let mut problems = proxy::endpoint::check(&configuration);
         problems.extend(proxy::selection::check(&configuration));
         let endpoints: BTreeSet<&Endpoint> =
@@ -172,20 +178,31 @@ impl Names {
         }
         let mut state = self.known.state.lock();
         for (name, learned) in &learned {
-            if let Ok(answer) = &learned.came_of_it {
+            if let Ok(answer) = &learned.came_of_it
+                && last.get(name).is_none_or(|last| answer.replaces(last))
+            {
                 last.insert(Arc::clone(name), state.book.few(Arc::clone(&answer.addresses)));
             }
         }
         for endpoint in endpoints {
-            match addresses_of(endpoint, &last) {
-                Some(found) => drop(addresses.insert(endpoint.clone(), found)),
-                None => problems.extend(endpoint.name().map(|name| {
-                    let reason = learned.get(name).and_then(|learned| learned.came_of_it.as_ref().err());
-                    let reason = reason.map_or("there was no time left to ask for it", |no| &no.reason);
-                    format!("endpoint {endpoint}: no address found for this name ({reason})")
-                })),
+            if let Endpoint::Tcp { .. } = endpoint {
+                // None where its name never resolved.
+                addresses.insert(endpoint.clone(), addresses_of(endpoint, &last).unwrap_or_default());
             }
         }
+        let why = |endpoint: &Endpoint| {
+            let learned = learned.get(endpoint.name()?).and_then(|learned| learned.came_of_it.as_ref().err());
+            let reason = learned.map_or("there was no time left to ask for it", |no| &no.reason);
+            Some(format!("endpoint {endpoint}: no address found for this name ({reason})"))
+        };
+        let is_new = |endpoint: &Endpoint| endpoint.name().is_some_and(|name| !state.book.is_in_use(name));
+        let (refused, unknown): (Vec<_>, Vec<_>) = without_address(&configuration, &addresses)
+            .partition(|(service, version, endpoint)| must(service, version) && is_new(endpoint));
+        problems.extend(refused.into_iter().filter_map(|(.., endpoint)| why(endpoint)).collect::<BTreeSet<_>>());
+        notes.extend(unknown.into_iter().filter_map(|(service, version, endpoint)| {
+            let (service, version) = (&service.name, &version.name);
+            Some(format!("{service}: {version}: {}; nothing is sent there until it resolves", why(endpoint)?))
+        }));
         state.learn(learned);
         drop(state);
         self.known.wake.notify_one();
@@ -254,6 +271,18 @@ impl Names {
         asking.abort();
         Found { last, learned }
     }
+}
+
+/// The endpoints whose name never resolved, with whom they are of.
+pub(crate) fn without_address<'a>(
+    configuration: &'a Configuration,
+    addresses: &'a Addresses,
+) -> impl Iterator<Item = (&'a Service, &'a Version, &'a Endpoint)> {
+    let versions =
+        configuration.services.iter().flat_map(|service| service.versions.iter().map(move |it| (service, it)));
+    let endpoints =
+        versions.flat_map(|(service, version)| version.endpoints.iter().map(move |it| (service, version, it)));
+    endpoints.filter(|(.., endpoint)| addresses.get(endpoint).is_some_and(|found| found.is_empty()))
 }
 
 /// What asking for names came to.

@@ -9,9 +9,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow, bail};
-use config::Configuration;
+use config::{Canary, Configuration, Endpoint, Name, Service, Version, Weight};
 use control::api::Reload;
+use control::control_loop::Opened;
 use control::handle::Handle;
+use control::plane::Resolved;
 use control::process::{Process, UpgradeView};
 use jiff::Timestamp;
 use proxy::access_log::AccessLog;
@@ -25,7 +27,7 @@ use crate::drain::{Cut, Ending, drain};
 use crate::plane::LivePlane;
 use crate::reload::Reloader;
 use crate::remembered::{self, Keeper};
-use crate::resolve::Names;
+use crate::resolve::{Names, without_address};
 use crate::upgrade::{Elders, Executable, Following, Heir, Offer, Own, Taken};
 
 /// How a reload comes by the new configuration, or by the problems with it.
@@ -90,7 +92,11 @@ impl Tidegate {
             heir.shares(&state)?;
         }
         let names = Names::start(&state).context("cannot start to resolve names")?;
-        let resolved = names.resolve(configuration).map_err(|problems| anyhow!(problems.join("\n")))?;
+        // All that can serve serves: a name that does not resolve takes its own endpoints away, and no others. But whoever
+        // takes over leaves it to the old process, before that has given up anything.
+        let takes_over = heir.is_some();
+        let must = |service: &Service, version: &Version| takes_over && gives_users(service, version);
+        let resolved = names.resolve(configuration, must).map_err(|problems| anyhow!(problems.join("\n")))?;
         // Every address is taken before the state directory is touched; who connects now waits until all is in place.
         let mut handed = heir.as_mut().map(|heir| std::mem::take(&mut heir.listeners)).unwrap_or_default();
         let listeners = Listeners::take_over(&listeners, &mut handed)?;
@@ -101,12 +107,16 @@ impl Tidegate {
         log.prepare(&resolved.configuration.rules)?;
         let reader = publisher.reader();
         let process = Process::new(std::process::id(), env!("CARGO_PKG_VERSION"));
+        let routing = publisher.shared();
+        let has_users = move |service: &Name, version: &Name| {
+            routing.load().service(service).is_some_and(|service| service.has_users(version))
+        };
         let outline = Outline {
             token,
             process,
             draining: Arc::default(),
             admin: admin_listener,
-            read: read(source, &log, names.clone()),
+            read: read(source, &log, names.clone(), has_users),
             names: names.clone(),
             state,
         };
@@ -115,7 +125,8 @@ impl Tidegate {
         drop(handed);
         let opened = outline.open(lock)?;
         if heir.is_some() {
-            let refused = opened.refusals(&resolved.configuration);
+            let mut refused = opened.refusals(&resolved.configuration);
+            refused.extend(without_users_address(&resolved, &opened));
             if !refused.is_empty() {
                 bail!("{}; a restart would carry it out all the same", refused.join("; "));
             }
@@ -282,15 +293,45 @@ impl Drop for Tidegate {
     }
 }
 
-/// Reads the configuration again, and prepares for it.
-fn read(source: Source, log: &AccessLog, names: Names) -> Reload {
+/// Reads the configuration again, and prepares for it. A new name must resolve where a version that has users is written
+/// with it, or one that the file gives some: else a slip of the pen takes their endpoints away.
+fn read(
+    source: Source,
+    log: &AccessLog,
+    names: Names,
+    has_users: impl Fn(&Name, &Name) -> bool + Send + Sync + 'static,
+) -> Reload {
     let log = log.clone();
     Arc::new(move || {
-        let mut resolved = source().and_then(|configuration| names.resolve(configuration))?;
+        let must = |service: &Service, version: &Version| {
+            gives_users(service, version) || has_users(&service.name, &version.name)
+        };
+        let mut resolved = source().and_then(|configuration| names.resolve(configuration, must))?;
         resolved.notes.extend(of_certificates(&resolved.configuration));
         log.prepare(&resolved.configuration.rules).map_err(|refused| vec![refused.to_string()])?;
         Ok(resolved)
     })
+}
+
+/// Whether the file gives this version users.
+fn gives_users(service: &Service, version: &Version) -> bool {
+    let has_weight = |canary: &Canary| canary.version == version.name && canary.weight > Weight::ZERO;
+    service.stable == version.name || service.canary.as_ref().is_some_and(has_weight)
+}
+
+/// What else speaks against an upgrade to what was resolved, now that the journal is read: endpoints of versions that have
+/// users whatever the file says, whose name never resolved.
+/// The process that serves has its addresses, or it has none either.
+fn without_users_address(resolved: &Resolved, opened: &Opened) -> Vec<String> {
+    let has_users = |service: &Service, version: &Version| {
+        opened.has_users(&service.name, &version.name).unwrap_or_else(|| gives_users(service, version))
+    };
+    let without = without_address(&resolved.configuration, &resolved.addresses);
+    let without = without.filter(|(service, version, _)| has_users(service, version));
+    let told = |(service, version, endpoint): (&Service, &Version, &Endpoint)| {
+        format!("{}: {}: endpoint {endpoint}: no address found for this name", service.name, version.name)
+    };
+    without.map(told).collect()
 }
 
 /// Where operators connect: the socket that is handed over, where it listens at this address.

@@ -34,7 +34,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use config::{Configuration, Name};
+use config::{Configuration, Name, Weight};
 use jiff::Timestamp;
 
 pub use self::core::ControlCore;
@@ -211,6 +211,16 @@ impl Opened {
             Release::refuses(&record.state, name, service, &moment)
         };
         self.replayed.records.iter().filter_map(refusal).collect()
+    }
+
+    /// Whether a version has users, by what the journal says: their part, or those who match. None where it says nothing of
+    /// the service.
+    #[must_use]
+    pub fn has_users(&self, service: &Name, version: &Name) -> Option<bool> {
+        let state = &self.replayed.records.get(service)?.state;
+        let by_match =
+            state.split().matched.is_some() && state.split().canary.is_some_and(|(canary, _)| canary == *version);
+        Some(state.share_of(version) > Weight::ZERO || by_match)
     }
 
     /// Starts the loop, as [`start`] does.

@@ -40,7 +40,8 @@ pub enum UnusableStateDirectory {
     /// Another process uses it.
     #[error(
         "the state directory {path} is in use by another tidegate{holder}; stop it first, or give this one another \
-         'state'; to delete the file 'lock' does not help",
+         'state'; to delete the file 'lock' does not help. If it serves after an upgrade (USR2), whoever started this \
+         process does not follow upgrades (docs/operating.md)",
         path = path.display(),
         holder = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default()
     )]

@@ -33,6 +33,8 @@ pub enum Reply {
     Alias(String, u32),
     /// There is no such name.
     NoSuchName,
+    /// The first where addresses of IPv4 are asked for, the second where those of IPv6 are.
+    Either(Box<Self>, Box<Self>),
     /// The server cannot or will not say: this code (2 is SERVFAIL, 5 is REFUSED).
     Code(u8),
     /// These bytes behind the number of the question.
@@ -175,7 +177,10 @@ fn answer(question: &[u8], told: &Mutex<Told>, by_tcp: bool) -> Option<Vec<u8>> 
         if kind == A {
             *told.asked.entry(name.clone()).or_default() += 1;
         }
-        told.replies.get(&name).cloned().unwrap_or(Reply::NoSuchName)
+        match told.replies.get(&name) {
+            Some(Reply::Either(four, six)) => Reply::clone(if kind == A { four } else { six }),
+            reply => reply.cloned().unwrap_or(Reply::NoSuchName),
+        }
     };
     let (mut records, mut code, mut is_cut) = (Vec::new(), 0, false);
     match reply {
@@ -191,7 +196,8 @@ fn answer(question: &[u8], told: &Mutex<Told>, by_tcp: bool) -> Option<Vec<u8>> 
             records.extend(of_kind(&last, &addresses, kind, ttl));
         }
         Reply::Alias(alias, ttl) => records.push(record(&name, CNAME, ttl, &wire(&alias))),
-        Reply::NoSuchName => code = 3,
+        // One within the other is none.
+        Reply::NoSuchName | Reply::Either(..) => code = 3,
         Reply::Code(other) => code = other,
         Reply::Nonsense(bytes) => return Some([&question[..2], bytes.as_slice()].concat()),
         Reply::Silence => return None,

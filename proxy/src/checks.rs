@@ -4,14 +4,16 @@
 //! first interval, and each further one a little early or late, so that thousands do not ask in step. At most
 //! [`AT_ONCE`] are asked at a time, whatever they do meanwhile; each has its time from when it is its turn.
 //!
-//! The same thread looks every half second how the endpoints do, and tells the log what changed; which exchanges have
-//! begun to last on a version that has left; and every 10 s which endpoints are outliers.
+//! The same thread looks every half second how the endpoints do, and tells the log what changed; which of those that are
+//! down nobody tries ([`trying`]); which exchanges have begun to last on a version that has left; and every 10 s which
+//! endpoints are outliers.
 
 mod asking;
 mod bounded;
 mod grpc;
 mod http1;
 mod http2;
+mod trying;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{info, warn};
 
 use self::asking::Unwell;
+use self::trying::Trials;
 use crate::endpoint::{Endpoint, State, eject_outliers, is_panicking};
 use crate::routing::{Reader, Routing, Version};
 use crate::shortage::Shortage;
@@ -42,6 +45,7 @@ const LOOKS_A_WINDOW: u64 = 20;
 /// Asks the endpoints of whatever is published, until it is dropped.
 pub(crate) async fn run(reader: Reader) {
     let mut rounds = Rounds::new(reader.shortage.clone());
+    let trials = Trials::new(&rounds.connector, &reader.shortage);
     let mut followed: Option<Arc<Routing>> = None;
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,6 +63,7 @@ pub(crate) async fn run(reader: Reader) {
             }
             tell(service, version, now);
         }
+        trials.look(&routing, now);
         reader.leaving.look(now);
         reader.shortage.look(now);
         followed = Some(routing);

@@ -28,6 +28,7 @@ pub use self::credentials::{Credentials, check};
 use self::health::{Cause, FIRST_BACK_OFF, Health};
 pub use self::health::{Standing, State};
 pub use self::in_flight::InFlight;
+pub(crate) use self::in_flight::Said;
 use self::memory::Presence;
 pub use self::memory::{Down, Ejected, Memory, REMEMBERED, Unhealthy};
 pub use self::picking::{Ask, Balancer, Unavailable, is_panicking};
@@ -238,6 +239,24 @@ impl Endpoint {
         self.known.health.failed_to_connect(now, false);
     }
 
+    /// For how long it might have been tried and was not; none where it is up, or is left alone still.
+    pub(crate) fn untried_for(&self, now: Instant) -> Option<Duration> {
+        let health = &self.known.health;
+        let due_ms = Some(health.due()).filter(|_| !health.is_up())?;
+        health.millis(now).checked_sub(due_ms).map(Duration::from_millis)
+    }
+
+    /// Somebody tries it from now on; the others wait for what comes of it.
+    pub(crate) fn is_tried(&self, now: Instant) {
+        self.known.health.leave_alone(now, self.claim());
+    }
+
+    /// It was tried in vain.
+    pub(crate) fn failed_try(&self, why: Unreachable, now: Instant) {
+        self.is_unreachable(why);
+        self.known.health.failed_to_connect(now, true);
+    }
+
     /// Whether it is up, or its back-off is over so that it may be tried.
     fn may_be_tried(&self, now: Instant) -> bool {
         self.known.health.may_be_tried(now)
@@ -282,31 +301,72 @@ impl Endpoint {
         }
     }
 
+    /// Whether it has ever answered well: so it is known how long its answers take.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.known.silence.usual().is_some()
+    }
+
+    /// How long its answers take to begin. One that never answered well is held to the slowest of `others`.
+    fn usual(&self, others: &[Arc<Self>]) -> Option<Duration> {
+        let usual = |endpoint: &Self| endpoint.known.silence.usual();
+        usual(self).or_else(|| others.iter().filter_map(|other| usual(other)).max())
+    }
+
     /// Whether a request that waits for a response since then, and may wait for so long, does so in vain. With the second
-    /// one in a row the endpoint is said to hang, and ejected. To be asked until it says so, once.
-    pub(crate) fn waits_in_vain(&self, since: Instant, first_byte: Duration, now: Instant) -> bool {
+    /// one in a row the endpoint is said to hang, and ejected; one that never answered well, which may be cold, with as
+    /// many as may fail in a row. To be asked until it says so, once. `others` show how long answers take, where it does
+    /// not.
+    pub(crate) fn waits_in_vain(
+        &self,
+        since: Instant,
+        first_byte: Duration,
+        others: &[Arc<Self>],
+        now: Instant,
+    ) -> bool {
         let waited = now.saturating_duration_since(since);
         let known = &self.known;
         let Some(long) = self.care.ejection.map_or(Some(silence::LONG), |rule| rule.hang) else { return false };
-        if waited < long.min(first_byte) || !known.silence.is_in_vain(known.health.millis(since), waited) {
+        if waited < long.min(first_byte)
+            || !known.silence.is_in_vain(known.health.millis(since), waited, self.usual(others))
+        {
             return false;
         }
         let Some(rule) = self.care.ejection else { return true };
-        if known.silence.count() >= silence::UNANSWERED.min(rule.failures) {
+        let enough = if self.has_answered() { silence::UNANSWERED.min(rule.failures) } else { rule.failures };
+        if known.silence.count() >= enough {
             self.eject(Cause::Silence, now);
         }
         true
     }
 
-    /// Whether somebody waits at one of these endpoints, in vain for as long as this, and none of them has answered anybody
-    /// in that time.
-    pub(crate) fn are_silent(endpoints: &[Arc<Self>], long: Duration, now: Instant) -> bool {
+    /// Somebody waits there who has done so since then.
+    pub(crate) fn is_waited_for(&self, since: Instant, now: Instant) {
+        let health = &self.known.health;
+        self.known.silence.is_waited_for(health.millis(since), health.millis(now));
+    }
+
+    /// Whether somebody has waited at one of these endpoints, in vain for as long as this, and none of them has answered
+    /// anybody in that time. `others` show how long answers take at one that never answered.
+    pub(crate) fn are_silent(endpoints: &[Arc<Self>], long: Duration, others: &[Arc<Self>], now: Instant) -> bool {
         let since = |known: &Known| now.checked_sub(long).map_or(0, |since| known.health.millis(since));
         let is_heard = |endpoint: &Arc<Self>| endpoint.known.silence.is_heard_after(since(&endpoint.known));
         let is_waited_for = |endpoint: &Arc<Self>| {
-            endpoint.load() > 0 && endpoint.known.silence.is_in_vain(since(&endpoint.known), long)
+            let (silence, since_ms) = (&endpoint.known.silence, since(&endpoint.known));
+            silence.keeps_waiting(since_ms, endpoint.known.health.millis(now))
+                && silence.is_in_vain(since_ms, long, endpoint.usual(others))
         };
         endpoints.iter().any(is_waited_for) && !endpoints.iter().any(is_heard)
+    }
+
+    /// Whether it never answered well, and hangs since this moment: with several who wait there in vain, and though it may
+    /// be the only one of its version, so that it is not ejected.
+    pub(crate) fn hangs_from_its_start(&self, since: Instant) -> bool {
+        let known = &self.known;
+        !self.has_answered()
+            && self.care.ejection.is_some_and(|rule| {
+                known.silence.are_unanswered(silence::UNANSWERED.min(rule.failures))
+                    && !known.silence.is_heard_after(known.health.millis(since))
+            })
     }
 
     /// Whether it is ejected because it hangs, and has answered nobody after this moment.
@@ -384,8 +444,8 @@ impl Endpoint {
         Arc::ptr_eq(&self.known, &other.known)
     }
 
-    /// How long one request's try may take, while the others wait for what comes of it.
-    fn claim(&self) -> Duration {
+    /// How long one try may take, while the others wait for what comes of it.
+    pub(crate) fn claim(&self) -> Duration {
         self.contact.connect + FIRST_BACK_OFF / 2
     }
 }

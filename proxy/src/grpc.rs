@@ -10,6 +10,8 @@ use pingora_error::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
+/// It went well.
+pub(crate) const OK: u32 = 0;
 /// Somebody let the call go.
 pub(crate) const CANCELLED: u32 = 1;
 /// What failed without saying how.

@@ -40,6 +40,11 @@ impl Instance {
         all >= MOST || here >= MOST_HERE
     }
 
+    /// Whether a request has been here.
+    pub(crate) fn has_seen(&self, request: &HeaderMap) -> bool {
+        words(request).take(MOST).any(|word| *word == *self.0)
+    }
+
     /// Tells the origin that its request has been here, behind where it has been before.
     pub(crate) fn to_origin(&self, told: &mut Told, request: &HeaderMap) {
         told.tell(&PASSES, |value| {
@@ -81,6 +86,7 @@ mod tests {
         assert!(!here.has_seen_enough_of(&passed(&[&here, &there, &here])));
         let often = passed(&[&here, &there, &here, &here]);
         assert!(here.has_seen_enough_of(&often) && !there.has_seen_enough_of(&often));
+        assert!(there.has_seen(&often) && !Instance::new().has_seen(&often));
     }
 
     #[test]

@@ -263,7 +263,7 @@ impl Request {
     /// The present attempt is over, and came to this class or to what that class is in a call or a tunnel. Does nothing
     /// where there is none.
     pub(crate) fn end_attempt(&mut self, class: Class, now: Instant) -> Class {
-        let Some(attempt) = self.attempt.take() else { return class };
+        let Some(mut attempt) = self.attempt.take() else { return class };
         self.ended_by = attempt.ending();
         let class = match (class, attempt.head) {
             // We ended it: that is nobody's failure, nor anybody's success.
@@ -278,6 +278,7 @@ impl Request {
             (Class::Success | Class::ClientAbort, _) if attempt.is_grpc => self.class_of_call(&attempt, class, now),
             _ => class,
         };
+        attempt.tell_of_call(class, now);
         attempt.at.ended(class, now);
         let Some(matched) = &mut self.matched else { return class };
         // Nobody waited for a version whose client left before it had asked.

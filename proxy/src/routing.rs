@@ -246,6 +246,13 @@ impl Service {
         self.versions.iter().zip(self.shares()).any(|(version, share)| version.name == *name && share > 0)
     }
 
+    /// Whether the version of this name has users: a share, or those who match.
+    #[must_use]
+    pub fn has_users(&self, name: &Name) -> bool {
+        let by_match = self.split.matched.is_some() && self.target(Target::Canary).name == *name;
+        by_match || self.is_in_use(name)
+    }
+
     /// The share of each version in basis points, in the order of the versions; the sum is 10 000. A slice of stable is
     /// part of stable's.
     pub fn shares(&self) -> impl Iterator<Item = u16> + '_ {

@@ -23,6 +23,17 @@ pub(super) struct Answer {
     pub(super) addresses: Arc<[IpAddr]>,
     /// For how long that holds; none for what the system knows by itself.
     pub(super) ttl: Option<Duration>,
+    /// Why nobody said whether it has addresses of the kind that goes first, where these are of the other one.
+    pub(super) lacks: Option<Arc<str>>,
+}
+
+impl Answer {
+    /// Whether it is to be used in place of these addresses. Which kind of addresses a name has does not change because a
+    /// server failed for one of them: perhaps only that kind has a route from here.
+    pub(super) fn replaces(&self, last: &[IpAddr]) -> bool {
+        let is_of_same_kind = |last: &IpAddr| self.addresses.iter().all(|new| new.is_ipv4() == last.is_ipv4());
+        self.lacks.is_none() || last.iter().all(is_of_same_kind)
+    }
 }
 
 /// Why a name did not resolve.
@@ -87,7 +98,7 @@ impl Asker {
     /// What this name resolves to now. Takes at most [`longest`](Self::longest).
     pub(super) async fn resolve(&self, name: &str) -> Result<Answer, NoAnswer> {
         if let Some(known) = self.known(name) {
-            return Ok(Answer { addresses: known, ttl: None });
+            return Ok(Answer { addresses: known, ttl: None, lacks: None });
         }
         timeout(self.longest(), self.ask(name)).await.unwrap_or_else(|_| {
             let reason = format!("{}: no answer in time", self.names_of_servers()).into();
@@ -151,10 +162,16 @@ impl Asker {
     }
 
     async fn of_one(&self, name: &Name) -> Result<Found, NoAnswer> {
-        let first = self.of_family(name, self.dns.prefer).await?;
-        match first {
-            Found::Answer(_) | Found::NoSuchName(_) => Ok(first),
-            Found::Nothing(_) => self.of_family(name, other(self.dns.prefer)).await,
+        match self.of_family(name, self.dns.prefer).await {
+            Ok(Found::Nothing(_)) => self.of_family(name, other(self.dns.prefer)).await,
+            Ok(found @ (Found::Answer(_) | Found::NoSuchName(_))) => Ok(found),
+            // Who is silent will be so again, and takes as long.
+            Err(no) if no.result == Outcome::Late => Err(no),
+            // Who fails for one kind may know the other: what there is, is used, and soon asked for again.
+            Err(no) => match self.of_family(name, other(self.dns.prefer)).await {
+                Ok(Found::Answer(answer)) => Ok(Found::Answer(Answer { lacks: Some(no.reason), ..answer })),
+                Ok(Found::Nothing(_) | Found::NoSuchName(_)) | Err(_) => Err(no),
+            },
         }
     }
 
@@ -165,7 +182,8 @@ impl Asker {
             match said {
                 Said::Addresses(addresses, own_ttl) => {
                     let ttl = Some(ttl.min(own_ttl));
-                    let answer = usable(addresses).map(|addresses| Found::Answer(Answer { addresses, ttl }));
+                    let answer =
+                        usable(addresses).map(|addresses| Found::Answer(Answer { addresses, ttl, lacks: None }));
                     return Ok(answer.unwrap_or(Found::Nothing(by)));
                 }
                 Said::Alias(alias, own_ttl) => (name, ttl, server) = (alias, ttl.min(own_ttl), Some(by)),

@@ -15,6 +15,8 @@ use super::asking::{Answer, NoAnswer, Outcome};
 pub(super) const MOST_ADDRESSES: usize = 64;
 /// A name that fails is asked for again after at most so long.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// An answer that lacks the addresses of the kind that goes first holds for at most so long.
+const LACKING: Duration = Duration::from_secs(5);
 
 /// A moment, on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +37,8 @@ pub(super) struct Learned {
 pub(super) enum News {
     /// It begins not to resolve; last it did then, where it ever did.
     Failing(Arc<str>, Option<SystemTime>),
+    /// It does not resolve, and nothing is known of it from before.
+    Unknown(Arc<str>),
     /// It resolves again, which it did not since then.
     Resolves(SystemTime),
     /// It has these addresses from now on.
@@ -54,7 +58,7 @@ pub(super) struct Book {
 
 #[derive(Debug)]
 struct Entry {
-    /// The last good answer.
+    /// The last good answer; empty where there never was one.
     addresses: Arc<[IpAddr]>,
     /// What whoever uses the name was last told.
     in_use: Arc<[IpAddr]>,
@@ -183,14 +187,20 @@ impl Book {
         moved.map(tell).collect()
     }
 
-    /// The last good answer for a name.
-    pub(super) fn addresses_of(&self, name: &str) -> Option<Arc<[IpAddr]>> {
-        self.names.get(name).map(|entry| Arc::clone(&entry.addresses))
+    /// Whether a name is in use, whatever is known of it.
+    pub(super) fn is_in_use(&self, name: &str) -> bool {
+        self.names.contains_key(name)
     }
 
-    /// Every name in use, with its last good answer.
+    /// The last good answer for a name.
+    pub(super) fn addresses_of(&self, name: &str) -> Option<Arc<[IpAddr]>> {
+        self.names.get(name).map(|entry| Arc::clone(&entry.addresses)).filter(|known| !known.is_empty())
+    }
+
+    /// Every name in use that ever had a good answer, with the last one.
     pub(super) fn addresses(&self) -> BTreeMap<Arc<str>, Arc<[IpAddr]>> {
-        self.names.iter().map(|(name, entry)| (Arc::clone(name), Arc::clone(&entry.addresses))).collect()
+        let known = self.names.iter().filter(|(_, entry)| !entry.addresses.is_empty());
+        known.map(|(name, entry)| (Arc::clone(name), Arc::clone(&entry.addresses))).collect()
     }
 
     /// How often what came of asking.
@@ -219,13 +229,14 @@ impl Entry {
         let mut entry =
             Self { addresses: Arc::clone(&in_use), in_use, answered: None, failing: None, due: Some(now.at) };
         match fresh {
-            Some(Learned { came_of_it: Ok(Answer { ttl, .. }), now: then }) => {
+            Some(Learned { came_of_it: Ok(answer), now: then }) if answer.replaces(&entry.addresses) => {
                 entry.answered = Some(then.wall);
-                entry.due = Some(then.at + hold(ttl, dns).mul_f64(chance).max(dns.at_least));
+                entry.due = Some(then.at + hold(&answer, dns).mul_f64(chance).max(dns.at_least));
                 (entry, None)
             }
-            Some(Learned { came_of_it: Err(no), now: then }) => {
-                let (news, wait) = entry.failed(no.reason, dns, then);
+            Some(Learned { came_of_it, now: then }) => {
+                let reason = came_of_it.map_or_else(|no| no.reason, |answer| answer.lacks.unwrap_or_default());
+                let (news, wait) = entry.failed(reason, dns, then);
                 entry.due = Some(then.at + spread(wait, chance));
                 (entry, news.into_iter().next())
             }
@@ -264,7 +275,11 @@ impl Entry {
     /// What is to be told of an answer, and how long to wait before the next.
     fn came(&mut self, came_of_it: Result<Answer, NoAnswer>, seed: u64, dns: &Dns, now: Now) -> (Vec<News>, Duration) {
         match came_of_it {
-            Ok(Answer { addresses, ttl }) => (self.succeeded(few(addresses, seed), now), hold(ttl, dns)),
+            Ok(answer) if answer.replaces(&self.addresses) => {
+                let wait = hold(&answer, dns);
+                (self.succeeded(few(answer.addresses, seed), now), wait)
+            }
+            Ok(answer) => self.failed(answer.lacks.unwrap_or_default(), dns, now),
             Err(NoAnswer { reason, .. }) => self.failed(reason, dns, now),
         }
     }
@@ -288,15 +303,19 @@ impl Entry {
             failing.tries = failing.tries.saturating_add(1);
             return (Vec::new(), wait(failing.tries));
         }
-        let news = News::Failing(Arc::clone(&reason), self.answered);
+        let news = match self.addresses.is_empty() {
+            true => News::Unknown(Arc::clone(&reason)),
+            false => News::Failing(Arc::clone(&reason), self.answered),
+        };
         self.failing = Some(Failing { reason, since: now.wall, tries: 0 });
         (vec![news], wait(0))
     }
 }
 
 /// How long an answer holds.
-fn hold(ttl: Option<Duration>, dns: &Dns) -> Duration {
-    ttl.unwrap_or(dns.at_most).clamp(dns.at_least, dns.at_most.max(dns.at_least))
+fn hold(answer: &Answer, dns: &Dns) -> Duration {
+    let most = if answer.lacks.is_some() { LACKING.min(dns.at_most) } else { dns.at_most };
+    answer.ttl.unwrap_or(dns.at_most).clamp(dns.at_least, most.max(dns.at_least))
 }
 
 /// A tenth more or less, so that names which were asked for together come apart.

@@ -17,10 +17,12 @@ const FEW: usize = 5;
 /// Tells what was gathered. Of a name that did several things, the last of a kind counts.
 pub(super) fn tell(news: &[(Arc<str>, News)]) {
     let (mut failing, mut again, mut moved) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut unknown = BTreeMap::new();
     for (name, news) in news {
         let name: &str = name;
         match news {
             News::Failing(reason, last) => drop(failing.insert(name, (reason, *last))),
+            News::Unknown(reason) => drop(unknown.insert(name, reason)),
             News::Resolves(since) => drop(again.insert(name, *since)),
             News::Moved(addresses) => drop(moved.insert(name, addresses)),
         }
@@ -31,6 +33,12 @@ pub(super) fn tell(news: &[(Arc<str>, News)]) {
     }
     if let Some((first, (reason, _))) = many(&failing) {
         warn!(names = failing.len(), first, %reason, "names do not resolve, their last addresses stay in use");
+    }
+    for (name, reason) in few(&unknown) {
+        warn!(name, %reason, "name does not resolve: nothing is sent there until it does");
+    }
+    if let Some((first, reason)) = many(&unknown) {
+        warn!(names = unknown.len(), first, %reason, "names do not resolve: nothing is sent there until they do");
     }
     for (name, since) in few(&again) {
         info!(name, since = moment(*since), "name resolves again");

@@ -8,6 +8,8 @@ use tokio::sync::oneshot;
 
 use super::*;
 
+mod unknown;
+
 /// Longer than anything here takes; a test that waits so long has failed.
 const LONG: Duration = Duration::from_secs(20);
 
@@ -58,7 +60,7 @@ impl World {
     }
 
     fn resolve(&self, endpoints: &str) -> Result<Resolved, Vec<String>> {
-        self.names.resolve(self.configuration(endpoints))
+        self.names.resolve(self.configuration(endpoints), |_, _| true)
     }
 
     /// What one endpoint resolves to, or the problem.
@@ -119,7 +121,7 @@ fn a_configuration_that_is_refused_moves_nothing_that_is_in_use() {
     let elsewhere = |endpoints: &str| {
         let mut configuration = world.configuration(endpoints);
         configuration.dns.servers = vec![other.address()];
-        world.names.resolve(configuration)
+        world.names.resolve(configuration, |_, _| true)
     };
     elsewhere("'shop:80', 'nowhere:80'").unwrap_err();
     // Nor does one that nobody takes.

@@ -30,6 +30,7 @@ mod lasting;
 mod limits;
 mod matching;
 mod mirroring;
+mod nameless;
 mod names;
 mod outages;
 mod page;

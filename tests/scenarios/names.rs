@@ -161,33 +161,6 @@ fn a_dns_server_that_dies_or_talks_nonsense_changes_nothing_for_users_and_is_tol
     site.server.stop();
 }
 
-#[test]
-fn a_name_that_never_resolved_refuses_a_start_and_a_reload_and_says_who_said_so() {
-    let site = Site::open(&[0]);
-    let bad = configuration(
-        &site.place,
-        &site.dns,
-        &site.origins,
-        "      v2: { endpoints: ['nowhere.internal:80'] }\n    stable: v1\n",
-    );
-    let said = format!(
-        "endpoint nowhere.internal:80: no address found for this name ({}: there is no such name)",
-        site.dns.address()
-    );
-    let other = Place::new();
-    other.write(&bad.replace(site.place.state().to_str().unwrap(), other.state().to_str().unwrap()));
-    let refused = crate::process::Process::start(other.command()).end();
-    assert_eq!(refused.code, Some(1));
-    assert!(refused.err.contains(&said), "{refused:?}");
-    site.place.write(&bad);
-    let reloaded = site.server.tidegate(&["reload"]);
-    assert_eq!(reloaded.code, Some(1));
-    assert!(format!("{reloaded:?}").contains(&said), "{reloaded:?}");
-    let answered = site.server.answers(100);
-    assert_eq!(answered("2"), 100);
-    site.server.stop();
-}
-
 /// A name that gives some of many addresses, others each time.
 #[test]
 fn an_address_that_was_ejected_and_comes_back_with_a_later_answer_is_ejected_still() {

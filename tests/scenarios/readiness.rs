@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use control::view::{Phase, VersionView};
-use loadtest::{Fraction, Latency, Origin, failures};
+use loadtest::{Behaviour, Fraction, Latency, Origin, failures};
 
 use crate::patience::until_true;
 use crate::shop::{Place, Server, origin};
@@ -74,5 +74,27 @@ fn a_canary_whose_health_check_fails_gets_no_users_until_it_passes() {
     server.admin.until_phase("shop", Phase::Promoted);
     let report = load.stop();
     assert_eq!(failures(&report), 0, "{report}");
+    server.stop();
+}
+
+#[test]
+fn an_abort_towards_a_stable_that_is_dead_is_carried_out_and_says_so() {
+    let (v1, v2, place) = (origin("v1"), origin("v2"), Place::new());
+    write(&place, &v1, (&v2, "slow_start: 0s"));
+    let server = place.serve();
+    assert_eq!(server.admin.start("shop", "v2").status, 201);
+    until_true("its first users", || canary(&server).weight == 5_000);
+    v1.dial().set_behaviour(Behaviour::Refuse);
+    let load = server.load(100.0).start().unwrap();
+    let said = "stable v1 has no endpoint that is well, of 1 (no connection: ";
+    until_true("a warning", || server.tidegate(&["status", "shop"]).out.contains(&format!("warning: {said}")));
+
+    let aborted = server.tidegate(&["rollout", "abort", "shop"]);
+
+    assert_eq!(aborted.code, Some(0), "{aborted:?}");
+    assert!(aborted.out.contains(&format!("aborted by hand; {said}")), "{aborted:?}");
+    assert_eq!(canary(&server).weight, 0);
+    until_true("the log", || server.process.errors().contains(&format!("v2 aborted by hand; {said}")));
+    drop(load.stop());
     server.stop();
 }

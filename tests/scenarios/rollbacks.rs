@@ -64,6 +64,25 @@ fn a_canary_that_hangs_is_taken_back_although_its_clients_leave() {
     assert_eq!(rollout.failed.canary, 0);
 }
 
+/// It never answered anybody: how long an answer may take is seen at stable alone.
+#[test]
+fn a_canary_that_hangs_from_its_start_is_taken_back_long_before_its_first_byte_is_late() {
+    let shop = Shop::open("{ steps: [{ weight: 20%, hold: 10m }] }");
+    shop.v2.dial().set_behaviour(Behaviour::Hang);
+    let load = Load { grace: LONG, ..shop.server.load(100.0) }.start().unwrap();
+    until_true("a hundred answers of stable", || load.live().answered >= 100);
+    shop.release_v2();
+
+    let rollout = shop.admin().until_phase("shop", Phase::RolledBack);
+
+    assert!(rollout.failed.canary >= 4, "{rollout:?}");
+    let report = load.stop();
+    assert_eq!((failures(&report), report.server_errors), (0, 0), "stable answered in its stead: {report}");
+    // A service waits 15 s for a first byte.
+    let longest = Duration::from_micros(report.latency.max());
+    assert!(longest < Duration::from_secs(14), "{report}");
+}
+
 /// Nothing of it fails before the step is over: it just does not answer.
 #[test]
 fn a_canary_that_hangs_at_the_end_of_its_last_step_is_not_promoted() {

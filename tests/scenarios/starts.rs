@@ -113,17 +113,6 @@ fn a_configuration_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_name_that_does_not_resolve_is_named() {
-    let place = good_place();
-    let text = fs::read_to_string(place.file()).unwrap();
-    place.write(&text.replace("127.0.0.1:9'", "no-such-host.invalid:80'"));
-
-    let said = refused(place.command());
-
-    assert!(said.contains("no-such-host.invalid:80"), "{said}");
-}
-
-#[test]
 fn an_admin_address_that_others_reach_needs_a_token() {
     let place = good_place();
     let text = fs::read_to_string(place.file()).unwrap();

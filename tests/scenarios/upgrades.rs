@@ -5,6 +5,7 @@ mod failing;
 mod health;
 mod left_behind;
 mod listening;
+mod telling;
 mod under_load;
 
 use std::fs;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use config::{Name, Weight};
+use config::{Endpoint, Name};
 use meter::Attempt;
 
 use super::served::Served;
@@ -42,17 +42,34 @@ impl Served {
 
     /// Whether this version is ready for users, or for more of them.
     pub(super) fn readiness_of(&self, version: &Name, plane: &dyn DataPlane) -> Readiness {
-        let (service, state) = (&self.release.service().name, self.release.state());
+        let service = &self.release.service().name;
         let checks = plane.care(service, version).checks;
-        let has_people =
-            state.running().is_some_and(|rollout| rollout.canary == *version && rollout.matched().is_some());
-        let has_users = has_people || state.weight_of(version) > Weight::ZERO;
-        let endpoints = plane.endpoints(service, version);
         Readiness {
             full: self.rooms.full(version),
-            unwell: Unwell::among(&endpoints, has_users || checks.is_some()),
+            unwell: self.unwell(version, plane),
             unasked: checks.is_some_and(|counts| counts.passed == 0 && counts.failed == 0),
+            ill_stable: self.ill_stable(plane),
         }
+    }
+
+    /// How the endpoints of stable are, where none of them is well.
+    pub(super) fn ill_stable(&self, plane: &dyn DataPlane) -> Option<Unwell> {
+        self.unwell(&self.release.state().stable, plane).filter(|unwell| unwell.well == 0)
+    }
+
+    /// How the endpoints of a version are, where fewer than half of them are well. One that has none at all waits for its
+    /// names.
+    fn unwell(&self, version: &Name, plane: &dyn DataPlane) -> Option<Unwell> {
+        let service = self.release.service();
+        let endpoints = plane.endpoints(&service.name, version);
+        if !endpoints.is_empty() {
+            return Unwell::among(&endpoints);
+        }
+        let written = &service.versions.iter().find(|written| written.name == *version)?.endpoints;
+        let host = written.iter().find_map(Endpoint::name)?;
+        let names = plane.names();
+        let failing = names.known.get(host)?.failing.as_ref()?;
+        Some(Unwell::without_endpoints(format!("the name {host} does not resolve: {}", failing.reason)))
     }
 }
 

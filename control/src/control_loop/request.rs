@@ -90,6 +90,9 @@ impl ControlCore {
                 if let Some(judged) = &served.judged {
                     served.release.show(&judged.judge().judgement(), Some(exhibit(judged.judge())));
                 }
+                // Where a step back leads to.
+                let ill = served.ill_stable(plane.as_ref());
+                served.release.sees_stable(ill);
                 // Of a rollout that begins, whose canary may be another.
                 let begins = match &event {
                     Event::Start(start) => Some(start.canary.clone()),

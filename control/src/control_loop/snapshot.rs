@@ -131,6 +131,8 @@ fn warnings_now(core: &ControlCore, served: &Served, service: &Service) -> Vec<S
     warnings.extend(core.link.unsaved_background());
     warnings.extend(served.lost.clone());
     warnings.extend(overfull(served));
+    let stable = &served.release.state().stable;
+    warnings.extend(served.ill_stable(core.plane.as_ref()).and_then(|ill| ill.of_stable(stable)));
     let plan = served.release.state().running().map_or(&service.plan, |rollout| &rollout.plan);
     if plan.gates.is_empty() {
         warnings.push("the plan has no gates: only the circuit breaker watches a rollout".to_owned());
@@ -205,15 +207,23 @@ fn names_of(version: &config::Version, names: &Names) -> Vec<NameView> {
 fn unresolved(service: &Service, names: &Names) -> Option<String> {
     let endpoints = service.versions.iter().flat_map(|version| &version.endpoints);
     let hosts: BTreeSet<&str> = endpoints.filter_map(Endpoint::name).collect();
-    let mut failing = hosts.iter().filter_map(|host| Some((*host, names.known.get(*host)?.failing.as_ref()?)));
-    let (first, NameFailing { reason, since }) = failing.next()?;
+    let known = hosts.iter().filter_map(|host| Some((*host, names.known.get(*host)?)));
+    let failing: Vec<_> = known.filter_map(|(host, name)| Some((host, name, name.failing.as_ref()?))).collect();
+    // One without an address is worse.
+    let worst = failing.iter().find(|(_, name, _)| name.addresses.is_empty()).or(failing.first())?;
+    let (first, name, NameFailing { reason, since }) = worst;
     let since = moment(*since).map_or_else(String::new, |since| format!(" since {since}"));
-    let others = match failing.count() {
+    let others = match failing.len() - 1 {
         0 => String::new(),
         1 => ", nor does one more name".to_owned(),
         more => format!(", nor do {more} more names"),
     };
-    Some(format!("the name {first} does not resolve{since} ({reason}){others}; the last addresses stay in use"))
+    let then = if name.addresses.is_empty() {
+        "nothing is sent there until it does"
+    } else {
+        "the last addresses stay in use"
+    };
+    Some(format!("the name {first} does not resolve{since} ({reason}){others}; {then}"))
 }
 
 /// What became of the copies that a version was sent; none where it never was to get any.

@@ -193,8 +193,9 @@ impl Release {
                 self.propose(moment, By::Person, next, news("phase", "promoted"))
             }
             Action::Abort => {
-                let next = self.ended(Phase::Aborted, by_hand("aborted"));
-                Ok(self.at_once(moment, next, news("phase", "aborted")))
+                let what = format!("{}{}", by_hand("aborted"), self.back_to_nobody());
+                let next = self.ended(Phase::Aborted, what.clone());
+                Ok(self.at_once(moment, next, vec![News { kind: "phase", text: format!("{canary} {what}") }]))
             }
             Action::Retry => self.retry(moment, reason, id),
             Action::Undo => self.undo(moment, by_hand("undone"), news("phase", "undone")),
@@ -301,7 +302,8 @@ impl Release {
         let version = self.version_for_weight(version)?;
         let present = self.state.weight_of(&version);
         let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-        let text = format!("weight of {version} set by hand to {weight}{why}");
+        let to_nobody = if weight < present { self.back_to_nobody() } else { String::new() };
+        let text = format!("weight of {version} set by hand to {weight}{why}{to_nobody}");
         // Weight 0 is no new request, from nobody, nor a copy of one.
         let withdraws =
             |rollout: &Rollout| weight == Weight::ZERO && (rollout.matched().is_some() || rollout.mirror().is_some());

@@ -47,8 +47,9 @@ impl Release {
         }
     }
 
-    fn rolled_back(&mut self, moment: &Moment, reason: String) -> Change {
+    fn rolled_back(&mut self, moment: &Moment, mut reason: String) -> Change {
         let Some(rollout) = self.state.running() else { return Change::default() };
+        reason.push_str(&self.back_to_nobody());
         let text = format!("{} rolled back: {reason}", rollout.canary);
         let next = self.ended(Phase::RolledBack, reason);
         self.at_once(moment, next, vec![News { kind: "phase", text }])

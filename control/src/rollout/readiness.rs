@@ -29,6 +29,8 @@ pub struct Readiness {
     pub unwell: Option<Unwell>,
     /// It has health checks, and none has ended since the process began.
     pub unasked: bool,
+    /// How the endpoints of stable are, where none of them is well: a step back leads there.
+    pub ill_stable: Option<Unwell>,
 }
 
 /// Requests of the last minute, since the split changed.
@@ -104,14 +106,12 @@ pub struct Unwell {
 }
 
 impl Unwell {
-    /// How these endpoints are, where that is not well. One that cannot be connected to counts only where somebody tries it
-    /// again: `is_tried`, by users or by health checks. One that is ejected is back soon, and what it did is judged.
+    /// How these endpoints are, where that is not well. One that is ejected is back soon, and what it did is judged.
     #[must_use]
-    pub fn among(endpoints: &[EndpointState], is_tried: bool) -> Option<Self> {
+    pub fn among(endpoints: &[EndpointState]) -> Option<Self> {
         let is_ill = |endpoint: &&EndpointState| match endpoint.health {
             EndpointHealth::Well | EndpointHealth::Ejected => false,
-            EndpointHealth::Unhealthy => true,
-            EndpointHealth::Down => is_tried,
+            EndpointHealth::Unhealthy | EndpointHealth::Down => true,
         };
         let (of, ill) = (endpoints.len(), endpoints.iter().filter(is_ill).count());
         let well = of - ill;
@@ -122,8 +122,35 @@ impl Unwell {
         Some(Self { well, of, by_checks, why })
     }
 
+    /// A version without any endpoint: its names have no addresses, for this.
+    #[must_use]
+    pub const fn without_endpoints(why: String) -> Self {
+        Self { well: 0, of: 0, by_checks: false, why: Some(why) }
+    }
+
+    /// That no endpoint of stable is well; none where one is.
+    #[must_use]
+    pub fn of_stable(&self, stable: &Name) -> Option<String> {
+        Some(format!("stable {stable} {}: users get errors", self.none_is_well()?))
+    }
+
+    /// That no endpoint of a version is well, in words behind its name; none where one is.
+    fn none_is_well(&self) -> Option<String> {
+        let Self { well: 0, of, why, .. } = self else { return None };
+        let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        Some(if *of == 0 {
+            format!("has no endpoint{why}")
+        } else {
+            format!("has no endpoint that is well, of {of}{why}")
+        })
+    }
+
     fn words(&self, canary: &Name) -> String {
         let Self { well, of, by_checks, why } = self;
+        if *of == 0 {
+            let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+            return format!("waiting for {canary} to be well: it has no endpoint{why}");
+        }
         let (endpoints, pass, are) =
             if *of == 1 { ("endpoint", "passes its", "is") } else { ("endpoints", "pass their", "are") };
         let state = if *by_checks { format!("{pass} health check") } else { format!("{are} well") };
@@ -142,7 +169,7 @@ impl Release {
     /// What stands against more users for the canary, whatever the tests say. A mirror gives it none.
     pub(super) fn unready(&self, rollout: &Rollout) -> Option<String> {
         let canary = &rollout.canary;
-        let Readiness { full, unwell, unasked: _ } = &self.readiness;
+        let Readiness { full, unwell, unasked: _, ill_stable: _ } = &self.readiness;
         let full = full.filter(|full| full.is_much()).map(|Full { drawn, without_room }| {
             format!(
                 "waiting for room on {canary}: {without_room} of its last {drawn} requests found none, and {} had to serve \
@@ -161,9 +188,18 @@ impl Release {
 
     /// That no endpoint of the version that is looked at is well, in words behind its name.
     pub(super) fn all_are_ill(&self) -> Option<String> {
-        let Unwell { of, why, .. } = self.readiness.unwell.as_ref().filter(|unwell| unwell.well == 0)?;
-        let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
-        Some(format!("has no endpoint that is well, of {of}{why}"))
+        self.readiness.unwell.as_ref()?.none_is_well()
+    }
+
+    /// How the endpoints of stable are now, where none of them is well.
+    pub fn sees_stable(&mut self, ill: Option<Unwell>) {
+        self.readiness.ill_stable = ill;
+    }
+
+    /// What is to be said of a step back, behind it: that nobody who is well is there to serve. It is taken all the same.
+    pub(super) fn back_to_nobody(&self) -> String {
+        let ill = self.readiness.ill_stable.as_ref().and_then(|ill| ill.of_stable(&self.state.stable));
+        ill.map_or_else(String::new, |ill| format!("; {ill}"))
     }
 
     /// What a canary still waits for that had to wait for its endpoints. A process that has just begun takes them for

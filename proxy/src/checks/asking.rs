@@ -46,13 +46,17 @@ pub(super) async fn ask(
     question: &HealthQuestion,
     connector: &TransportConnector,
 ) -> Result<(), Unwell> {
-    let mut peer = at.peer();
-    peer.options.custom_l4 = Some(For::Checks.connector());
-    let stream = connector.new_stream(&*peer).await.map_err(|error| {
-        let error = error.into_up();
+    let stream = connect(at, connector).await.map_err(|error| {
         if class_of_connect(&error) == Class::Local { Unwell::Ours(error) } else { no_connection(&error).into() }
     })?;
     converse(stream, at, question).await.map_err(Unwell::Its)
+}
+
+/// Makes a connection as its version's requests do.
+pub(super) async fn connect(at: &Endpoint, connector: &TransportConnector) -> Result<Stream, Box<Error>> {
+    let mut peer = at.peer();
+    peer.options.custom_l4 = Some(For::Checks.connector());
+    connector.new_stream(&*peer).await.map_err(Error::into_up)
 }
 
 async fn converse(stream: Stream, at: &Endpoint, question: &HealthQuestion) -> Result<(), String> {

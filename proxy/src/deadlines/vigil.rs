@@ -10,6 +10,9 @@ use crate::routing::{Service, Version};
 /// How often those who wait are looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 
+/// Who has waited for so long is one of those who show that an endpoint is silent.
+const LONG: Duration = Duration::from_secs(1);
+
 /// A request that an endpoint has all of, and that waits for a head.
 #[derive(Debug)]
 pub(crate) struct Vigil {
@@ -18,6 +21,8 @@ pub(crate) struct Vigil {
     /// How long its service lets it wait.
     first_byte: Duration,
     leave: Leave,
+    /// Stable, by which an endpoint is measured that never answered; none for any other.
+    like: Option<Arc<Version>>,
     /// The endpoint knows that it waits in vain.
     is_counted: bool,
 }
@@ -34,15 +39,32 @@ pub(crate) enum Leave {
 }
 
 impl Vigil {
-    /// A request waits at an endpoint from now on, and may wait for so long.
-    pub(crate) const fn begin(at: Arc<Endpoint>, first_byte: Duration, leave: Leave, now: Instant) -> Self {
-        Self { at, since: now, first_byte, leave, is_counted: false }
+    /// A request waits at an endpoint from now on, and may wait for so long. How long the answers of this service usually
+    /// take is seen at `stable`, where the endpoint does not show it.
+    pub(crate) fn begin(
+        at: Arc<Endpoint>,
+        first_byte: Duration,
+        leave: Leave,
+        stable: &Arc<Version>,
+        now: Instant,
+    ) -> Self {
+        let like = (!at.has_answered()).then(|| Arc::clone(stable));
+        Self { at, since: now, first_byte, leave, like, is_counted: false }
     }
 
     /// Tells the endpoint where it waits in vain. Whether it is to wait no longer, since the endpoint hangs.
     pub(super) fn look(&mut self, now: Instant) -> bool {
-        self.is_counted = self.is_counted || self.at.waits_in_vain(self.since, self.first_byte, now);
-        self.at.has_hung_since(self.since, now) && self.may_leave(now)
+        if now.saturating_duration_since(self.since) >= LONG {
+            self.at.is_waited_for(self.since, now);
+        }
+        let others = self.like.as_ref().map_or(&[] as &[_], |like| &like.endpoints);
+        self.is_counted = self.is_counted || self.at.waits_in_vain(self.since, self.first_byte, others, now);
+        (self.at.has_hung_since(self.since, now) || self.is_let_wait()) && self.may_leave(now)
+    }
+
+    /// Whether it has waited in vain itself, at an endpoint that never answered anybody well, and another version stands in.
+    fn is_let_wait(&self) -> bool {
+        self.is_counted && matches!(self.leave, Leave::Free) && self.at.hangs_from_its_start(self.since)
     }
 
     /// Whether it may leave now. Who may not for want of a budget asks again later.

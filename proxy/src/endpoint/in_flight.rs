@@ -66,10 +66,28 @@ impl InFlight {
     /// Its response began so many microseconds after it could have, with this status. What fails, or
     /// turns the client away, says nothing of how fast it is.
     pub fn heard(&self, us: u64, status: u16, now: Instant) {
-        let (failed, turned_away) = (status >= 500, refusals::turns_away(status));
-        self.at.known.silence.heard(us, failed, self.at.known.health.millis(now));
-        self.at.known.refusals.answered(turned_away);
-        self.answered(us, failed || turned_away, now);
+        let said = Said::by(status);
+        self.at.known.silence.heard(us, said == Said::Failed, self.at.known.health.millis(now));
+        self.says(us, said, now);
+    }
+
+    /// As [`heard`](Self::heard), of a gRPC call: whether it went well is said at its end. Until then its head is a sign of
+    /// life, and no more.
+    pub(crate) fn heard_of_call(&self, us: u64, now: Instant) {
+        self.at.known.silence.heard(us, true, self.at.known.health.millis(now));
+    }
+
+    /// A gRPC call whose head took so many microseconds turned out to be this.
+    pub(crate) fn call_says(&self, us: u64, said: Said, now: Instant) {
+        if said == Said::Good {
+            self.at.known.silence.heard(us, false, self.at.known.health.millis(now));
+        }
+        self.says(us, said, now);
+    }
+
+    fn says(&self, us: u64, said: Said, now: Instant) {
+        self.at.known.refusals.answered(said == Said::TurnedAway);
+        self.answered(us, said != Said::Good, now);
     }
 
     /// It was waited for so many microseconds for a response that never began; it came to this. That makes it look slow,
@@ -101,6 +119,27 @@ impl InFlight {
             | Class::Reset
             | Class::ProtocolError => self.at.failed(self.began, now),
             Class::ClientAbort | Class::Local => {}
+        }
+    }
+}
+
+/// What a response says of its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// It does what it is there for.
+    Good,
+    /// It turns the client away, which costs nothing.
+    TurnedAway,
+    /// It fails.
+    Failed,
+}
+
+impl Said {
+    const fn by(status: u16) -> Self {
+        match status {
+            500.. => Self::Failed,
+            _ if refusals::turns_away(status) => Self::TurnedAway,
+            _ => Self::Good,
         }
     }
 }

@@ -123,7 +123,7 @@ impl Balancer {
             match self.enter(chosen, tries, room, ask.now) {
                 Ok(at) => {
                     if tries {
-                        chosen.known.health.leave_alone(ask.now, chosen.claim());
+                        chosen.is_tried(ask.now);
                     }
                     return Ok(at);
                 }

@@ -80,7 +80,7 @@ impl Mirroring {
             return Self::default();
         };
         // One that was copied once goes on alone: two proxies in a row, or one that is its own canary, would never end.
-        if original.is_copy() {
+        if original.is_copy(&service.rules) {
             return Self::default();
         }
         if let Some(why) = hindrance(service, canary, exchange, original.head) {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use config::Protocol;
+use config::{Protocol, Rules};
 use http::uri::Scheme;
 use http::{HeaderValue, Uri, Version as HttpVersion, header};
 use pingora_http::RequestHeader;
@@ -28,9 +28,12 @@ pub(crate) struct Original<'a> {
 }
 
 impl Original<'_> {
-    /// Whether it is a copy already, of whoever sent it.
-    pub(super) fn is_copy(&self) -> bool {
+    /// Whether it is a copy already: a trusted hop says so, or it was made here and came back. Anybody else's mark is
+    /// taken away, and means nothing.
+    pub(super) fn is_copy(&self, rules: &Rules) -> bool {
         self.head.headers.contains_key(MIRROR)
+            && (forwarded::is_believed(self.connection, self.socket, rules)
+                || self.instance.is_some_and(|instance| instance.has_seen(&self.head.headers)))
     }
 
     /// Its head as `canary` is sent it: as the request itself would be, and marked. None where it has no form in the

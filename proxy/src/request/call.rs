@@ -1,13 +1,17 @@
 //! What a gRPC call came to, as its response says.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, header};
 use meter::Class;
 
 use super::{Request, Underway};
+use crate::endpoint::Said;
 use crate::exchange::{CallEnd, Exchange, Patience, Verdict};
 use crate::grpc;
+
+/// A call that says something so long after its head is a stream, which has begun well.
+const STREAMS: Duration = Duration::from_secs(1);
 
 impl Request {
     /// Whether the response head is that of a gRPC call. It is the response that says so: what a client calls its request
@@ -62,6 +66,44 @@ impl Request {
             Verdict::Code(code) if matched.service.written.grpc_errors.contains(code) => Class::GrpcError,
             Verdict::Code(_) | Verdict::Nothing => class,
             Verdict::OfTheClient => Class::ClientAbort,
+        }
+    }
+}
+
+/// What its endpoint is told of how fast it is. A call that fails has a head as fast as one that does not, or faster.
+impl Underway {
+    /// The call goes on: a message of it came.
+    pub(super) fn streams_on(&mut self, now: Instant) {
+        if self.is_untold
+            && self.is_grpc
+            && let (Some(since), Some((_, us))) = (self.waits_since(), self.head)
+            && now.saturating_duration_since(since) >= STREAMS + Duration::from_micros(us)
+        {
+            self.tell(Said::Good, now);
+        }
+    }
+
+    /// It came to this. Where its client left, or we ended it, nobody knows what it would have come to.
+    pub(super) fn tell_of_call(&mut self, class: Class, now: Instant) {
+        match class {
+            _ if !self.is_untold => {}
+            // Another code than that of a success is what a status of 4xx is elsewhere.
+            Class::Success if !self.is_grpc || self.grpc == Some(grpc::OK) => self.tell(Said::Good, now),
+            Class::Success | Class::Redirect | Class::ClientError => self.tell(Said::TurnedAway, now),
+            Class::ServerError
+            | Class::GrpcError
+            | Class::ConnectError
+            | Class::Timeout
+            | Class::Reset
+            | Class::ProtocolError => self.tell(Said::Failed, now),
+            Class::Upgrade | Class::ClientAbort | Class::Local => {}
+        }
+    }
+
+    fn tell(&mut self, said: Said, now: Instant) {
+        self.is_untold = false;
+        if let Some((_, us)) = self.head {
+            self.at.call_says(us, said, now);
         }
     }
 }

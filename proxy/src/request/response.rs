@@ -48,10 +48,13 @@ impl Request {
         if let Some(attempt) = &mut self.attempt {
             let latency_us = micros(attempt.waits_since().unwrap_or(now), now);
             attempt.head = Some((status, latency_us));
-            attempt.at.heard(latency_us, status, now);
             if self.exchange.is_call() {
+                attempt.at.heard_of_call(latency_us, now);
+                attempt.is_untold = true;
                 // It may stream for as long as both sides want.
                 attempt.at.lasts();
+            } else {
+                attempt.at.heard(latency_us, status, now);
             }
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);

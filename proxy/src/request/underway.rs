@@ -48,6 +48,8 @@ pub(super) struct Underway {
     pub(super) is_grpc: bool,
     /// What it came to as a gRPC call, once it says.
     pub(super) grpc: Option<u32>,
+    /// Its head came, and its endpoint is not told yet what it says of it: that of a call, which may fail at its end.
+    pub(super) is_untold: bool,
     /// The endpoint has sent something of its response's body, or through its tunnel.
     pub(super) has_spoken: bool,
     /// It is counted, and not judged, whatever it comes to.
@@ -76,6 +78,7 @@ impl Underway {
             silence: Duration::ZERO,
             is_grpc: false,
             grpc: None,
+            is_untold: false,
             has_spoken: false,
             is_excused: false,
             waiting: None,

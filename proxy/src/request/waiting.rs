@@ -37,10 +37,11 @@ impl Request {
     /// hangs. Calls, tunnels and streams of events may be silent for as long as they want.
     pub(crate) fn keeps_vigil(&mut self, leave: Leave, now: Instant) {
         let Some(patience) = self.patience() else { return };
-        if let (Exchange::Response, Some(attempt)) = (self.exchange, &self.attempt)
+        if let (Exchange::Response, Some(attempt), Some(matched)) = (self.exchange, &self.attempt, &self.matched)
             && let Some(deadline) = &attempt.deadline
         {
-            deadline.keep(Vigil::begin(attempt.at.shared(), patience.first_byte, leave, now));
+            let stable = matched.service.stable();
+            deadline.keep(Vigil::begin(attempt.at.shared(), patience.first_byte, leave, stable, now));
         }
     }
 
@@ -101,7 +102,8 @@ impl Request {
             return false;
         };
         let mut others = matched.service.versions.iter().filter(|other| other.name != attempt.version.name);
-        others.any(|other| Endpoint::are_silent(&other.endpoints, waited / 2, now))
+        let stable = &matched.service.stable().endpoints;
+        others.any(|other| Endpoint::are_silent(&other.endpoints, waited / 2, stable, now))
     }
 
     /// What the present attempt comes to is not its version's doing: it is counted, and not judged.
@@ -130,6 +132,7 @@ impl Request {
             if let Some(deadline) = &attempt.deadline {
                 deadline.hear(now);
             }
+            attempt.streams_on(now);
         }
     }
 

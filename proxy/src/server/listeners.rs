@@ -159,7 +159,9 @@ fn tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 pub fn why_not_bound(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "the port is in use by another process; stop that one (ss -ltnp shows it) or choose another port".into()
+            "the port is in use by another process; stop that one (ss -ltnp shows it) or choose another port; if it is a \
+             tidegate after an upgrade (USR2), whoever started this process does not follow upgrades (docs/operating.md)"
+                .into()
         }
         io::ErrorKind::AddrNotAvailable => "this machine has no such address; 0.0.0.0 means all that it has".into(),
         io::ErrorKind::PermissionDenied => {

@@ -1,5 +1,7 @@
 //! gRPC through the proxy, by a real client and a real server (tonic).
 
+#[path = "grpc/balance.rs"]
+mod balance;
 #[path = "grpc/origin.rs"]
 pub(crate) mod origin;
 

@@ -117,6 +117,62 @@ async fn a_pause_that_all_versions_share_is_held_against_none_of_them() {
     }
 }
 
+/// It is the only one of its version, so it cannot be ejected; and it never showed how long its answers take.
+#[tokio::test]
+async fn users_of_a_canary_that_hangs_from_its_start_are_answered_by_stable_long_before_their_time_is_over() {
+    let (v1, v2) = (origin("v1").await, origin("v2").await);
+    v2.dial().set_behaviour(Behaviour::Hang);
+    let mut shop = spared(&[v1.address()], &[v2.address()], |configuration| {
+        configuration.rules = config::Rules::default().into();
+    });
+    shop.split(0);
+    while v1.arrivals().requests < 5 {
+        assert_eq!(status(&get(shop.address()).await), 200);
+    }
+    shop.split(50);
+    let began = Instant::now();
+    let answers = join_all((0..20).map(|_| get(shop.address()))).await;
+    assert!(answers.iter().all(|answer| status(answer) == 200 && answer.ends_with("v1\n")), "{answers:?}");
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    shop.idle("v2").await;
+    let tally = shop.tally("v2");
+    let timeouts = counted(&tally, Attempt::First, Class::Timeout);
+    assert!(timeouts > 0, "some were drawn to it");
+    assert_eq!(judged(&tally, Class::Timeout), timeouts, "charged in full");
+    // What may have been done is not done twice.
+    let post = b"POST / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx";
+    let mut posts: Vec<_> = (0..8).map(|_| Box::pin(exchange(shop.address(), post))).collect();
+    let answered = join_all((0..20).map(|_| get(shop.address())));
+    let both = futures::future::select(answered, join_all(&mut posts));
+    let futures::future::Either::Left((answers, _)) = both.await else { panic!("the posts ended first") };
+    assert!(answers.iter().all(|answer| status(answer) == 200), "{answers:?}");
+    assert!(v2.arrivals().in_progress > 0, "{:?}", v2.arrivals());
+    drop(posts);
+    shop.idle("v2").await;
+}
+
+/// As where the database stands still at the moment at which a canary gets its first users.
+#[tokio::test]
+async fn a_pause_that_a_new_canary_shares_with_stable_is_held_against_neither() {
+    let (v1, v2) = (origin("v1").await, origin("v2").await);
+    let mut shop = spared(&[v1.address()], &[v2.address()], |configuration| {
+        configuration.rules = config::Rules::default().into();
+    });
+    shop.split(0);
+    while v1.arrivals().requests < 5 {
+        assert_eq!(status(&get(shop.address()).await), 200);
+    }
+    let slow = Setting { latency: Latency::fixed(Duration::from_secs(5)), ..Setting::default() };
+    [&v1, &v2].iter().for_each(|origin| origin.dial().set(slow));
+    shop.split(50);
+    let answers = join_all((0..40).map(|_| get(shop.address()))).await;
+    assert!(answers.iter().all(|answer| status(answer) == 200), "{answers:?}");
+    shop.idle("v2").await;
+    let tally = shop.tally("v2");
+    assert!(counted(&tally, Attempt::First, Class::Timeout) > 0, "they were counted");
+    assert_eq!(judged(&tally, Class::Timeout), 0, "they left where others had to wait");
+}
+
 /// One request that takes long is none that hangs, however long nobody else asks.
 #[tokio::test]
 async fn a_request_that_takes_long_is_waited_for_where_it_is() {

@@ -30,6 +30,7 @@ mod listening;
 mod mirroring;
 mod own_answers;
 mod raw_http2;
+mod recovering;
 mod secure;
 mod shielding;
 mod small_messages;

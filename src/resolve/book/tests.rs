@@ -9,7 +9,7 @@ fn addresses(last: &[u8]) -> Arc<[IpAddr]> {
 }
 
 fn answer(last: &[u8], ttl: u64) -> Result<Answer, NoAnswer> {
-    Ok(Answer { addresses: addresses(last), ttl: Some(Duration::from_secs(ttl)) })
+    Ok(Answer { addresses: addresses(last), ttl: Some(Duration::from_secs(ttl)), lacks: None })
 }
 
 fn failure(reason: &str) -> Result<Answer, NoAnswer> {
@@ -81,7 +81,7 @@ fn a_name_is_asked_for_again_when_its_answer_is_over_and_never_sooner_or_later_t
     world.near(1.0);
     world.learn(answer(&[1], 86_400));
     world.near(300.0);
-    world.learn(Ok(Answer { addresses: addresses(&[1]), ttl: None }));
+    world.learn(Ok(Answer { addresses: addresses(&[1]), ttl: None, lacks: None }));
     world.near(300.0);
 }
 

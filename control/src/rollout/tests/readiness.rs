@@ -19,14 +19,14 @@ fn endpoint(health: EndpointHealth) -> EndpointState {
 
 const VERSIONS_OF_SHOP: &str = "stable: v1, versions: { v1: { endpoints: ['a:1'] } }";
 
-fn among(endpoints: &[EndpointHealth], is_tried: bool) -> Option<Unwell> {
+fn among(endpoints: &[EndpointHealth]) -> Option<Unwell> {
     let endpoints: Vec<_> = endpoints.iter().map(|health| endpoint(*health)).collect();
-    Unwell::among(&endpoints, is_tried)
+    Unwell::among(&endpoints)
 }
 
 /// None of two endpoints passes its health check.
 fn unwell() -> Readiness {
-    Readiness { unwell: among(&[EndpointHealth::Unhealthy; 2], true), ..Readiness::default() }
+    Readiness { unwell: among(&[EndpointHealth::Unhealthy; 2]), ..Readiness::default() }
 }
 
 fn full(drawn: u64, without_room: u64) -> Readiness {
@@ -36,17 +36,15 @@ fn full(drawn: u64, without_room: u64) -> Readiness {
 #[test]
 fn fewer_than_half_that_are_well_are_not_well() {
     use EndpointHealth::{Down, Ejected, Unhealthy, Well};
-    let found =
-        |endpoints: &[EndpointHealth], is_tried| among(endpoints, is_tried).map(|it| (it.well, it.of, it.by_checks));
-    assert_eq!(found(&[], true), None);
-    assert_eq!(found(&[Well], true), None);
-    assert_eq!(found(&[Well, Unhealthy], true), None);
-    assert_eq!(found(&[Well, Unhealthy, Unhealthy], true), Some((1, 3, true)));
-    assert_eq!(found(&[Unhealthy], false), Some((0, 1, true)));
-    assert_eq!(found(&[Down, Unhealthy], true), Some((0, 2, false)));
-    // Nobody tries it, so nobody knows how it is by now.
-    assert_eq!(found(&[Down, Down], false), None);
-    assert_eq!(found(&[Ejected, Ejected], true), None);
+    let found = |endpoints: &[EndpointHealth]| among(endpoints).map(|it| (it.well, it.of, it.by_checks));
+    assert_eq!(found(&[]), None);
+    assert_eq!(found(&[Well]), None);
+    assert_eq!(found(&[Well, Unhealthy]), None);
+    assert_eq!(found(&[Well, Unhealthy, Unhealthy]), Some((1, 3, true)));
+    assert_eq!(found(&[Unhealthy]), Some((0, 1, true)));
+    assert_eq!(found(&[Down, Unhealthy]), Some((0, 2, false)));
+    assert_eq!(found(&[Down, Down]), Some((0, 2, false)));
+    assert_eq!(found(&[Ejected, Ejected]), None);
 }
 
 #[test]
@@ -137,7 +135,7 @@ fn a_canary_without_a_well_endpoint_gets_no_users_until_one_is() {
 fn one_well_endpoint_is_enough_to_begin_with() {
     let mut world = World::new();
     let one_of_three = [EndpointHealth::Well, EndpointHealth::Unhealthy, EndpointHealth::Unhealthy];
-    world.release.sees(Readiness { unwell: among(&one_of_three, true), ..Readiness::default() });
+    world.release.sees(Readiness { unwell: among(&one_of_three), ..Readiness::default() });
     world.start("v2").unwrap();
     world.sync();
     assert_eq!(world.weight("v2"), 100);
@@ -248,4 +246,40 @@ fn what_a_reload_is_refused_for_is_known_of_a_state_alone() {
     assert_eq!(Release::refuses(state, &shop, None, &moment(0, None)), None, "nothing runs");
     let running = World::in_phase(Phase::Progressing);
     assert!(Release::refuses(running.release.state(), &shop, None, &moment(0, None)).is_some());
+}
+
+#[test]
+fn a_step_back_is_taken_whoever_is_there_to_serve_and_says_where_nobody_is() {
+    let said = "; stable v1 has no endpoint that is well, of 2 (it is down): users get errors";
+    let dead = || among(&[EndpointHealth::Down; 2]);
+    let mut world = World::in_phase(Phase::Progressing);
+    world.release.sees_stable(dead());
+    world.act(Action::Abort).unwrap();
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::Aborted, 0));
+    assert_eq!(world.reason(), format!("aborted by hand{said}"));
+    assert!(world.told().contains(&format!("v2 aborted by hand{said}")), "{:?}", world.told());
+
+    let mut world = World::in_phase(Phase::Progressing);
+    world.release.sees_stable(dead());
+    world.judged(bad());
+    assert_eq!((world.phase(), world.weight("v2")), (Phase::RolledBack, 0));
+    assert!(world.reason().ends_with(said), "{}", world.reason());
+
+    let mut world = World::in_phase(Phase::Progressing);
+    world.release.sees_stable(dead());
+    world.set_weight("v2", 10).unwrap();
+    assert_eq!(world.weight("v2"), 10);
+    assert!(world.told().iter().any(|told| told.ends_with(said)), "{:?}", world.told());
+}
+
+#[test]
+fn a_canary_whose_names_have_no_address_gets_no_users_until_they_do() {
+    let mut world = World::new();
+    let why = "the name v2.internal does not resolve: 10.0.0.2:53: there is no such name";
+    let unwell = Some(Unwell::without_endpoints(why.to_owned()));
+    world.release.sees(Readiness { unwell, ..Readiness::default() });
+    world.start("v2").unwrap();
+    world.sync();
+    let waits = format!("waiting for v2 to be well: it has no endpoint ({why}); until then no users go to it");
+    assert_eq!((world.weight("v2"), world.reason()), (0, waits));
 }

@@ -160,7 +160,7 @@ fn waits(world: &mut World, place: usize, waits: &[u64]) -> Vec<bool> {
     world.request(place).heard(1_000, 200, world.now);
     world.pass(seconds(1));
     let since = world.now;
-    waits.iter().map(|wait| endpoint.waits_in_vain(since, seconds(15), since + seconds(*wait))).collect()
+    waits.iter().map(|wait| endpoint.waits_in_vain(since, seconds(15), &[], since + seconds(*wait))).collect()
 }
 
 #[test]
@@ -171,7 +171,10 @@ fn an_endpoint_that_lets_two_requests_wait_far_longer_than_usual_and_answers_nob
     let since = world.now;
     assert_eq!(waits(&mut world, 1, &[4]), [true]);
     assert_eq!(world.state(1), State::Well, "it has answered somebody in between");
-    assert!(world.endpoints[1].waits_in_vain(world.now, seconds(1), world.now + seconds(1)), "who waits for no more");
+    assert!(
+        world.endpoints[1].waits_in_vain(world.now, seconds(1), &[], world.now + seconds(1)),
+        "who waits for no more"
+    );
     let standing = world.endpoints[1].standing(world.now + seconds(1));
     assert_eq!(
         (standing.state, standing.reason.unwrap().as_str()),
@@ -184,9 +187,40 @@ fn an_endpoint_that_lets_two_requests_wait_far_longer_than_usual_and_answers_nob
     world.pass(seconds(20));
     let since = world.now;
     world.pass(seconds(15));
-    assert!(world.endpoints[1].waits_in_vain(since, seconds(15), world.now));
+    assert!(world.endpoints[1].waits_in_vain(since, seconds(15), &[], world.now));
     assert_eq!(world.state(1), State::Well, "what led to the ejection is over with it");
     assert_eq!((world.state(1), waits(&mut world, 1, &[5]), world.state(1)), (State::Well, vec![true], State::Well));
+}
+
+#[test]
+fn one_that_never_answered_hangs_by_what_is_usual_at_others_and_is_ejected_like_one_that_fails() {
+    let (stable, canary) = (World::of(2), World::of(2));
+    let endpoint = &canary.endpoints[0];
+    let waits = |wait| endpoint.waits_in_vain(canary.now, seconds(15), &stable.endpoints, canary.now + seconds(wait));
+    assert!(!waits(10), "nobody knows how long an answer takes");
+    stable.request(0).heard(1_000, 200, stable.now);
+    stable.request(1).heard(200_000, 200, stable.now);
+    assert!(!waits(2) && !waits(3), "the slower of the others may take 200 ms");
+    assert!(waits(4));
+    assert!(!endpoint.hangs_from_its_start(canary.now), "it may be one request that takes long");
+    assert!(waits(4) && endpoint.hangs_from_its_start(canary.now));
+    assert!(waits(4) && waits(4));
+    assert_eq!(canary.state(0), State::Well, "it may be cold");
+    assert!(waits(4));
+    assert_eq!(canary.endpoints[0].standing(canary.now + seconds(5)).state, State::Ejected);
+}
+
+#[test]
+fn one_that_never_answered_and_is_the_only_one_hangs_until_it_answers() {
+    let (stable, mut canary) = (World::of(1), World::of(1));
+    stable.request(0).heard(1_000, 200, stable.now);
+    let endpoint = Arc::clone(&canary.endpoints[0]);
+    let since = canary.now;
+    canary.pass(seconds(4));
+    (0..20).for_each(|_| assert!(endpoint.waits_in_vain(since, seconds(15), &stable.endpoints, canary.now)));
+    assert_eq!((canary.state(0), endpoint.hangs_from_its_start(since)), (State::Well, true));
+    canary.request(0).heard(10, 500, canary.now);
+    assert!(!endpoint.hangs_from_its_start(since), "it answers, if badly");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use meter::MirrorCounts;
 use crate::mirror::outbox;
 use crate::mirror::sending::Deliveries;
 use crate::mirror::tests::service;
+use crate::passes::Instance;
+use crate::told::Told;
 
 /// A service all of whose requests are copied, and who would send the copies.
 struct World {
@@ -137,10 +139,30 @@ fn what_cannot_be_copied_is_counted_with_its_reason() {
 }
 
 #[test]
-fn a_copy_is_not_copied_again() {
-    let world = World::new();
-    let copy = head("GET", &[("tidegate-mirror", "1")]);
-    assert!(world.begin(Weight::FULL, &copy, Exchange::Response, false).0.is_none());
+fn a_copy_is_not_copied_again_and_a_client_cannot_make_its_request_pass_for_one() {
+    let mut service = Service::clone(&World::new().service);
+    service.rules = Arc::new(config::Rules { trusted: vec!["10.0.0.0/8".parse().unwrap()], ..Default::default() });
+    let world = World { service: Arc::new(service), ..World::new() };
+    let (here, elsewhere) = (Instance::new(), Instance::new());
+    let passed = |by: &Instance| {
+        let (mut head, mut told) = (head("GET", &[("tidegate-mirror", "1")]), Told::nothing());
+        by.to_origin(&mut told, &head.headers);
+        crate::fields::change(&mut head, |head| told.set(&mut head.headers));
+        head
+    };
+    for (head, socket, is_copied) in [
+        (head("GET", &[("tidegate-mirror", "1")]), [203, 0, 113, 7], true),
+        (head("GET", &[("tidegate-mirror", "1")]), [10, 0, 0, 1], false),
+        (passed(&elsewhere), [203, 0, 113, 7], true),
+        // It is its own canary, and trusts nobody.
+        (passed(&here), [203, 0, 113, 7], false),
+    ] {
+        let socket = Some(socket.into());
+        let original = Original { head: &head, connection: None, socket, trace: None, instance: Some(&here) };
+        let (service, outbox) = (&world.service, &world.outbox);
+        let begun = Mirroring::begin(Weight::FULL, service, Exchange::Response, false, original, outbox, world.now);
+        assert_eq!(begun.0.is_some(), is_copied, "{socket:?}: {:?}", head.headers);
+    }
     assert_eq!(world.counts(), MirrorCounts::default());
 }
 
