@@ -226,7 +226,7 @@ impl Drop for UpstreamStream {
             && !asked.is_apart
             && let Some(inner) = self.inner.take()
         {
-            pool.put(at.pool_key(), inner, at.patience());
+            pool.put(at.pool_key(), inner, self.link.rest());
         }
     }
 }

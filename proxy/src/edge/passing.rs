@@ -110,6 +110,9 @@ impl Edge {
         }
         let status = response.status.as_u16();
         ctx.check_head(response)?;
+        if let Some(link) = ctx.link() {
+            link.hear(&response.headers);
+        }
         if status == 101 {
             upgrade::begin(session, ctx, response)?;
             if let Some(stream) = client_stream(session) {
