@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 
 use super::Edge;
 use crate::client_stream::head_check::HeadLimits;
-use crate::endpoint::{Ask, Endpoint, InFlight, Unavailable};
+use crate::endpoint::{self, Ask, Endpoint, InFlight, Unavailable};
 use crate::request::Request;
 use crate::request_head::balance_key;
 use crate::routing::Version;
@@ -96,7 +96,9 @@ impl Edge {
         let Some(mut peer) = endpoint.outer() else {
             let silence = ctx.silence(version, session.as_downstream_mut().is_body_done());
             let mut peer = endpoint.peer();
-            (peer.options.read_timeout, peer.options.write_timeout) = (silence, silence);
+            let is_own = endpoint::is_for_one_request(&peer);
+            peer.options.read_timeout = if is_own { ctx.silence_of_any() } else { silence };
+            peer.options.write_timeout = silence;
             return (peer, None);
         };
         let link = self.link(version, at, session, ctx);

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::{self, Shop, configuration, exchange, get, judged, nobody, origin_has, status};
 use crate::http2::http2_origin;
+use crate::ways::Way;
 
 async fn origin(name: &str, behaviour: Behaviour) -> Origin {
     let origin = Origin::start(name, OriginOptions::default()).await.unwrap();
@@ -116,6 +117,22 @@ async fn a_client_that_leaves_a_hanging_version_is_a_latency_and_no_error() {
     assert!(tally.latency_good.quantile_us(0.5).unwrap() >= 50_000, "it counts at its age");
     shop.idle("v2").await;
     assert_eq!(shop.responses(Class::ClientAbort), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_an_endpoint_of_http2_that_hangs_has_waited_for_it_too() {
+    let mut configuration = configuration(&[http2_origin(true).await], &[nobody()], "");
+    configuration.services[0].versions[0].protocol = Protocol::H2c;
+    for way in Way::ALL.into_iter().filter(|way| !way.http2) {
+        let shop = Shop::serve(1, 0, &configuration, ClientTimeouts::default());
+        let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+        stream.write_all(&way.bytes("GET", &[])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(stream);
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{way:?}");
+        assert!(tally.latency_good.quantile_us(0.5).is_some_and(|us| us >= 50_000), "{way:?}: it counts at its age");
+    }
 }
 
 #[tokio::test]
