@@ -119,6 +119,7 @@ impl Edge {
             in_chunks: has_body && !head.headers.contains_key(header::CONTENT_LENGTH),
             is_apart: ctx.forgiven,
             silence: ctx.silence(version, is_whole),
+            silence_before_the_end: ctx.silence_of_any().filter(|_| !is_whole),
             limits,
         };
         Link::new(&self.pool, at.shared(), asked)

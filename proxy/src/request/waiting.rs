@@ -161,6 +161,9 @@ impl Request {
         if let Some(silence) = &self.silence {
             silence.heard(whole, now);
         }
+        if whole && let Some(link) = self.link() {
+            link.is_told_all();
+        }
         let Some(patience) = self.patience() else { return };
         let Some(attempt) = &mut self.attempt else { return };
         if attempt.head.is_none() {
@@ -216,8 +219,9 @@ impl Request {
         })
     }
 
-    /// The limit of a single read over HTTP/2 by pingora, on a connection that carries nothing else: as long as any
-    /// response may be silent. It cannot be changed once it is known what comes, so that shorter ones are ours.
+    /// As long as any response may be silent, or an endpoint that waits for its client: the limit of a read where nothing is
+    /// due of the endpoint yet; and of one over HTTP/2 by pingora, on a connection that carries nothing else, which cannot be
+    /// changed once it is known what comes, so that shorter ones are ours.
     pub(crate) fn silence_of_any(&self) -> Option<Duration> {
         self.patience().map(|patience| patience.silence(Exchange::Events))
     }

@@ -39,6 +39,8 @@ pub(crate) struct Asked {
     /// How long the endpoint may say nothing while something is awaited of it; none: as long as it wants. It may turn out
     /// that it has longer ([`Link::is_patient`]).
     pub(crate) silence: Option<Duration>,
+    /// The same before it has all of the request, where that is not there yet: it may have nothing to say.
+    pub(crate) silence_before_the_end: Option<Duration>,
     /// How much a response head may be.
     pub(crate) limits: HeadLimits,
 }
@@ -58,6 +60,8 @@ pub(crate) struct Link {
     is_reused: AtomicBool,
     /// How long the endpoint may say nothing, in milliseconds; 0: what was asked holds.
     patience_ms: AtomicU64,
+    /// The rest of the request is still to come.
+    is_uploading: AtomicBool,
     /// For how long the endpoint keeps its connection behind this response, in milliseconds; as long as it may wait at all,
     /// where it does not say.
     kept_ms: AtomicU64,
@@ -67,8 +71,20 @@ impl Link {
     pub(crate) fn new(pool: &Arc<Pool>, at: Arc<Endpoint>, asked: Asked) -> Arc<Self> {
         let (fd, is_reused) = (AtomicI32::new(-1), AtomicBool::new(false));
         let (pool, told, patience_ms) = (Arc::clone(pool), Mutex::default(), AtomicU64::new(0));
-        let kept_ms = AtomicU64::new(u64::MAX);
-        Arc::new_cyclic(|me| Self { me: Weak::clone(me), pool, at, asked, told, fd, is_reused, patience_ms, kept_ms })
+        let (is_uploading, kept_ms) =
+            (AtomicBool::new(asked.silence_before_the_end.is_some()), AtomicU64::new(u64::MAX));
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            pool,
+            at,
+            asked,
+            told,
+            fd,
+            is_reused,
+            patience_ms,
+            is_uploading,
+            kept_ms,
+        })
     }
 
     /// Tells the origin these fields, with the head that pingora is about to write.
@@ -81,8 +97,16 @@ impl Link {
         self.patience_ms.store(u64::try_from(silence.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// The endpoint is about to have all of the request.
+    pub(crate) fn is_told_all(&self) {
+        self.is_uploading.store(false, Ordering::Relaxed);
+    }
+
     /// How long the endpoint may say nothing; none: as long as it wants.
     pub(super) fn silence(&self) -> Option<Duration> {
+        if self.is_uploading.load(Ordering::Relaxed) {
+            return self.asked.silence_before_the_end;
+        }
         match self.patience_ms.load(Ordering::Relaxed) {
             0 => self.asked.silence,
             millis => Some(Duration::from_millis(millis)),

@@ -178,7 +178,7 @@ async fn whatever_an_endpoint_answers_comes_to_the_same_with_a_body_and_without(
             }
             match case.body {
                 Some(body) => {
-                    assert_eq!((&*answer.body, answer.is_whole), (body.as_bytes(), true), "{what}: {answer:?}")
+                    assert_eq!((&*answer.body, answer.is_whole), (body.as_bytes(), true), "{what}: {answer:?}");
                 }
                 None => assert!(answer.status == 502 || !answer.is_whole, "{what}: {answer:?}"),
             }
@@ -355,7 +355,10 @@ async fn a_connection_that_closes_under_a_request_is_stale_for_those_that_may_be
     // As when a keep-alive time runs out in the moment in which the request is sent.
     let closes = RawAnswer { then: Then::Close, ..RawAnswer::new("") };
     for way in Way::ALL {
-        for (method, wanted) in [("GET", 200), ("DELETE", 200), ("PUT", 200), ("POST", 502), ("PATCH", 502)] {
+        // The method counts, and not whether there is a body.
+        for (method, wanted) in
+            [("GET", 200), ("POST", 502), ("PUT", 200)].into_iter().take(if way.http2 { 2 } else { 3 })
+        {
             let good = RawAnswer::new(GOOD);
             let origin = RawOrigin::start(vec![good.clone(), closes.clone(), good]).await.unwrap();
             let shop = Shop::open_on(1, &[origin.address()], &[nobody()]);

@@ -55,7 +55,8 @@ async fn the_time_of_a_service_goes_before_that_of_all() {
 async fn the_wait_for_a_head_begins_when_the_request_is_whole() {
     let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
     for (protocol, v1) in [(Protocol::H1, origin.address()), (Protocol::H2c, http2_origin(false).await)] {
-        let timeouts = Timeouts { first_byte: SHORT, ..Timeouts::default() };
+        // Nor is the endpoint silent meanwhile.
+        let timeouts = Timeouts { first_byte: SHORT, response: SHORT, ..Timeouts::default() };
         let shop = serve(v1, timeouts, |c| c.services[0].versions[0].protocol = protocol);
         let mut stream = TcpStream::connect(shop.address()).await.unwrap();
         stream
