@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::fixture::{LONG, Shop, http2, judged, nobody, status};
+use crate::raw_http2::{END_HEADERS, END_STREAM, HEADERS, Raw, Seen, fields, frame};
 use crate::ways::{Answer, Way};
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -400,4 +401,19 @@ async fn requests_sent_ahead_are_answered_in_turn_whichever_way_each_takes() {
     let bodies: Vec<&str> = answer.split("\r\n1\r\n").skip(1).map(|rest| &rest[..1]).collect();
     assert_eq!((status(&answer), bodies), (200, vec!["a", "b", "c", "d"]), "{answer}");
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 4, "{answer}");
+}
+
+/// In HTTP/2 a request ends without a word of its length. Some servers of HTTP/1.1 refuse such a POST (411).
+#[tokio::test]
+async fn an_origin_of_http1_is_told_that_a_post_has_no_body_where_it_might_have_one() {
+    for (method, wanted) in [("POST", 1), ("PUT", 1), ("PATCH", 1), ("GET", 0), ("DELETE", 0)] {
+        let origin = RawOrigin::start(vec![RawAnswer::new(GOOD)]).await.unwrap();
+        let shop = Shop::open_on(1, &[origin.address()], &[nobody()]);
+        let head = fields(&[(":method", method), (":scheme", "http"), (":path", "/"), (":authority", "shop")]);
+        let mut client = Raw::connect(&shop).await;
+        client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &head)).await;
+        assert_eq!(client.next().await, Some(Seen::Response(1, 200)), "{method}");
+        let received = String::from_utf8_lossy(&origin.connections()[0].received).to_lowercase();
+        assert_eq!(received.matches("content-length: 0\r\n").count(), wanted, "{method}: {received}");
+    }
 }
