@@ -108,7 +108,7 @@ pub struct Unmatched {
 
 impl Unmatched {
     /// One more, of this peer; `status` is what it got, and `why` where that is known.
-    fn count(&self, status: Option<u16>, why: Option<&'static str>, socket: Option<&SocketDigest>) {
+    pub(crate) fn count(&self, status: Option<u16>, why: Option<&'static str>, socket: Option<&SocketDigest>) {
         self.meter.count(self.core, Class::Local);
         self.log.request(status, why, socket.and_then(|socket| Some(socket.peer_addr()?.as_inet()?.ip())));
     }

@@ -95,7 +95,7 @@ impl Arrival {
         let ends_gently = stream.ends_gently();
         // A GOAWAY is sent when this turns.
         let (end, shutdown) = watch::channel(false);
-        let serving = Arc::clone(served).serve_http2(Box::new(stream), ends_gently.clone(), shutdown);
+        let serving = Arc::clone(served).serve_http2(Box::new(stream), ends_gently.clone(), unmatched, shutdown);
         let mut serving = Box::pin(serving);
         tokio::select! {
             biased;

@@ -14,6 +14,8 @@ use pingora_proxy::HttpProxy;
 use tokio::sync::Notify;
 use tracing::debug;
 
+use crate::client_stream::Unmatched;
+use crate::connection::Connection;
 use crate::edge::Edge;
 use crate::request_body::silence::Listening;
 
@@ -80,6 +82,7 @@ impl Served {
         self: Arc<Self>,
         stream: Stream,
         ends_gently: Option<Arc<Notify>>,
+        unmatched: Unmatched,
         mut ending: ShutdownWatch,
     ) {
         let digest = Arc::new(Digest {
@@ -109,8 +112,12 @@ impl Served {
                         served.process_new_http(ServerSession::new_http2(session), &ending).await;
                     }));
                 }
-                // Counted with the streams that never became a request.
                 Ok(Some(H2Accept::Rejected)) => {
+                    if let Some(digest) = &digest.proxy_digest {
+                        Connection::refused(digest);
+                    }
+                    // It got 400 or a reset: pingora does not say which.
+                    unmatched.count(None, Some("this request is malformed"), digest.socket_digest.as_deref());
                     malformed += 1;
                     if malformed == most {
                         connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);

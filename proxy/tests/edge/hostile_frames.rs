@@ -372,7 +372,11 @@ async fn who_sends_too_many_malformed_requests_is_told_and_left() {
     for n in 0.. {
         client.send(&of_two_hosts(n * 2 + 1)).await;
         match client.next().await {
-            Some(Seen::Response(_, 400)) => answered += 1,
+            Some(Seen::Response(_, 400)) => {
+                answered += 1;
+                // At once, and not when the connection ends.
+                shop.unmatched_until(answered).await;
+            }
             seen => {
                 assert_eq!(seen, Some(Seen::Goaway(ENHANCE_YOUR_CALM)));
                 break;
@@ -381,6 +385,9 @@ async fn who_sends_too_many_malformed_requests_is_told_and_left() {
     }
     assert!((30..=32).contains(&answered), "{answered}");
     assert_eq!(client.rest().await, []);
+    drop(client);
+    shop.idle("v1").await;
+    assert!(shop.unmatched() <= 32, "each is counted once: {}", shop.unmatched());
     assert_eq!(origin.arrivals().requests, 0);
     next_is_served(&shop).await;
 }
