@@ -19,4 +19,8 @@ const fn bad(why: &'static str) -> Refusal {
     Refusal { status: 400, why }
 }
 
+const fn no_path(why: &'static str) -> Refusal {
+    Refusal { status: 400, why }
+}
+
 libfuzzer_sys::fuzz_target!(|data: &[u8]| property::holds(data));

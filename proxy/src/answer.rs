@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 use meter::Class;
 use pingora_core::protocols::http::ServerSession;
 use pingora_error::{Error, ErrorSource, Result};
@@ -101,6 +101,8 @@ pub(crate) async fn redirect(session: &mut Session, place: &str) -> Result<bool>
 /// Writes an answer of ours. An HTTP/1.1 connection goes on behind it where nothing is in doubt: the request is sound, what
 /// is left of it is little, and both sides keep connections. Else it ends, as the answer says.
 async fn write(session: &mut Session, response: ResponseHeader, body: Bytes, is_sound: bool) -> Result<()> {
+    // Over HTTP/2 nobody else leaves it out, and clients take what has it for malformed.
+    let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
     let goes_on = is_sound && !session.is_upgrade_req() && has_little_left(session);
     let client = session.as_downstream_mut();
     if !goes_on || client.as_http1().is_none() {

@@ -63,6 +63,8 @@ use crate::transport::Carrier;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Why there is nothing to tell of a request of HTTP/2 that nobody saw.
+const UNHEARD: &str = "refused by the library of HTTP/2, or taken back at once";
 /// Writes are gathered up to this many bytes.
 const GATHER: usize = 16 * 1024;
 /// A write buffer up to this size is kept while the connection idles.
@@ -106,7 +108,7 @@ pub struct Unmatched {
 
 impl Unmatched {
     /// One more, of this peer; `status` is what it got, and `why` where that is known.
-    fn count(&self, status: Option<u16>, why: Option<&'static str>, socket: Option<&SocketDigest>) {
+    pub(crate) fn count(&self, status: Option<u16>, why: Option<&'static str>, socket: Option<&SocketDigest>) {
         self.meter.count(self.core, Class::Local);
         self.log.request(status, why, socket.and_then(|socket| Some(socket.peer_addr()?.as_inet()?.ip())));
     }
@@ -388,6 +390,7 @@ impl<S: Carrier> Drop for ClientStream<S> {
     /// would take the connection for a stale one, and ask again.
     fn drop(&mut self) {
         let _ = self.poll_send(&mut Context::from_waker(std::task::Waker::noop()));
+        let is_http2 = self.is_http2();
         let unheard = match &self.frames {
             // pingora or h2 refused what the client opened, or the client took it back before pingora saw it.
             Some(frames) => {
@@ -398,7 +401,9 @@ impl<S: Carrier> Drop for ClientStream<S> {
             None => u64::from(self.head_given && self.turn.load(Ordering::Relaxed) == self.turn_read),
         };
         for _ in 0..unheard {
-            self.unmatched.count(Some(400), None, self.socket.as_deref());
+            // What h2 answered, by a status or a reset, it tells nobody else.
+            let (status, why) = if is_http2 { (None, Some(UNHEARD)) } else { (Some(400), None) };
+            self.unmatched.count(status, why, self.socket.as_deref());
         }
     }
 }

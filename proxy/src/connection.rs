@@ -93,6 +93,13 @@ impl Connection {
         Some(known.under_way.clone())
     }
 
+    /// A request on a connection was refused before anybody saw it, which is counted by whoever says so.
+    pub(crate) fn refused(digest: &ProxyDigest) {
+        if let Some(known) = Known::of(digest) {
+            known.under_way.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// What was told last to origins on the connection that a request came by.
     pub(crate) fn last_told(session: &Session) -> Option<&Last> {
         Some(&Known::of(session.digest()?.proxy_digest.as_ref()?)?.last_told)

@@ -65,6 +65,8 @@ struct Slot {
     fd: RawFd,
     head: Option<Instant>,
     whole: Option<Instant>,
+    /// How long it may be silent between its head and its end.
+    silence: Option<Duration>,
     overdue: Option<Overdue>,
     /// What the client was given and has not taken, and from when on that is still to be reckoned with.
     holds: u32,
@@ -95,6 +97,8 @@ pub(crate) enum Overdue {
     Head,
     /// The end of the response did not come in time.
     Whole,
+    /// The response fell silent.
+    Silence,
     /// Its endpoint hangs, and answered nobody. The budget for retries has been asked for the next attempt.
     Answer,
     /// It lasted, and had to make way.
@@ -164,6 +168,14 @@ impl Deadline {
     /// The whole must be over by then, or however late; where it has a limit at all.
     pub(crate) fn set_whole(&self, due: Option<Instant>) {
         self.change(|slot| slot.whole = slot.whole.and(due));
+    }
+
+    /// It may be silent for so long from now on, while its client takes what it is given; none: as long as it wants.
+    pub(crate) fn set_silence(&self, longest: Option<Duration>, now: Instant) {
+        self.change(|slot| {
+            slot.hear(now);
+            slot.silence = longest;
+        });
     }
 
     /// Whether there is a limit of the whole, or was.
@@ -240,6 +252,7 @@ impl Table {
             fd,
             head,
             whole,
+            silence: None,
             overdue: None,
             holds: 0,
             held_since: None,
@@ -266,7 +279,7 @@ impl Table {
     fn remove(&mut self, place: usize) {
         let slot = &mut self.slots[place];
         (slot.fd, slot.head, slot.whole, slot.overdue) = (-1, None, None, None);
-        (slot.of, slot.lasts, slot.ends) = (Of::default(), false, None);
+        (slot.of, slot.lasts, slot.ends, slot.silence) = (Of::default(), false, None, None);
         slot.turn = slot.turn.wrapping_add(1);
         self.vigils[place] = None;
         self.free.push(place);
@@ -279,14 +292,24 @@ impl Table {
     fn look(&mut self, now: Instant, end: impl Fn(RawFd)) -> Option<Instant> {
         let over = |slot: &mut Slot, what| {
             let overdue = slot.overdue.or(Some(what));
-            *slot = Slot { head: None, whole: None, ends: None, overdue, ..*slot };
+            *slot = Slot { head: None, whole: None, silence: None, ends: None, overdue, ..*slot };
             end(slot.fd);
         };
         let mut next = vigil::look(&mut self.vigils, &mut self.slots, now, |slot| over(slot, Overdue::Answer));
         for slot in &mut self.slots {
             if slot.due().is_some_and(|due| due <= now) {
-                let head_is_late = slot.head.is_some_and(|due| due <= now);
-                over(slot, if head_is_late { Overdue::Head } else { Overdue::Whole });
+                let is_late = |due: Option<Instant>| due.is_some_and(|due| due <= now);
+                let (head, silence) = (is_late(slot.head), is_late(slot.silence_due()));
+                over(
+                    slot,
+                    if head {
+                        Overdue::Head
+                    } else if silence {
+                        Overdue::Silence
+                    } else {
+                        Overdue::Whole
+                    },
+                );
             }
             next = [next, slot.due()].into_iter().flatten().min();
         }
@@ -299,7 +322,12 @@ impl Slot {
     /// The earlier of its deadlines that run.
     fn due(&self) -> Option<Instant> {
         let whole = self.whole.filter(|_| self.held_since.is_none());
-        [self.head, whole, self.ends].into_iter().flatten().min()
+        [self.head, whole, self.silence_due(), self.ends].into_iter().flatten().min()
+    }
+
+    /// When it has been silent for too long.
+    fn silence_due(&self) -> Option<Instant> {
+        self.silence.filter(|_| self.held_since.is_none()).and_then(|longest| self.heard.checked_add(longest))
     }
 
     /// The client was given something.

@@ -103,7 +103,7 @@ impl ProxyHttp for Edge {
             session.set_write_timeout(Some(self.routing.load().rules.timeouts.write));
         }
         expect::from_client(session);
-        if self.is_last(session, ctx.began()) {
+        if self.is_last(session, ctx.began()) || forwarded::is_last_of_client(session.req_header()) {
             session.set_keepalive(None);
         }
         Ok(())

@@ -70,6 +70,12 @@ pub fn comes_by_trusted(connection: Option<&Connection>, socket: Option<IpAddr>,
     peer_of(connection, socket).is_some_and(|peer| is_trusted(peer, rules))
 }
 
+/// Whether a client says in a further `Connection` that its connection ends with this request: pingora reads the first.
+pub(crate) fn is_last_of_client(request: &RequestHeader) -> bool {
+    let mut said = request.headers.get_all(header::CONNECTION).iter().skip(1);
+    said.any(|value| value.as_bytes().split(|b| *b == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(b"close")))
+}
+
 /// Tells the origin who the client is: without a trusted hop the headers that clients may not set are told anew, behind
 /// one they are continued. Takes from the request what was meant for this hop, and what its origin is told otherwise, by
 /// whomever: to be called last. `socket` as for [`client_of`]; `last` is what was told on the same connection, where

@@ -34,6 +34,9 @@ use crate::selection::{Decision, Issued, Judged, Reason, Selection, Target};
 use crate::trace::Trace;
 use crate::warming::Errand;
 
+/// Why a tunnel failed.
+const STILLBORN: &str = "the service ended the tunnel as soon as it had begun";
+
 /// A stale connection shows within a round trip to the endpoint. What takes longer was work.
 const AT_ONCE: Duration = Duration::from_millis(10);
 
@@ -81,8 +84,11 @@ pub(crate) struct Request {
     silence: Option<Arc<Silence>>,
     /// When its body came to its end.
     said_all: Option<Instant>,
-    /// It became a tunnel, whose length is no latency and whose end is no failure.
+    /// It became a tunnel, whose length is no latency and whose end is no failure, but for one that its endpoint ended at
+    /// once.
     is_tunnel: bool,
+    /// All of its response was passed on, whatever becomes of the rest of its body.
+    is_passed_on: bool,
     /// Why another version than the one drawn serves it, where one does.
     instead: Option<Decision>,
     /// What the last attempt that failed came to: what the proxy's own answer stands for.
@@ -148,6 +154,7 @@ impl Request {
             silence: Silence::present(),
             said_all: None,
             is_tunnel: false,
+            is_passed_on: false,
             instead: None,
             failed_with: None,
             last: None,
@@ -279,6 +286,9 @@ impl Request {
             _ => class,
         };
         attempt.tell_of_call(class, now);
+        if class == Class::Reset && matches!(attempt.head, Some((101, _))) {
+            self.why.get_or_insert(STILLBORN);
+        }
         attempt.at.ended(class, now);
         let Some(matched) = &mut self.matched else { return class };
         // Nobody waited for a version whose client left before it had asked.
@@ -317,6 +327,7 @@ impl Request {
     /// The request is over: its last attempt and the response to the client are counted. `sent` is the status that
     /// the client got, `error` what ended it early.
     pub(crate) fn end(&mut self, sent: Option<u16>, error: Option<Class>, now: Instant) {
+        let error = error.filter(|_| !self.is_passed_on);
         let answered_by_version = self.attempt.is_some() && error.is_none();
         let class = match (error, self.attempt.as_ref().and_then(|attempt| attempt.head)) {
             (Some(class), _) => class,
@@ -329,7 +340,7 @@ impl Request {
         }
         let response = match (error, sent) {
             _ if self.ended_by.is_some() => Class::Local,
-            _ if self.is_tunnel => Class::Upgrade,
+            _ if self.is_tunnel => self.failed_with.unwrap_or(Class::Upgrade),
             (Some(Class::ClientAbort), None) => Class::ClientAbort,
             // Cut short after its head, or answered by the proxy in a version's stead.
             (Some(error), Some(_)) if error.is_bad() || error == Class::ClientAbort => error,
@@ -368,8 +379,10 @@ impl Drop for Request {
             return;
         }
         if self.fell_silent() {
-            // Reset without an answer: nobody else says so.
-            self.end(None, Some(Class::ClientAbort), Instant::now());
+            // Reset without an answer, or behind one: nobody else says so.
+            self.has_passed_on();
+            let sent = self.attempt.as_ref().filter(|_| self.is_passed_on).and_then(|attempt| attempt.head);
+            self.end(sent.map(|(status, _)| status), Some(Class::ClientAbort), Instant::now());
         } else {
             self.end_attempt(Class::Local, self.began);
             self.end_unserved(Class::Local);

@@ -148,16 +148,13 @@ impl AsyncRead for UpstreamStream {
                 return Poll::Ready(Ok(()));
             }
             let before = buf.filled().len();
-            let silence = this.silence;
-            match ready!(this.inner()?.poll_read(cx, buf, silence)) {
-                // This wait may have begun before it was known what comes.
-                Err(error) if Silent::is(&error) && this.link.silence() != silence => {
-                    this.silence = this.link.silence();
-                    this.inner()?.wait_anew();
-                    continue;
-                }
-                read => read?,
+            let silence = this.link.silence();
+            if silence != this.silence {
+                // The wait may have begun before it was known what comes, or before the request was whole.
+                this.silence = silence;
+                this.inner()?.wait_anew();
             }
+            ready!(this.inner()?.poll_read(cx, buf, silence))?;
             if buf.filled().len() == before {
                 return Poll::Ready(Ok(()));
             }
@@ -226,7 +223,7 @@ impl Drop for UpstreamStream {
             && !asked.is_apart
             && let Some(inner) = self.inner.take()
         {
-            pool.put(at.pool_key(), inner, at.patience());
+            pool.put(at.pool_key(), inner, self.link.rest());
         }
     }
 }

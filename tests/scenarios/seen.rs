@@ -2,16 +2,16 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use loadtest::{Fraction, Length, Load, Origin};
+use loadtest::{Fraction, Length, Load, Origin, RawAnswer, RawOrigin, Then};
 use serde_json::Value;
 
 use crate::patience::{LONG, until, until_true};
 use crate::process::{Process, Signal};
-use crate::shop::{Place, Server, configuration, origin};
+use crate::shop::{Place, Server, configuration, now, origin};
 
 const PLAN: &str = "{ steps: [{ weight: 5%, hold: 10m }] }";
 
@@ -115,6 +115,99 @@ fn every_request_has_a_line_and_no_secret_is_in_it() {
         lines(&site.log()).iter().filter(|line| line["http.response.status_code"] == 400).count() == 2
     });
     assert!(lines(&site.log()).iter().all(|line| line["source.address"] == "127.0.0.1"));
+    server.stop();
+}
+
+#[test]
+fn a_line_says_why_its_version_served_it_and_what_of_it_passed() {
+    let site = Site::new();
+    // Bound and closed again: the system does not give the port to anybody else soon.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let endpoints = |address: SocketAddr| format!("{{ endpoints: ['{address}'] }}");
+    let (v1, v2, dead) = (endpoints(site.v1.address()), endpoints(site.v2.address()), endpoints(nobody));
+    let service = |name: &str, canary: &str, more: &str| {
+        format!(
+            "  {name}: {{ path: /{name}, stable: v1, canary: v2, weight: 100%, \
+             versions: {{ v1: {v1}, v2: {canary} }}{more} }}\n"
+        )
+    };
+    let services = [
+        service("drawn", &v2, ""),
+        service("keyed", &v2, ", affinity: { cookie: session }"),
+        service("asked", &v2, ", forced: { header: x-version, from: [127.0.0.1] }"),
+        service("dead", &dead, ""),
+        service("failing", &v2, ""),
+    ];
+    site.place.write(&format!(
+        "access_log: {{ to: '{}' }}\n{}{}",
+        site.log().display(),
+        site.place.head(),
+        services.concat()
+    ));
+    let server = site.place.serve();
+    let ask = |path: &str, more: &str| {
+        let head = format!("{path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n{more}");
+        assert_eq!(send(server.address, &format!("GET {head}\r\n")), 200, "{path}");
+        let body = format!("PUT {}", head.replacen(" HTTP", "/body HTTP", 1));
+        assert_eq!(send(server.address, &format!("{body}Content-Length: 5\r\n\r\nhello")), 200, "{path}");
+    };
+    ask("/drawn", "");
+    ask("/keyed", "Cookie: session=u\r\n");
+    ask("/asked", "X-Version: never\r\n");
+    // As many attempts as it takes until nobody is live there.
+    for n in 0..5 {
+        ask(&format!("/dead/{n}"), "");
+    }
+    site.v2.dial().set_errors(Fraction::ONE);
+    ask("/failing", "");
+
+    let sent = |line: &Value| line["http.response.body.bytes"].as_u64().unwrap();
+    for (path, decision, version, drawn, attempts) in [
+        ("/drawn", "weight", "v2", Value::Null, 1),
+        ("/keyed", "affinity", "v2", Value::Null, 1),
+        ("/asked", "forced", "v1", Value::Null, 1),
+        ("/dead/4", "fall-through", "v1", "v2".into(), 1),
+        ("/failing", "shield", "v1", "v2".into(), 2),
+    ] {
+        for (path, read) in [(path.to_owned(), 0), (format!("{path}/body"), 5)] {
+            let line = line_of(&site.log(), &path);
+            let said = (&line["tidegate.decision"], &line["tidegate.version"], &line["tidegate.drawn"]);
+            assert_eq!(said, (&decision.into(), &version.into(), &drawn), "{line}");
+            assert_eq!(
+                (&line["tidegate.attempts"], &line["tidegate.weight"]),
+                (&attempts.into(), &10_000.into()),
+                "{line}"
+            );
+            assert_eq!(line["http.request.body.bytes"], read, "{line}");
+            assert_eq!((sent(&line), &line["tidegate.class"]), (3, &"2xx".into()), "{line}");
+            assert!(line["tidegate.upstream_us"].as_u64() < line["event.duration"].as_u64(), "{line}");
+        }
+    }
+    server.stop();
+}
+
+#[test]
+fn a_line_says_what_became_of_a_response_that_was_cut() {
+    let (site, half) = (Site::new(), "HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\nhalf");
+    let closes = RawAnswer { then: Then::Close, ..RawAnswer::new(half) };
+    let v1 = now(RawOrigin::start(vec![RawAnswer::new(half), closes, RawAnswer::new("")])).unwrap();
+    let versions = format!("versions: {{ v1: {{ endpoints: ['{}'], ejection: off }} }}", v1.address());
+    site.place.write(&format!(
+        "access_log: {{ to: '{}' }}\ntimeouts: {{ first_byte: 300ms, response: 300ms }}\n{}  shop: {{ retries: off, {versions} }}\n",
+        site.log().display(),
+        site.place.head(),
+    ));
+    let server = site.place.serve();
+    for (path, status, class, why) in [
+        ("/silent", 200, "timeout", "the response fell silent"),
+        ("/closed", 200, "reset", "the service ended the connection before the end of its response"),
+        ("/hung", 504, "timeout", "no response head in time"),
+    ] {
+        assert_eq!(get(server.address, path), status, "{path}");
+        let line = line_of(&site.log(), path);
+        assert_eq!((&line["event.outcome"], &line["tidegate.class"]), (&"failure".into(), &class.into()), "{line}");
+        assert!(line["error.message"].as_str().is_some_and(|said| said.contains(why)), "{line}");
+    }
     server.stop();
 }
 

@@ -30,6 +30,29 @@ fn what_is_overdue_is_ended_once_and_the_next_look_is_at_the_earliest_deadline_l
 }
 
 #[test]
+fn a_response_may_be_silent_for_as_long_as_told_and_its_clients_time_is_no_silence() {
+    let now = Instant::now();
+    let at = |seconds| now + Duration::from_secs(seconds);
+    let mut table = Table::default();
+    let place = insert(&mut table, 7, None, Some(at(90)));
+    let slot = &mut table.slots[place];
+    (slot.silence, slot.heard) = (Some(Duration::from_secs(3)), now);
+    assert_eq!(look(&mut table, at(2)), (vec![], Some(at(3))));
+    table.slots[place].hear(at(2));
+    assert_eq!(look(&mut table, at(4)), (vec![], Some(at(5))));
+    table.slots[place].hold(at(4));
+    assert_eq!(look(&mut table, at(20)), (vec![], None));
+    table.slots[place].release(at(20));
+    assert_eq!(look(&mut table, at(22)), (vec![], Some(at(23))));
+    assert_eq!(look(&mut table, at(23)), (vec![7], None));
+    assert_eq!(table.slots[place].overdue, Some(Overdue::Silence));
+    // Whoever has the place next is limited by nothing of it.
+    table.remove(place);
+    insert(&mut table, 8, None, None);
+    assert_eq!(look(&mut table, at(99)), (vec![], None));
+}
+
+#[test]
 fn a_place_is_used_again_and_what_was_removed_is_never_ended() {
     let now = Instant::now();
     let mut table = Table::default();

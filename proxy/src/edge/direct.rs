@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use config::Protocol;
 use futures::FutureExt;
-use http::{Method, Version as HttpVersion, header};
+use http::{HeaderValue, Method, Version as HttpVersion, header};
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_error::{Error, ErrorType, Result};
@@ -154,8 +154,15 @@ impl Edge {
     }
 }
 
-/// In HTTP/2 the host may be named beside the fields. Where both name one, they agree (`request_check`).
+/// In HTTP/2 the host may be named beside the fields. Where both name one, they agree (`request_check`). That there is no
+/// body may be left unsaid there, and not in HTTP/1.1 where one might be (RFC 9110, section 8.6): some servers refuse that
+/// (411).
 fn as_http1(request: &mut RequestHeader) -> Result<()> {
+    let may_have_body = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
+    if request.version == HttpVersion::HTTP_2 && may_have_body && !request.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        request.insert_header(header::CONTENT_LENGTH, HeaderValue::from_static("0"))?;
+    }
     let authority = request.uri.authority().filter(|_| !request.headers.contains_key(header::HOST));
     if let Some(authority) = authority.map(|authority| authority.as_str().to_owned()) {
         request.insert_header(header::HOST, authority)?;

@@ -32,6 +32,10 @@ impl Edge {
             ctx.end_attempt(Class::Local, now);
             return ended();
         }
+        if is_of_reading(&e) && ctx.has_passed_on() {
+            // The answer was all there is to say; what is left of the request is of no use to anybody.
+            return e;
+        }
         if is_silent(&e) {
             e.etype = ErrorType::ReadTimedout;
         }
@@ -52,8 +56,13 @@ impl Edge {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(504), "the client's own deadline has passed").into_down();
             }
-            Some(overdue @ (Overdue::Head | Overdue::Whole | Overdue::Answer)) => {
+            Some(overdue @ (Overdue::Head | Overdue::Whole | Overdue::Silence | Overdue::Answer)) => {
                 let mut late = Error::explain(ErrorType::ReadTimedout, "no response in time").into_up();
+                ctx.why.get_or_insert(match overdue {
+                    Overdue::Silence => SILENT,
+                    Overdue::Whole => "no whole response in time (timeouts.total)",
+                    Overdue::Head | Overdue::Answer | Overdue::Ended(_) => NO_HEAD,
+                });
                 let failure = if overdue == Overdue::Answer { Failure::Left } else { Failure::Late };
                 late.set_retry(self.goes_again(failure, session, ctx, now));
                 if overdue == Overdue::Answer && ctx.all_are_silent(now) {
@@ -107,6 +116,9 @@ impl Edge {
             ctx.end_attempt(Class::ClientAbort, now);
             return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
         } else {
+            if let Some(why) = why_cut(&e, ctx) {
+                ctx.why.get_or_insert(why);
+            }
             let failure = failure_of(&e);
             e.set_retry(failure.is_some_and(|failure| self.goes_again(failure, session, ctx, now)));
             ctx.end_attempt(class_of(&e), now);
@@ -158,9 +170,43 @@ fn failure_of(error: &Error) -> Option<Failure> {
     }
 }
 
+/// Why a response was cut that had begun, for a person.
+const SILENT: &str = "the response fell silent (timeouts.response, or timeouts.tunnel)";
+
+/// Why a response never began.
+const NO_HEAD: &str = "no response head in time (timeouts.first_byte)";
+
+/// What ended a response, where nothing else tells: where it had begun, its status was good.
+fn why_cut(error: &Error, ctx: &Request) -> Option<&'static str> {
+    let is_unheard = ctx.is_unheard();
+    match class_of(error) {
+        Class::Timeout if is_unheard => Some(NO_HEAD),
+        // The proxy's own answer tells.
+        _ if is_unheard => None,
+        Class::Timeout => Some(SILENT),
+        Class::Reset => Some("the service ended the connection before the end of its response"),
+        Class::ProtocolError => Some("the rest of the response is not HTTP as it should be"),
+        Class::ConnectError
+        | Class::ClientAbort
+        | Class::Local
+        | Class::Success
+        | Class::Redirect
+        | Class::ClientError
+        | Class::ServerError
+        | Class::GrpcError
+        | Class::Upgrade => None,
+    }
+}
+
 /// It lasted, and we ended it.
 pub(super) fn ended() -> Box<Error> {
     Error::new_in(ErrorType::Custom("ended"))
+}
+
+/// Whether something was wrong with what the client sent, or that it sent nothing more: not with what it was sent.
+fn is_of_reading(error: &Error) -> bool {
+    let is_of_writing = matches!(error.etype(), ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::H2Error);
+    *error.esource() == ErrorSource::Downstream && !is_of_writing
 }
 
 fn stopped_in_its_body() -> Box<Error> {

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Version as HttpVersion, header};
+use http::{Method, Version as HttpVersion, header};
 use meter::Class;
 use pingora_error::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -27,6 +27,10 @@ impl Edge {
         ctx.connected(fd, now);
         if !session.as_downstream_mut().is_body_done() {
             ctx.listen(is_own, now);
+        }
+        if ctx.link().is_none() && session.as_downstream_mut().is_body_empty() {
+            // Over HTTP/2 nobody tells of the end of a body that there is not.
+            ctx.says_nothing_more(now);
         }
         if is_own {
             let waits_now = session.as_downstream_mut().is_body_done() || ctx.exchange.is_tunnel();
@@ -86,6 +90,9 @@ impl Edge {
         let ready = ctx.ready().filter(|_| is_bare);
         let now = ready.unwrap_or_else(Instant::now);
         ctx.sends(end_of_stream, now);
+        if body.as_ref().is_some_and(|piece| !piece.is_empty()) {
+            ctx.speaks_through_its_tunnel();
+        }
         ctx.body.take(body.as_ref().map_or(0, Bytes::len))?;
         ctx.mirror.takes(body.as_ref(), end_of_stream, now);
         // pingora would write an empty last piece as a chunk of size 0, and then the end of the chunks: two ends, of
@@ -110,6 +117,9 @@ impl Edge {
         }
         let status = response.status.as_u16();
         ctx.check_head(response)?;
+        if let Some(link) = ctx.link() {
+            link.hear(&response.headers);
+        }
         if status == 101 {
             upgrade::begin(session, ctx, response)?;
             if let Some(stream) = client_stream(session) {
@@ -129,7 +139,10 @@ impl Edge {
         ctx.grpc_head(&response.headers);
         ctx.mirror.head(response);
         if response.headers.get(header::CONTENT_TYPE).is_some_and(|of| is_event_stream(of.as_bytes())) {
-            ctx.is_endless();
+            ctx.is_endless(now);
+        }
+        if status != 101 && ctx.link().is_some() && has_no_content(response, &session.req_header().method) {
+            ctx.last_byte(now);
         }
         Ok(())
     }
@@ -171,6 +184,10 @@ impl Edge {
 
     /// A head goes to the client.
     pub(super) fn pass_head(session: &mut Session, response: &mut ResponseHeader, ctx: &Request) -> Result<()> {
+        if response.version == HttpVersion::HTTP_10 {
+            // That of whoever sends it, which we do (RFC 9112, section 2.3).
+            response.set_version(HttpVersion::HTTP_11);
+        }
         let connection = Connection::of(session);
         forwarded::to_client(response);
         secure::to_client(response, connection);
@@ -187,4 +204,12 @@ impl Edge {
         }
         Ok(())
     }
+}
+
+/// Whether the head is all of a response of HTTP/1.1 to this method (RFC 9112, section 6.3).
+fn has_no_content(response: &ResponseHeader, method: &Method) -> bool {
+    let is_nothing = |length: &[u8]| length.iter().all(|digit| *digit == b'0');
+    *method == Method::HEAD
+        || matches!(response.status.as_u16(), 204 | 304)
+        || response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| is_nothing(length.as_bytes()))
 }

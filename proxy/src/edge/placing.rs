@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 
 use super::Edge;
 use crate::client_stream::head_check::HeadLimits;
-use crate::endpoint::{Ask, Endpoint, InFlight, Unavailable};
+use crate::endpoint::{self, Ask, Endpoint, InFlight, Unavailable};
 use crate::request::Request;
 use crate::request_head::balance_key;
 use crate::routing::Version;
@@ -96,7 +96,9 @@ impl Edge {
         let Some(mut peer) = endpoint.outer() else {
             let silence = ctx.silence(version, session.as_downstream_mut().is_body_done());
             let mut peer = endpoint.peer();
-            (peer.options.read_timeout, peer.options.write_timeout) = (silence, silence);
+            let is_own = endpoint::is_for_one_request(&peer);
+            peer.options.read_timeout = if is_own { ctx.silence_of_any() } else { silence };
+            peer.options.write_timeout = silence;
             return (peer, None);
         };
         let link = self.link(version, at, session, ctx);
@@ -117,6 +119,7 @@ impl Edge {
             in_chunks: has_body && !head.headers.contains_key(header::CONTENT_LENGTH),
             is_apart: ctx.forgiven,
             silence: ctx.silence(version, is_whole),
+            silence_before_the_end: ctx.silence_of_any().filter(|_| !is_whole),
             limits,
         };
         Link::new(&self.pool, at.shared(), asked)

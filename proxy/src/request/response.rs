@@ -45,6 +45,7 @@ impl Request {
         if self.exchange.may_be_silent() {
             self.is_answered();
         }
+        let silence = self.silence_of_response();
         if let Some(attempt) = &mut self.attempt {
             let latency_us = micros(attempt.waits_since().unwrap_or(now), now);
             attempt.head = Some((status, latency_us));
@@ -58,6 +59,9 @@ impl Request {
             }
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
+                if silence.is_some() {
+                    deadline.set_silence(silence, now);
+                }
             }
         }
     }
@@ -69,9 +73,19 @@ impl Request {
         }
     }
 
+    /// Notes that the client has all of its response, where that has come: nothing is left but to read the rest of its
+    /// body. Says whether it is so.
+    pub(crate) fn has_passed_on(&mut self) -> bool {
+        self.is_passed_on = !self.is_tunnel && self.attempt.as_ref().is_some_and(|attempt| attempt.total_us.is_some());
+        self.is_passed_on
+    }
+
     /// The response's last byte came. Its client may take longer to read it.
     pub(crate) fn last_byte(&mut self, now: Instant) {
         self.is_answered();
+        if let Some(silence) = &self.silence {
+            silence.is_for_nobody();
+        }
         if let Some(attempt) = &mut self.attempt {
             attempt.total_us = attempt.ready.map(|ready| micros(ready, now));
             // What is left is the client's.

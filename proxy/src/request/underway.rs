@@ -52,6 +52,8 @@ pub(super) struct Underway {
     pub(super) is_untold: bool,
     /// The endpoint has sent something of its response's body, or through its tunnel.
     pub(super) has_spoken: bool,
+    /// The client has sent something through its tunnel.
+    pub(super) is_spoken_to: bool,
     /// It is counted, and not judged, whatever it comes to.
     pub(super) is_excused: bool,
     /// What it waits for its client with.
@@ -80,16 +82,21 @@ impl Underway {
             grpc: None,
             is_untold: false,
             has_spoken: false,
+            is_spoken_to: false,
             is_excused: false,
             waiting: None,
         }
     }
 
-    /// Whether its endpoint ended a tunnel that had only begun, without having said anything: it agreed to it and was of no
-    /// use. One that says farewell, as a WebSocket does with a close frame, has said something.
+    /// Whether its endpoint ended a tunnel that had only begun, before either side had said anything: it agreed to it and was
+    /// of no use. One that says farewell, as a WebSocket does with a close frame, has said something. Where the client has,
+    /// the endpoint may have ended it for that: upon a close frame, or upon what is no frame at all.
     pub(super) fn is_stillborn(&self, now: Instant) -> bool {
         let is_young = |ready| now.saturating_duration_since(ready) < STILLBORN;
-        !self.has_spoken && self.head.is_some_and(|(status, _)| status == 101) && self.ready.is_some_and(is_young)
+        !self.has_spoken
+            && !self.is_spoken_to
+            && self.head.is_some_and(|(status, _)| status == 101)
+            && self.ready.is_some_and(is_young)
     }
 
     /// Since when the version could answer.
@@ -106,7 +113,7 @@ impl Underway {
     pub(super) fn ending(&self) -> Option<Ending> {
         match self.place().and_then(Deadline::overdue) {
             Some(Overdue::Ended(why)) => Some(why),
-            Some(Overdue::Head | Overdue::Whole | Overdue::Answer) | None => self.ending,
+            Some(Overdue::Head | Overdue::Whole | Overdue::Silence | Overdue::Answer) | None => self.ending,
         }
     }
 }

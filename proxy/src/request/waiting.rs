@@ -161,6 +161,9 @@ impl Request {
         if let Some(silence) = &self.silence {
             silence.heard(whole, now);
         }
+        if whole && let Some(link) = self.link() {
+            link.is_told_all();
+        }
         let Some(patience) = self.patience() else { return };
         let Some(attempt) = &mut self.attempt else { return };
         if attempt.head.is_none() {
@@ -176,6 +179,18 @@ impl Request {
         }
         if attempt.head.is_none() && (whole || matches!(self.exchange, Exchange::Call(_))) {
             deadline.set_head(Some(now + patience.first_byte));
+        }
+    }
+
+    /// Its client has said all that it will.
+    pub(crate) fn says_nothing_more(&mut self, now: Instant) {
+        self.said_all.get_or_insert(now);
+    }
+
+    /// Its client says something to the endpoint with which it has a tunnel, if it has one.
+    pub(crate) fn speaks_through_its_tunnel(&mut self) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.is_spoken_to |= attempt.head.is_some_and(|(status, _)| status == 101);
         }
     }
 
@@ -204,6 +219,21 @@ impl Request {
         })
     }
 
+    /// As long as any response may be silent, or an endpoint that waits for its client: the limit of a read where nothing is
+    /// due of the endpoint yet; and of one over HTTP/2 by pingora, on a connection that carries nothing else, which cannot be
+    /// changed once it is known what comes, so that shorter ones are ours.
+    pub(crate) fn silence_of_any(&self) -> Option<Duration> {
+        self.patience().map(|patience| patience.silence(Exchange::Events))
+    }
+
+    /// How long the response that begins may be silent, where that is for its deadline to limit: over HTTP/2, once the
+    /// request was said.
+    pub(super) fn silence_of_response(&self) -> Option<Duration> {
+        let is_ours = self.attempt.as_ref().is_some_and(|attempt| attempt.link.is_none()) && self.said_all.is_some();
+        let patience = self.patience().filter(|_| is_ours && self.exchange == Exchange::Response)?;
+        Some(patience.silence(self.exchange))
+    }
+
     /// How long this request may take.
     pub(crate) fn patience(&self) -> Option<Patience> {
         self.matched.as_ref().map(|matched| Patience::of(&matched.service))
@@ -211,12 +241,13 @@ impl Request {
 
     /// The response turned out to be a stream of events: however long it takes in all, and silent for as long as a tunnel
     /// may be, whatever its client said that it takes.
-    pub(crate) fn is_endless(&mut self) {
+    pub(crate) fn is_endless(&mut self, now: Instant) {
         if let (Some(link), Some(patience)) = (self.link(), self.patience()) {
             link.is_patient(patience.silence(Exchange::Events));
         }
         if let Some(deadline) = self.attempt.as_ref().and_then(|attempt| attempt.deadline.as_ref()) {
             deadline.set_whole(None);
+            deadline.set_silence(None, now);
         }
         self.is_answered();
         self.lasts();

@@ -40,6 +40,8 @@ struct State {
     /// The connection to the endpoint, where it carries this request alone.
     fd: Option<RawFd>,
     is_over: bool,
+    /// The request has been answered: nobody needs the rest of its body.
+    is_for_nobody: bool,
 }
 
 /// What comes of a silence that is too long.
@@ -73,7 +75,12 @@ impl Silence {
     }
 
     fn wait(&self, fd: Option<RawFd>, now: Instant) {
-        *self.state.lock() = State { due: now.checked_add(self.longest), fd, is_over: false };
+        *self.state.lock() = State { due: now.checked_add(self.longest), fd, is_over: false, is_for_nobody: false };
+    }
+
+    /// The request has been answered. Whether its endpoint takes the rest of the body does not matter any more.
+    pub(crate) fn is_for_nobody(&self) {
+        self.state.lock().is_for_nobody = true;
     }
 
     /// A piece of the body came: the last one, where it is `whole`.
@@ -91,7 +98,7 @@ impl Silence {
             return Then::Wait;
         }
         match state.fd {
-            Some(fd) if !state.is_over && !takes(fd) => {
+            Some(fd) if !state.is_over && !state.is_for_nobody && !takes(fd) => {
                 // Its client may be waiting for it.
                 state.due = now.checked_add(self.longest);
                 Then::Wait

@@ -93,9 +93,10 @@ impl Arrival {
             return;
         };
         let ends_gently = stream.ends_gently();
-        // pingora sends a GOAWAY when this turns.
+        // A GOAWAY is sent when this turns.
         let (end, shutdown) = watch::channel(false);
-        let mut serving = served.process_new(Box::new(stream), &shutdown);
+        let serving = Arc::clone(served).serve_http2(Box::new(stream), ends_gently.clone(), unmatched, shutdown);
+        let mut serving = Box::pin(serving);
         tokio::select! {
             biased;
             _ = &mut serving => return,

@@ -4,12 +4,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use config::Rules;
+use h2::Reason;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, default_h2_options, handshake};
+use pingora_core::protocols::{Digest, Stream};
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
+use tokio::sync::Notify;
+use tracing::debug;
 
+use crate::client_stream::Unmatched;
+use crate::connection::Connection;
 use crate::edge::Edge;
 use crate::request_body::silence::Listening;
 
@@ -27,6 +33,11 @@ const SMALL_FRAMES: usize = 4 * 1024 * 1024;
 /// What h2 takes of a stream's response before its client does, whatever windows the client gives: 64 KiB, a piece as
 /// pingora reads it. (Its own 400 KiB, on each of a hundred streams, would be 40 MiB for one client that does not read.)
 const SEND_BUFFER: usize = 64 * 1024;
+
+/// So many requests of a connection of HTTP/2 may be so malformed that pingora refuses them before we hear of them: as many
+/// as it would let pass itself. A connection that speaks for many may have a hundred times as many.
+const MALFORMED: u32 = 32;
+const MALFORMED_OF_MANY: u32 = 100 * MALFORMED;
 
 /// The proxy of a core, with the options for connections that begin now.
 pub(super) struct Served {
@@ -62,6 +73,67 @@ impl Served {
 
     pub(super) fn rules(&self) -> &Arc<Rules> {
         &self.rules
+    }
+
+    /// Serves a client's connection of HTTP/2 until it ends; once `ending` changes, no further request is taken. pingora
+    /// would do so itself, and cut a connection that speaks for many for what a few of them did: there, whoever `ends_gently`
+    /// tells is told first, and it is cut at twice as much.
+    pub(super) async fn serve_http2(
+        self: Arc<Self>,
+        stream: Stream,
+        ends_gently: Option<Arc<Notify>>,
+        unmatched: Unmatched,
+        mut ending: ShutdownWatch,
+    ) {
+        let digest = Arc::new(Digest {
+            ssl_digest: stream.get_ssl_digest(),
+            timing_digest: stream.get_timing_digest(),
+            proxy_digest: stream.get_proxy_digest(),
+            socket_digest: stream.get_socket_digest(),
+        });
+        let Ok(mut connection) = handshake(stream, Some(self.http2.clone())).await else { return };
+        let most = if ends_gently.is_some() { 2 * MALFORMED_OF_MANY } else { MALFORMED };
+        let (mut malformed, mut is_ending) = (0, false);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = ending.changed(), if !is_ending => {
+                    connection.graceful_shutdown();
+                    is_ending = true;
+                    continue;
+                }
+                // This is what drives the connection as a whole.
+                accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
+            };
+            match accepted {
+                Ok(Some(H2Accept::Session(session))) => {
+                    let (served, ending) = (Arc::clone(&self), ending.clone());
+                    drop(tokio::spawn(async move {
+                        served.process_new_http(ServerSession::new_http2(session), &ending).await;
+                    }));
+                }
+                Ok(Some(H2Accept::Rejected)) => {
+                    if let Some(digest) = &digest.proxy_digest {
+                        Connection::refused(digest);
+                    }
+                    // It got 400 or a reset: pingora does not say which.
+                    unmatched.count(None, Some("this request is malformed"), digest.socket_digest.as_deref());
+                    malformed += 1;
+                    if malformed == most {
+                        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    } else if malformed == MALFORMED_OF_MANY
+                        && let Some(ends) = &ends_gently
+                    {
+                        ends.notify_one();
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    debug!(%error, "connection of HTTP/2 ended");
+                    return;
+                }
+            }
+        }
     }
 }
 

@@ -151,13 +151,6 @@ impl AsRawFd for Line {
 #[error("the endpoint was silent for too long")]
 pub(crate) struct Silent;
 
-impl Silent {
-    /// Whether that is what is wrong.
-    pub(super) fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|inner| inner.is::<Self>())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;

@@ -59,12 +59,12 @@ impl Pool {
     }
 
     /// A connection that leads there and is still good: the one that waited shortest.
-    pub(super) fn take(&self, key: u64) -> Option<Line> {
+    pub(super) fn take(&self, key: u64, now: Instant) -> Option<Line> {
         let mut idle = self.idle.lock();
         loop {
             let mut waiting = idle.waiting.get_mut(&key)?.pop_back()?;
             idle.count -= 1;
-            if waiting.line.is_quiet() {
+            if waiting.until > now && waiting.line.is_quiet() {
                 return Some(waiting.line);
             }
         }
@@ -150,6 +150,10 @@ mod tests {
         Arc::new(Pool::new(Arc::new(TransportConnector::new(None))))
     }
 
+    fn take(pool: &Pool, key: u64) -> Option<Line> {
+        pool.take(key, Instant::now())
+    }
+
     /// A connection, and its endpoint's side.
     fn connection() -> (Line, DuplexStream) {
         let (ours, theirs) = duplex(64);
@@ -165,12 +169,12 @@ mod tests {
             pool.put(1, ours, LONG);
             endpoints.push(theirs);
         }
-        assert!(pool.take(2).is_none());
-        let mut taken = pool.take(1).unwrap();
+        assert!(take(&pool, 2).is_none());
+        let mut taken = take(&pool, 1).unwrap();
         poll_fn(|cx| taken.poll_write(cx, b"x")).await.unwrap();
         endpoints[1].read_exact(&mut byte).await.unwrap();
         assert_eq!(byte, *b"x");
-        assert!(pool.take(1).is_some() && pool.take(1).is_none());
+        assert!(take(&pool, 1).is_some() && take(&pool, 1).is_none());
     }
 
     #[tokio::test]
@@ -182,12 +186,24 @@ mod tests {
         let (ours, mut talking) = connection();
         pool.put(1, ours, LONG);
         talking.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
-        assert!(pool.take(1).is_none());
+        assert!(take(&pool, 1).is_none());
         // Nor is it kept in the first place.
         let (ours, ended) = connection();
         drop(ended);
         pool.put(1, ours, LONG);
         assert_eq!(pool.idle.lock().count, 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_waited_long_enough_is_not_taken_before_anybody_has_looked() {
+        let pool = pool();
+        let ((long, _long_end), (short, mut short_end)) = (connection(), connection());
+        pool.put(1, long, LONG);
+        pool.put(1, short, Duration::from_secs(1));
+        let then = Instant::now() + Duration::from_secs(2);
+        assert!(pool.take(1, then).is_some());
+        assert_eq!(short_end.read(&mut [0]).await.unwrap(), 0, "closed");
+        assert!(pool.take(1, then).is_none());
     }
 
     #[tokio::test]
@@ -202,7 +218,7 @@ mod tests {
         assert!(pool.sweep(now + Duration::from_secs(2)));
         assert_eq!(short_end.read(&mut [0]).await.unwrap(), 0, "closed");
         assert_eq!(pool.idle.lock().waiting.keys().collect::<Vec<_>>(), [&1]);
-        assert!(pool.take(1).is_some() && pool.take(1).is_none());
+        assert!(take(&pool, 1).is_some() && take(&pool, 1).is_none());
         assert!(!pool.sweep(now), "nobody needs to look again");
     }
 

@@ -23,7 +23,8 @@ fn endpoint(port: u16) -> Arc<Endpoint> {
 }
 
 fn asked(in_chunks: bool, is_apart: bool) -> Asked {
-    Asked { is_head: false, in_chunks, is_apart, silence: None, limits: HeadLimits::default() }
+    let silence_before_the_end = None;
+    Asked { is_head: false, in_chunks, is_apart, silence: None, silence_before_the_end, limits: HeadLimits::default() }
 }
 
 fn pool() -> Arc<Pool> {

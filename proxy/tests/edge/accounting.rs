@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::{self, Shop, configuration, exchange, get, judged, nobody, origin_has, status};
 use crate::http2::http2_origin;
+use crate::ways::Way;
 
 async fn origin(name: &str, behaviour: Behaviour) -> Origin {
     let origin = Origin::start(name, OriginOptions::default()).await.unwrap();
@@ -116,6 +117,22 @@ async fn a_client_that_leaves_a_hanging_version_is_a_latency_and_no_error() {
     assert!(tally.latency_good.quantile_us(0.5).unwrap() >= 50_000, "it counts at its age");
     shop.idle("v2").await;
     assert_eq!(shop.responses(Class::ClientAbort), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_an_endpoint_of_http2_that_hangs_has_waited_for_it_too() {
+    let mut configuration = configuration(&[http2_origin(true).await], &[nobody()], "");
+    configuration.services[0].versions[0].protocol = Protocol::H2c;
+    for way in Way::ALL.into_iter().filter(|way| !way.http2) {
+        let shop = Shop::serve(1, 0, &configuration, ClientTimeouts::default());
+        let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+        stream.write_all(&way.bytes("GET", &[])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        drop(stream);
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{way:?}");
+        assert!(tally.latency_good.quantile_us(0.5).is_some_and(|us| us >= 50_000), "{way:?}: it counts at its age");
+    }
 }
 
 #[tokio::test]
@@ -240,8 +257,8 @@ async fn a_pooled_connection_that_ends_after_some_work_is_a_failure() {
 async fn a_client_that_stops_in_its_upload_is_no_fault_of_the_version() {
     let (v1, v2) = (origin("v1", Behaviour::Serve).await, origin("v2", Behaviour::Serve).await);
     let short = Duration::from_millis(200);
-    let upstream = Timeouts { first_byte: short, response: short, ..Timeouts::default() };
-    let shop = Shop::open_with(&[v1.address()], &[v2.address()], 100, "", upstream, ClientTimeouts::default());
+    let client = ClientTimeouts { body: short, ..ClientTimeouts::default() };
+    let shop = Shop::open_with(&[v1.address()], &[v2.address()], 100, "", Timeouts::default(), client);
     let request = b"POST / HTTP/1.1\r\nhost: shop\r\ncontent-length: 10\r\n\r\nabc";
     let answer = exchange(shop.address(), request).await;
     assert_eq!(status(&answer), 408, "{answer}");
@@ -255,9 +272,8 @@ async fn a_client_that_waits_for_no_leave_and_says_nothing_is_no_fault_of_the_ve
     for head in ["HTTP/1.1\r\nhost: shop\r\nexpect: more", "HTTP/1.0\r\nhost: shop\r\nexpect: 100-continue"] {
         let v1 = RawOrigin::start(vec![RawAnswer::new("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")]).await.unwrap();
         let short = Duration::from_millis(200);
-        let upstream = Timeouts { first_byte: short, response: short, ..Timeouts::default() };
-        let client = ClientTimeouts::default();
-        let shop = Shop::open_with(&[v1.address()], &[nobody()], 0, "", upstream, client);
+        let client = ClientTimeouts { body: short, ..ClientTimeouts::default() };
+        let shop = Shop::open_with(&[v1.address()], &[nobody()], 0, "", Timeouts::default(), client);
         let request = format!("POST / {head}\r\ncontent-length: 5\r\nconnection: close\r\n\r\n");
         let answer = exchange(shop.address(), request.as_bytes()).await;
         assert_eq!(status(&answer), 408, "{head:?}: {answer}");
@@ -302,8 +318,8 @@ async fn an_http2_client_that_nobody_tells_to_go_on_is_no_fault_of_the_version()
     let leave = RawAnswer { when: When::AfterHead, ..RawAnswer::new("HTTP/1.1 100 Continue\r\n\r\n") };
     let v1 = RawOrigin::start(vec![leave]).await.unwrap();
     let short = Duration::from_millis(150);
-    let upstream = Timeouts { first_byte: short, response: short, ..Timeouts::default() };
-    let shop = Shop::open_with(&[v1.address()], &[nobody()], 0, "", upstream, ClientTimeouts::default());
+    let client = ClientTimeouts { body: short, ..ClientTimeouts::default() };
+    let shop = Shop::open_with(&[v1.address()], &[nobody()], 0, "", Timeouts::default(), client);
     assert_eq!(begin_post(&shop, &[("expect", "100-continue"), ("content-length", "5")]).await, Some(408));
     let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
     assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{tally:?}");

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::certificates::{Authority, SecureOrigin, acceptor};
 use crate::endpoints::{believing, secure};
 use crate::fixture::{LONG, Shop, exchange, get, judged, name, nobody, status};
+use crate::ways::Way;
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -73,14 +74,16 @@ async fn what_a_lenient_parser_would_repair_is_refused_and_charged_to_the_versio
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx y: z\r\n\r\n", Flaw::Chunks),
     ];
     for (attack, flaw) in attacks {
-        let (shop, origin) = answering(attack).await;
-        let answer = get(shop.address()).await;
-        assert_eq!(status(&answer), 502, "{attack:?}: {answer}");
-        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
-        assert_eq!((judged(&tally, Class::ProtocolError), tally.bad()), (1, 1), "{attack:?}: {tally:?}");
-        assert_eq!(flaws(&shop), one(flaw), "{attack:?}");
-        assert_eq!(status(&get(shop.address()).await), 200, "{attack:?}");
-        assert_eq!(origin.connections().len(), 2, "{attack:?}: the connection is not used again");
+        for way in Way::ALL {
+            let (shop, origin) = answering(attack).await;
+            let answer = way.get(shop.address()).await;
+            assert_eq!(answer.status, 502, "{way:?} {attack:?}: {answer:?}");
+            let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+            assert_eq!((judged(&tally, Class::ProtocolError), tally.bad()), (1, 1), "{way:?} {attack:?}: {tally:?}");
+            assert_eq!(flaws(&shop), one(flaw), "{way:?} {attack:?}");
+            assert_eq!(way.get(shop.address()).await.status, 200, "{way:?} {attack:?}");
+            assert_eq!(origin.connections().len(), 2, "{way:?} {attack:?}: the connection is not used again");
+        }
     }
 }
 

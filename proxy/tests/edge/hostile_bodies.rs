@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::fixture::{LONG, Shop, exchange, get, judged, nobody, status};
+use crate::ways::Way;
 
 async fn origin() -> Origin {
     Origin::start("v1", OriginOptions::default()).await.unwrap()
@@ -130,11 +131,14 @@ async fn a_client_that_takes_nothing_is_left_and_is_no_fault_of_the_version() {
     let origin = origin().await;
     let shop = Shop::under(&[origin.address()], |rules| rules.timeouts.write = Duration::from_millis(200));
     origin.dial().set_body_bytes(Some(100_000_000));
-    let mut stream = TcpStream::connect(shop.address()).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
-    assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{tally:?}");
-    drop(stream);
+    for (before, body) in [false, true].into_iter().enumerate() {
+        let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+        stream.write_all(&Way { http2: false, body }.bytes("GET", &[])).await.unwrap();
+        let tally = shop.tally_until("v1", |tally| tally.requests() > before as u64).await;
+        assert_eq!(judged(&tally, Class::ClientAbort) as usize, before + 1, "{tally:?}");
+        assert_eq!(tally.bad(), 0, "{tally:?}");
+        shop.idle("v1").await;
+    }
     origin.dial().set_body_bytes(None);
     assert_eq!(status(&get(shop.address()).await), 200);
 }
@@ -148,12 +152,16 @@ async fn a_stream_of_http2_that_takes_nothing_is_left_and_the_others_flow() {
     builder.initial_connection_window_size(8 << 20).initial_stream_window_size(64 * 1024);
     let (mut client, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
     drop(tokio::spawn(connection));
-    let get = || hyper::Request::get("http://shop/").body(http_body_util::Full::<Bytes>::default()).unwrap();
-    origin.dial().set_body_bytes(Some(10_000_000));
-    let stuck = client.send_request(get()).await.unwrap();
-    origin.dial().set_body_bytes(None);
-    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
-    assert_eq!((judged(&tally, Class::ClientAbort), tally.bad()), (1, 0), "{tally:?}");
-    assert_eq!(client.send_request(get()).await.unwrap().status(), 200);
-    assert!(stuck.into_body().collect().await.is_err(), "it was cut");
+    for (before, body) in [false, true].into_iter().enumerate() {
+        let get = || Way { http2: true, body }.request("GET", &[]);
+        origin.dial().set_body_bytes(Some(10_000_000));
+        let stuck = client.send_request(get()).await.unwrap();
+        origin.dial().set_body_bytes(None);
+        let tally = shop.tally_until("v1", |tally| tally.requests() > 2 * before as u64).await;
+        assert_eq!(judged(&tally, Class::ClientAbort) as usize, before + 1, "{tally:?}");
+        assert_eq!(tally.bad(), 0, "{tally:?}");
+        assert_eq!(client.send_request(get()).await.unwrap().status(), 200);
+        assert!(stuck.into_body().collect().await.is_err(), "it was cut");
+        shop.tally_until("v1", |tally| tally.requests() == 2 * (before as u64 + 1)).await;
+    }
 }

@@ -53,6 +53,60 @@ async fn a_malformed_request_is_reset_and_its_neighbours_are_not() {
     assert_eq!(shop.unmatched(), 8, "each is counted once, and the one that was served is not");
 }
 
+/// What would be another field, another request, or a pseudo-header that there is none of.
+#[tokio::test]
+async fn a_field_that_http1_is_refused_for_is_refused_in_http2() {
+    let origin = origin().await;
+    let shop = Shop::under(&[origin.address()], |_| {});
+    let with = |name, value| request(&[(name, value)]);
+    let mut attacks = vec![
+        with("x y", "z"),
+        with("x:y", "z"),
+        with("", "z"),
+        with("x\r\ny", "z"),
+        with("x\0", "z"),
+        with("x", "a\r\nhost: evil"),
+        with("x", "a\nb"),
+        with("x", "a\rb"),
+        with("x", "a\0b"),
+        with("x", "\x1b[2J"),
+        with("x", "\x7f"),
+        with("host", "shop\r\nx: y"),
+        with("cookie", "a=b\r\nx: y"),
+        with(":status", "200"),
+        with(":x", "y"),
+        with(":path", "/b"),
+        with(":method", "POST"),
+        with(":authority", "evil"),
+        with(":protocol", "websocket"),
+        fields(&[("x", "y"), (":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "shop")]),
+    ];
+    let usual = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "shop")];
+    for missing in 0..3 {
+        attacks.push(fields(&[&usual[..missing], &usual[missing + 1..]].concat()));
+    }
+    for scheme in ["", "ftp", "http\r\nx: y"] {
+        attacks.push(fields(&[usual[0], (":scheme", scheme), usual[2], usual[3]]));
+    }
+    let many = vec![("x", "y"); 101];
+    attacks.push(request(&many));
+    for (place, attack) in attacks.iter().enumerate() {
+        let mut client = Raw::connect(&shop).await;
+        client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 1, attack)).await;
+        let seen = client.next().await;
+        let is_refused = match seen {
+            Some(Seen::Response(1, status)) => matches!(status, 400 | 431),
+            Some(Seen::Reset(1, code) | Seen::Goaway(code)) => code == PROTOCOL_ERROR,
+            _ => false,
+        };
+        assert!(is_refused, "attack {place}: {seen:?}");
+    }
+    assert_eq!(origin.arrivals().requests, 0, "the origin sees nothing of it");
+    shop.unmatched_until(attacks.len() as u64).await;
+    next_is_served(&shop).await;
+    assert_eq!(shop.unmatched(), attacks.len() as u64, "each is counted once");
+}
+
 #[tokio::test]
 async fn a_request_that_names_two_hosts_or_none_or_two_lengths_is_answered_400() {
     let origin = origin().await;
@@ -301,5 +355,60 @@ async fn a_trusted_hop_may_do_what_many_do_and_is_left_gently_where_that_is_too_
     assert!(seen.contains(&Some(Seen::Goaway(0))), "{seen:?}");
     assert!(seen.contains(&Some(Seen::Response(stream - 4, 200))), "what was under way ends: {seen:?}");
     shop.unmatched_until(1).await;
+    next_is_served(&shop).await;
+}
+
+/// A request that pingora refuses before we hear of it: it names two hosts.
+fn of_two_hosts(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_STREAM | END_HEADERS, stream, &request(&[("host", "other")]))
+}
+
+#[tokio::test]
+async fn who_sends_too_many_malformed_requests_is_told_and_left() {
+    let origin = origin().await;
+    let shop = Shop::under(&[origin.address()], |_| {});
+    let mut client = Raw::connect(&shop).await;
+    let mut answered = 0;
+    for n in 0.. {
+        client.send(&of_two_hosts(n * 2 + 1)).await;
+        match client.next().await {
+            Some(Seen::Response(_, 400)) => {
+                answered += 1;
+                // At once, and not when the connection ends.
+                shop.unmatched_until(answered).await;
+            }
+            seen => {
+                assert_eq!(seen, Some(Seen::Goaway(ENHANCE_YOUR_CALM)));
+                break;
+            }
+        }
+    }
+    assert!((30..=32).contains(&answered), "{answered}");
+    assert_eq!(client.rest().await, []);
+    drop(client);
+    shop.idle("v1").await;
+    assert!(shop.unmatched() <= 32, "each is counted once: {}", shop.unmatched());
+    assert_eq!(origin.arrivals().requests, 0);
+    next_is_served(&shop).await;
+}
+
+#[tokio::test]
+async fn what_some_send_malformed_by_way_of_a_trusted_hop_does_not_end_the_connection_of_all() {
+    let origin = origin().await;
+    let shop = Shop::under(&[origin.address()], |rules| rules.trusted = vec!["127.0.0.0/8".parse().unwrap()]);
+    let mut client = Raw::connect(&shop).await;
+    for n in 0..3_199 {
+        client.send(&of_two_hosts(n * 2 + 1)).await;
+        assert_eq!(client.next().await, Some(Seen::Response(n * 2 + 1, 400)));
+    }
+    client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 8_001, &request(&[]))).await;
+    assert_eq!(client.next().await, Some(Seen::Response(8_001, 200)));
+    // One more is too much, and what is under way ends well.
+    origin.dial().set_latency(Latency::fixed(Duration::from_millis(500)));
+    client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 8_003, &request(&[]))).await;
+    origin_has(&origin, 2).await;
+    client.send(&of_two_hosts(8_005)).await;
+    let seen = client.rest().await;
+    assert!(seen.contains(&Seen::Response(8_003, 200)) && seen.contains(&Seen::Goaway(0)), "{seen:?}");
     next_is_served(&shop).await;
 }

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::fixture::{LONG, Shop, configuration, exchange, get, http2, judged, nobody, status};
 use crate::http2::http2_server;
+use crate::ways::Way;
 
 const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -52,16 +53,16 @@ async fn what_a_client_could_misread_is_a_protocol_error_of_the_version() {
         &flood,
     ];
     for attack in attacks {
-        let (shop, origin) = answering(attack).await;
         let shown = &attack[..attack.len().min(120)];
-        let answer = get(shop.address()).await;
-        // Interim heads that came before it are passed on.
-        let last = answer.rsplit("HTTP/1.1 ").next().unwrap();
-        assert_eq!(&last[..3], "502", "{shown:?}: {answer}");
-        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
-        assert_eq!((judged(&tally, Class::ProtocolError), tally.bad()), (1, 1), "{shown:?}: {tally:?}");
-        assert_eq!(status(&get(shop.address()).await), 200, "{shown:?}");
-        assert_eq!(origin.connections().len(), 2, "{shown:?}: the connection is not used again");
+        for way in Way::ALL {
+            let (shop, origin) = answering(attack).await;
+            let answer = way.get(shop.address()).await;
+            assert_eq!(answer.status, 502, "{way:?} {shown:?}: {answer:?}");
+            let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+            assert_eq!((judged(&tally, Class::ProtocolError), tally.bad()), (1, 1), "{way:?} {shown:?}: {tally:?}");
+            assert_eq!(way.get(shop.address()).await.status, 200, "{way:?} {shown:?}");
+            assert_eq!(origin.connections().len(), 2, "{way:?} {shown:?}: the connection is not used again");
+        }
     }
 }
 
@@ -110,11 +111,13 @@ async fn what_endpoints_send_is_answered_and_counted_as_documented() {
         let shown = &attack[..attack.len().min(80)];
         let last = RawAnswer { then: Then::Close, ..RawAnswer::new(attack.to_owned()) };
         let origin = RawOrigin::start(vec![last]).await.unwrap();
-        let shop = Shop::open_on(1, &[origin.address()], &[nobody()]);
-        let answer = get(shop.address()).await;
-        assert_eq!(status(&answer), wanted, "{shown:?}: {answer}");
-        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
-        assert_eq!(judged(&tally, class), 1, "{shown:?}: {:?}", tally.judged);
+        for way in Way::ALL {
+            let shop = Shop::open_on(1, &[origin.address()], &[nobody()]);
+            let answer = way.get(shop.address()).await;
+            assert_eq!(answer.status, wanted, "{way:?} {shown:?}: {answer:?}");
+            let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+            assert_eq!(judged(&tally, class), 1, "{way:?} {shown:?}: {:?}", tally.judged);
+        }
     }
 }
 
@@ -128,12 +131,14 @@ async fn bytes_beyond_a_response_are_nobodys_response() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\npoisoned",
     ];
     for attack in attacks {
-        let (shop, origin) = answering(attack).await;
-        let first = get(shop.address()).await;
-        assert!(!first.contains("poisoned") && !first.contains("more"), "{attack:?}: {first}");
-        let second = get(shop.address()).await;
-        assert!(second.starts_with("HTTP/1.1 200") && second.ends_with("\r\n\r\nok"), "{attack:?}: {second}");
-        origin.until(LONG, |all| all.len() == 2).await.expect(attack);
+        for way in Way::ALL {
+            let (shop, origin) = answering(attack).await;
+            let first = way.get(shop.address()).await;
+            assert!(first.is_whole && [&b"ok"[..], b""].contains(&&*first.body), "{way:?} {attack:?}: {first:?}");
+            let second = way.get(shop.address()).await;
+            assert_eq!((second.status, &*second.body), (200, &b"ok"[..]), "{way:?} {attack:?}: {second:?}");
+            origin.until(LONG, |all| all.len() == 2).await.expect(attack);
+        }
     }
 }
 

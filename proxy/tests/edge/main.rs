@@ -4,11 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod accounting;
+mod alike;
 mod balancing;
 mod certificates;
 mod choosing;
 mod circles;
 mod comparing;
+mod early_answers;
 mod endings;
 mod endpoints;
 mod fixture;
@@ -29,6 +31,7 @@ mod lasting;
 mod listening;
 mod mirroring;
 mod own_answers;
+mod patience;
 mod raw_http2;
 mod recovering;
 mod secure;
@@ -40,3 +43,4 @@ mod storms;
 mod timeouts;
 mod tunnels;
 mod warming;
+mod ways;

@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use config::Timeouts;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
 use loadtest::{Origin, OriginOptions};
 use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::fixture::{LONG, Shop, nobody, status};
+use crate::fixture::{LONG, Shop, http2, nobody, status};
 
 /// A client that keeps its connection.
 struct Client {
@@ -199,4 +202,22 @@ async fn no_connection_goes_on_behind_an_answer_of_ours_when_the_process_is_endi
     .unwrap();
     shop.data.announce_drain();
     waits.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_of_ours_to_head_has_no_content_over_http2_either() {
+    let shop = shop_of(nobody());
+    for (path, wanted) in [("/shop", 502), ("/none", 404), ("/a%2fb", 400)] {
+        let mut client = http2(shop.address()).await;
+        let request = Request::head(format!("http://shop{path}")).body(Full::<Bytes>::default()).unwrap();
+        let response = client.send_request(request).await.unwrap();
+        assert_eq!(response.status(), wanted, "{path}");
+        assert!(response.headers()["content-length"].to_str().unwrap().parse::<u32>().unwrap() > 0, "{path}");
+        assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty(), "{path}");
+    }
+}
+
+/// A shop at `/shop` with this endpoint.
+fn shop_of(v1: SocketAddr) -> Shop {
+    Shop::open_with(&[v1], &[nobody()], 0, "    path: /shop", Timeouts::default(), ClientTimeouts::default())
 }

@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::{self, LONG, Shop, configuration, exchange, get, judged, nobody, status};
-use crate::http2::http2_origin;
+use crate::http2::{http2_origin, http2_server};
+use crate::ways::Way;
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -54,7 +55,8 @@ async fn the_time_of_a_service_goes_before_that_of_all() {
 async fn the_wait_for_a_head_begins_when_the_request_is_whole() {
     let origin = Origin::start("v1", OriginOptions::default()).await.unwrap();
     for (protocol, v1) in [(Protocol::H1, origin.address()), (Protocol::H2c, http2_origin(false).await)] {
-        let timeouts = Timeouts { first_byte: SHORT, ..Timeouts::default() };
+        // Nor is the endpoint silent meanwhile.
+        let timeouts = Timeouts { first_byte: SHORT, response: SHORT, ..Timeouts::default() };
         let shop = serve(v1, timeouts, |c| c.services[0].versions[0].protocol = protocol);
         let mut stream = TcpStream::connect(shop.address()).await.unwrap();
         stream
@@ -259,4 +261,62 @@ async fn a_stream_of_events_may_be_silent_whatever_its_client_said_that_it_takes
     }
     let tally = shop.tally_until("v1", |tally| tally.requests() == 2).await;
     assert_eq!((judged(&tally, Class::Success), judged(&tally, Class::Timeout)), (1, 1), "{tally:?}");
+}
+
+#[tokio::test]
+async fn a_stream_of_events_from_an_endpoint_of_http2_may_be_silent_and_another_response_not() {
+    for (kind, is_whole) in [("text/event-stream", true), ("text/plain", false)] {
+        let v1 = http2_server(move |mut connection, _| async move {
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                drop(tokio::spawn(async move {
+                    let mut asked = request.into_body();
+                    while asked.data().await.is_some() {}
+                    let head = hyper::Response::builder().header("content-type", kind).body(()).unwrap();
+                    let mut body = respond.send_response(head, false).unwrap();
+                    for piece in ["one", "two"] {
+                        // It may be cut by now.
+                        let _ = body.send_data(Bytes::from_static(piece.as_bytes()), piece == "two");
+                        tokio::time::sleep(6 * SHORT).await;
+                    }
+                }));
+            }
+        })
+        .await;
+        for way in Way::ALL {
+            let timeouts = Timeouts { first_byte: 2 * SHORT, response: 2 * SHORT, ..Timeouts::default() };
+            let shop = serve(v1, timeouts, |c| c.services[0].versions[0].protocol = Protocol::H2c);
+            let answer = way.get(shop.address()).await;
+            assert_eq!((answer.status, answer.is_whole), (200, is_whole), "{way:?} {kind}: {answer:?}");
+            let all = answer.body == b"onetwo";
+            assert_eq!(all, is_whole, "{way:?} {kind}: {answer:?}");
+            let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+            let class = if is_whole { Class::Success } else { Class::Timeout };
+            assert_eq!(judged(&tally, class), 1, "{way:?} {kind}: {:?}", tally.judged);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_takes_to_read_is_no_silence_of_an_endpoint_of_http2() {
+    let pieces = 200;
+    let v1 = http2_server(move |mut connection, _| async move {
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let mut body = respond.send_response(hyper::Response::new(()), false).unwrap();
+            for place in 0..pieces {
+                body.send_data(Bytes::from(vec![b'x'; 64 * 1024]), place + 1 == pieces).unwrap();
+            }
+        }
+    })
+    .await;
+    let timeouts = Timeouts { first_byte: SHORT, response: SHORT, ..Timeouts::default() };
+    let shop = serve(v1, timeouts, |c| c.services[0].versions[0].protocol = Protocol::H2c);
+    let mut stream = TcpStream::connect(shop.address()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n").await.unwrap();
+    stream.readable().await.unwrap();
+    tokio::time::sleep(6 * SHORT).await;
+    let mut answer = Vec::new();
+    tokio::time::timeout(LONG, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.len() > pieces * 64 * 1024 && answer.ends_with(b"\r\n0\r\n\r\n"), "{}", answer.len());
+    let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+    assert_eq!((judged(&tally, Class::Success), tally.bad()), (1, 0), "{tally:?}");
 }

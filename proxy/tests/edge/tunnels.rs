@@ -174,6 +174,8 @@ async fn a_tunnel_that_its_endpoint_ends_at_once_without_a_word_is_a_failure() {
         assert!(exchange(shop.address(), request).await.starts_with("HTTP/1.1 101 "));
         let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
         assert_eq!(judged(&tally, class), 1, "{then:?} {said:?}: {tally:?}");
+        shop.idle("v1").await;
+        assert_eq!(shop.responses(class), 1, "{then:?} {said:?}: as it is logged");
     }
     // A client that ends it is no failure, however soon.
     let shop = serve(echo().await, Timeouts::default(), |_| {});
@@ -195,4 +197,30 @@ async fn an_upgrade_to_endpoints_that_speak_http2_is_refused_with_the_reason() {
     assert_eq!(status(&answer), 501, "{answer}");
     assert!(answer.contains("HTTP/2") && answer.contains("upgraded"), "{answer}");
     assert_eq!(origin.arrivals().requests, 0);
+}
+
+/// One client could have a sound canary taken back else, by nothing but what it sends.
+#[tokio::test]
+async fn a_tunnel_that_its_endpoint_ends_for_what_the_client_said_is_no_failure() {
+    const SWITCHED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let shop = serve(listener.local_addr().unwrap(), Timeouts::default(), |_| {});
+    let request = b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
+    // A close frame as it must be, a frame that is not masked, and no frame at all.
+    for (count, said) in [&b"\x88\x82\0\0\0\0\x03\xe8"[..], b"\x81\x02hi", b"\xff\xff\xff\xff"].into_iter().enumerate()
+    {
+        let mut client = TcpStream::connect(shop.address()).await.unwrap();
+        client.write_all(request).await.unwrap();
+        let (mut endpoint, _) = listener.accept().await.unwrap();
+        let mut heard = [0; 4096];
+        assert!(endpoint.read(&mut heard).await.unwrap() > 0);
+        endpoint.write_all(SWITCHED).await.unwrap();
+        client.read_exact(&mut [0; 12]).await.unwrap();
+        client.write_all(said).await.unwrap();
+        assert!(endpoint.read(&mut heard).await.unwrap() > 0);
+        drop(endpoint);
+        tokio::time::timeout(LONG, client.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+        let tally = shop.tally_until("v1", |tally| tally.requests() > count as u64).await;
+        assert_eq!((judged(&tally, Class::Upgrade), tally.bad()), (count as u64 + 1, 0), "{said:?}: {tally:?}");
+    }
 }
