@@ -41,7 +41,7 @@ impl Reloader {
                     info!("{note}");
                 }
                 for what in needs_restart {
-                    warn!("needs a restart: {what}");
+                    warn!("not in force yet: {what}");
                 }
             }
             Err(problems) => {

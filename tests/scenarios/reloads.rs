@@ -119,6 +119,6 @@ fn an_address_that_changed_is_said_to_need_a_restart() {
     let taken = server.tidegate(&["reload"]);
 
     assert_eq!(taken.code, Some(0), "{taken:?}");
-    assert!(taken.out.contains("needs a restart") && taken.out.contains("127.0.0.1:1"), "{taken:?}");
+    assert!(taken.out.contains("takes a restart") && taken.out.contains("127.0.0.1:1"), "{taken:?}");
     assert_eq!(server.answers(20)("v1"), 20);
 }

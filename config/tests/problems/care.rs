@@ -353,7 +353,7 @@ services:
     retries: { budget: 0%, floor: 0 }
     stable: v1
     versions:
-      v1: { endpoints: ["10.0.0.1:80"], ejection: { failures: 3 } }
+      v1: { endpoints: ["10.0.0.1:80"], ejection: { failures: 3 }, limits: { requests: 10 } }
       v2: { endpoints: ["unix:/run/v2"], ejection: {} }
       v3: { endpoints: ["10.0.1.1:80", "10.0.1.2:80", "10.0.1.3:80"], ejection: { most: 33%, success_rate: true } }
       v4: { endpoints: ["10.0.4.1:80"], limits: { requests: 10, requests_per_endpoint: 11 } }
@@ -376,7 +376,7 @@ services:
     stable: v1
     versions:
       # A name may have several addresses.
-      v1: { endpoints: ["shop.internal:80"], ejection: { most: 10%, success_rate: true } }
+      v1: { endpoints: ["shop.internal:80"], ejection: { most: 10%, success_rate: true }, limits: { requests: 10 } }
       v2: { endpoints: ["10.0.0.1:80"], ejection: off, slow_start: 10s }
       v3: { endpoints: ["10.0.1.1:80", "10.0.1.2:80", "10.0.1.3:80"], ejection: { most: 34%, success_rate: false } }
       v4: { endpoints: ["10.0.2.1:80"], balance: { hash: path }, slow_start: 10s }
