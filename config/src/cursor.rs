@@ -17,6 +17,8 @@ pub(crate) struct Report {
     pub(crate) warnings: Vec<Problem>,
     /// What requests are refused for, where that is known: what asks for such a one is warned of.
     pub(crate) strictness: Option<Strictness>,
+    /// Whether any peer is believed about where requests come from, where that is known.
+    pub(crate) trusts: Option<bool>,
     /// Where clients connect, as far as that is known: an endpoint there is warned of.
     pub(crate) listening: Vec<ListenAddress>,
     /// Where the control API of the same file listens, once that is known.
@@ -30,6 +32,7 @@ impl Report {
             problems: Vec::new(),
             warnings: Vec::new(),
             strictness: None,
+            trusts: None,
             listening: Vec::new(),
             admin: None,
         }

@@ -154,6 +154,7 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
     let dns = fields.or("dns", Dns::default(), |written| dns::dns(written, report));
     let rules = rules::rules(&fields, report);
     report.strictness = rules.as_ref().map(|rules| rules.requests);
+    report.trusts = Some(fields.has("trusted"));
     let shared = service::Shared {
         timeouts: rules.as_ref().map(|rules| rules.timeouts),
         trusted: fields.has("trusted"),

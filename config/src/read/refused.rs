@@ -17,6 +17,16 @@ pub(super) fn warn_of_header(name: &str, place: Place, path: &str, report: &mut 
         );
         report.warning(place, path, message);
     }
+    const CLAIMS: [&str; 6] =
+        ["forwarded", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip", "tidegate-mirror"];
+    if report.trusts == Some(false) && (name.starts_with("x-forwarded") || CLAIMS.contains(&name)) {
+        let message = format!(
+            "no request has the header {}: what a peer says of where a request came from is taken away unless the peer is \
+             trusted; write `trusted: [ADDRESSES]` at the top of the file",
+            quoted(name)
+        );
+        report.warning(place, path, message);
+    }
 }
 
 /// Warns of a path that no request has.

@@ -328,6 +328,21 @@ services:
 }
 
 #[test]
+fn a_header_that_nobody_is_believed_about_is_warned_of() {
+    let file = |top: &str, asks: &str| {
+        format!("{top}services:\n  shop:\n    {asks}\n    versions: {{ v1: {{ endpoints: ['10.0.0.1:80'] }} }}\n")
+    };
+    for asks in
+        ["headers: { X-Forwarded-Proto: https }", "affinity: { header: x-real-ip }", "headers: { forwarded: a }"]
+    {
+        let warned = warnings(&file("", asks));
+        assert!(warned.contains("is taken away unless the peer is trusted"), "{asks}: {warned}");
+        assert_eq!(warnings(&file("trusted: [10.0.0.0/8]\n", asks)), "", "{asks}");
+    }
+    assert_eq!(warnings(&file("", "headers: { x-beta: '1' }")), "");
+}
+
+#[test]
 fn an_endpoint_that_is_the_control_api_is_warned_of() {
     let file = |admin: &str, endpoint: &str| {
         format!("{admin}services:\n  shop:\n    versions: {{ v1: {{ endpoints: ['{endpoint}'] }} }}\n")
