@@ -261,16 +261,24 @@ impl Site {
         }
     }
 
+    /// Asks the executable; again where its disk hangs, as it takes no step forward then.
     fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<T> {
         let what = format!("{method} {path}");
-        let request = Request::builder().method(method).uri(format!("http://{}{path}", self.admin));
-        let request = request.header("content-type", "application/json");
-        let mut response = self.agent.run(request.body(body.map(ToString::to_string).unwrap_or_default())?)?;
-        let (status, text) = (response.status(), response.body_mut().read_to_string()?);
-        if !status.is_success() {
-            bail!("{what} was refused with {status}: {text}");
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let until = Instant::now() + LONG;
+        loop {
+            let request = Request::builder().method(&method).uri(format!("http://{}{path}", self.admin));
+            let request = request.header("content-type", "application/json").body(body.clone())?;
+            let mut response = self.agent.run(request)?;
+            let (status, text) = (response.status(), response.body_mut().read_to_string()?);
+            if status.is_success() {
+                return Ok(serde_json::from_str(&text)?);
+            }
+            if !text.contains("journal-unwritable") || Instant::now() >= until {
+                bail!("{what} was refused with {status}: {text}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(serde_json::from_str(&text)?)
     }
 }
 

@@ -8,6 +8,7 @@
 //! Absent here: clocks, sockets, name resolution, tokio, pingora.
 
 mod cursor;
+pub mod encoded;
 mod explain;
 mod flags;
 mod keys;

@@ -65,7 +65,7 @@ pub fn from_client(request: &mut RequestHeader, trusted: bool) {
     }
 }
 
-/// Whether a request comes by a trusted hop. `socket` as for [`client_of`].
+/// Whether a request comes by a trusted hop, and what it says of itself is believed. `socket` as for [`client_of`].
 pub fn comes_by_trusted(connection: Option<&Connection>, socket: Option<IpAddr>, rules: &Rules) -> bool {
     peer_of(connection, socket).is_some_and(|peer| is_trusted(peer, rules))
 }
@@ -89,7 +89,7 @@ pub fn to_origin(
     last: Option<&Last>,
 ) {
     let peer = peer_of(connection, socket);
-    let trusted = is_believed(connection, socket, rules);
+    let trusted = comes_by_trusted(connection, socket, rules);
     let hop = Hop { peer, secure: connection.is_some_and(|connection| connection.secure) };
     match last.filter(|_| !trusted) {
         // Of a request without trusted hops it depends on the host alone, beside its connection.
@@ -97,11 +97,6 @@ pub fn to_origin(
         None => hop.tell(told, request, trusted),
     }
     hop::to_origin(request, |name| told.replaces(name) || (!trusted && claims::is_claim(name)));
-}
-
-/// Whether what a request says of itself is believed: it comes from a trusted hop. `socket` as for [`client_of`].
-pub fn is_believed(connection: Option<&Connection>, socket: Option<IpAddr>, rules: &Rules) -> bool {
-    peer_of(connection, socket).is_some_and(|peer| is_trusted(peer, rules))
 }
 
 /// Takes away what the origin meant for this hop, what only we say (`tidegate-*`), and what would frame a body where the

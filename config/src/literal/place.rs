@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::Illegal;
+use crate::encoded;
 use crate::model::{AddressRange, Endpoint, HostName, ListenAddress, PathPrefix};
 use crate::problem::quoted;
 
@@ -283,8 +284,9 @@ impl FromStr for PathPrefix {
             let near = near.map_or_else(|_| String::new(), |path| format!("; did you mean {}?", quoted(&path.0)));
             return Err(wrong("does not begin with /", near));
         }
-        let text = plain(text);
-        let bare = text.strip_suffix('/').unwrap_or(&text);
+        let changed = encoded::in_one_form(text);
+        let text = changed.as_deref().unwrap_or(text);
+        let bare = text.strip_suffix('/').unwrap_or(text);
         if bare.is_empty() {
             return Ok(Self("/".to_owned()));
         }
@@ -299,34 +301,6 @@ impl FromStr for PathPrefix {
         }
         Ok(Self(bare.to_owned()))
     }
-}
-
-/// A path whose encoded characters are written in the one way in which requests have them.
-fn plain(path: &str) -> String {
-    let mut plain = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((before, after)) = rest.split_once('%') {
-        plain.push_str(before);
-        let code = after.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        rest = match code {
-            None => {
-                plain.push('%');
-                after
-            }
-            Some(digits) => {
-                let byte = u8::from_str_radix(digits, 16).unwrap_or_default();
-                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                    plain.push(char::from(byte));
-                } else {
-                    plain.push('%');
-                    plain.push_str(&digits.to_ascii_uppercase());
-                }
-                &after[2..]
-            }
-        };
-    }
-    plain.push_str(rest);
-    plain
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl Original<'_> {
     /// taken away, and means nothing.
     pub(super) fn is_copy(&self, rules: &Rules) -> bool {
         self.head.headers.contains_key(MIRROR)
-            && (forwarded::is_believed(self.connection, self.socket, rules)
+            && (forwarded::comes_by_trusted(self.connection, self.socket, rules)
                 || self.instance.is_some_and(|instance| instance.has_seen(&self.head.headers)))
     }
 
