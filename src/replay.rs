@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use config::Plan;
 use control::record::{Reader, Replay, Unreadable};
 
@@ -36,10 +36,7 @@ pub fn replay(arguments: &cli::Replay, out: &mut dyn Write) -> anyhow::Result<Ex
                 }
                 Some(read.plan)
             }
-            Err(problems) => {
-                writeln!(out, "{problems}")?;
-                return Ok(Exit::Failed);
-            }
+            Err(problems) => bail!("{problems}"),
         },
     };
     let name = named(&arguments.record);
@@ -66,7 +63,7 @@ pub fn judge(
     json: bool,
     out: &mut dyn Write,
 ) -> anyhow::Result<Exit> {
-    let told = |error: &dyn std::fmt::Display| anyhow!("{name}: {}", printable(&error.to_string()));
+    let told = |error: &dyn std::fmt::Display| anyhow!("{name}: {}", printable(&shortened(error.to_string())));
     let mut reader = Reader::begin(record).map_err(|error| told(&error))?;
     let replay = Replay::begin(reader.header(), gates).map_err(|impossible| told(&impossible))?;
     let mut course = Course::new(replay);
@@ -109,6 +106,16 @@ pub fn judge(
         None if course.first_harm().is_some() => Ok(Exit::RolledBack),
         None => Ok(Exit::Done),
     }
+}
+
+/// The text, cut where it is long: what is wrong in a record may be megabytes of it.
+fn shortened(mut text: String) -> String {
+    const LONGEST: usize = 1_000;
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
 }
 
 fn next<R: BufRead>(reader: &mut Reader<R>, course: &mut Course) -> Result<Option<control::record::Line>, Unreadable> {

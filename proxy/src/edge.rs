@@ -300,7 +300,7 @@ impl ProxyHttp for Edge {
         ctx: &mut Box<Request>,
         client_reused: bool,
     ) -> Box<Error> {
-        debug!(%peer, error = %e, "attempt failed");
+        debug!(%peer, error = %e, "exchange ended by an error");
         if ctx.errand.is_some() { e } else { self.failed(session, e, ctx, client_reused) }
     }
 

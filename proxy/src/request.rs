@@ -302,6 +302,10 @@ impl Request {
             ..matched.outcome(attempt.kind, class)
         };
         let outcome = Outcome { judged: outcome.judged && !attempt.is_excused, ..outcome };
+        if class.is_bad() {
+            let (status, version) = (attempt.head.map(|(status, _)| status), &attempt.version.name);
+            tracing::debug!(%version, endpoint = %attempt.at.endpoint().written, class = class.label(), status, "attempt failed");
+        }
         if attempt.head.is_none()
             && self.ended_by.is_none()
             && let Some(us) = outcome.latency_us

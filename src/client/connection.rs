@@ -45,6 +45,15 @@ pub enum Failure {
         /// What came of it.
         why: String,
     },
+    /// Somebody took the connection, and said nothing in time.
+    #[error(
+        "the control API at {url} gave no answer in time: the server hangs or is overloaded, or something else listens \
+         there. Another address: --admin URL or TIDEGATE_ADMIN"
+    )]
+    Silent {
+        /// Who was asked.
+        url: AdminUrl,
+    },
     /// The server said no.
     #[error("refused: {detail}")]
     Refused {
@@ -159,7 +168,15 @@ impl Connection {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
-        let why = if let ureq::Error::Io(error) = error
+        // Nobody takes the connection of a host that is not there: that is the one wait that says nothing of a server.
+        if let ureq::Error::Timeout(which) = error
+            && !matches!(which, ureq::Timeout::Connect)
+        {
+            return Failure::Silent { url: self.url.clone() };
+        }
+        let why = if let ureq::Error::Timeout(_) = error {
+            "no connection in time".to_owned()
+        } else if let ureq::Error::Io(error) = error
             && error.kind() == io::ErrorKind::ConnectionRefused
         {
             "connection refused".to_owned()

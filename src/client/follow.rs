@@ -47,7 +47,8 @@ pub fn follow(
         }
         let left = following.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
         if left.is_some_and(|left| left.is_zero()) {
-            let time = seconds(started.elapsed().as_secs_f64());
+            let asked = following.timeout.unwrap_or_default();
+            let time = if asked.subsec_nanos() == 0 { seconds(asked.as_secs_f64()) } else { format!("{asked:?}") };
             shown.leave(&present, &format!("no end within {time}"), screen)?;
             return Ok(Exit::NoEnd);
         }
@@ -65,7 +66,7 @@ pub fn follow(
                 reached = now();
                 present = next;
             }
-            Err(Failure::Unreachable { .. }) if reached.elapsed() < GONE => {}
+            Err(Failure::Unreachable { .. } | Failure::Silent { .. }) if reached.elapsed() < GONE => {}
             Err(failure) => return Err(failure.into()),
         }
     }

@@ -68,11 +68,11 @@ impl Lines {
     pub(super) fn end(&self, course: &Course, complete: bool, out: &mut dyn Write) -> io::Result<()> {
         let Tallied { windows, merged, missing, checkpoints: (same, different), restarts } = course.replay().tallied();
         let harm = course.first_harm().map(|(at, harm)| {
-            json!({ "t": at.seconds(), "after_s": course.since_began(*at), "gate": harm.gate, "reason": harm.explain })
+            json!({ "t": at.at.seconds(), "after_s": at.after, "gate": harm.gate, "reason": harm.explain })
         });
         let pause = course
             .first_pause()
-            .map(|(at, why)| json!({ "t": at.seconds(), "after_s": course.since_began(*at), "reason": why }));
+            .map(|(at, why)| json!({ "t": at.at.seconds(), "after_s": at.after, "reason": why }));
         write(
             out,
             &json!({ "summary": {

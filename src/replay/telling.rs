@@ -58,7 +58,7 @@ impl Telling {
     }
 
     pub(super) fn after(&mut self, line: &Line, course: &Course, out: &mut dyn Write) -> io::Result<()> {
-        let at = line.at().map_or(course.seconds(), |at| course.since_began(at));
+        let at = course.seconds();
         let mut tell = |what: &str| writeln!(out, "{:>10}  {}", clock(at), printable(what));
         self.happened(line, &mut tell)?;
         let exact = course.replay().is_exact();
@@ -174,7 +174,7 @@ impl Telling {
                     0 | 1 => String::new(),
                     times => format!(", {times} times in all"),
                 };
-                let after = clock(course.since_began(*at));
+                let after = clock(at.after);
                 let why = format!("{}: {}", harm.gate, harm.explain);
                 writeln!(out, "{whose} roll back after {after}{times}, by {}", printable(&why))
             }
@@ -182,7 +182,7 @@ impl Telling {
             None => writeln!(out, "{whose} do not roll back; not everything is proven"),
         }?;
         if let (Some((at, why)), None) = (course.first_pause(), course.first_harm()) {
-            let after = clock(course.since_began(*at));
+            let after = clock(at.after);
             writeln!(out, "a person would have been asked after {after}: {}", printable(why))?;
         }
         Ok(())

@@ -287,3 +287,50 @@ fn copies_in_a_record_without_a_plan_are_judged_by_gates_of_copies() {
     let (exit, text) = judged(&record, Some("gates: [{ mirror: { status: 1% } }]"), false);
     assert_eq!(exit.unwrap(), Exit::RolledBack, "{text}");
 }
+
+/// A record of other programs, of so many seconds with ten windows in each, in which the canary fails one request in ten.
+fn failing(seconds: u32) -> String {
+    let mut record = r#"{"tidegate_record": 1, "stable": "v1", "canary": "v2"}"#.to_owned();
+    for tenth in 0..seconds * 10 {
+        let at = 1_795_310_400.0 + f64::from(tenth) / 10.0;
+        record += &format!(
+            "\n{{\"t\": {at:.1}, \"versions\": {{\"v1\": {{\"requests\": 90}}, \"v2\": {{\"requests\": 10, \"errors\": 1}}}}}}"
+        );
+    }
+    record + "\n"
+}
+
+#[test]
+fn a_dry_run_counts_harm_once_a_minute_as_a_rollout_does() {
+    let (exit, text) = judged(&failing(200), Some("dry_run: true"), true);
+    assert_eq!(exit.unwrap(), Exit::RolledBack, "{text}");
+    let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    // Established within seconds, and again within seconds after each minute.
+    assert_eq!(summary["summary"]["rolls_back"]["times"], 4, "{summary}");
+    // A step that begins lets its tests begin anew, and not the minute.
+    let whole = failing(200);
+    let (first, rest) = whole.split_at(failing(20).len());
+    let stepped = format!("{first}{{\"t\": 1795310420, \"mark\": \"new_step\"}}\n{rest}");
+    let (_, text) = judged(&stepped, Some("dry_run: true"), true);
+    let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["summary"]["rolls_back"]["times"], 4, "{summary}");
+}
+
+#[test]
+fn a_clock_that_was_set_back_takes_no_time_away() {
+    let mut record = failing(2);
+    record += "{\"t\": 1795310300, \"mark\": \"clock_set_back\"}\n";
+    record += &failing(4).lines().skip(1).map(|line| format!("{line}\n").replace("17953104", "17953103")).collect::<String>();
+    let (exit, text) = judged(&record, None, false);
+    assert_eq!(exit.unwrap(), Exit::RolledBack, "{text}");
+    assert!(text.contains("over 0:05.8") && !text.contains("-"), "{text}");
+}
+
+#[test]
+fn what_is_wrong_is_not_shown_whole_where_it_is_long_and_a_first_line_is_named_for_what_it_is() {
+    let long = BAD.replace("\"weight\": 500", &format!("\"{}\": 500", "x".repeat(1_000_000)));
+    let said = judged(&long, None, false).0.unwrap_err().to_string();
+    assert!(said.starts_with("record.jsonl: line 2: ") && said.len() < 2_000, "{said}");
+    let said = judged("hello world", None, false).0.unwrap_err().to_string();
+    assert!(said.starts_with("record.jsonl: line 1: this is no whole JSON: no record"), "{said}");
+}

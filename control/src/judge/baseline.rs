@@ -6,7 +6,7 @@
 use super::Tick;
 use super::background::Temper;
 use super::family::DEFAULT_TOLERANCE;
-use super::settings::{Baseline, Settings};
+use super::settings::{Above, Baseline, Settings};
 use super::watch::{SavedWatch, Watch};
 use super::words::Words;
 use crate::statistics::Batch;
@@ -25,7 +25,10 @@ impl BaselineCheck {
     pub(super) fn new(settings: &Settings, second: u64) -> Option<Self> {
         match settings.baseline {
             Baseline::Stable | Baseline::Slice => None,
-            Baseline::Version => Some(Self(Watch::new(settings, DEFAULT_TOLERANCE, second))),
+            Baseline::Version => {
+                let Above { ratio, points } = DEFAULT_TOLERANCE;
+                Some(Self(Watch::new(settings, (ratio, points), second)))
+            }
         }
     }
 

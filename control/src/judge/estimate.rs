@@ -11,7 +11,7 @@ use config::{Plan, Weight};
 use libm::{erfc, log, log1p, sqrt};
 
 use super::counting::PROVEN_EDGES;
-use super::family::{DEFAULT_TOLERANCE, threshold};
+use super::family::{DEFAULT_TOLERANCE, threshold, tolerance_beside};
 use super::settings::{Above, GateSetting, Rule, Settings};
 use super::sightings::Sighting;
 use super::{Judge, PATIENCE_SECONDS};
@@ -156,7 +156,7 @@ pub(super) fn estimate(settings: &Settings, gate: &GateSetting, share: f64, outl
         return GateEstimate { fail_s: None, pass_s: None };
     }
     let batch = (Batcher::MIN_TOTAL as f64 / (stable + canary)).max(1.0 / canary).max(1.0 / stable);
-    let (fail, pass) = (to_fail(gate, threshold(settings, share), outlook), to_pass(gate, settings.beta, outlook));
+    let (fail, pass) = (to_fail(settings, gate, threshold(settings, share), outlook), to_pass(gate, settings.beta, outlook));
     let waits = if gate.sight().is_some() { outlook.cold_for } else { 0.0 };
     // To the millisecond, and that is far more than is known.
     let known = |seconds: f64| (seconds < NEVER).then(|| (1e3 * seconds).round() / 1e3);
@@ -167,7 +167,7 @@ pub(super) fn estimate(settings: &Settings, gate: &GateSetting, share: f64, outl
 }
 
 /// Seconds until harm of the margin's size crosses `threshold` (nats).
-fn to_fail(gate: &GateSetting, threshold: f64, outlook: Outlook) -> Option<f64> {
+fn to_fail(settings: &Settings, gate: &GateSetting, threshold: f64, outlook: Outlook) -> Option<f64> {
     let Outlook { requests, phi, spread, .. } = outlook;
     let target = threshold - log(START_SHARE);
     match gate.rule {
@@ -176,10 +176,12 @@ fn to_fail(gate: &GateSetting, threshold: f64, outlook: Outlook) -> Option<f64> 
             let rates = Arms { stable: of_stable, canary: (margin.ratio * of_stable + margin.points).min(1.0) };
             over_stable(rates, requests, tolerance, target, phi.errors)
         }
-        Rule::ErrorLimit { limit } => over_limit(limit, outlook.events, requests, target, phi.errors),
+        Rule::ErrorLimit { limit } => {
+            over_limit(limit, tolerance_beside(settings, gate), outlook.events, requests, target, phi.errors)
+        }
         Rule::Copies { limit, .. } => over_limit_alone(limit, requests.canary, target, phi.errors),
         Rule::LatencyLimit { quantile, .. } => {
-            over_limit(1.0 - quantile, outlook.events, requests, target, phi.errors.max(phi.latency))
+            over_limit(1.0 - quantile, DEFAULT_TOLERANCE, outlook.events, requests, target, phi.errors.max(phi.latency))
         }
         Rule::Shape { tolerance, body, .. } => {
             let shift = log((1.0 + body) / (1.0 + tolerance)) / spread;
@@ -270,12 +272,18 @@ fn over_stable(rates: Arms<f64>, requests: Arms<f64>, tolerance: Above, target: 
 }
 
 /// A test of events against a limit, and against stable as well: both have to get there.
-fn over_limit(limit: f64, of_stable: Option<f64>, requests: Arms<f64>, target: f64, phi: f64) -> Option<f64> {
+fn over_limit(
+    limit: f64,
+    tolerance: Above,
+    of_stable: Option<f64>,
+    requests: Arms<f64>,
+    target: f64,
+    phi: f64,
+) -> Option<f64> {
     let of_canary = (OVER_LIMIT * limit).min(1.0);
     let absolute = over_limit_alone(limit, requests.canary, target, phi)?;
-    let (ratio, points) = DEFAULT_TOLERANCE;
     let rates = Arms { stable: of_stable.unwrap_or(UNDER_LIMIT * limit), canary: of_canary };
-    let relative = over_stable(rates, requests, Above { ratio, points }, target, phi)?;
+    let relative = over_stable(rates, requests, tolerance, target, phi)?;
     Some(absolute.max(relative))
 }
 

@@ -16,7 +16,7 @@ pub(super) use self::proof::Proven;
 use self::proof::SavedProof;
 use super::background::Temper;
 use super::counting::Counted;
-use super::settings::{GateSetting, Rule, Settings};
+use super::settings::{Above, GateSetting, Rule, Settings};
 use crate::statistics::blocks::{SavedBlocks, Second};
 use crate::statistics::mixture::Misfit;
 use crate::statistics::{Batch, Blocks, Breaker, INVEST_AT_STEP, INVEST_LATER, Mixture, Wealth, log_sum_exp};
@@ -263,6 +263,18 @@ fn errors_like(settings: &Settings, gate: &GateSetting) -> Option<usize> {
     }
     let same = |other: &GateSetting| other.path == gate.path && other.role == gate.role;
     settings.gates.iter().position(|other| matches!(other.rule, Rule::Errors { .. }) && same(other))
+}
+
+/// By how much more than stable the canary may fail where an error limit looks at both: what the gate of errors allows that
+/// is most like the limit's, of its path where there is one.
+pub(super) fn tolerance_beside(settings: &Settings, limit: &GateSetting) -> Above {
+    let of = |like: &dyn Fn(&GateSetting) -> bool| {
+        settings.gates.iter().filter(|gate| like(gate)).find_map(|gate| match gate.rule {
+            Rule::Errors { tolerance, .. } => Some(tolerance),
+            _ => None,
+        })
+    };
+    of(&|gate| gate.path == limit.path).or_else(|| of(&|_| true)).unwrap_or(DEFAULT_TOLERANCE)
 }
 
 /// Where a gate with this share would make its family cross by itself, in nats.

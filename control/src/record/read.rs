@@ -77,8 +77,15 @@ impl<R: BufRead> Reader<R> {
     /// Where it is not the first line of a record that this Tidegate reads.
     pub fn begin(mut input: R) -> Result<Self, Unreadable> {
         let (mut bytes, mut line) = (Vec::new(), 0);
-        if !next_line(&mut input, &mut bytes, &mut line)? {
-            return Err(wrong(1, "nothing is written here; a record begins with {\"tidegate_record\": 1, ...}"));
+        const BEGINS: &str = "a record begins with {\"tidegate_record\": 1, ...}";
+        match next_line(&mut input, &mut bytes, &mut line) {
+            Ok(true) => {}
+            Ok(false) => return Err(wrong(1, format!("nothing is written here; {BEGINS}"))),
+            // Nothing is above it that could have been judged.
+            Err(Unreadable::CutShort { line }) => {
+                return Err(wrong(line, format!("this is no whole JSON: no record, or one that was cut short; {BEGINS}")));
+            }
+            Err(other) => return Err(other),
         }
         let header = first(&bytes)?;
         Ok(Self { input, bytes, line, header, last: None, ended: false })

@@ -176,6 +176,7 @@ impl Release {
         let unproven = self.unproven(rollout, judgement);
         let lacks = self.lacks(rollout, judgement);
         let why = match (lacks, unproven, late) {
+            (None, None, _) if held && wants_proof(rollout) => "its hold is over, and every gate passes",
             (None, None, _) if held => "its hold is over",
             (None, None, _) => "every gate passed before its hold was over",
             (None, Some(_), Some(Deadline { then: OnDeadline::Promote, .. })) => "its deadline is over, without proof",
@@ -276,14 +277,7 @@ impl Release {
 
     /// That a proof is wanted and missing.
     fn unproven(&self, rollout: &Rollout, judgement: &Judgement) -> Option<String> {
-        let is_judged = match rollout.plan.steps.get(rollout.step) {
-            Some(Step::Weight { .. }) => true,
-            // Where no gate looks at the copies there is nothing to prove by them.
-            Some(Step::Mirror { .. }) => rollout.plan.gates.iter().any(is_of_copies),
-            Some(Step::Match { .. } | Step::Approval) | None => false,
-        };
-        let wanted = is_judged && rollout.plan.advance == Advance::Proof && !rollout.plan.dry_run;
-        if !wanted || judgement.proven {
+        if !wants_proof(rollout) || judgement.proven {
             return None;
         }
         let names: Vec<&str> = self.not_passed().map(|gate| gate.name.as_str()).collect();
@@ -354,6 +348,17 @@ fn lacks_copies(rollout: &Rollout, judgement: &Judgement) -> Option<String> {
         ));
     }
     under_suspicion(rollout, judgement)
+}
+
+/// Whether the present step ends by proof alone: there is something to prove in it, and the plan asks for it.
+fn wants_proof(rollout: &Rollout) -> bool {
+    let is_judged = match rollout.plan.steps.get(rollout.step) {
+        Some(Step::Weight { .. }) => true,
+        // Where no gate looks at the copies there is nothing to prove by them.
+        Some(Step::Mirror { .. }) => rollout.plan.gates.iter().any(is_of_copies),
+        Some(Step::Match { .. } | Step::Approval) | None => false,
+    };
+    is_judged && rollout.plan.advance == Advance::Proof && !rollout.plan.dry_run
 }
 
 fn is_of_copies(gate: &Gate) -> bool {

@@ -29,6 +29,17 @@ fn the_path_that_is_routed_is_the_one_that_is_passed_on() {
     assert_eq!(request.uri, "http://shop/b?c");
 }
 
+/// Over HTTP/1.1 an endpoint would read another value than the one that the route was chosen by.
+#[test]
+fn blanks_around_a_value_are_refused_over_http2() {
+    for value in ["blue ", " blue", "blue\t", "\tblue", " "] {
+        assert_eq!(checked(http2("http://shop/", &[("x-tenant", value)])).unwrap_err(), 400, "{value:?}");
+    }
+    for value in ["", "dark blue"] {
+        assert!(checked(http2("http://shop/", &[("x-tenant", value)])).is_ok(), "{value:?}");
+    }
+}
+
 #[test]
 fn an_absolute_target_becomes_a_path_and_its_host_is_kept() {
     let request = checked(http1("GET", "http://shop/a?b", &[("host", "shop")])).unwrap();

@@ -84,6 +84,15 @@ fn a_server_that_is_not_there_is_named_with_the_way_to_another() {
 }
 
 #[test]
+fn a_server_that_takes_the_connection_and_says_nothing_is_told_apart() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url: AdminUrl = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let failure = Connection::new(url.clone(), None).probe("/readyz").unwrap_err().to_string();
+    assert!(failure.starts_with(&format!("the control API at {url} gave no answer in time: ")), "{failure}");
+    drop(listener);
+}
+
+#[test]
 fn somebody_else_on_the_admin_address_is_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url: AdminUrl = listener.local_addr().unwrap().to_string().parse().unwrap();

@@ -116,10 +116,13 @@ fn ctrl_c_ends_the_following_and_says_that_the_rollout_goes_on() {
 #[test]
 fn following_gives_up_at_its_timeout() {
     let world = World::new();
-    let followed = following(&world, Following { timeout: Some(Duration::ZERO), json: false });
-    (0..3).for_each(|_| drop(followed.line()));
-    assert!(followed.line().starts_with("no end within 0 s; the rollout of v2 goes on"));
-    assert_eq!(followed.end().unwrap(), Exit::NoEnd);
+    for (asked, told) in [(Duration::ZERO, "0 s"), (Duration::from_millis(1), "1ms")] {
+        let followed = following(&world, Following { timeout: Some(asked), json: false });
+        (0..3).for_each(|_| drop(followed.line()));
+        let line = followed.line();
+        assert!(line.starts_with(&format!("no end within {told}; the rollout of v2 goes on")), "{line}");
+        assert_eq!(followed.end().unwrap(), Exit::NoEnd);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use libm::{log, log1p};
 
 use super::proof::{Proof, Proven, SavedProof};
-use super::{errors_like, threshold};
+use super::{errors_like, threshold, tolerance_beside};
 use crate::judge::background::Temper;
 use crate::judge::counting::Counted;
 use crate::judge::settings::{Above, BLOCKS_PART, Rule, Settings};
@@ -13,7 +13,7 @@ use crate::statistics::{Batch, Blocks, Excess, Mixture, OverLimit, OverQuantile,
 use crate::view::Role;
 
 /// The tolerance of a limit's relative half where no gate of the plan gives one: times stable's rate, plus points.
-pub(in crate::judge) const DEFAULT_TOLERANCE: (f64, f64) = (1.1, 0.0005);
+pub(in crate::judge) const DEFAULT_TOLERANCE: Above = Above { ratio: 1.1, points: 0.0005 };
 
 /// One gate's tests: for harm, and for proof that there is none.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,8 +72,6 @@ impl Member {
     pub(super) fn new(settings: &Settings, place: usize, share: f64) -> Self {
         let gate = &settings.gates[place];
         let alpha = settings.alpha_family() * share;
-        let (ratio, points) = DEFAULT_TOLERANCE;
-        let against_stable = || Excess::new(ratio, points, alpha);
         let test = match gate.rule {
             Rule::Errors { tolerance: Above { ratio, points }, .. } => {
                 let blocks = settings.blocks.then(|| Box::new(Blocks::new(ratio, points)));
@@ -83,15 +81,21 @@ impl Member {
             }
             Rule::ErrorLimit { limit } => {
                 let shared = errors_like(settings, gate).map(Relative::OfGate);
-                let relative = shared.unwrap_or_else(|| Relative::Own(Box::new(against_stable())));
+                let relative = shared.unwrap_or_else(|| {
+                    let Above { ratio, points } = tolerance_beside(settings, gate);
+                    Relative::Own(Box::new(Excess::new(ratio, points, alpha)))
+                });
                 Test::ErrorLimit { absolute: OverLimit::new(limit, alpha), relative }
             }
             Rule::Shape { .. } => Test::Shape(Shape::new(alpha)),
             Rule::Quantile { quantile, .. } => Test::Quantile(OverQuantile::new(quantile, alpha)),
-            Rule::LatencyLimit { quantile, .. } => Test::LatencyLimit {
-                absolute: OverLimit::new(1.0 - quantile, alpha),
-                relative: Box::new(against_stable()),
-            },
+            Rule::LatencyLimit { quantile, .. } => {
+                let Above { ratio, points } = DEFAULT_TOLERANCE;
+                Test::LatencyLimit {
+                    absolute: OverLimit::new(1.0 - quantile, alpha),
+                    relative: Box::new(Excess::new(ratio, points, alpha)),
+                }
+            }
             Rule::Copies { limit, .. } => Test::Copies(OverLimit::new(limit, alpha)),
         };
         let reading =

@@ -56,14 +56,15 @@ impl Proof {
     }
 
     pub(super) fn add(&mut self, batch: &Batch, counted: &Counted, temper: Temper) {
-        let Batch { requests, bad, .. } = batch;
+        let bad = &batch.bad;
         let ended = batch.ended();
         let Temper { errors, latency, .. } = temper;
         match (&mut self.tests, counted) {
             (Tests::Errors(proof), _) => proof.add(*bad, ended, errors),
             (Tests::Limit(proof), Counted::Failures) => proof.add(bad.canary, ended.canary, errors),
             (Tests::Limit(proof), Counted::Over(events)) => {
-                proof.add(events.canary, requests.canary, errors.max(latency));
+                // Nobody knows how long those would have taken whom their clients left within the limit.
+                proof.add(events.canary, ended.canary.max(events.canary), errors.max(latency));
             }
             (Tests::Shape(proofs), Counted::Levels { levels, beyond_margin }) => {
                 let timed = Arms { stable: sum(&levels.stable), canary: sum(&levels.canary) };

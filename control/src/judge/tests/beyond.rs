@@ -75,3 +75,22 @@ fn a_limit_that_stable_keeps_and_the_canary_does_not_holds_too() {
     seconds(&mut judge, 0, 30, 60, 6);
     assert_eq!(judge.judgement().beyond, None, "stable does not keep it either");
 }
+
+/// Whoever writes that twenty points more than stable are no matter means it of the limit beside that, too.
+#[test]
+fn a_limit_tolerates_what_the_plan_tolerates_whatever_the_role_or_path_of_that_gate() {
+    let points = |points: f64| Tolerance { ratio: 1.0, points: fraction(points) };
+    let lenient = GateRule::Errors { tolerance: points(0.2), margin: points(0.3) };
+    let paused = |role: GateRole, path: Option<&str>| {
+        let mut plan = plan(&[lenient, error_limit(0.03)]);
+        plan.gates[0].role = role;
+        plan.gates[0].path = path.map(|path| path.parse().unwrap());
+        let mut judge = Judge::new(Trial::of(&plan, "v1", "v2"));
+        seconds(&mut judge, 0, 30, 3, 6);
+        let judgement = judge.judgement();
+        (judgement.harm.map(|harm| harm.gate), judgement.hold.is_some())
+    };
+    assert_eq!(paused(GateRole::Guardrail, None), (None, true));
+    assert_eq!(paused(GateRole::Signal, None), (None, true));
+    assert_eq!(paused(GateRole::Guardrail, Some("/x")), (None, true));
+}

@@ -130,6 +130,18 @@ fn a_request_that_its_client_left_is_no_success_anywhere() {
 }
 
 #[test]
+fn whoever_is_left_waiting_is_not_served_within_a_limit() {
+    let proof = |canary: Window| {
+        let mut judge = judge_of(&[latency_limit(0.99, 300)]);
+        (0..200).for_each(|at| judge.tick(&Tick::of(at, &window_left(100, 0, 0), &canary)));
+        gate(&judge.gates(), "latency-limit").proof.unwrap()
+    };
+    assert_eq!(proof(window_left(20, 20, 0)).to_bits(), 0.0_f64.to_bits());
+    assert_eq!(proof(window_left(20, 19, 0)).to_bits(), proof(window_left(1, 0, 0)).to_bits());
+    assert!(proof(window_left(20, 0, 0)) > proof(window_left(20, 19, 0)));
+}
+
+#[test]
 fn streams_that_clients_end_on_both_versions_count_as_requests() {
     let mut judge = judge();
     (0..20).for_each(|at| judge.tick(&Tick::of(at, &window_left(100, 98, 0), &window_left(20, 20, 0))));
