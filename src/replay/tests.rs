@@ -160,8 +160,10 @@ fn files_that_cannot_be_read_are_named() {
     fs::write(&record, BAD).unwrap();
     fs::write(&gates, "gates: [{ errors: { tolerance: 3x } }]").unwrap();
     let (exit, text) = run(&format!("tidegate replay {} --gates {}", record.display(), gates.display()));
-    assert_eq!(exit.unwrap(), Exit::Failed);
-    assert!(text.contains("gates.yaml:1:"), "{text}");
+    // Standard output is for what programs read.
+    assert_eq!(text, "");
+    let error = exit.unwrap_err().to_string();
+    assert!(error.contains("gates.yaml:1:"), "{error}");
 
     fs::write(&gates, "gates: []").unwrap();
     let (exit, text) = run(&format!("tidegate replay {} --gates {}", record.display(), gates.display()));
@@ -306,14 +308,14 @@ fn a_dry_run_counts_harm_once_a_minute_as_a_rollout_does() {
     assert_eq!(exit.unwrap(), Exit::RolledBack, "{text}");
     let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     // Established within seconds, and again within seconds after each minute.
-    assert_eq!(summary["summary"]["rolls_back"]["times"], 4, "{summary}");
+    assert_eq!(summary["summary"]["times"], 4, "{summary}");
     // A step that begins lets its tests begin anew, and not the minute.
     let whole = failing(200);
     let (first, rest) = whole.split_at(failing(20).len());
     let stepped = format!("{first}{{\"t\": 1795310420, \"mark\": \"new_step\"}}\n{rest}");
     let (_, text) = judged(&stepped, Some("dry_run: true"), true);
     let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    assert_eq!(summary["summary"]["rolls_back"]["times"], 4, "{summary}");
+    assert_eq!(summary["summary"]["times"], 4, "{summary}");
 }
 
 #[test]
@@ -323,7 +325,7 @@ fn a_clock_that_was_set_back_takes_no_time_away() {
     record += &failing(4).lines().skip(1).map(|line| format!("{line}\n").replace("17953104", "17953103")).collect::<String>();
     let (exit, text) = judged(&record, None, false);
     assert_eq!(exit.unwrap(), Exit::RolledBack, "{text}");
-    assert!(text.contains("over 0:05.8") && !text.contains("-"), "{text}");
+    assert!(text.contains("over 0:05.8") && !text.contains("-0:") && !text.contains("-1:"), "{text}");
 }
 
 #[test]
