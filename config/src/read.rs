@@ -168,7 +168,11 @@ fn configuration(root: &Cursor<'_>, report: &mut Report) -> Option<Configuration
         .cloned()
         .and_then(|services| all_services(&services, &shared, report));
     let plans = match fields.get("plans") {
-        Some(plans) => named_plans(plans, services.as_deref(), report),
+        Some(plans) => {
+            // Those of services may be longer: which of them a rollout gives it to is known when the rollout starts.
+            let first_byte = rules.as_ref().map(|rules| rules.timeouts.first_byte).unwrap_or_default();
+            named_plans(plans, first_byte, services.as_deref(), report)
+        }
         None => Some(Vec::new()),
     };
     Some(Configuration {
@@ -198,7 +202,12 @@ fn all_services(services: &Cursor<'_>, shared: &service::Shared, report: &mut Re
 }
 
 /// The plans that a rollout may name. What they ask of a service is told by `services`, where those could be read.
-fn named_plans(plans: &Cursor<'_>, services: Option<&[Service]>, report: &mut Report) -> Option<Vec<(Name, Plan)>> {
+fn named_plans(
+    plans: &Cursor<'_>,
+    first_byte: Duration,
+    services: Option<&[Service]>,
+    report: &mut Report,
+) -> Option<Vec<(Name, Plan)>> {
     let entries = plans.entries(report, "a mapping from each plan's name to the plan")?;
     let read: Vec<_> = entries
         .iter()
@@ -208,7 +217,7 @@ fn named_plans(plans: &Cursor<'_>, services: Option<&[Service]>, report: &mut Re
                 let message = "is a reserved name (a service's own plan, and the built-in one); choose another";
                 report.problem(entry.key.place, &entry.value.path, message);
             }
-            let planned = plan::plan(&entry.value, report);
+            let planned = plan::plan(&entry.value, first_byte, report);
             if let Some(services) = services {
                 suits_some(&planned, services, report);
             }

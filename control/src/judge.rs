@@ -41,7 +41,7 @@ use self::baseline::BaselineCheck;
 use self::copies::Copied;
 pub use self::copies::Copies;
 use self::counting::Counted;
-pub use self::estimate::{forecast, forecast_copies};
+pub use self::estimate::{Waits, forecast, forecast_copies};
 pub use self::evidence::TestEvidence;
 use self::family::Family;
 pub use self::judgement::{Harm, Judgement};
@@ -143,6 +143,12 @@ impl Judge {
             background,
             settings,
         }
+    }
+
+    /// Whether it judges the same versions by the same gates as another, whatever either has seen.
+    #[must_use]
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        self.settings.are_as(&other.settings)
     }
 
     /// Folds in what the versions did since the last tick.

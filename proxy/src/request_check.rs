@@ -90,7 +90,8 @@ fn check_http2(request: &mut RequestHeader, rules: &Rules) -> Result<(), Refusal
     }
     // On the HTTP/1.1 line to an endpoint they would be no part of the value any more, which a route may have been chosen
     // by (RFC 9113, section 8.2.1).
-    let is_padded = |value: &[u8]| [value.first(), value.last()].into_iter().flatten().any(|b| matches!(b, b' ' | b'\t'));
+    let is_padded =
+        |value: &[u8]| [value.first(), value.last()].into_iter().flatten().any(|b| matches!(b, b' ' | b'\t'));
     if request.headers.values().any(|value| is_padded(value.as_bytes())) {
         return Err(bad("the value of a header begins or ends with a blank"));
     }

@@ -70,9 +70,8 @@ impl Lines {
         let harm = course.first_harm().map(|(at, harm)| {
             json!({ "t": at.at.seconds(), "after_s": at.after, "gate": harm.gate, "reason": harm.explain })
         });
-        let pause = course
-            .first_pause()
-            .map(|(at, why)| json!({ "t": at.at.seconds(), "after_s": at.after, "reason": why }));
+        let pause =
+            course.first_pause().map(|(at, why)| json!({ "t": at.at.seconds(), "after_s": at.after, "reason": why }));
         write(
             out,
             &json!({ "summary": {

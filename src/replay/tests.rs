@@ -322,7 +322,8 @@ fn a_dry_run_counts_harm_once_a_minute_as_a_rollout_does() {
 fn a_clock_that_was_set_back_takes_no_time_away() {
     let mut record = failing(2);
     record += "{\"t\": 1795310300, \"mark\": \"clock_set_back\"}\n";
-    record += &failing(4).lines().skip(1).map(|line| format!("{line}\n").replace("17953104", "17953103")).collect::<String>();
+    record +=
+        &failing(4).lines().skip(1).map(|line| format!("{line}\n").replace("17953104", "17953103")).collect::<String>();
     let (exit, text) = judged(&record, None, false);
     assert_eq!(exit.unwrap(), Exit::RolledBack, "{text}");
     assert!(text.contains("over 0:05.8") && !text.contains("-0:") && !text.contains("-1:"), "{text}");

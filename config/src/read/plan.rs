@@ -21,10 +21,11 @@ pub(super) struct Planned<'a> {
     pub(super) paths: Vec<(PathPrefix, Cursor<'a>)>,
 }
 
-pub(super) fn plan<'a>(written: &Cursor<'a>, report: &mut Report) -> Planned<'a> {
+/// Reads a plan. `first_byte` is how long its service waits for the head of a response.
+pub(super) fn plan<'a>(written: &Cursor<'a>, first_byte: Duration, report: &mut Report) -> Planned<'a> {
     let mut planned = Planned { plan: None, baseline: None, paths: Vec::new() };
     let Some(fields) = written.fields(report, &keys::PLAN) else { return planned };
-    planned.plan = read(&fields, &mut planned, report).filter(|plan| fits_together(plan, &fields, report));
+    planned.plan = read(&fields, first_byte, &mut planned, report).filter(|plan| fits_together(plan, &fields, report));
     planned
 }
 
@@ -32,7 +33,7 @@ pub(super) fn plan<'a>(written: &Cursor<'a>, report: &mut Report) -> Planned<'a>
 pub(super) fn gates_of_a_replay(written: &Cursor<'_>, report: &mut Report) -> Option<Plan> {
     const OF_STEPS: [&str; 7] = ["steps", "advance", "early", "deadline", "on_deadline", "min_requests", "drain"];
     let fields = written.fields(report, &keys::PLAN)?;
-    let plan = read(&fields, &mut Planned { plan: None, baseline: None, paths: Vec::new() }, report)?;
+    let plan = read(&fields, Duration::ZERO, &mut Planned { plan: None, baseline: None, paths: Vec::new() }, report)?;
     for (key, written) in OF_STEPS.iter().filter_map(|key| Some((key, fields.get(key)?))) {
         let message = format!(
             "`{key}` changes nothing here: a record is judged again in the steps that it was made in, and what counts are \
@@ -43,7 +44,7 @@ pub(super) fn gates_of_a_replay(written: &Cursor<'_>, report: &mut Report) -> Op
     Some(plan)
 }
 
-fn read<'a>(fields: &Fields<'a>, planned: &mut Planned<'a>, report: &mut Report) -> Option<Plan> {
+fn read<'a>(fields: &Fields<'a>, first_byte: Duration, planned: &mut Planned<'a>, report: &mut Report) -> Option<Plan> {
     let alpha =
         fields.or("alpha", Alpha::DEFAULT, |written| written.literal(report, "a percentage, like 1%", str::parse));
     let beta = fields.or("beta", Beta::DEFAULT, |written| written.literal(report, "a percentage, like 5%", str::parse));
@@ -59,7 +60,7 @@ fn read<'a>(fields: &Fields<'a>, planned: &mut Planned<'a>, report: &mut Report)
     let drain =
         fields.or("drain", Some(Plan::DRAIN), |written| written.literal(report, "a time, like 10m, or `never`", drain));
     let usual = Usual::read(fields, report);
-    let proof = ProofAt { always: advance == Some(Advance::Proof), warmup: warmup.unwrap_or_default() };
+    let proof = ProofAt { always: advance == Some(Advance::Proof), warmup: warmup.unwrap_or_default(), first_byte };
     let steps = match dry_run {
         Some(true) => steps(fields.get("steps"), &usual, None, report),
         Some(false) | None => steps(fields.get("steps"), &usual, Some(proof), report),

@@ -55,7 +55,9 @@ pub(super) fn service<'a>(
     }
     let plan = match fields.get("plan") {
         Some(written) => {
-            let Planned { plan, baseline, paths } = plan(written, report);
+            let own = traffic.as_ref().and_then(|traffic| traffic.timeouts.first_byte);
+            let first_byte = own.or(shared.timeouts.map(|timeouts| timeouts.first_byte)).unwrap_or_default();
+            let Planned { plan, baseline, paths } = plan(written, first_byte, report);
             if let (Some((baseline, written)), Some(versions), Some(split)) = (baseline, &versions, &split) {
                 check_baseline(&baseline, &written, versions, split, report);
             }

@@ -84,6 +84,8 @@ pub(super) struct ProofAt {
     pub(super) always: bool,
     /// Nothing is proven while the canary warms up, which it does in the first step.
     pub(super) warmup: Duration,
+    /// How long the service waits for the head of a response: before that nothing is proven in any step.
+    pub(super) first_byte: Duration,
 }
 
 impl ProofAt {
@@ -92,7 +94,19 @@ impl ProofAt {
 
     /// For how long at least a step is not proven.
     fn least(self, is_first: bool) -> Duration {
-        if is_first { self.warmup.max(Self::PATIENCE) } else { Self::PATIENCE }
+        let least = self.first_byte.max(Self::PATIENCE);
+        if is_first { self.warmup.max(least) } else { least }
+    }
+
+    /// The key that makes it so long, in parentheses; nothing where none does.
+    fn why(self, least: Duration) -> &'static str {
+        if least <= Self::PATIENCE {
+            ""
+        } else if least == self.first_byte {
+            " (`timeouts.first_byte`)"
+        } else {
+            " (`warmup`)"
+        }
     }
 }
 
@@ -327,7 +341,7 @@ impl Reading<'_> {
             None => "a dry run has no deadlines: its steps end by time; this one does nothing".to_owned(),
             Some(proof) if (proof.always || early) && after <= proof.least(is_first) => {
                 let least = proof.least(is_first);
-                let why = if least > ProofAt::PATIENCE { " (`warmup`)" } else { "" };
+                let why = proof.why(least);
                 let (after, least) = (spelt(after), spelt(least));
                 format!(
                     "the step at {weight} cannot be proven before its deadline of {after}: nothing is proven in its first \

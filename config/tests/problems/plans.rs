@@ -291,6 +291,14 @@ fn a_deadline_that_leaves_no_time_for_proof_is_warned_of() {
     expect!["t.yaml:9:17: services.shop.plan.deadline: the step at 1% cannot be proven before its deadline of 10s: nothing is proven in its first 30s (`warmup`); write a deadline that leaves time for the proof"].assert_eq(&of(
         "advance: proof\n      deadline: 10s\n      steps: [{ weight: 1%, hold: 5s }, { weight: 2%, hold: 5s }]",
     ));
+    // A service that waits longer for its first bytes proves nothing before.
+    let waits = plan("      advance: proof\n      steps: [{ weight: 1%, hold: 5s, deadline: 2m }]\n");
+    let waits = format!("timeouts: {{ first_byte: 10m }}\n{waits}");
+    assert!(
+        warnings(&waits).contains("nothing is proven in its first 10m (`timeouts.first_byte`)"),
+        "{}",
+        warnings(&waits)
+    );
     // As soon as there is any time for it.
     assert_eq!(
         of(

@@ -1,8 +1,10 @@
 //! How long the verdicts of a plan's steps take at the present traffic.
 
+use std::time::Duration;
+
 use config::{Plan, Step};
 
-use crate::judge::{forecast, forecast_copies};
+use crate::judge::{Waits, forecast, forecast_copies};
 use crate::view::{Dispersion, StepEstimate};
 
 /// Where it was not measured how bursty events are, requests are taken for independent.
@@ -24,7 +26,7 @@ pub(super) struct Estimates {
 struct Basis {
     plan: Plan,
     first: usize,
-    figures: [f64; 4],
+    figures: [f64; 5],
 }
 
 impl Default for Estimates {
@@ -48,7 +50,8 @@ impl Estimates {
     pub(super) fn renew(&mut self, plan: &Plan, first: usize, traffic: Traffic, phi: Option<Dispersion>) {
         self.due = false;
         let Dispersion { errors, latency } = phi.unwrap_or(INDEPENDENT);
-        let figures = [traffic.requests_per_second, traffic.error_rate, errors, latency];
+        let first_byte = traffic.first_byte.as_secs_f64();
+        let figures = [traffic.requests_per_second, traffic.error_rate, errors, latency, first_byte];
         let is_alike = |(a, b): (&f64, &f64)| (a - b).abs() <= LIKENESS * b.abs();
         let stays = self.basis.as_ref().is_some_and(|basis| {
             basis.first == first && figures.iter().zip(&basis.figures).all(is_alike) && basis.plan == *plan
@@ -67,28 +70,38 @@ pub(super) struct Traffic {
     pub(super) requests_per_second: f64,
     /// The fraction of stable's requests that fail.
     pub(super) error_rate: f64,
+    /// How long the service waits for the head of a response.
+    pub(super) first_byte: Duration,
 }
 
 /// An estimate for each step of a weight or of copies from `first` (counted from 0) on; none without traffic.
 fn of_steps(plan: &Plan, first: usize, traffic: Traffic, phi: Option<Dispersion>) -> Vec<StepEstimate> {
-    let Traffic { requests_per_second, error_rate } = traffic;
+    let Traffic { requests_per_second, error_rate, first_byte } = traffic;
     if requests_per_second <= 0.0 {
         return Vec::new();
     }
+    let phi = phi.unwrap_or(INDEPENDENT);
+    // The canary warms up from its first users on, while the steps before are held.
+    let mut warm_for: Option<Duration> = None;
     let of_step = |(place, step): (usize, &Step)| match step {
-        Step::Weight { weight, .. } => {
-            let times = forecast(plan, *weight, requests_per_second, error_rate, phi.unwrap_or(INDEPENDENT));
+        Step::Weight { weight, hold, .. } => {
+            let cold_for = plan.warmup.saturating_sub(warm_for.unwrap_or_default());
+            warm_for = Some(warm_for.unwrap_or_default().saturating_add(*hold));
+            let waits = Waits { cold_for, first_byte };
+            let times = forecast(plan, *weight, requests_per_second, error_rate, phi, waits);
             let weight = weight.basis_points();
             Some(StepEstimate { step: place + 1, weight, mirror: None, fail_s: times.fail_s, pass_s: times.pass_s })
         }
         Step::Mirror { share, .. } => {
-            let times = forecast_copies(plan, *share, requests_per_second, phi.unwrap_or(INDEPENDENT));
+            let waits = Waits { cold_for: Duration::ZERO, first_byte };
+            let times = forecast_copies(plan, *share, requests_per_second, phi, waits);
             let (weight, mirror) = (0, Some(share.basis_points()));
             Some(StepEstimate { step: place + 1, weight, mirror, fail_s: times.fail_s, pass_s: times.pass_s })
         }
         Step::Match { .. } | Step::Approval => None,
     };
-    plan.steps.iter().enumerate().skip(first).filter_map(of_step).collect()
+    let all = plan.steps.iter().enumerate().filter_map(of_step);
+    all.filter(|estimate| estimate.step > first).collect()
 }
 
 #[cfg(test)]
@@ -102,7 +115,7 @@ mod tests {
     }
 
     fn at(requests_per_second: f64) -> Traffic {
-        Traffic { requests_per_second, error_rate: 0.001 }
+        Traffic { requests_per_second, error_rate: 0.001, first_byte: Duration::ZERO }
     }
 
     #[test]
@@ -111,6 +124,19 @@ mod tests {
         assert_eq!(estimates.iter().map(|it| (it.step, it.weight)).collect::<Vec<_>>(), [(1, 100), (3, 5_000)]);
         assert!(estimates[1].fail_s < estimates[0].fail_s && estimates[1].pass_s < estimates[0].pass_s);
         assert_eq!(of_steps(&plan(), 1, at(1_000.0), None), estimates[1..], "what is past needs none");
+    }
+
+    #[test]
+    fn the_warm_up_is_waited_for_once_and_a_first_answer_that_may_be_late_in_each_step() {
+        let plan = Plan { warmup: Duration::from_secs(90), ..plan() };
+        let estimates = |traffic| of_steps(&plan, 0, traffic, None);
+        let (usual, late) =
+            (estimates(at(1e6)), estimates(Traffic { first_byte: Duration::from_secs(600), ..at(1e6) }));
+        let pass = |estimates: &[StepEstimate]| [0, 1].map(|place: usize| estimates[place].pass_s.unwrap().floor());
+        // A minute of it is over when the second step begins.
+        assert_eq!((pass(&usual), pass(&late)), ([90.0, 30.0], [600.0, 600.0]));
+        assert!(usual[1].fail_s.unwrap() > 30.0 && late[1].fail_s == usual[1].fail_s);
+        assert_eq!(of_steps(&plan, 1, at(1e6), None), usual[1..], "whatever the present step");
     }
 
     #[test]

@@ -112,9 +112,10 @@ impl ControlCore {
     /// Estimates how long verdicts take, for some of the services in each tick.
     pub(super) fn estimate_in_turn(&mut self, second_over: bool) {
         self.ticks = (self.ticks + 1) % ESTIMATED_EACH;
+        let usual = self.resolved.configuration.rules.timeouts.first_byte;
         for (place, served) in self.services.values_mut().enumerate() {
             if place % ESTIMATED_EACH == self.ticks || (second_over && served.estimates.due) {
-                served.estimate();
+                served.estimate(usual);
             }
         }
     }
@@ -206,14 +207,16 @@ impl Served {
         known.watch(name, watched, plane);
     }
 
-    /// Estimates how long verdicts take: for the steps that are left, or for the service's own plan.
-    pub(super) fn estimate(&mut self) {
+    /// Estimates how long verdicts take: for the steps that are left, or for the service's own plan. `first_byte` is how
+    /// long services wait for the head of a response that do not say it themselves.
+    pub(super) fn estimate(&mut self, first_byte: Duration) {
         let state = self.release.state();
         let shown = |name: &Name| self.figures.get(name).map(super::figures::Figures::shown).unwrap_or_default();
         let versions = &self.release.service().versions;
         let traffic = Traffic {
             requests_per_second: versions.iter().map(|version| shown(&version.name).judged_per_second).sum(),
             error_rate: shown(&state.stable).judged_error_rate.unwrap_or(0.0),
+            first_byte: self.release.service().timeouts.first_byte.unwrap_or(first_byte),
         };
         let (plan, first, phi) = match (state.running(), &self.judged) {
             (Some(rollout), Some(judged)) => (&rollout.plan, rollout.step, judged.judge().dispersion()),

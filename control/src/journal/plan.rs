@@ -201,11 +201,18 @@ impl PlanForm {
         }
     }
 
-    /// The plan that is written; none where one of its values is not legal.
-    pub(crate) fn proven(self) -> Option<Plan> {
-        Some(Plan {
-            alpha: Alpha::new(self.alpha).ok()?,
-            beta: Beta::new(self.beta).ok()?,
+    /// The plan that is written; where one of its values is not legal, in words which.
+    pub(crate) fn proven(self) -> Result<Plan, String> {
+        let value = |key: &str, legal: &str| format!("`{key}` is not legal; legal is {legal}");
+        let steps = self.steps.into_iter().enumerate().map(|(place, step)| {
+            step.proven().ok_or_else(|| format!("`steps[{place}]` has a value that is not legal"))
+        });
+        let gates = self.gates.into_iter().enumerate().map(|(place, gate)| {
+            gate.proven().ok_or_else(|| format!("`gates[{place}]` has a name or a value that is not legal"))
+        });
+        Ok(Plan {
+            alpha: Alpha::new(self.alpha).map_err(|error| value("alpha", &error.to_string()))?,
+            beta: Beta::new(self.beta).map_err(|error| value("beta", &error.to_string()))?,
             min_requests: self.min_requests,
             warmup: self.warmup,
             advance: match self.advance {
@@ -215,12 +222,14 @@ impl PlanForm {
             baseline: match self.baseline {
                 BaselineForm::Stable => Baseline::Stable,
                 BaselineForm::Equal => Baseline::Equal,
-                BaselineForm::Version(version) => Baseline::Version(Name::new(&version)?),
+                BaselineForm::Version(version) => {
+                    Baseline::Version(Name::new(&version).ok_or_else(|| value("baseline", Name::LEGAL))?)
+                }
             },
             dry_run: self.dry_run,
             drain: self.drain,
-            steps: self.steps.into_iter().map(StepForm::proven).collect::<Option<_>>()?,
-            gates: self.gates.into_iter().map(GateForm::proven).collect::<Option<_>>()?,
+            steps: steps.collect::<Result<_, _>>()?,
+            gates: gates.collect::<Result<_, _>>()?,
         })
     }
 }

@@ -270,7 +270,7 @@ impl RawRollout {
     }
 
     fn proven(self) -> Option<Rollout> {
-        let plan = self.plan.proven()?;
+        let plan = self.plan.proven().ok()?;
         // A rollout that waited for its promotion to reach the disk is back at its last step.
         let phase = if self.phase == Phase::Promoting { Phase::Progressing } else { self.phase };
         let ended_at = match self.ended_at {

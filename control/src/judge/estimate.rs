@@ -7,6 +7,8 @@
 //!
 //! Latencies are taken for log-normal, which is what the alternatives of the tests are made for.
 
+use std::time::Duration;
+
 use config::{Plan, Weight};
 use libm::{erfc, log, log1p, sqrt};
 
@@ -85,6 +87,22 @@ impl Judge {
     }
 }
 
+/// For how long a step says nothing, whatever the traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    /// What is left of the warm-up when the step begins.
+    pub cold_for: Duration,
+    /// How long the service waits for the head of a response.
+    pub first_byte: Duration,
+}
+
+impl Waits {
+    /// Nothing is proven in so many seconds of a step (docs/decisions/0047).
+    fn patience(self) -> f64 {
+        self.first_byte.as_secs_f64().max(PATIENCE_SECONDS as f64)
+    }
+}
+
 /// How long verdicts will take at one weight, by the slowest gate: seconds until harm of the margin's size fails it,
 /// and until a canary as good as stable passes it, both from nothing.
 ///
@@ -99,6 +117,7 @@ pub fn forecast(
     requests_per_second: f64,
     error_rate: f64,
     phi: Dispersion,
+    waits: Waits,
 ) -> GateEstimate {
     let settings = Settings::new(plan, "", "");
     let of_canary = requests_per_second * weight.fraction();
@@ -115,8 +134,8 @@ pub fn forecast(
             Rule::Errors { .. } | Rule::ErrorLimit { .. } => Some(error_rate),
             Rule::Shape { .. } | Rule::Quantile { .. } | Rule::LatencyLimit { .. } | Rule::Copies { .. } => None,
         };
-        let cold_for = settings.warmup_seconds as f64;
-        let unproven_for = cold_for.max(PATIENCE_SECONDS as f64);
+        let cold_for = waits.cold_for.as_secs_f64();
+        let unproven_for = cold_for.max(waits.patience());
         let requests = Arms { stable: of_baseline, canary: of_canary };
         estimate(
             &settings,
@@ -131,11 +150,17 @@ pub fn forecast(
 /// How long verdicts will take in a step that sends the canary copies of this share of the service's requests, by the
 /// slowest gate that looks at them; as [`forecast`].
 #[must_use]
-pub fn forecast_copies(plan: &Plan, share: Weight, requests_per_second: f64, phi: Dispersion) -> GateEstimate {
+pub fn forecast_copies(
+    plan: &Plan,
+    share: Weight,
+    requests_per_second: f64,
+    phi: Dispersion,
+    waits: Waits,
+) -> GateEstimate {
     let settings = Settings::new(plan, "", "");
     let copies = requests_per_second * share.fraction();
     let requests = Arms { stable: copies, canary: copies };
-    let unproven_for = PATIENCE_SECONDS as f64;
+    let unproven_for = waits.patience();
     let outlook = Outlook { requests, events: None, phi, spread: USUAL_SPREAD, cold_for: 0.0, unproven_for };
     let gates = settings.gates.iter().zip(settings.shares()).filter(|(gate, _)| gate.rule.is_of_copies());
     slowest(gates.map(|(gate, share)| estimate(&settings, gate, share, outlook)))
@@ -156,7 +181,8 @@ pub(super) fn estimate(settings: &Settings, gate: &GateSetting, share: f64, outl
         return GateEstimate { fail_s: None, pass_s: None };
     }
     let batch = (Batcher::MIN_TOTAL as f64 / (stable + canary)).max(1.0 / canary).max(1.0 / stable);
-    let (fail, pass) = (to_fail(settings, gate, threshold(settings, share), outlook), to_pass(gate, settings.beta, outlook));
+    let (fail, pass) =
+        (to_fail(settings, gate, threshold(settings, share), outlook), to_pass(gate, settings.beta, outlook));
     let waits = if gate.sight().is_some() { outlook.cold_for } else { 0.0 };
     // To the millisecond, and that is far more than is known.
     let known = |seconds: f64| (seconds < NEVER).then(|| (1e3 * seconds).round() / 1e3);

@@ -51,6 +51,14 @@ pub(super) enum Baseline {
     Version,
 }
 
+impl Settings {
+    /// Whether they are of the same plan and versions. What a Tidegate of before did not write may differ.
+    pub(super) fn are_as(&self, other: &Self) -> bool {
+        let Self { leaves_out, copies, blocks, .. } = *other;
+        Self { leaves_out, copies, blocks, ..self.clone() } == *other
+    }
+}
+
 /// One gate of the plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct GateSetting {

@@ -2,6 +2,7 @@
 
 mod header;
 mod line;
+mod plan;
 
 use std::io::{self, BufRead, Read as _};
 use std::mem;
@@ -83,7 +84,10 @@ impl<R: BufRead> Reader<R> {
             Ok(false) => return Err(wrong(1, format!("nothing is written here; {BEGINS}"))),
             // Nothing is above it that could have been judged.
             Err(Unreadable::CutShort { line }) => {
-                return Err(wrong(line, format!("this is no whole JSON: no record, or one that was cut short; {BEGINS}")));
+                return Err(wrong(
+                    line,
+                    format!("this is no whole JSON: no record, or one that was cut short; {BEGINS}"),
+                ));
             }
             Err(other) => return Err(other),
         }

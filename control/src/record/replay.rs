@@ -21,6 +21,11 @@ pub enum Impossible {
     /// The state that it begins with, or a checkpoint, is not one that this Tidegate goes on with.
     #[error("the state of the tests in the record cannot be used: {0}; `--gates` judges the record without it")]
     State(String),
+    /// The state that it begins with, or a checkpoint, is of other gates than its plan.
+    #[error(
+        "the state of the tests in the record is of other gates than its `plan`; `--gates` judges the record by others"
+    )]
+    OtherPlan,
     /// A gate judges a path that was not counted by itself.
     #[error("the gates judge the path {path} by itself, and the record did not count it; it has {counted}")]
     Path {
@@ -96,7 +101,7 @@ impl Replay {
         let mut notes = Vec::new();
         let state = header.state.as_ref().map(judge_of);
         let judge = match (state, same_gates) {
-            (Some(state), true) => state?,
+            (Some(state), true) => of_plan(state?, &plan, header)?,
             (None, true) => fresh(&plan, header, Background::default(), Duration::ZERO),
             (Some(Ok(before)), false) => {
                 let patience = before.patience();
@@ -222,6 +227,9 @@ impl Replay {
             return Ok(());
         }
         let mut judge = judge_of(&checkpoint.state)?;
+        if !judge.is_as(&self.judge) {
+            return Err(Impossible::OtherPlan);
+        }
         if checkpoint.state.get("leaving").is_none() {
             judge.take_over_leaving(&self.judge);
         }
@@ -295,6 +303,12 @@ fn fresh(plan: &Plan, header: &Header, background: Background, first_byte: Durat
 
 fn judge_of(state: &Value) -> Result<Judge, Impossible> {
     serde_json::from_value(state.clone()).map_err(|error| Impossible::State(error.to_string()))
+}
+
+/// The judge, where it is one of this plan.
+fn of_plan(judge: Judge, plan: &Plan, header: &Header) -> Result<Judge, Impossible> {
+    let is_its_own = judge.is_as(&fresh(plan, header, Background::default(), Duration::ZERO));
+    if is_its_own { Ok(judge) } else { Err(Impossible::OtherPlan) }
 }
 
 /// Whom the plan compares the canary with, where the record has it.

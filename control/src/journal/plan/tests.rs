@@ -77,7 +77,7 @@ fn a_plan_that_is_written_and_read_is_the_same_plan() {
     for plan in plans() {
         let written = serde_json::to_string(&PlanForm::of(&plan)).unwrap();
         let read: PlanForm = serde_json::from_str(&written).unwrap();
-        assert_eq!(read.proven(), Some(plan), "{written}");
+        assert_eq!(read.proven(), Ok(plan), "{written}");
     }
 }
 
@@ -107,19 +107,21 @@ fn a_plan_with_a_value_that_is_not_legal_is_none() {
     let with = |break_it: fn(&mut PlanForm)| {
         let mut broken = plan.clone();
         break_it(&mut broken);
-        broken.proven()
+        broken.proven().ok()
     };
-    assert!(plan.clone().proven().is_some());
+    assert!(plan.clone().proven().is_ok());
     let everybody = MatchForm { headers: Vec::new(), cookie: None, judged: false };
     let mut broken = plan.clone();
     broken.steps[0] = StepForm::Match { who: Some(everybody), hold: Duration::ZERO };
-    assert_eq!(broken.proven(), None, "nobody may be given everybody");
+    assert_eq!(broken.proven().ok(), None, "nobody may be given everybody");
     assert_eq!(with(|plan| plan.steps[0] = StepForm::Mirror { share: 0, hold: Duration::ZERO }), None);
     let nothing = RuleForm::Mirror { errors: None, status: None, body: None };
     broken = plan.clone();
     broken.gates[0].rule = nothing;
-    assert_eq!(broken.proven(), None, "a gate that judges nothing");
-    assert_eq!(with(|plan| plan.alpha = 1.0), None);
+    assert_eq!(broken.proven().ok(), None, "a gate that judges nothing");
+    let mut broken = plan.clone();
+    broken.alpha = 1.0;
+    assert!(broken.proven().unwrap_err().starts_with("`alpha` is not legal; legal is "));
     assert_eq!(with(|plan| plan.beta = f64::NAN), None);
     assert_eq!(with(|plan| plan.baseline = BaselineForm::Version("a b".into())), None);
     assert_eq!(with(|plan| plan.gates[1].path = Some("no path".into())), None);

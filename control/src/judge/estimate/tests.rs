@@ -11,6 +11,9 @@ use crate::judge::tests::{error_limit, errors, gate, latency_limit, plan};
 
 const INDEPENDENT: Dispersion = Dispersion { errors: 1.0, latency: 1.0 };
 
+/// Of a step without a warm-up.
+const FIRST: Waits = Waits { cold_for: Duration::ZERO, first_byte: Duration::ZERO };
+
 fn weight(percent: u16) -> Weight {
     Weight::from_basis_points(100 * percent).unwrap()
 }
@@ -18,7 +21,7 @@ fn weight(percent: u16) -> Weight {
 /// At 1 000 requests a second of which one in a hundred fails, without a warm-up.
 fn of(rule: GateRule, percent: u16) -> GateEstimate {
     let plan = Plan { warmup: Duration::ZERO, ..plan(&[rule]) };
-    forecast(&plan, weight(percent), 1_000.0, 0.01, INDEPENDENT)
+    forecast(&plan, weight(percent), 1_000.0, 0.01, INDEPENDENT, FIRST)
 }
 
 #[test]
@@ -34,7 +37,7 @@ fn the_edges_are_quantiles_of_the_normal_law() {
 #[test]
 fn ten_times_the_traffic_takes_a_tenth_of_the_time() {
     let plan = Plan { warmup: Duration::ZERO, ..Plan::built_in() };
-    let at = |requests| forecast(&plan, weight(5), requests, 0.01, INDEPENDENT);
+    let at = |requests| forecast(&plan, weight(5), requests, 0.01, INDEPENDENT, FIRST);
     let (little, much) = (at(10.0), at(100.0));
     // Nothing is proven in the first 15 s.
     for (little, much, waits) in [(little.fail_s, much.fail_s, 0.0), (little.pass_s, much.pass_s, 15.0)] {
@@ -45,17 +48,18 @@ fn ten_times_the_traffic_takes_a_tenth_of_the_time() {
 #[test]
 fn without_traffic_without_a_gate_and_without_a_canary_there_is_no_estimate() {
     let none = GateEstimate { fail_s: None, pass_s: None };
-    assert_eq!(forecast(&Plan::built_in(), weight(5), 0.0, 0.01, INDEPENDENT), none);
-    assert_eq!(forecast(&Plan::built_in(), Weight::ZERO, 100.0, 0.01, INDEPENDENT), none);
-    assert_eq!(forecast(&plan(&[]), weight(5), 100.0, 0.01, INDEPENDENT), none);
-    assert_eq!(forecast(&Plan::built_in(), weight(5), f64::NAN, 0.01, INDEPENDENT), none);
+    assert_eq!(forecast(&Plan::built_in(), weight(5), 0.0, 0.01, INDEPENDENT, FIRST), none);
+    assert_eq!(forecast(&Plan::built_in(), Weight::ZERO, 100.0, 0.01, INDEPENDENT, FIRST), none);
+    assert_eq!(forecast(&plan(&[]), weight(5), 100.0, 0.01, INDEPENDENT, FIRST), none);
+    assert_eq!(forecast(&Plan::built_in(), weight(5), f64::NAN, 0.01, INDEPENDENT, FIRST), none);
 }
 
 #[test]
 fn bursts_and_a_warm_up_make_verdicts_later() {
     let bursty = Dispersion { errors: 5.0, latency: 5.0 };
     let plan = Plan { warmup: Duration::ZERO, ..Plan::built_in() };
-    let estimate = |plan: &Plan, phi| forecast(plan, weight(5), 1_000.0, 0.01, phi);
+    let estimate =
+        |plan: &Plan, phi| forecast(plan, weight(5), 1_000.0, 0.01, phi, Waits { cold_for: plan.warmup, ..FIRST });
     let (calm, burst) = (estimate(&plan, INDEPENDENT), estimate(&plan, bursty));
     assert!(burst.fail_s > calm.fail_s && burst.pass_s > calm.pass_s);
     let cold = estimate(&Plan { warmup: Duration::from_secs(30), ..Plan::built_in() }, INDEPENDENT);
@@ -67,13 +71,13 @@ fn the_slowest_gate_decides_and_signals_count_paths_do_not() {
     let mut both = plan(&[errors(DEFAULT_TOLERANCE), GateRule::LATENCY]);
     both.warmup = Duration::ZERO;
     both.gates[1].role = GateRole::Signal;
-    let slowest = forecast(&both, weight(5), 1_000.0, 0.01, INDEPENDENT);
+    let slowest = forecast(&both, weight(5), 1_000.0, 0.01, INDEPENDENT, FIRST);
     let alone = [of(errors(DEFAULT_TOLERANCE), 5), of(GateRule::LATENCY, 5)];
     assert_eq!(slowest.pass_s, alone.iter().map(|of| of.pass_s).max_by(|a, b| a.partial_cmp(b).unwrap()).unwrap());
     for (on_path, other) in [(0, alone[1]), (1, alone[0])] {
         let mut plan = both.clone();
         plan.gates[on_path].path = config::PathPrefix::new("/checkout");
-        assert_eq!(forecast(&plan, weight(5), 1_000.0, 0.01, INDEPENDENT), other);
+        assert_eq!(forecast(&plan, weight(5), 1_000.0, 0.01, INDEPENDENT, FIRST), other);
     }
 }
 
@@ -88,7 +92,7 @@ fn a_limit_that_stable_breaks_is_never_passed() {
 #[test]
 fn an_equal_baseline_costs_time_where_the_canary_is_small() {
     let plan = |baseline| Plan { warmup: Duration::ZERO, baseline, ..Plan::built_in() };
-    let at = |baseline| forecast(&plan(baseline), weight(5), 1_000.0, 0.01, INDEPENDENT).fail_s;
+    let at = |baseline| forecast(&plan(baseline), weight(5), 1_000.0, 0.01, INDEPENDENT, FIRST).fail_s;
     assert!(at(config::Baseline::Equal) > at(config::Baseline::Stable));
 }
 
@@ -96,7 +100,7 @@ fn an_equal_baseline_costs_time_where_the_canary_is_small() {
 #[test]
 fn real_verdicts_come_about_when_they_were_told() {
     let rules = [errors(DEFAULT_TOLERANCE), GateRule::LATENCY];
-    let told = forecast(&Plan { warmup: Duration::ZERO, ..plan(&rules) }, weight(20), 500.0, 0.01, INDEPENDENT);
+    let told = forecast(&Plan { warmup: Duration::ZERO, ..plan(&rules) }, weight(20), 500.0, 0.01, INDEPENDENT, FIRST);
     let stable = Answers { failing: 0.01, ..Answers::WELL };
     let median = |mut seconds: Vec<i64>| {
         seconds.sort_unstable();

@@ -3,7 +3,7 @@
 use config::{Name, PathPrefix};
 use jiff::Timestamp;
 
-use crate::journal::plan::PlanForm;
+use super::plan;
 use crate::record::form::{BoundsForm, HeaderForm};
 use crate::record::header::{Compared, Header, LatencyBounds, OWN_BOUNDS, wants_totals};
 
@@ -11,10 +11,7 @@ use crate::record::header::{Compared, Header, LatencyBounds, OWN_BOUNDS, wants_t
 pub(super) fn proven(form: HeaderForm) -> Result<Header, String> {
     let plan = match form.plan {
         None => None,
-        Some(value) => {
-            let form: PlanForm = serde_json::from_value(value).map_err(|error| format!("`plan`: {error}"))?;
-            Some(form.proven().ok_or("`plan` has a value that is not legal")?)
-        }
+        Some(value) => Some(plan::proven(value).map_err(|what| format!("`plan`: {what}"))?),
     };
     if form.state.is_some() && plan.is_none() {
         return Err("a `state` needs the `plan` that it is of".to_owned());

@@ -212,6 +212,57 @@ fn a_state_that_is_not_of_this_tidegate_needs_other_gates() {
     assert!(said.starts_with("line 1: "), "{said}");
 }
 
+/// What is said of a record of the built-in plan whose first line was changed.
+fn said_where(change: impl FnOnce(&mut serde_json::Value)) -> String {
+    let record = String::from_utf8(Story::of(&Plan::built_in()).end()).unwrap();
+    let (first, rest) = record.split_once('\n').unwrap();
+    let mut first: serde_json::Value = serde_json::from_str(first).unwrap();
+    change(&mut first);
+    said_of(&format!("{first}\n{rest}"))
+}
+
+#[test]
+fn a_plan_that_no_file_could_have_is_no_plan_of_a_record_either() {
+    assert_eq!(said_where(|_| ()), "");
+    let errors = |key: &str, value: f64| {
+        let key = key.to_owned();
+        move |head: &mut serde_json::Value| head["plan"]["gates"][0]["rule"]["errors"][&key] = value.into()
+    };
+    for (said, told) in [
+        (said_where(|head| head["plan"]["alpha"] = 0.into()), "`alpha` is not legal; legal is"),
+        (said_where(|head| head["plan"]["colour"] = 1.into()), "no such key: \"colour\""),
+        (said_where(|head| head["plan"]["gates"][1]["colour"] = 1.into()), "no such key: \"colour\""),
+        (said_where(|head| head["plan"]["gates"][1]["name"] = "errors".into()), "`gates[1]`: its name `errors` is"),
+        (said_where(|head| head["plan"]["gates"][1]["name"] = "breaker".into()), "`gates[1]`: its name `breaker` is"),
+        (said_where(errors("ratio", 1e308)), "`gates[0]` (errors): legal is a tolerance with a ratio of 1 to 1000"),
+        (said_where(errors("points", 0.5)), "a margin with neither below the tolerance's"),
+        (
+            said_where(|head| head["plan"]["gates"][1]["rule"]["latency"]["tolerance"] = 0.4.into()),
+            "`gates[1]` (latency): legal is a tolerance of 0 to 10, margins above it",
+        ),
+        (
+            said_where(|head| head["plan"]["gates"][0]["rule"] = serde_json::json!({ "error_limit": { "limit": 0 } })),
+            "`gates[0]` (errors): legal is a limit above 0",
+        ),
+        (
+            said_where(|head| head["plan"]["gates"] = vec![head["plan"]["gates"][0].clone(); 65].into()),
+            "it has 65 gates; legal are at most 64",
+        ),
+    ] {
+        assert!(said.starts_with("line 1: `plan`: ") && said.contains(told), "{said}");
+    }
+}
+
+#[test]
+fn a_plan_beside_the_state_of_another_is_refused() {
+    for said in [
+        said_where(|head| head["plan"]["alpha"] = 0.5.into()),
+        said_where(|head| drop(head["plan"]["gates"].as_array_mut().unwrap().pop())),
+    ] {
+        assert!(said.contains("is of other gates than its `plan`"), "{said}");
+    }
+}
+
 /// A short record with everything in it.
 fn rich() -> Vec<u8> {
     let plan = with_baseline(plan_of(every_gate()), "equal");
