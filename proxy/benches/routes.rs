@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::{Configuration, HostName, Name, PathPrefix, Service};
+use config::{Configuration, HeaderMatch, HostName, Name, PathPrefix, Service};
 use divan::{AllocProfiler, Bencher, black_box};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use proxy::Publisher;
 use proxy::routes::{Asked, RouteTable};
 use proxy::routing::Addresses;
@@ -86,6 +86,26 @@ fn a_lookup_of_what_no_service_has(bencher: Bencher) {
     let headers = HeaderMap::new();
     let (host, path) = ("a.".repeat(120) + "example.com", "/".repeat(8_000));
     let asked = Asked { host: &host, path: &path, method: &Method::GET, headers: &headers };
+    bencher.bench_local(|| black_box(table.find(black_box(&asked))));
+}
+
+/// Ten thousand services of one host and path, each for the tenant that a header names; the request is the last one's,
+/// or nobody's.
+#[divan::bench(sample_size = 1000, args = ["t9999", "nobody"])]
+fn a_lookup_by_header(bencher: Bencher, tenant: &str) {
+    let base = service(&configuration().services[0], 9);
+    let wants = |number: usize| {
+        let value = Some(format!("t{number}"));
+        vec![HeaderMatch { name: "x-tenant".to_owned(), value }]
+    };
+    let services: Vec<Service> =
+        (0..SERVICES).map(|number| Service { headers: wants(number), methods: Vec::new(), ..base.clone() }).collect();
+    let table = RouteTable::new(&services);
+    let mut headers = HeaderMap::new();
+    for name in ["host", "user-agent", "accept", "x-tenant"] {
+        headers.insert(name, HeaderValue::from_str(tenant).unwrap_or(HeaderValue::from_static("-")));
+    }
+    let asked = Asked { host: "api.example.com", path: "/v1/a/items-8/7", method: &Method::GET, headers: &headers };
     bencher.bench_local(|| black_box(table.find(black_box(&asked))));
 }
 

@@ -1,5 +1,6 @@
 //! Which service a request leads to: by host, path, method and headers, in the order that [`config::Service`] tells.
 
+mod candidates;
 mod condition;
 mod host;
 mod paths;
@@ -16,7 +17,8 @@ use self::paths::PathTable;
 /// Finds services. Built once a configuration; a lookup allocates nothing for a lower-case host.
 ///
 /// What a client sends bounds no work here: a host is probed at no more places than wildcards have different lengths, a
-/// path at no more than prefixes have. Services of the same hosts and path are tried in turn.
+/// path at no more than prefixes have. Of many services of the same hosts and path those are tried in turn whose rarest
+/// header the request has.
 #[derive(Debug, Default)]
 pub struct RouteTable {
     exact: HashMap<Box<str>, PathTable>,
@@ -58,6 +60,8 @@ impl RouteTable {
                 table.every.insert(prefix, place, Condition::of(service));
             }
         }
+        let tables = table.exact.values_mut().chain(table.below.values_mut()).chain([&mut table.every]);
+        tables.for_each(PathTable::finish);
         table.lengths_below = table.below.keys().map(|name| name.len()).collect();
         table.lengths_below.sort_unstable_by(|a, b| b.cmp(a));
         table.lengths_below.dedup();

@@ -21,6 +21,11 @@ impl Condition {
         self.methods.is_empty() && self.headers.is_empty()
     }
 
+    /// The headers that it wants.
+    pub(super) fn headers(&self) -> &[HeaderMatch] {
+        &self.headers
+    }
+
     /// The larger one is tried first.
     pub(super) fn rank(&self) -> (bool, usize) {
         (!self.methods.is_empty(), self.headers.len())

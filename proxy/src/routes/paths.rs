@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::candidates::Candidates;
 use super::condition::Condition;
 use super::{Asked, is_within};
 
@@ -19,14 +20,6 @@ pub(super) enum PathTable {
         /// The lengths of the prefixes, the longest first.
         lengths: Vec<usize>,
     },
-}
-
-/// The services of one host and prefix, the more specific first.
-#[derive(Debug)]
-pub(super) enum Candidates {
-    /// Only one, which asks for nothing else: by far the most usual.
-    Plain(usize),
-    Each(Vec<(Condition, usize)>),
 }
 
 impl Default for PathTable {
@@ -63,6 +56,14 @@ impl PathTable {
         }
     }
 
+    /// All are added.
+    pub(super) fn finish(&mut self) {
+        match self {
+            Self::Few(few) => few.iter_mut().for_each(|(_, candidates)| candidates.finish()),
+            Self::Many { by_prefix, .. } => by_prefix.values_mut().for_each(Candidates::finish),
+        }
+    }
+
     /// The service of the longest prefix, among those whose conditions are met.
     #[inline]
     pub(super) fn find(&self, asked: &Asked<'_>) -> Option<usize> {
@@ -78,34 +79,6 @@ impl PathTable {
                     lengths[first..].iter().filter(|length| matches!(path.as_bytes().get(**length), None | Some(b'/')));
                 cuts.filter_map(|length| by_prefix.get(&path[..*length])).find_map(|candidates| candidates.find(asked))
             }
-        }
-    }
-}
-
-impl Candidates {
-    fn new(place: usize, condition: Condition) -> Self {
-        if condition.is_none() { Self::Plain(place) } else { Self::Each(vec![(condition, place)]) }
-    }
-
-    fn add(&mut self, place: usize, condition: Condition) {
-        if let Self::Plain(other) = self {
-            *self = Self::Each(vec![(Condition::default(), *other)]);
-        }
-        if let Self::Each(each) = self {
-            // Behind those of its own rank: where a request could match both, the first of the file is the one.
-            let at = each.partition_point(|(other, _)| other.rank() >= condition.rank());
-            each.insert(at, (condition, place));
-        }
-    }
-
-    #[inline]
-    fn find(&self, asked: &Asked<'_>) -> Option<usize> {
-        match self {
-            Self::Plain(place) => Some(*place),
-            Self::Each(each) => each
-                .iter()
-                .find(|(condition, _)| condition.is_met(asked.method, asked.headers))
-                .map(|(_, place)| *place),
         }
     }
 }

@@ -214,6 +214,37 @@ proptest! {
         prop_assert_eq!(RouteTable::new(&services).find(&asked), by_the_rule(&services, &asked));
     }
 
+    /// Of one host and path, as many as are not looked at one after the other.
+    #[test]
+    fn a_request_leads_where_the_rule_says_among_many_of_one_path(
+        wanted in prop::collection::vec(
+            (subsequence(METHODS.to_vec(), 0..=1), subsequence(
+                vec![("x", None), ("x", Some("1")), ("y", Some("2")), ("y", Some("1")), ("z", None), ("v", Some("1"))],
+                0..=3,
+            )),
+            0..40,
+        ),
+        method in select(METHODS.to_vec()),
+        headers in prop::collection::vec(
+            (select(vec!["x", "y", "z", "v", "a", "b", "c", "d"]), select(vec!["1", "2"])),
+            0..8,
+        ),
+    ) {
+        let one = |(methods, headers): (Vec<&str>, Vec<(&str, Option<&str>)>)| Service {
+            methods: methods.into_iter().map(str::to_owned).collect(),
+            headers: headers.into_iter().map(|(name, value)| header(name, value)).collect(),
+            ..anything()
+        };
+        let services: Vec<Service> = wanted.into_iter().map(one).collect();
+        let headers = headers
+            .into_iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let asked = Asked { host: "a.com", path: "/", method: &method, headers: &headers };
+        prop_assert_eq!(RouteTable::new(&services).find(&asked), by_the_rule(&services, &asked));
+    }
+
     #[test]
     fn whatever_a_client_writes_leads_somewhere_or_nowhere(host in "\\PC*", path in "\\PC*") {
         let table = table(&[(&["a.com", "*.com"], "/a"), (&[], "/\u{7e}")]);
