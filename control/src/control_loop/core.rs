@@ -197,15 +197,14 @@ impl ControlCore {
         let mut lost = None;
         let judged = release.state().running().map(|rollout| match evidence.take(&rollout.id) {
             Some(mut restored) => {
-                if self.after_a_crash {
-                    restored.catch_up(&self.recording, &name, &rollout.id);
-                }
+                let missing =
+                    if self.after_a_crash { restored.catch_up(&self.recording, &name, &rollout.id) } else { 0 };
                 let Restored { mut judge, at, .. } = restored;
                 // Nobody knows what was in flight while no process watched.
                 judge.settle();
                 let stopped = self.recording.written_at(name.as_str(), &rollout.id);
                 lost = at.filter(|_| self.after_a_crash).and_then(|at| evidence::lost(&name, &rollout.canary, at, stopped));
-                Judged::resume(&self.recording, &name, rollout, now.wall, judge)
+                Judged::resume(&self.recording, &name, rollout, now.wall, judge, missing)
             }
             None => {
                 lost = Some(format!(

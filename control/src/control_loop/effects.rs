@@ -21,7 +21,10 @@ impl ControlCore {
             served.changed = true;
             match effect {
                 Effect::Steer if self.installing => {}
-                Effect::Steer => self.plane.steer(name, &served.release.state().split()),
+                Effect::Steer => {
+                    served.estimates.due = true;
+                    self.plane.steer(name, &served.release.state().split());
+                }
                 Effect::Journal { state, cause } => {
                     // A step forward is on disk before it happens: meanwhile connections are opened.
                     self.plane.prepare(name, &state.split());
@@ -29,6 +32,7 @@ impl ControlCore {
                 }
                 Effect::BeginJudge => self.begin_judge(now, name),
                 Effect::NewStep { fell } => {
+                    served.estimates.due = true;
                     served.tell_judge(|judged| judged.new_step(now.wall));
                     if fell {
                         self.begin_exposure(name);

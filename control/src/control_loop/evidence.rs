@@ -87,21 +87,29 @@ impl Evidence {
 
 impl Restored {
     /// After a crash: gives the tests the windows that their record has since they were saved. Where that cannot be, they
-    /// stay as they are.
-    pub(super) fn catch_up(&mut self, recording: &Recording, service: &Name, rollout: &str) {
-        let Some(place) = self.place else { return };
-        let Some(caught_up) = recording.caught_up(service.as_str(), rollout, place, self.judge.clone()) else { return };
+    /// stay as they are. How many windows they have that the record has not.
+    pub(super) fn catch_up(&mut self, recording: &Recording, service: &Name, rollout: &str) -> u64 {
+        let Some(place) = self.place else { return 0 };
+        let Some(caught_up) = recording.caught_up(service.as_str(), rollout, place, self.judge.clone()) else {
+            return 0;
+        };
         match caught_up {
-            Ok(CaughtUp { judge, at, windows, stopped }) => {
+            Ok(CaughtUp { ahead: ahead @ 1.., .. }) => {
+                tracing::info!(%service, windows = ahead, "the tests were saved with what the record of the rollout lost");
+                ahead
+            }
+            Ok(CaughtUp { judge, at, windows, stopped, .. }) => {
                 self.judge = judge;
                 self.at = at.and_then(|at| Timestamp::from_millisecond(at.milliseconds()).ok()).or(self.at);
                 tracing::info!(%service, windows, "the tests were given what the record of the rollout had since they were saved");
                 if let Some(problem) = stopped {
                     tracing::warn!(%service, %problem, "the rest of the record cannot be judged");
                 }
+                0
             }
             Err(problem) => {
                 tracing::warn!(%service, %problem, "the tests go on as they were saved: their record does not help them");
+                0
             }
         }
     }

@@ -45,18 +45,20 @@ impl Judged {
             background,
             first_byte,
         });
-        Self::resume(recording, service, rollout, at, judge)
+        Self::resume(recording, service, rollout, at, judge, 0)
     }
 
-    /// A rollout goes on in another process, with the tests as they were saved.
+    /// A rollout goes on in another process, with the tests as they were saved. `missing`: so many windows that they have
+    /// seen are not in their record.
     pub(super) fn resume(
         recording: &Recording,
         service: &Name,
         rollout: &Rollout,
         at: Timestamp,
         judge: Judge,
+        missing: u64,
     ) -> Self {
-        let recorder = recording.record(service.as_str(), rollout, at, &judge);
+        let recorder = recording.record(service.as_str(), rollout, at, &judge, missing);
         Self { judge, recorder }
     }
 

@@ -9,7 +9,7 @@ use meter::Window;
 
 use super::Now;
 use super::core::ControlCore;
-use super::estimates::Traffic;
+use super::estimates::{Present, Traffic};
 use super::judged::Ticked;
 use super::served::Served;
 use crate::judge::{Copies, Draws, Judge, Judgement, Tick, unanswered};
@@ -218,11 +218,14 @@ impl Served {
             error_rate: shown(&state.stable).judged_error_rate.unwrap_or(0.0),
             first_byte: self.release.service().timeouts.first_byte.unwrap_or(first_byte),
         };
-        let (plan, first, phi) = match (state.running(), &self.judged) {
-            (Some(rollout), Some(judged)) => (&rollout.plan, rollout.step, judged.judge().dispersion()),
-            (_, _) => (&self.release.service().plan, 0, self.known.background().dispersion()),
+        let (plan, present, phi) = match (state.running(), &self.judged) {
+            (Some(rollout), Some(judged)) => {
+                let present = Present { step: rollout.step, weight: Some(state.weight_of(&rollout.canary)) };
+                (&rollout.plan, present, judged.judge().dispersion())
+            }
+            (_, _) => (&self.release.service().plan, Present::default(), self.known.background().dispersion()),
         };
-        self.estimates.renew(plan, first, traffic, phi);
+        self.estimates.renew(plan, present, traffic, phi);
     }
 }
 

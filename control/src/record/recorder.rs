@@ -55,7 +55,8 @@ struct Outage {
 
 impl Recorder {
     /// Goes on with, or begins, the record behind this slot. `judge` is what the tests begin with.
-    pub(super) fn begin(slot: Arc<Slot>, header: Header, at: Timestamp, why: Why, judge: &Judge) -> Self {
+    /// `missing`: so many windows before that are not in the record.
+    pub(super) fn begin(slot: Arc<Slot>, header: Header, at: Timestamp, why: Why, judge: &Judge, missing: u64) -> Self {
         let (names, header, last) = (Names::of(&header), Arc::new(header), Moment::of(at));
         let mut open = Open {
             slot,
@@ -69,7 +70,7 @@ impl Recorder {
             place: None,
             outage: None,
         };
-        open.begin(last, why, 0, judge);
+        open.begin(last, why, missing, judge);
         Self(Some(open))
     }
 

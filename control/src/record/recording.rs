@@ -47,11 +47,18 @@ impl Recording {
     }
 
     /// The record of a rollout whose tests begin with `judge`. Where there is a record of it already, it goes on with
-    /// that state.
-    pub(crate) fn record(&self, service: &str, rollout: &Rollout, at: Timestamp, judge: &Judge) -> Recorder {
+    /// that state, behind a gap of so many `missing` windows.
+    pub(crate) fn record(
+        &self,
+        service: &str,
+        rollout: &Rollout,
+        at: Timestamp,
+        judge: &Judge,
+        missing: u64,
+    ) -> Recorder {
         let Some(Running { shared, .. }) = &self.0 else { return Recorder::default() };
         let slot = shared.begin(service, &rollout.id);
-        Recorder::begin(slot, Header::of(service, rollout), at, Why::Restart, judge)
+        Recorder::begin(slot, Header::of(service, rollout), at, Why::Restart, judge, missing)
     }
 
     /// Feeds tests, which were saved when their record was at this place, what the record has behind it. None where

@@ -224,6 +224,9 @@ impl Replay {
         self.tally.restarts += u64::from(checkpoint.why == Why::Restart);
         if !self.same_gates {
             // The state is of other gates. What a crash took from the tests is in the windows before it.
+            if checkpoint.why == Why::Restart {
+                self.judge.settle();
+            }
             return Ok(());
         }
         let mut judge = judge_of(&checkpoint.state)?;

@@ -20,6 +20,8 @@ use crate::judge::Judge;
 /// So much of a record's end is looked through, a little at first. A place further from it is not found.
 const FIRST_LOOK: u64 = 256 << 10;
 const LAST_LOOK: u64 = 4 << 20;
+/// A window is so long, in milliseconds.
+const WINDOW_MS: u64 = 100;
 
 /// Where a record was when the state of its tests was saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,9 @@ pub(crate) struct CaughtUp {
     pub(crate) at: Option<Moment>,
     /// How many windows they were given.
     pub(crate) windows: u64,
+    /// How many windows they had when they were saved that the record has not: both are written once a second, and a crash
+    /// came between.
+    pub(crate) ahead: u64,
     /// Why the rest of the record was not taken, where something was wrong with it.
     pub(crate) stopped: Option<Unreadable>,
 }
@@ -78,8 +83,25 @@ impl From<io::Error> for NoTail {
 pub(super) fn caught_up(path: &Path, place: Place, judge: Judge) -> Result<CaughtUp, NoTail> {
     let mut file = File::open(path)?;
     let header = Reader::begin(BufReader::new(&file))?.into_header();
-    let tail = behind(&mut file, place)?.ok_or(NoTail::NoSuchPlace)?;
-    follow(header, &tail, place, judge)
+    match behind(&mut file, place)? {
+        Behind::Lines(tail) => follow(header, &tail, place, judge),
+        // What is not there is of no use, and they need none of it.
+        Behind::End(t) => {
+            let ahead = u64::try_from(place.t.saturating_sub(t)).unwrap_or_default().div_ceil(WINDOW_MS).max(1);
+            Ok(CaughtUp { judge, at: None, windows: 0, ahead, stopped: None })
+        }
+        Behind::Unknown => Err(NoTail::NoSuchPlace),
+    }
+}
+
+/// What a record has behind a place.
+#[derive(Debug, PartialEq, Eq)]
+enum Behind {
+    /// These whole lines.
+    Lines(Vec<u8>),
+    /// It ended before that place, at this moment.
+    End(i64),
+    Unknown,
 }
 
 fn follow(header: Header, tail: &[u8], place: Place, judge: Judge) -> Result<CaughtUp, NoTail> {
@@ -110,11 +132,10 @@ fn follow(header: Header, tail: &[u8], place: Place, judge: Judge) -> Result<Cau
         at = line.at().or(at);
     };
     let windows = replay.tallied().windows;
-    Ok(CaughtUp { judge: replay.into_judge(), at, windows, stopped })
+    Ok(CaughtUp { judge: replay.into_judge(), at, windows, ahead: 0, stopped })
 }
 
-/// The whole lines behind a place; none where it is not found.
-fn behind(file: &mut File, place: Place) -> io::Result<Option<Vec<u8>>> {
+fn behind(file: &mut File, place: Place) -> io::Result<Behind> {
     let length = file.metadata()?.len();
     let mut look = FIRST_LOOK;
     loop {
@@ -127,9 +148,10 @@ fn behind(file: &mut File, place: Place) -> io::Result<Option<Vec<u8>>> {
         // So is what this look has of its first.
         let first = if begin == 0 { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1) };
         match find(&bytes[first..], place, begin == 0) {
-            Found::At(end) => return Ok(Some(bytes.split_off(first + end))),
-            Found::Nowhere => return Ok(None),
-            Found::Before if begin == 0 || look >= LAST_LOOK => return Ok(None),
+            Found::At(end) => return Ok(Behind::Lines(bytes.split_off(first + end))),
+            Found::Ahead(t) => return Ok(Behind::End(t)),
+            Found::Nowhere => return Ok(Behind::Unknown),
+            Found::Before if begin == 0 || look >= LAST_LOOK => return Ok(Behind::Unknown),
             Found::Before => look *= 4,
         }
     }
@@ -142,6 +164,8 @@ enum Found {
     At(usize),
     /// Before these lines.
     Before,
+    /// Behind all of them, the last of which is of this moment.
+    Ahead(i64),
     Nowhere,
 }
 
@@ -150,13 +174,18 @@ fn find(bytes: &[u8], place: Place, whole: bool) -> Found {
     // Where the lines of its moment end, the last first.
     let mut ends = Vec::new();
     let mut end = bytes.len();
-    let mut complete = whole;
+    let (mut complete, mut is_behind) = (whole, false);
     while end > 0 {
         let begin = bytes[..end - 1].iter().rposition(|byte| *byte == b'\n').map_or(0, |before| before + 1);
         let line = &bytes[begin..end];
-        match milliseconds_of(line) {
+        let of_line = milliseconds_of(line);
+        let is_last = ends.is_empty() && !is_behind;
+        is_behind |= matches!(of_line, Some((_, Kind::Other)));
+        match of_line {
             Some((_, Kind::ClockSetBack)) => return Found::Nowhere,
             Some((t, Kind::Other)) if t == place.t => ends.push(end),
+            // The last line of all: none is of the place's moment, or behind it.
+            Some((t, Kind::Other)) if t < place.t && is_last => return Found::Ahead(t),
             Some((t, Kind::Other)) if t < place.t => {
                 complete = true;
                 break;
@@ -215,7 +244,7 @@ mod tests {
     fn rest(lines: &str, at: Place, whole: bool) -> Option<&str> {
         match find(lines.as_bytes(), at, whole) {
             Found::At(end) => Some(&lines[end..]),
-            Found::Before | Found::Nowhere => None,
+            Found::Before | Found::Ahead(_) | Found::Nowhere => None,
         }
     }
 
@@ -243,8 +272,9 @@ mod tests {
         assert!(later.len() as u64 > 2 * FIRST_LOOK);
         let mut file = tempfile::tempfile().unwrap();
         io::Write::write_all(&mut file, format!("{LINES}{later}").as_bytes()).unwrap();
-        let tail = behind(&mut file, place(1_100, 1)).unwrap().unwrap();
+        let Behind::Lines(tail) = behind(&mut file, place(1_100, 1)).unwrap() else { panic!("it is there") };
         assert_eq!(tail.len(), "{\"gap\":3}\n".len() + later.len());
+        assert_eq!(behind(&mut file, place(2_300, 1)).unwrap(), Behind::End(2_000));
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Story {
         let header = header_of(plan);
         let judge = Judge::new(Trial::of(plan, "v1", "v2"));
         let slot = shared.begin("shop", "01KAMPLE");
-        let recorder = Recorder::begin(slot, header.clone(), at(BEGAN), Why::Restart, &judge);
+        let recorder = Recorder::begin(slot, header.clone(), at(BEGAN), Why::Restart, &judge, 0);
         let keeper = Keeper::new(place.path(), Arc::clone(&shared));
         let endpoints = Arms { stable: 3, canary: 1 };
         Self { place, keeper, shared, recorder, header, judge, clock_ms: BEGAN, weight: 500, endpoints }
@@ -130,7 +130,7 @@ impl Story {
         self.shared = Arc::new(Shared::default());
         self.keeper = Keeper::new(self.place.path(), Arc::clone(&self.shared));
         let slot = self.shared.begin("shop", "01KAMPLE");
-        self.recorder = Recorder::begin(slot, self.header.clone(), at(self.clock_ms), Why::Restart, &self.judge);
+        self.recorder = Recorder::begin(slot, self.header.clone(), at(self.clock_ms), Why::Restart, &self.judge, 0);
     }
 
     pub(super) fn saved(&self) -> String {

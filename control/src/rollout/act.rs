@@ -303,6 +303,12 @@ impl Release {
         let present = self.state.weight_of(&version);
         let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         let to_nobody = if weight < present { self.back_to_nobody() } else { String::new() };
+        let is_alone = self.state.running().is_some() && weight == Weight::FULL;
+        let to_nobody = if is_alone {
+            format!("; nobody is left on {} to compare it with, so no gate judges it", self.state.stable)
+        } else {
+            to_nobody
+        };
         let text = format!("weight of {version} set by hand to {weight}{why}{to_nobody}");
         // Weight 0 is no new request, from nobody, nor a copy of one.
         let withdraws =

@@ -22,8 +22,6 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// yet may take together is half of it, at 256 bytes less their length for each, and beyond that h2 ends the connection. So
 /// a stream of gRPC may be some 20 000 messages of ten bytes ahead of its client.
 const LEAST_WINDOW: u32 = 10 * 1024 * 1024;
-/// HTTP/2 connections are asked so often whether they are alive.
-const PING: Duration = Duration::from_secs(10);
 
 /// How the endpoints of a version are spoken to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +96,9 @@ impl Contact {
             Protocol::H2 | Protocol::H2c => {
                 // At least 2: what does not agree on it is no endpoint of this version (see `edge`).
                 peer.options.set_http_version(2, 2);
-                peer.options.h2_ping_interval = Some(PING);
+                // No PING: gRPC servers end connections that have more of them than one in five minutes
+                // (docs/decisions/0063). That a peer is gone the system finds out (`upstream_stream`).
+                peer.options.h2_ping_interval = None;
                 limit_streams(&mut peer, 1);
             }
         }

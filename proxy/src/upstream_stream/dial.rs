@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::connectors::L4Connect;
@@ -12,6 +13,7 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::l4::stream::Stream as L4Stream;
 use pingora_error::{Error, ErrorType, Result};
 use rustix::io::Errno;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::descriptors::{Descriptors, KeptBack};
@@ -71,7 +73,17 @@ async fn tcp(address: std::net::SocketAddr, whom: For) -> io::Result<TcpStream> 
     // Before it connects, which may take long.
     may_keep(&socket, whom)?;
     socket.set_nodelay(true)?;
+    SockRef::from(&socket).set_tcp_keepalive(&keepalive())?;
     socket.connect(address).await
+}
+
+/// A peer that is gone without a word is found out within a minute and a half, while nothing is under way that a timeout
+/// would end: by the system, since what HTTP/2 has for it is abuse to gRPC servers (docs/decisions/0063).
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3)
 }
 
 async fn unix(path: &Path, whom: For) -> io::Result<UnixStream> {
@@ -109,6 +121,18 @@ fn kind_of(error: &io::Error) -> ErrorType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_system_asks_whether_a_peer_is_still_there() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = SocketAddr::Inet(listener.local_addr().unwrap());
+        for whom in [For::Requests, For::Checks] {
+            let Dialled::Tcp(stream) = dial(&address, whom).await.unwrap() else { panic!("an address of the network") };
+            let socket = SockRef::from(&stream);
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        }
+    }
 
     #[test]
     fn what_is_missing_here_is_no_failure_of_the_endpoint() {

@@ -108,6 +108,20 @@ fn a_line_that_was_not_written_to_its_end_costs_that_line_alone() {
 }
 
 #[test]
+fn tests_that_were_saved_with_more_than_their_record_has_are_not_behind_it() {
+    let (story, _, _) = two_seconds();
+    let saved = story.save();
+    let record = fs::read_to_string(story.path()).unwrap();
+    let last = record.trim_end().rfind('\n').unwrap();
+    fs::write(story.path(), &record[..=last]).unwrap();
+
+    let caught_up = story.catch_up(&saved).unwrap();
+
+    assert_eq!((caught_up.windows, caught_up.ahead, caught_up.stopped.is_none()), (0, 1, true));
+    assert_eq!(caught_up.judge, story.judge);
+}
+
+#[test]
 fn lines_that_cannot_be_read_end_what_is_taken_from_the_record() {
     let (story, saved, mut random) = two_seconds();
     fs::File::options().append(true).open(story.path()).unwrap().write_all(&[0, 0, 0, b'\n', b'{', b'\n']).unwrap();

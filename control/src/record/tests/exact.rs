@@ -140,3 +140,28 @@ fn a_quiet_second_is_one_short_line() {
     assert!(quiet[1].len() < 60, "{}", quiet[1]);
     assert_eq!(replayed(record.as_bytes(), None).tallied().windows, 50);
 }
+
+/// What was in flight when a process died is lost, under whichever gates.
+#[test]
+fn other_gates_prove_nothing_for_a_while_after_a_restart_either() {
+    let proof = |restarts: bool| {
+        let mut story = Story::of(&plan_of(vec![gate("errors", GateRole::Guardrail, None, GateRule::ERRORS)]));
+        let run = |story: &mut Story, ticks: usize| {
+            let mut well = Window::default();
+            well.judged[Class::Success as usize] = 40;
+            let traffic = Traffic { stable: well.clone(), canary: well, ..Traffic::default() };
+            (0..ticks).for_each(|_| story.tick(100, &traffic));
+        };
+        run(&mut story, 250);
+        if restarts {
+            story.keep();
+            let saved = story.saved();
+            story.restart(&saved);
+        }
+        run(&mut story, 140);
+        let other = plan_of(vec![gate("only", GateRole::Guardrail, None, GateRule::ERRORS)]);
+        replayed(&story.end(), Some(other)).judge().gates()[0].proof
+    };
+    assert!(proof(true).is_none_or(|proof| proof <= 0.0), "{:?}", proof(true));
+    assert!(proof(false).is_some_and(|proof| proof > 0.0), "{:?}", proof(false));
+}
