@@ -45,6 +45,9 @@ pub struct Judgement {
     /// For how many seconds the gates that compare latencies wait for the canary to warm up again; 0 where none compares
     /// any, and while it warms up for the first time. Until then no step ends and nothing is proven.
     pub warms_up_for: u64,
+    /// What a guardrail waits for that compares latencies and could compare none yet, since too few of stable's are known: no
+    /// step forward. In a sentence; none where most requests have no latency (tunnels), as nobody would wait for those.
+    pub uncompared: Option<String>,
     /// By the figures of the present step the canary fails more than the margin or the limit of a guardrail, for seconds on
     /// end: no step forward, though nothing is established. In a sentence.
     pub beyond: Option<String>,

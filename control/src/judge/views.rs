@@ -2,6 +2,7 @@
 
 use libm::log;
 
+use super::background::ENOUGH_LATENCIES;
 use super::beyond::BURSTY;
 use super::copies::Copied;
 use super::family::Reading;
@@ -52,6 +53,7 @@ impl Judge {
             copies: self.copies.as_ref().map(Copied::total).unwrap_or_default(),
             copies_in_step: self.copies.as_ref().map(Copied::in_step).unwrap_or_default(),
             has_data: self.has_data(),
+            uncompared: self.uncompared(),
             beyond: self.beyond(),
             unanswered: None,
             is_short: false,
@@ -251,6 +253,17 @@ impl Judge {
         }
         let total = || lens.recent(&self.background).total();
         (!lens.has_edges()).then(|| self.words().too_few_latencies(shown.gate, total()))
+    }
+
+    /// What the first guardrail says that compares latencies and knows too few of stable's, where they would come.
+    fn uncompared(&self) -> Option<String> {
+        self.shown().filter(|shown| shown.gate.role == Role::Guardrail).find_map(|shown| {
+            let lens = self.measure.lens(shown.gate).filter(|lens| !lens.has_edges())?;
+            let total = lens.recent(&self.background).total();
+            let asked = self.measure.population(population_of(&self.settings, shown.gate)).in_step().stable;
+            let would_come = total >= 1.0 && 2.0 * total >= asked as f64;
+            (would_come && total < ENOUGH_LATENCIES).then(|| self.words().too_few_latencies(shown.gate, total))
+        })
     }
 
     /// Whether a batch of what a gate judges closed lately.

@@ -272,6 +272,9 @@ impl Release {
             let seconds = judgement.warms_up_for;
             return Some(format!("waiting for {canary} to warm up: its latencies are compared in {seconds} s"));
         }
+        if let Some(uncompared) = &judgement.uncompared {
+            return Some(format!("waiting for latencies: {uncompared}"));
+        }
         unanswered(rollout, judgement).or_else(|| under_suspicion(rollout, judgement))
     }
 

@@ -227,6 +227,10 @@ fn a_step_that_could_end_waits_and_says_for_what() {
         Unanswered { drawn: Arms { stable: 9_000, canary: 700 }, waiting: Arms { stable: 2, canary: 161 } };
     let cases = [
         (Judgement { has_data: false, ..good() }, "traffic"),
+        (
+            Judgement { uncompared: Some("v1 has had 9 answers".into()), ..good() },
+            "waiting for latencies: v1 has had 9",
+        ),
         (Judgement { step_requests: few, ..good() }, "v2 had 49"),
         (
             Judgement { step_requests: few, left_in_step: Arms { stable: 3, canary: 951 }, ..good() },

@@ -80,10 +80,7 @@ async fn tcp(address: std::net::SocketAddr, whom: For) -> io::Result<TcpStream> 
 /// A peer that is gone without a word is found out within a minute and a half, while nothing is under way that a timeout
 /// would end: by the system, since what HTTP/2 has for it is abuse to gRPC servers (docs/decisions/0063).
 fn keepalive() -> TcpKeepalive {
-    TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(10))
-        .with_retries(3)
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(3)
 }
 
 async fn unix(path: &Path, whom: For) -> io::Result<UnixStream> {

@@ -65,6 +65,19 @@ fn a_gate_of_one_quantile_sees_that_quantile_alone() {
     assert!(counts.events.canary * counts.requests.stable > 2 * counts.events.stable * counts.requests.canary);
 }
 
+/// Nobody would wait for two hundred answers of a service that is all tunnels but for a few.
+#[test]
+fn where_most_requests_have_no_latency_none_is_waited_for() {
+    let mut judge = judge_of(&[GateRule::LATENCY]);
+    let mut window = window_of(5, Class::Success, 10);
+    window.judged[Class::Upgrade as usize] = 95;
+    judge.tick(&Tick::of(1, &window, &window));
+    assert_eq!(judge.judgement().uncompared, None);
+    let mut judge = judge_of(&[GateRule::LATENCY]);
+    judge.tick(&Tick::of(1, &window_of(100, Class::Success, 10), &window));
+    assert!(judge.judgement().uncompared.is_some());
+}
+
 #[test]
 fn a_gate_to_the_last_byte_learns_where_those_latencies_lie_and_then_judges() {
     let mut rollout = Rollout::warm(6, &[latency_at(0.5, LatencyOf::Total)]);
@@ -75,8 +88,10 @@ fn a_gate_to_the_last_byte_learns_where_those_latencies_lie_and_then_judges() {
     assert_eq!((young.verdict, young.log_evidence, young.proof), (Verdict::Inconclusive, None, None));
     expect!["v1 has had 149 answers with a latency so far: 200 are needed before any are compared"]
         .assert_eq(&young.explain);
+    assert_eq!(rollout.judge.judgement().uncompared, Some(young.explain), "a guardrail that compared nothing yet");
     rollout.requests = Arms { stable, canary: 100 };
     rollout.seconds(2, Answers::WELL, Answers::WELL);
+    assert_eq!(rollout.judge.judgement().uncompared, None);
     rollout.until_harm(30, SLOWER).unwrap();
     expect!["v2's p50 to the last byte is about 53 ms, v1's 40 ms (at most 5 % more is tolerated; in the 16 s before, 1 498 requests against 5 996): harm is established (chance of seeing this without harm: at most 1 in 220)"].assert_eq(&rollout.judge.judgement().harm.unwrap().explain);
 }

@@ -222,6 +222,7 @@ pub(super) fn good() -> Judgement {
         copies_in_step: Copies::default(),
         has_data: true,
         warms_up_for: 0,
+        uncompared: None,
         beyond: None,
         unanswered: None,
         is_short: false,
