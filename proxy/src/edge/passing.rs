@@ -141,7 +141,8 @@ impl Edge {
         if response.headers.get(header::CONTENT_TYPE).is_some_and(|of| is_event_stream(of.as_bytes())) {
             ctx.is_endless(now);
         }
-        if status != 101 && ctx.link().is_some() && has_no_content(response, &session.req_header().method) {
+        // Over HTTP/2 a head may be all without saying so: only its library knows by the stream's end.
+        if status != 101 && (ctx.is_call_over() || has_no_content(response, &session.req_header().method)) {
             ctx.last_byte(now);
         }
         Ok(())
@@ -206,7 +207,7 @@ impl Edge {
     }
 }
 
-/// Whether the head is all of a response of HTTP/1.1 to this method (RFC 9112, section 6.3).
+/// Whether the head says that it is all of a response to this method (RFC 9112, section 6.3; RFC 9110, section 8.6).
 fn has_no_content(response: &ResponseHeader, method: &Method) -> bool {
     let is_nothing = |length: &[u8]| length.iter().all(|digit| *digit == b'0');
     *method == Method::HEAD

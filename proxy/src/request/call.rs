@@ -35,6 +35,11 @@ impl Request {
         }
     }
 
+    /// Whether the response has said what it came to as a gRPC call: nothing follows that.
+    pub(crate) fn is_call_over(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.grpc.is_some())
+    }
+
     /// Whether the version is to blame where the whole took too long: not for a deadline that only its client had.
     pub(crate) fn is_too_slow(&self, now: Instant) -> bool {
         let Some(first_byte) = self.patience().map(|patience| patience.first_byte) else { return true };

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use config::Protocol;
 use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::Request;
@@ -11,11 +12,12 @@ use hyper::body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use meter::Class;
+use proxy::client_stream::ClientTimeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::fixture::{LONG, Shop, judged};
+use crate::fixture::{LONG, Shop, configuration, judged, nobody};
 
 /// An endpoint that says this as soon as it has a head, and reads no more.
 async fn hasty(says: &'static str) -> std::net::SocketAddr {
@@ -60,6 +62,54 @@ async fn a_client_that_has_its_answer_and_leaves_its_body_has_not_left() {
             shop.idle("v1").await;
             assert_eq!(shop.responses(Class::ClientError), 1, "{says:?} {more:?}: as it is logged");
         }
+    }
+}
+
+/// An endpoint of HTTP/2 whose answer to each request is this head alone, at once.
+async fn hasty_http2(head: fn() -> http::Response<()>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            drop(tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                let mut bodies = Vec::new();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    bodies.push(request.into_body());
+                    respond.send_response(head(), true).unwrap();
+                }
+            }));
+        }
+    }));
+    address
+}
+
+#[tokio::test]
+async fn a_head_of_http2_that_says_it_is_all_is_an_answer() {
+    let refusal = || http::Response::builder().status(413).header("content-length", "0").body(()).unwrap();
+    let call = || {
+        let head = http::Response::builder().header("content-type", "application/grpc");
+        head.header("grpc-status", "16").body(()).unwrap()
+    };
+    let cases: [(fn() -> http::Response<()>, &str, Class, &str); 2] =
+        [(refusal, "text/plain", Class::ClientError, "413"), (call, "application/grpc", Class::Success, "200")];
+    for (head, content, class, status) in cases {
+        let mut configuration = configuration(&[hasty_http2(head).await], &[nobody()], "");
+        configuration.services[0].versions[0].protocol = Protocol::H2c;
+        let shop = Shop::serve(1, 0, &configuration, ClientTimeouts::default());
+        let mut client = TcpStream::connect(shop.address()).await.unwrap();
+        let head = format!("PUT / HTTP/1.1\r\nhost: shop\r\ncontent-type: {content}\r\ncontent-length: 1000\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.windows(4).any(|four| four == b"\r\n\r\n") {
+            assert_ne!(timeout(LONG, client.read_buf(&mut answer)).await.unwrap().unwrap(), 0, "{answer:?}");
+        }
+        assert!(answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{answer:?}");
+        drop(client);
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!(judged(&tally, class), 1, "{status}: {:?}", tally.judged);
+        shop.idle("v1").await;
+        assert_eq!(shop.responses(class), 1, "{status}: as it is logged");
     }
 }
 
