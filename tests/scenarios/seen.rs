@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::patience::{LONG, until, until_true};
 use crate::process::{Process, Signal};
-use crate::shop::{Place, Server, configuration, now, origin};
+use crate::shop::{Place, Server, configuration, now, origin, shop};
 
 const PLAN: &str = "{ steps: [{ weight: 5%, hold: 10m }] }";
 
@@ -318,4 +318,23 @@ fn a_reload_moves_the_log_and_one_that_cannot_be_written_is_refused() {
     let end = Process::start(site.place.command()).end();
     assert_eq!(end.code, Some(1), "{end:?}");
     assert!(end.err.contains("access_log: cannot write to"), "{end:?}");
+}
+
+/// Some of the lines are the library's, and are made of bytes that anybody may have sent.
+#[test]
+fn the_finest_log_may_be_asked_for_whatever_an_endpoint_says() {
+    let answer = RawAnswer::new(&b"HTTP/1.1 200 \xe4\r\nx-a: \xe4\xff\r\ncontent-length: 2\r\n\r\nok"[..]);
+    let v1 = now(RawOrigin::start(vec![answer])).unwrap();
+    let place = Place::new();
+    place.write(&(place.head() + &shop("v1", &[("v1", &[v1.address()])], "{ gates: [] }")));
+    let mut command = place.command();
+    command.env("TIDEGATE_LOG", "trace");
+    let server = Server::start(command);
+    for request in ["GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\ncontent-length: 0\r\n"] {
+        let mut client = TcpStream::connect(server.address).unwrap();
+        client.write_all(format!("{request}host: shop\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+        assert!(answer.ends_with(b"ok"), "{request}: {:?}", String::from_utf8_lossy(&answer));
+    }
 }
