@@ -16,6 +16,8 @@ pub struct Reached {
     pub at: Moment,
     /// Seconds since the record's first moment. A clock that was set back takes none away.
     pub after: f64,
+    /// Whether the evidence was exact there (docs/records.md).
+    pub exact: bool,
 }
 
 /// Harm that a dry run has counted.
@@ -105,7 +107,7 @@ impl Course {
             // Moments are whole milliseconds, and their differences are shown.
             let passed = |from: Moment| ((at.seconds() - from.seconds()) * 1e3).round() / 1e3;
             let after = self.now.map_or(0.0, |now| ((now.after + passed(now.at).max(0.0)) * 1e3).round() / 1e3);
-            self.now = Some(Reached { at, after });
+            self.now = Some(Reached { at, after, exact: self.replay.is_exact() });
         }
         if let (Line::Marked(_, Mark::NewStep), Some(harm)) = (line, &mut self.dry_harm) {
             harm.is_of_step_before = true;

@@ -68,10 +68,13 @@ impl Lines {
     pub(super) fn end(&self, course: &Course, complete: bool, out: &mut dyn Write) -> io::Result<()> {
         let Tallied { windows, merged, missing, checkpoints: (same, different), restarts } = course.replay().tallied();
         let harm = course.first_harm().map(|(at, harm)| {
-            json!({ "t": at.at.seconds(), "after_s": at.after, "gate": harm.gate, "reason": harm.explain })
+            json!({
+                "t": at.at.seconds(), "after_s": at.after, "exact": at.exact, "gate": harm.gate, "reason": harm.explain
+            })
         });
-        let pause =
-            course.first_pause().map(|(at, why)| json!({ "t": at.at.seconds(), "after_s": at.after, "reason": why }));
+        let pause = course
+            .first_pause()
+            .map(|(at, why)| json!({ "t": at.at.seconds(), "after_s": at.after, "exact": at.exact, "reason": why }));
         write(
             out,
             &json!({ "summary": {

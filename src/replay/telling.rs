@@ -176,7 +176,8 @@ impl Telling {
                 };
                 let after = clock(at.after);
                 let why = format!("{}: {}", harm.gate, harm.explain);
-                writeln!(out, "{whose} roll back after {after}{times}, by {}", printable(&why))
+                let how = if at.exact { "" } else { " (where the evidence is approximate)" };
+                writeln!(out, "{whose} roll back after {after}{how}{times}, by {}", printable(&why))
             }
             None if judgement.proven => writeln!(out, "{whose} pass"),
             None => writeln!(out, "{whose} do not roll back; not everything is proven"),

@@ -337,3 +337,18 @@ fn what_is_wrong_is_not_shown_whole_where_it_is_long_and_a_first_line_is_named_f
     let said = judged("hello world", None, false).0.unwrap_err().to_string();
     assert!(said.starts_with("record.jsonl: line 1: this is no whole JSON: no record"), "{said}");
 }
+
+#[test]
+fn a_verdict_says_whether_the_evidence_was_exact_where_it_was_found() {
+    let exact = |record: &str| {
+        let (_, text) = judged(record, None, true);
+        let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        summary["summary"]["rolls_back"]["exact"].as_bool().unwrap()
+    };
+    assert!(exact(BAD));
+    let with_gap = BAD.replacen("\n{\"t\": 1795310401.5", "\n{\"gap\": 3}\n{\"t\": 1795310401.5", 1);
+    assert!(!exact(&with_gap));
+    assert!(
+        judged(&with_gap, None, false).1.contains("roll back after 0:01.5 (where the evidence is approximate), by")
+    );
+}
