@@ -4,7 +4,7 @@ use meter::Class;
 use pingora_core::protocols::http::v2::client::PING_TIMEDOUT;
 use pingora_error::{Error, ErrorSource, ErrorType};
 
-use crate::upstream_stream::{Malformed, Silent};
+use crate::upstream_stream::{Malformed, Silent, Untaken};
 
 /// The class of an attempt that ended in an error. A client that left is not the version's fault; everything that
 /// came from upstream is.
@@ -69,6 +69,12 @@ pub(crate) fn malformed(error: &Error) -> Option<Malformed> {
 #[must_use]
 pub(crate) fn is_silent(error: &Error) -> bool {
     cause_of_ours::<Silent>(error).is_some()
+}
+
+/// Whether the endpoint took nothing of the request for as long as it may, which pingora takes for a connection that broke.
+#[must_use]
+pub(crate) fn is_untaken(error: &Error) -> bool {
+    cause_of_ours::<Untaken>(error).is_some()
 }
 
 /// What our own IO types gave for a reason.

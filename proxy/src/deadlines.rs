@@ -17,6 +17,7 @@
 
 mod hold;
 mod lasting;
+mod uptake;
 mod vigil;
 
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::hold::{Hold, Holder};
 pub(crate) use self::lasting::{Ending, Of};
+use self::uptake::Uptake;
 pub(crate) use self::vigil::{Leave, Vigil};
 use crate::parting::Parting;
 
@@ -75,6 +77,8 @@ struct Slot {
     held: Duration,
     /// It has stopped the endpoint.
     stalled: bool,
+    /// What the endpoint was sent of the request, and has not taken.
+    uptake: Uptake,
     /// When the endpoint was last heard, or the client last let go of what it was given.
     heard: Instant,
     /// Tells one user of this place from the next.
@@ -99,6 +103,8 @@ pub(crate) enum Overdue {
     Whole,
     /// The response fell silent.
     Silence,
+    /// The endpoint took nothing of the request.
+    Untaken,
     /// Its endpoint hangs, and answered nobody. The budget for retries has been asked for the next attempt.
     Answer,
     /// It lasted, and had to make way.
@@ -258,6 +264,7 @@ impl Table {
             held_since: None,
             held: Duration::ZERO,
             stalled: false,
+            uptake: Uptake::default(),
             heard: now,
             turn,
             of,
@@ -280,6 +287,7 @@ impl Table {
         let slot = &mut self.slots[place];
         (slot.fd, slot.head, slot.whole, slot.overdue) = (-1, None, None, None);
         (slot.of, slot.lasts, slot.ends, slot.silence) = (Of::default(), false, None, None);
+        slot.uptake = Uptake::default();
         slot.turn = slot.turn.wrapping_add(1);
         self.vigils[place] = None;
         self.free.push(place);
@@ -293,6 +301,7 @@ impl Table {
         let over = |slot: &mut Slot, what| {
             let overdue = slot.overdue.or(Some(what));
             *slot = Slot { head: None, whole: None, silence: None, ends: None, overdue, ..*slot };
+            slot.uptake.stop();
             end(slot.fd);
         };
         let mut next = vigil::look(&mut self.vigils, &mut self.slots, now, |slot| over(slot, Overdue::Answer));
@@ -300,12 +309,15 @@ impl Table {
             if slot.due().is_some_and(|due| due <= now) {
                 let is_late = |due: Option<Instant>| due.is_some_and(|due| due <= now);
                 let (head, silence) = (is_late(slot.head), is_late(slot.silence_due()));
+                let untaken = is_late(slot.uptake_due());
                 over(
                     slot,
                     if head {
                         Overdue::Head
                     } else if silence {
                         Overdue::Silence
+                    } else if untaken {
+                        Overdue::Untaken
                     } else {
                         Overdue::Whole
                     },
@@ -322,7 +334,7 @@ impl Slot {
     /// The earlier of its deadlines that run.
     fn due(&self) -> Option<Instant> {
         let whole = self.whole.filter(|_| self.held_since.is_none());
-        [self.head, whole, self.silence_due(), self.ends].into_iter().flatten().min()
+        [self.head, whole, self.silence_due(), self.uptake_due(), self.ends].into_iter().flatten().min()
     }
 
     /// When it has been silent for too long.

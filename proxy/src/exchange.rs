@@ -144,6 +144,15 @@ impl Patience {
         }
     }
 
+    /// How long an endpoint may take nothing of what it is sent: as long as a response may be silent, whether or not this one
+    /// may be silent for longer. In a tunnel or a call either side may make the other wait.
+    pub(crate) fn uptake(self, exchange: Exchange) -> Duration {
+        match exchange {
+            Exchange::Response | Exchange::Events => self.silence(Exchange::Response),
+            Exchange::Tunnel(_) | Exchange::Call(_) => self.silence(exchange),
+        }
+    }
+
     /// The limit of a single read, which is pingora's only one: never below the wait for a head, since that is a read,
     /// too.
     pub(crate) fn silence(self, exchange: Exchange) -> Duration {

@@ -386,7 +386,8 @@ impl Drop for Request {
             // Reset without an answer, or behind one: nobody else says so.
             self.has_passed_on();
             let sent = self.attempt.as_ref().filter(|_| self.is_passed_on).and_then(|attempt| attempt.head);
-            self.end(sent.map(|(status, _)| status), Some(Class::ClientAbort), Instant::now());
+            let class = if self.was_left_untaken() { Class::Timeout } else { Class::ClientAbort };
+            self.end(sent.map(|(status, _)| status), Some(class), Instant::now());
         } else {
             self.end_attempt(Class::Local, self.began);
             self.end_unserved(Class::Local);

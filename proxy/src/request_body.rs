@@ -2,6 +2,7 @@
 //! turns out to be longer than it may be.
 
 pub(crate) mod silence;
+pub(crate) mod taker;
 
 use config::Bytes;
 use http::header;

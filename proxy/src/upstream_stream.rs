@@ -18,6 +18,7 @@ mod line;
 mod link;
 mod pool;
 pub(crate) mod response_head;
+mod taking;
 
 use std::fmt;
 use std::io;
@@ -36,6 +37,8 @@ use self::inbound::Inbound;
 pub(crate) use self::line::{Line, Silent};
 pub(crate) use self::link::{Asked, Link};
 pub(crate) use self::pool::Pool;
+use self::taking::Taking;
+pub(crate) use self::taking::Untaken;
 
 /// The pieces of a chunk are gathered up to this many bytes.
 const GATHER: usize = 16 * 1024;
@@ -57,6 +60,9 @@ pub(crate) struct UpstreamStream {
     malformed: Option<Malformed>,
     /// How long the endpoint may say nothing, as far as is known.
     silence: Option<Duration>,
+    taking: Taking,
+    /// The endpoint took nothing of the request for too long: nothing more is written.
+    is_untaken: bool,
     /// pingora has read on after the response's end, which it does before it would keep the connection.
     is_released: bool,
     /// pingora has ended it.
@@ -80,6 +86,8 @@ impl UpstreamStream {
             gathered: Vec::new(),
             sent: 0,
             malformed: None,
+            taking: Taking::default(),
+            is_untaken: false,
             is_released: false,
             is_ended: false,
         }
@@ -116,7 +124,8 @@ impl UpstreamStream {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.gathered.len() {
             let Some(inner) = self.inner.as_mut() else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-            let sent = ready!(inner.poll_write(cx, &self.gathered[self.sent..]))?;
+            let written = inner.poll_write(cx, &self.gathered[self.sent..]);
+            let sent = ready!(self.poll_taken(cx, written))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -125,6 +134,33 @@ impl UpstreamStream {
         self.gathered.clear();
         self.sent = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// What a write comes to: an error where it waits and the endpoint took nothing for as long as it may.
+    fn poll_taken<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match written {
+            Poll::Ready(Ok(_)) => {
+                if self.taking.clear() {
+                    self.link.set_untaken_since(None);
+                }
+                written
+            }
+            Poll::Ready(Err(_)) => {
+                self.taking.stop();
+                written
+            }
+            Poll::Pending => {
+                let (Some(longest), Some(fd)) = (self.link.asked.uptake, self.link.fd()) else { return written };
+                let taken = self.taking.poll(cx, fd, longest);
+                self.link.set_untaken_since(self.taking.since());
+                ready!(taken);
+                self.taking.stop();
+                self.is_untaken = true;
+                // What it says now is a response as any other.
+                self.link.is_told_all();
+                Poll::Ready(Err(Untaken.into()))
+            }
+        }
     }
 }
 
@@ -154,7 +190,14 @@ impl AsyncRead for UpstreamStream {
                 this.silence = silence;
                 this.inner()?.wait_anew();
             }
-            ready!(this.inner()?.poll_read(cx, buf, silence))?;
+            match this.inner()?.poll_read(cx, buf, silence) {
+                Poll::Ready(read) => read?,
+                // It may have answered before it took no more.
+                Poll::Pending if this.is_untaken && this.inbound.awaits_head() => {
+                    return Poll::Ready(Err(Untaken.into()));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
             if buf.filled().len() == before {
                 return Poll::Ready(Ok(()));
             }
@@ -179,7 +222,8 @@ impl AsyncWrite for UpstreamStream {
             return this.poll_write_head(cx, bytes);
         }
         if !this.link.asked.in_chunks || (this.gathered.is_empty() && bytes.len() >= GATHER) {
-            return this.inner()?.poll_write(cx, bytes);
+            let written = this.inner()?.poll_write(cx, bytes);
+            return this.poll_taken(cx, written);
         }
         if this.gathered.len() + bytes.len() > GATHER {
             ready!(this.poll_send(cx))?;
@@ -192,7 +236,8 @@ impl AsyncWrite for UpstreamStream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_send(cx))?;
-        this.inner()?.poll_flush(cx)
+        let flushed = this.inner()?.poll_flush(cx);
+        this.poll_taken(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -217,7 +262,7 @@ impl Drop for UpstreamStream {
             at.malformed(Flaw::Surplus);
             return;
         }
-        let is_at_rest = self.is_released && !self.is_ended && self.gathered.is_empty();
+        let is_at_rest = self.is_released && !self.is_ended && !self.is_untaken && self.gathered.is_empty();
         // One that went apart is nobody else's.
         if is_at_rest
             && !asked.is_apart

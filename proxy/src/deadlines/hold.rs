@@ -37,7 +37,13 @@ impl Holder {
         Bytes::from_owner(Piece { bytes, _hold: self.hold() })
     }
 
-    fn with(&self, change: impl FnOnce(&mut Slot)) {
+    /// Its place in the table, where that is still its own.
+    pub(super) fn slot(&self) -> Option<Slot> {
+        let table = self.of.0.table.lock();
+        table.slots.get(self.place).filter(|slot| slot.turn == self.turn).copied()
+    }
+
+    pub(super) fn with(&self, change: impl FnOnce(&mut Slot)) {
         let mut table = self.of.0.table.lock();
         let Some(slot) = table.slots.get_mut(self.place).filter(|slot| slot.turn == self.turn) else { return };
         change(slot);

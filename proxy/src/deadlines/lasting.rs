@@ -132,7 +132,7 @@ impl Slot {
     fn lasts(&self, now: Instant) -> bool {
         let streams = self.head.is_none() || self.of.is_call;
         match self.overdue {
-            Some(Overdue::Head | Overdue::Whole | Overdue::Silence | Overdue::Answer) => false,
+            Some(Overdue::Head | Overdue::Whole | Overdue::Silence | Overdue::Untaken | Overdue::Answer) => false,
             Some(Overdue::Ended(_)) => true,
             None => self.lasts || streams && now.saturating_duration_since(self.began) >= LONG,
         }

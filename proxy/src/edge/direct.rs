@@ -80,7 +80,6 @@ impl Edge {
             }
         };
         let mut upstream = HttpSession::new(Box::new(stream));
-        upstream.write_timeout = link.asked.silence;
         match self.exchange(&mut upstream, session, ctx).await {
             Ok(()) => {
                 keep(upstream).await;

@@ -7,7 +7,7 @@ use pingora_error::{Error, ErrorSource, ErrorType};
 use pingora_proxy::Session;
 
 use super::{Edge, client_stream};
-use crate::attempt::{Unprocessed, class_of, is_silent, malformed, unprocessed};
+use crate::attempt::{Unprocessed, class_of, is_silent, is_untaken, malformed, unprocessed};
 use crate::client_stream::ClientStream;
 use crate::deadlines::Overdue;
 use crate::endpoint::Unreachable;
@@ -39,6 +39,10 @@ impl Edge {
         if is_silent(&e) {
             e.etype = ErrorType::ReadTimedout;
         }
+        if is_untaken(&e) {
+            e.etype = ErrorType::WriteTimedout;
+            ctx.why.get_or_insert(UNTAKEN);
+        }
         if let Some(malformed) = malformed(&e) {
             ctx.malformed(malformed);
         }
@@ -48,7 +52,9 @@ impl Edge {
             return stopped_in_its_body();
         }
         match ctx.overdue() {
-            Some(Overdue::Head | Overdue::Whole | Overdue::Answer) if is_uploading(session) => {
+            Some(Overdue::Head | Overdue::Whole | Overdue::Answer)
+                if is_uploading(session) && !ctx.takes_nothing(now) =>
+            {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(408), "the request took too long to arrive").into_down();
             }
@@ -56,9 +62,13 @@ impl Edge {
                 ctx.end_attempt(Class::ClientAbort, now);
                 return Error::explain(ErrorType::HTTPStatus(504), "the client's own deadline has passed").into_down();
             }
-            Some(overdue @ (Overdue::Head | Overdue::Whole | Overdue::Silence | Overdue::Answer)) => {
+            Some(
+                overdue @ (Overdue::Head | Overdue::Whole | Overdue::Silence | Overdue::Untaken | Overdue::Answer),
+            ) => {
                 let mut late = Error::explain(ErrorType::ReadTimedout, "no response in time").into_up();
                 ctx.why.get_or_insert(match overdue {
+                    Overdue::Untaken => UNTAKEN,
+                    Overdue::Head | Overdue::Whole | Overdue::Answer if is_uploading(session) => UNTAKEN,
                     Overdue::Silence => SILENT,
                     Overdue::Whole => "no whole response in time (timeouts.total)",
                     Overdue::Head | Overdue::Answer | Overdue::Ended(_) => NO_HEAD,
@@ -173,6 +183,9 @@ fn failure_of(error: &Error) -> Option<Failure> {
 /// Why a response was cut that had begun, for a person.
 const SILENT: &str = "the response fell silent (timeouts.response, or timeouts.tunnel)";
 
+/// Why a request was given up that never came to its end.
+const UNTAKEN: &str = "the service took nothing of the request's body (timeouts.response)";
+
 /// Why a response never began.
 const NO_HEAD: &str = "no response head in time (timeouts.first_byte)";
 
@@ -222,7 +235,7 @@ fn is_client_stalling(session: &mut Session, error: &Error) -> bool {
 
 /// Whether a version has ended the connection of a client that sends its body so slowly that it may have had enough.
 fn is_dripping(session: &mut Session, ctx: &Request, now: Instant) -> bool {
-    is_uploading(session) && ctx.drips(session.as_downstream().body_bytes_read(), now)
+    is_uploading(session) && !ctx.takes_nothing(now) && ctx.drips(session.as_downstream().body_bytes_read(), now)
 }
 
 /// Whether a part of the request is still the client's to send. One that has not been told to go on

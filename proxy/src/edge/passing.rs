@@ -25,9 +25,6 @@ impl Edge {
     pub(super) fn connected(&self, session: &mut Session, is_own: bool, fd: RawFd, ctx: &mut Request) {
         let now = Instant::now();
         ctx.connected(fd, now);
-        if !session.as_downstream_mut().is_body_done() {
-            ctx.listen(is_own, now);
-        }
         if ctx.link().is_none() && session.as_downstream_mut().is_body_empty() {
             // Over HTTP/2 nobody tells of the end of a body that there is not.
             ctx.says_nothing_more(now);
@@ -43,6 +40,9 @@ impl Edge {
             }
         } else {
             ctx.note(&self.deadlines);
+        }
+        if !session.as_downstream_mut().is_body_done() {
+            ctx.listen(is_own, now);
         }
     }
 
@@ -100,6 +100,7 @@ impl Edge {
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
+        *body = body.take().map(|piece| ctx.is_sent(piece));
         Ok(())
     }
 

@@ -98,12 +98,12 @@ impl Edge {
             let mut peer = endpoint.peer();
             let is_own = endpoint::is_for_one_request(&peer);
             peer.options.read_timeout = if is_own { ctx.silence_of_any() } else { silence };
-            peer.options.write_timeout = silence;
+            peer.options.write_timeout = ctx.uptake();
             return (peer, None);
         };
         let link = self.link(version, at, session, ctx);
-        // Reads are limited by the link, for less than pingora's timers cost.
-        peer.options.write_timeout = link.asked.silence;
+        // Reads and writes are limited by the link, for less than pingora's timers cost, and pingora would count a piece
+        // of which some is taken as one of which nothing is.
         peer.options.custom_l4 = Some(Arc::clone(&link) as _);
         (peer, Some(link))
     }
@@ -120,6 +120,7 @@ impl Edge {
             is_apart: ctx.forgiven,
             silence: ctx.silence(version, is_whole),
             silence_before_the_end: ctx.silence_of_any().filter(|_| !is_whole),
+            uptake: ctx.uptake(),
             limits,
         };
         Link::new(&self.pool, at.shared(), asked)

@@ -134,8 +134,9 @@ impl Delivery {
         let outer = at.outer().map(|mut peer| {
             let is_head = self.head.method == Method::HEAD;
             let limits = HeadLimits::from(&self.rules.limits);
-            let (silence, silence_before_the_end) = (None, None);
-            let asked = Asked { is_head, in_chunks: false, is_apart, silence, silence_before_the_end, limits };
+            // A copy has a limit of its own for all of it.
+            let (silence, silence_before_the_end, uptake) = (None, None, None);
+            let asked = Asked { is_head, in_chunks: false, is_apart, silence, silence_before_the_end, uptake, limits };
             let link = Link::new(pool, Arc::clone(at), asked);
             peer.options.custom_l4 = Some(Arc::clone(&link) as _);
             (peer, Some(link))

@@ -57,6 +57,10 @@ impl Request {
             } else {
                 attempt.at.heard(latency_us, status, now);
             }
+            if let Some(place) = attempt.place() {
+                // It has answered: what it takes of the rest is its own affair.
+                place.set_uptake(None);
+            }
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);
                 if silence.is_some() {

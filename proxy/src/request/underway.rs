@@ -113,7 +113,9 @@ impl Underway {
     pub(super) fn ending(&self) -> Option<Ending> {
         match self.place().and_then(Deadline::overdue) {
             Some(Overdue::Ended(why)) => Some(why),
-            Some(Overdue::Head | Overdue::Whole | Overdue::Silence | Overdue::Answer) | None => self.ending,
+            Some(Overdue::Head | Overdue::Whole | Overdue::Silence | Overdue::Untaken | Overdue::Answer) | None => {
+                self.ending
+            }
         }
     }
 }

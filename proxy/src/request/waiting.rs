@@ -12,6 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::exchange::{Exchange, Patience};
 use crate::parting::Parting;
 use crate::request_body::silence::Waiting;
+use crate::request_body::taker::Taker;
 use crate::routing::Version;
 
 /// A client that sends fewer bytes a second than this is slower than what an endpoint may be asked to wait for.
@@ -29,7 +30,11 @@ impl Request {
             // pingora's own limit is one of silence: a head that drips would meet it.
             let head = waits_now.then(|| now + patience.first_byte);
             let of = Of { version: attempt.version.lasting.number(), is_call: self.exchange.is_call() };
-            attempt.deadline = Some(deadlines.begin(fd, of, head, whole, now));
+            let deadline = deadlines.begin(fd, of, head, whole, now);
+            if attempt.link.is_none() {
+                deadline.set_uptake(Some(patience.uptake(self.exchange)));
+            }
+            attempt.deadline = Some(deadline);
         }
     }
 
@@ -47,11 +52,14 @@ impl Request {
 
     /// Notes the attempt on a connection that carries others as well, so that it can be ended where it lasts.
     pub(crate) fn note(&mut self, deadlines: &Deadlines) {
+        let uptake = self.uptake();
         if let Some(attempt) = &mut self.attempt
             && let Some(fd) = attempt.fd
         {
             let of = Of { version: attempt.version.lasting.number(), is_call: self.exchange.is_call() };
-            attempt.noted = Some(deadlines.note(fd, of));
+            let noted = deadlines.note(fd, of);
+            noted.set_uptake(uptake);
+            attempt.noted = Some(noted);
         }
     }
 
@@ -88,10 +96,47 @@ impl Request {
     /// The rest of the body is waited for from now on, where it is for us to limit how long: not in a call, which may be
     /// silent. `is_own`: the connection carries nothing else.
     pub(crate) fn listen(&mut self, is_own: bool, now: Instant) {
-        let may_be_silent = matches!(self.exchange, Exchange::Call(_));
+        let (may_be_silent, taker) = (matches!(self.exchange, Exchange::Call(_)), self.taker());
         if let (Some(silence), Some(attempt), false) = (&self.silence, &mut self.attempt, may_be_silent) {
-            attempt.waiting = Some(Waiting::begin(silence, attempt.fd.filter(|_| is_own), now));
+            attempt.waiting = Some(Waiting::begin(silence, attempt.fd.filter(|_| is_own), taker, now));
         }
+    }
+
+    fn taker(&self) -> Option<Taker> {
+        let attempt = self.attempt.as_ref()?;
+        match &attempt.link {
+            Some(link) => Some(Taker::Line(Arc::clone(link))),
+            None => Some(Taker::Frames(attempt.place()?.holder())),
+        }
+    }
+
+    /// How long an endpoint may take nothing of what waits for it.
+    pub(crate) fn uptake(&self) -> Option<Duration> {
+        self.patience().map(|patience| patience.uptake(self.exchange))
+    }
+
+    /// A piece of the body goes to an endpoint of HTTP/2, whose time it is until that has taken it.
+    pub(crate) fn is_sent(&self, piece: Bytes) -> Bytes {
+        match self.attempt.as_ref().filter(|attempt| attempt.link.is_none()).and_then(Underway::place) {
+            Some(place) if !piece.is_empty() => place.holder().sent(piece),
+            Some(_) | None => piece,
+        }
+    }
+
+    /// Whether the endpoint has taken nothing of what waited for it for half of the present attempt, or longer: what is
+    /// late now is not for want of what the client sends. Of a call, which may be old, for half of the wait for a head.
+    pub(crate) fn takes_nothing(&self, now: Instant) -> bool {
+        let Some(since) = self.taker().and_then(|taker| taker.untaken_since()) else { return false };
+        let Some(mut age) = self.ready().map(|ready| now.saturating_duration_since(ready)) else { return false };
+        if let (Exchange::Call(_), Some(patience)) = (self.exchange, self.patience()) {
+            age = age.min(patience.first_byte);
+        }
+        now.saturating_duration_since(since) * 2 >= age
+    }
+
+    /// Whether it was ended because its endpoint took nothing, on a connection that carries others as well.
+    pub(crate) fn was_left_untaken(&self) -> bool {
+        self.silence.as_ref().is_some_and(|silence| silence.was_untaken())
     }
 
     /// Whether those whom its version is compared with keep everybody waiting as well, for half as long as it has waited:

@@ -12,10 +12,10 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pingora_core::protocols::l4::ext::get_tcp_info;
 use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Sleep, sleep_until};
 
+use super::taker::Taker;
 use crate::deadlines;
 
 /// A request that was ended has so long to be answered.
@@ -39,9 +39,34 @@ struct State {
     due: Option<Instant>,
     /// The connection to the endpoint, where it carries this request alone.
     fd: Option<RawFd>,
+    /// What knows whether the endpoint takes what it is sent.
+    taker: Option<Taker>,
     is_over: bool,
+    /// It is over for what the endpoint did not take.
+    was_untaken: bool,
     /// The request has been answered: nobody needs the rest of its body.
     is_for_nobody: bool,
+}
+
+/// How an endpoint takes what it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Nothing waits for it.
+    Well,
+    /// Something waits for it, of which it takes nothing.
+    Nothing,
+    /// For longer than it may.
+    NothingForTooLong,
+}
+
+impl Takes {
+    fn of(taker: Option<&Taker>, now: Instant) -> Self {
+        match taker.filter(|taker| taker.untaken_since().is_some()) {
+            None => Self::Well,
+            Some(taker) if taker.is_untaken(now) => Self::NothingForTooLong,
+            Some(_) => Self::Nothing,
+        }
+    }
 }
 
 /// What comes of a silence that is too long.
@@ -70,12 +95,17 @@ impl Silence {
         self.state.lock().is_over
     }
 
+    /// Whether that was not for its client's silence, but for its endpoint's.
+    pub(crate) fn was_untaken(&self) -> bool {
+        self.state.lock().was_untaken
+    }
+
     fn due(&self) -> Option<Instant> {
         self.state.lock().due
     }
 
-    fn wait(&self, fd: Option<RawFd>, now: Instant) {
-        *self.state.lock() = State { due: now.checked_add(self.longest), fd, is_over: false, is_for_nobody: false };
+    fn wait(&self, fd: Option<RawFd>, taker: Option<Taker>, now: Instant) {
+        *self.state.lock() = State { due: now.checked_add(self.longest), fd, taker, ..State::default() };
     }
 
     /// The request has been answered. Whether its endpoint takes the rest of the body does not matter any more.
@@ -91,25 +121,30 @@ impl Silence {
         }
     }
 
-    /// Its time may be over. `takes` tells whether an endpoint takes what it is sent, `end` ends its connection.
-    fn look(&self, now: Instant, takes: impl Fn(RawFd) -> bool, end: impl Fn(RawFd)) -> Then {
+    /// Its time may be over. `takes` tells how an endpoint takes what it is sent, `end` ends its connection.
+    fn look(&self, now: Instant, takes: impl Fn(Option<&Taker>) -> Takes, end: impl Fn(RawFd)) -> Then {
         let mut state = self.state.lock();
         if state.due.is_none_or(|due| now < due) {
             return Then::Wait;
         }
-        match state.fd {
-            Some(fd) if !state.is_over && !state.is_for_nobody && !takes(fd) => {
+        let takes = if state.is_over || state.is_for_nobody { Takes::Well } else { takes(state.taker.as_ref()) };
+        match (takes, state.fd) {
+            (Takes::Nothing, _) | (Takes::NothingForTooLong, Some(_)) => {
                 // Its client may be waiting for it.
                 state.due = now.checked_add(self.longest);
                 Then::Wait
             }
-            Some(fd) if !state.is_over => {
+            (Takes::NothingForTooLong, None) => {
+                (state.is_over, state.was_untaken) = (true, true);
+                Then::Leave
+            }
+            (Takes::Well, Some(fd)) if !state.is_over => {
                 state.is_over = true;
                 state.due = now.checked_add(MOMENT);
                 end(fd);
                 Then::Tell
             }
-            Some(_) | None => {
+            (Takes::Well, Some(_) | None) => {
                 state.is_over = true;
                 Then::Leave
             }
@@ -124,8 +159,8 @@ pub(crate) struct Waiting(Arc<Silence>);
 
 impl Waiting {
     /// Begins to wait. `fd`: the connection to the endpoint, where it carries this request alone.
-    pub(crate) fn begin(silence: &Arc<Silence>, fd: Option<RawFd>, now: Instant) -> Self {
-        silence.wait(fd, now);
+    pub(crate) fn begin(silence: &Arc<Silence>, fd: Option<RawFd>, taker: Option<Taker>, now: Instant) -> Self {
+        silence.wait(fd, taker, now);
         Self(Arc::clone(silence))
     }
 }
@@ -133,13 +168,8 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
-        (state.due, state.fd) = (None, None);
+        (state.due, state.fd, state.taker) = (None, None, None);
     }
-}
-
-/// Whether an endpoint takes what it is sent: nothing waits in our own system for it. One that cannot be asked does.
-fn takes(fd: RawFd) -> bool {
-    get_tcp_info(fd).map_or(true, |info| info.tcpi_notsent_bytes == 0)
 }
 
 /// Serves a request, as long as its client is not silent for too long.
@@ -174,7 +204,8 @@ impl<T, F: Future<Output = Option<T>>> Future for Listening<F> {
                 alarm.as_mut().reset(due.into());
             }
             ready!(alarm.as_mut().poll(cx));
-            match this.silence.look(Instant::now(), takes, deadlines::end) {
+            let now = Instant::now();
+            match this.silence.look(now, |taker| Takes::of(taker, now), deadlines::end) {
                 Then::Wait | Then::Tell => {}
                 // Dropped with this: its stream is reset.
                 Then::Leave => return Poll::Ready(None),
@@ -190,7 +221,7 @@ mod tests {
     use super::*;
 
     /// What a look comes to, and which connections it ends.
-    fn look(silence: &Silence, now: Instant, takes: bool) -> (Then, Vec<RawFd>) {
+    fn look(silence: &Silence, now: Instant, takes: Takes) -> (Then, Vec<RawFd>) {
         let ended = RefCell::new(Vec::new());
         let then = silence.look(now, |_| takes, |fd| ended.borrow_mut().push(fd));
         (then, ended.into_inner())
@@ -201,14 +232,14 @@ mod tests {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
         let silence = Arc::new(Silence::new(Duration::from_secs(5)));
-        assert_eq!(look(&silence, at(100), true), (Then::Wait, vec![]), "nothing is waited for yet");
-        let waiting = Waiting::begin(&silence, Some(7), now);
-        assert_eq!(look(&silence, at(4), true), (Then::Wait, vec![]));
+        assert_eq!(look(&silence, at(100), Takes::Well), (Then::Wait, vec![]), "nothing is waited for yet");
+        let waiting = Waiting::begin(&silence, Some(7), None, now);
+        assert_eq!(look(&silence, at(4), Takes::Well), (Then::Wait, vec![]));
         silence.heard(false, at(4));
-        assert_eq!(look(&silence, at(8), true), (Then::Wait, vec![]));
-        assert_eq!(look(&silence, at(9), true), (Then::Tell, vec![7]));
+        assert_eq!(look(&silence, at(8), Takes::Well), (Then::Wait, vec![]));
+        assert_eq!(look(&silence, at(9), Takes::Well), (Then::Tell, vec![7]));
         assert!(silence.is_over());
-        assert_eq!(look(&silence, at(10), true), (Then::Leave, vec![]));
+        assert_eq!(look(&silence, at(10), Takes::Well), (Then::Leave, vec![]));
         drop(waiting);
         assert_eq!(silence.due(), None);
     }
@@ -217,9 +248,9 @@ mod tests {
     fn a_client_whose_endpoint_takes_nothing_is_not_the_one_that_is_silent() {
         let now = Instant::now();
         let silence = Arc::new(Silence::new(Duration::from_secs(5)));
-        let _waiting = Waiting::begin(&silence, Some(7), now);
+        let _waiting = Waiting::begin(&silence, Some(7), None, now);
         let late = now + Duration::from_secs(5);
-        assert_eq!(look(&silence, late, false), (Then::Wait, vec![]));
+        assert_eq!(look(&silence, late, Takes::Nothing), (Then::Wait, vec![]));
         assert_eq!(silence.due(), Some(late + Duration::from_secs(5)));
         assert!(!silence.is_over());
     }
@@ -228,7 +259,7 @@ mod tests {
     fn after_the_last_piece_nothing_is_waited_for() {
         let now = Instant::now();
         let silence = Arc::new(Silence::new(Duration::from_secs(5)));
-        let _waiting = Waiting::begin(&silence, None, now);
+        let _waiting = Waiting::begin(&silence, None, None, now);
         silence.heard(true, now);
         assert_eq!(silence.due(), None);
         // Trailers may follow it.
@@ -237,10 +268,21 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_that_takes_nothing_for_too_long_is_left_where_nobody_else_can_end_it() {
+        let now = Instant::now();
+        for (fd, wanted) in [(Some(7), Then::Wait), (None, Then::Leave)] {
+            let silence = Arc::new(Silence::new(Duration::from_secs(5)));
+            let _waiting = Waiting::begin(&silence, fd, None, now);
+            let (then, ended) = look(&silence, now + Duration::from_secs(5), Takes::NothingForTooLong);
+            assert_eq!((then, ended, silence.was_untaken()), (wanted, vec![], fd.is_none()));
+        }
+    }
+
+    #[test]
     fn a_connection_that_carries_others_is_left_alone() {
         let now = Instant::now();
         let silence = Arc::new(Silence::new(Duration::from_secs(5)));
-        let _waiting = Waiting::begin(&silence, None, now);
-        assert_eq!(look(&silence, now + Duration::from_secs(5), true), (Then::Leave, vec![]));
+        let _waiting = Waiting::begin(&silence, None, None, now);
+        assert_eq!(look(&silence, now + Duration::from_secs(5), Takes::Well), (Then::Leave, vec![]));
     }
 }

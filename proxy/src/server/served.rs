@@ -22,9 +22,9 @@ use crate::request_body::silence::Listening;
 /// What a client may send on one stream of HTTP/2 before it is told that the endpoint took some: 256 KiB. The 64 KiB
 /// of RFC 9113 would hold an upload to 1.3 MB/s at 50 ms; four times as much carries 5 MB/s.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same for all streams of a connection together: 512 KiB. It bounds what a client whose endpoints do not read can
-/// make us keep.
-const CONNECTION_WINDOW: u32 = 512 * 1024;
+/// The same for all streams of a connection together: as much as they have each, so that those whose endpoints do not read
+/// hold up no other. This is the most that HTTP/2 can say (RFC 9113, section 6.9.1).
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 /// What h2 lets small DATA frames that nobody has read yet take together, at 256 bytes less their length for each, before it
 /// ends the connection: 4 MiB, some 17 000 messages of ten bytes. By itself it would allow half of the window, which a
 /// stream of gRPC fills in the moment in which an endpoint does not read.
@@ -60,7 +60,7 @@ impl Served {
             .max_concurrent_streams(rules.limits.http2_streams)
             .max_header_list_size(list)
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_connection_window_size(connection_window(rules.limits.http2_streams))
             .data_frame_budget(SMALL_FRAMES)
             .max_send_buffer_size(SEND_BUFFER);
         Self { proxy, rules, server, http2 }
@@ -135,6 +135,12 @@ impl Served {
             }
         }
     }
+}
+
+/// The window of a connection that may have so many streams at a time.
+const fn connection_window(streams: u32) -> u32 {
+    let all = streams.saturating_mul(STREAM_WINDOW);
+    if all < LARGEST_WINDOW { all } else { LARGEST_WINDOW }
 }
 
 impl HttpServerApp for Served {

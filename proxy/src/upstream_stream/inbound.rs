@@ -82,6 +82,11 @@ impl Inbound {
         matches!(self.reading, Reading::Over)
     }
 
+    /// Whether the head is still to come, or the rest of it.
+    pub(crate) const fn awaits_head(&self) -> bool {
+        matches!(self.reading, Reading::Head)
+    }
+
     /// Whether something came after its end.
     pub(crate) const fn has_surplus(&self) -> bool {
         self.has_surplus

@@ -41,6 +41,8 @@ pub(crate) struct Asked {
     pub(crate) silence: Option<Duration>,
     /// The same before it has all of the request, where that is not there yet: it may have nothing to say.
     pub(crate) silence_before_the_end: Option<Duration>,
+    /// How long the endpoint may take nothing of what waits for it; none: as long as it wants.
+    pub(crate) uptake: Option<Duration>,
     /// How much a response head may be.
     pub(crate) limits: HeadLimits,
 }
@@ -62,6 +64,8 @@ pub(crate) struct Link {
     patience_ms: AtomicU64,
     /// The rest of the request is still to come.
     is_uploading: AtomicBool,
+    /// Since when the endpoint has taken nothing of what waits for it, if something does.
+    untaken_since: Mutex<Option<Instant>>,
     /// For how long the endpoint keeps its connection behind this response, in milliseconds; as long as it may wait at all,
     /// where it does not say.
     kept_ms: AtomicU64,
@@ -83,6 +87,7 @@ impl Link {
             is_reused,
             patience_ms,
             is_uploading,
+            untaken_since: Mutex::default(),
             kept_ms,
         })
     }
@@ -100,6 +105,15 @@ impl Link {
     /// The endpoint is about to have all of the request.
     pub(crate) fn is_told_all(&self) {
         self.is_uploading.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_untaken_since(&self, since: Option<Instant>) {
+        *self.untaken_since.lock() = since;
+    }
+
+    /// Since when the endpoint has taken nothing of what waits for it, if something does.
+    pub(crate) fn untaken_since(&self) -> Option<Instant> {
+        *self.untaken_since.lock()
     }
 
     /// How long the endpoint may say nothing; none: as long as it wants.

@@ -23,8 +23,8 @@ fn endpoint(port: u16) -> Arc<Endpoint> {
 }
 
 fn asked(in_chunks: bool, is_apart: bool) -> Asked {
-    let silence_before_the_end = None;
-    Asked { is_head: false, in_chunks, is_apart, silence: None, silence_before_the_end, limits: HeadLimits::default() }
+    let limits = HeadLimits::default();
+    Asked { is_head: false, in_chunks, is_apart, silence: None, silence_before_the_end: None, uptake: None, limits }
 }
 
 fn pool() -> Arc<Pool> {

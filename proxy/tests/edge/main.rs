@@ -42,5 +42,6 @@ mod splitting;
 mod storms;
 mod timeouts;
 mod tunnels;
+mod uploads;
 mod warming;
 mod ways;
