@@ -20,6 +20,8 @@ pub(super) struct Uptake {
     pieces: u32,
     /// Since when nothing was taken, while something waits.
     since: Option<Instant>,
+    /// It has answered: what it takes of the rest is its own affair.
+    has_answered: bool,
     /// The attempt was ended: what is let go now was not taken.
     is_over: bool,
 }
@@ -32,7 +34,8 @@ impl Uptake {
 
     /// When it has taken nothing for too long.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.since?.checked_add(self.longest?)?.checked_add(MOMENT)
+        let longest = self.longest.filter(|_| !self.has_answered)?;
+        self.since?.checked_add(longest)?.checked_add(MOMENT)
     }
 
     fn send(&mut self, now: Instant) {
@@ -57,6 +60,11 @@ impl Deadline {
     /// The endpoint may take nothing of the request for so long; none: for as long as it wants.
     pub(crate) fn set_uptake(&self, longest: Option<Duration>) {
         self.change(|slot| slot.uptake.longest = longest);
+    }
+
+    /// The endpoint has begun its answer, and may leave the rest of the request.
+    pub(crate) fn has_answered(&self) {
+        self.change(|slot| slot.uptake.has_answered = true);
     }
 }
 

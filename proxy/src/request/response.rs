@@ -58,8 +58,7 @@ impl Request {
                 attempt.at.heard(latency_us, status, now);
             }
             if let Some(place) = attempt.place() {
-                // It has answered: what it takes of the rest is its own affair.
-                place.set_uptake(None);
+                place.has_answered();
             }
             if let Some(deadline) = &attempt.deadline {
                 deadline.set_head(None);

@@ -58,7 +58,32 @@ async fn stuck() -> SocketAddr {
     address
 }
 
-/// The same over HTTP/2, where nobody reads anything.
+/// One that answers at once, and reads no more than the head.
+async fn hasty(protocol: Protocol) -> SocketAddr {
+    if protocol != Protocol::H1 {
+        return http2_server(|mut connection, _| async move {
+            let mut streams = Vec::new();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                respond.send_response(hyper::Response::new(()), true).unwrap();
+                streams.push((request, respond));
+            }
+        })
+        .await;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(tokio::spawn(async move {
+        let mut streams = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            read_head(&mut stream).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            streams.push(stream);
+        }
+    }));
+    address
+}
+
+/// As [`stuck`], over HTTP/2, where nobody reads anything.
 async fn stuck_http2() -> SocketAddr {
     http2_server(|mut connection, _| async move {
         let mut streams = Vec::new();
@@ -180,6 +205,26 @@ async fn the_limit_of_the_whole_blames_no_client_for_an_endpoint_that_takes_noth
             assert_eq!(upload.endless(shop.address()).await, 504, "{protocol:?} {upload:?}");
             let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
             assert_eq!(judged(&tally, Class::Timeout), 1, "{protocol:?} {upload:?}: {:?}", tally.judged);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_has_answered_may_leave_the_rest() {
+    for protocol in [Protocol::H1, Protocol::H2c] {
+        for upload in Upload::ALL {
+            let timeouts = Timeouts { first_byte: SHORT, response: SHORT, ..Timeouts::default() };
+            let shop = serve(hasty(protocol).await, protocol, timeouts);
+            assert_eq!(upload.endless(shop.address()).await, 200, "{protocol:?} {upload:?}");
+            drop(shop.tally_until("v1", |tally| tally.requests() == 1).await);
+            shop.idle("v1").await;
+            let tally = shop.tally("v1");
+            assert_eq!(
+                (judged(&tally, Class::Success), tally.bad()),
+                (1, 0),
+                "{protocol:?} {upload:?}: {:?}",
+                tally.judged
+            );
         }
     }
 }
