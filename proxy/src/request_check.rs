@@ -72,6 +72,9 @@ pub(crate) fn check(request: &mut RequestHeader, rules: &Rules) -> Result<(), Re
 
 /// What HTTP/1.1 was checked for in its bytes.
 fn check_http2(request: &mut RequestHeader, rules: &Rules) -> Result<(), Refusal> {
+    if list_size(request) > rules.limits.http2_header_list.get() {
+        return Err(Refusal::in_doubt(431, "the request head is too large"));
+    }
     let host = request.headers.get(header::HOST).map(HeaderValue::as_bytes);
     let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
     match (authority, host) {
@@ -104,6 +107,21 @@ fn check_http2(request: &mut RequestHeader, rules: &Rules) -> Result<(), Refusal
         return Err(Refusal::in_doubt(431, "the request has too many headers"));
     }
     Ok(())
+}
+
+/// The size of its list of fields (RFC 9113, section 6.5.2).
+fn list_size(request: &RequestHeader) -> u64 {
+    /// What each field counts beside its name and its value.
+    const EACH: usize = 32;
+    let size = |name: &str, value: usize| name.len() + value + EACH;
+    let fields = request.headers.iter().map(|(name, value)| size(name.as_str(), value.len()));
+    let line = [
+        size(":method", request.method.as_str().len()),
+        size(":path", request.raw_path().len()),
+        request.uri.scheme_str().map_or(0, |scheme| size(":scheme", scheme.len())),
+        request.uri.authority().map_or(0, |authority| size(":authority", authority.as_str().len())),
+    ];
+    line.into_iter().chain(fields).sum::<usize>() as u64
 }
 
 /// What would be its request line in HTTP/1.1, by the rules for that. (A fragment is not among it: h2 cuts it off.)

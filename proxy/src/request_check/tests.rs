@@ -29,6 +29,20 @@ fn the_path_that_is_routed_is_the_one_that_is_passed_on() {
     assert_eq!(request.uri, "http://shop/b?c");
 }
 
+#[test]
+fn a_list_of_fields_over_http2_may_be_as_large_as_it_may() {
+    // :method GET, :path /, :scheme http, :authority shop, and x.
+    const REST: usize = (7 + 3 + 32) + (5 + 1 + 32) + (7 + 4 + 32) + (10 + 4 + 32) + (1 + 32);
+    let rules = |size| {
+        let mut rules = Rules::default();
+        rules.limits.http2_header_list = config::Bytes::new(size).unwrap();
+        rules
+    };
+    let mut request = http2("http://shop/", &[("x", &"y".repeat(1_500 - REST))]);
+    assert!(check(&mut request.clone(), &rules(1_500)).is_ok());
+    assert_eq!(check(&mut request, &rules(1_499)).unwrap_err().status, 431);
+}
+
 /// Over HTTP/1.1 an endpoint would read another value than the one that the route was chosen by.
 #[test]
 fn blanks_around_a_value_are_refused_over_http2() {

@@ -30,6 +30,10 @@ const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 /// stream of gRPC fills in the moment in which an endpoint does not read.
 const SMALL_FRAMES: usize = 4 * 1024 * 1024;
 
+/// What h2 reads of a list of fields, at the least: 64 KiB. One that goes on behind more than it may read ends the connection,
+/// with everybody's requests; a list that is larger than it may be and smaller than this is refused by us.
+const LEAST_LIST: u32 = 64 * 1024;
+
 /// What h2 takes of a stream's response before its client does, whatever windows the client gives: 64 KiB, a piece as
 /// pingora reads it. (Its own 400 KiB, on each of a hundred streams, would be 40 MiB for one client that does not read.)
 const SEND_BUFFER: usize = 64 * 1024;
@@ -58,7 +62,7 @@ impl Served {
         let list = u32::try_from(rules.limits.http2_header_list.get()).unwrap_or(u32::MAX);
         http2
             .max_concurrent_streams(rules.limits.http2_streams)
-            .max_header_list_size(list)
+            .max_header_list_size(list.max(LEAST_LIST))
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(connection_window(rules.limits.http2_streams))
             .data_frame_budget(SMALL_FRAMES)

@@ -108,6 +108,33 @@ async fn a_field_that_http1_is_refused_for_is_refused_in_http2() {
 }
 
 #[tokio::test]
+async fn a_list_of_fields_that_is_far_too_large_is_refused_and_its_neighbours_are_served() {
+    const FRAME: usize = 16 * 1024;
+    let origin = origin().await;
+    for list in [8, 16, 64] {
+        let shop = Shop::under(&[origin.address()], |rules| {
+            rules.limits.http2_header_list = config::Bytes::new(list * 1024).unwrap();
+        });
+        let mut client = Raw::connect(&shop).await;
+        let upload = fields(&[(":method", "PUT"), (":scheme", "http"), (":path", "/"), (":authority", "shop")]);
+        client.send(&frame(HEADERS, END_HEADERS, 1, &upload)).await;
+        let large = request(&[("x", &"y".repeat(65_000))]);
+        let pieces: Vec<_> = large.chunks(FRAME).collect();
+        let (first, rest) = pieces.split_first().unwrap();
+        client.send(&frame(HEADERS, END_STREAM, 3, first)).await;
+        for (place, piece) in rest.iter().enumerate() {
+            let flags = if place + 1 == rest.len() { END_HEADERS } else { 0 };
+            client.send(&frame(CONTINUATION, flags, 3, piece)).await;
+        }
+        let refused = client.next().await;
+        assert!(matches!(refused, Some(Seen::Response(3, 431 | 200))), "{list}: {refused:?}");
+        assert_eq!(refused == Some(Seen::Response(3, 200)), list == 64, "{list}");
+        client.send(&frame(DATA, END_STREAM, 1, b"x")).await;
+        assert_eq!(client.next().await, Some(Seen::Response(1, 200)), "{list}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_names_two_hosts_or_none_or_two_lengths_is_answered_400() {
     let origin = origin().await;
     let shop = Shop::under(&[origin.address()], |_| {});
