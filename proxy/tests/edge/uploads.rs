@@ -17,8 +17,8 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use meter::Class;
 use proxy::client_stream::ClientTimeouts;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::time::timeout;
 
 use crate::fixture::{LONG, Shop, configuration, judged, nobody, status};
@@ -27,7 +27,7 @@ use crate::http2::http2_server;
 const SHORT: Duration = Duration::from_millis(400);
 const PIECE: usize = 64 * 1024;
 
-async fn read_head(stream: &mut TcpStream) -> Option<String> {
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -193,6 +193,30 @@ async fn an_endpoint_that_takes_nothing_of_an_upload_is_late_whatever_is_spoken(
                 assert_eq!(shop.responses(Class::Timeout), 1, "{protocol:?} {upload:?} {body:?}: as it is logged");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_on_a_unix_socket_that_takes_nothing_is_late_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("v1.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    drop(tokio::spawn(async move {
+        let mut streams = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            assert!(read_head(&mut stream).await.is_some());
+            streams.push(stream);
+        }
+    }));
+    let timeouts = Timeouts { first_byte: SHORT, response: SHORT, body: SHORT / 2, ..Timeouts::default() };
+    for upload in Upload::ALL {
+        let mut configuration = configuration(&[nobody()], &[nobody()], "");
+        configuration.services[0].versions[0].endpoints = vec![config::Endpoint::Unix(path.clone())];
+        configuration.rules = config::Rules { timeouts, ..config::Rules::default() }.into();
+        let shop = Shop::serve(1, 0, &configuration, ClientTimeouts::from(&timeouts));
+        assert_eq!(upload.endless(shop.address()).await, 504, "{upload:?}");
+        let tally = shop.tally_until("v1", |tally| tally.requests() == 1).await;
+        assert_eq!(judged(&tally, Class::Timeout), 1, "{upload:?}: {:?}", tally.judged);
     }
 }
 
