@@ -95,7 +95,7 @@ impl Site {
         let (serves, served) = (Arc::new(AtomicU32::new(process.id())), Vec::new());
         let reloads = 0;
         let site = Self { process, serves, served, dns, agent, admin, address, v1, v2, chat, reloads, place };
-        site.until("the executable to serve", || site.ask::<Value>(Method::GET, "/api/v1/services", None).ok())?;
+        site.until("the executable to serve", || site.ask::<Value>(&Method::GET, "/api/v1/services", None).ok())?;
         Ok(site)
     }
 
@@ -134,7 +134,7 @@ impl Site {
                 asked = put_off();
                 signal(old, Signal::USR2).ok()?;
             }
-            let process = self.ask::<Value>(Method::GET, "/api/v1/process", None).ok()?;
+            let process = self.ask::<Value>(&Method::GET, "/api/v1/process", None).ok()?;
             u32::try_from(process["pid"].as_u64()?).ok().filter(|pid| *pid != old)
         })?;
         self.served.push(old);
@@ -177,26 +177,26 @@ impl Site {
     }
 
     pub(crate) fn shop(&self) -> anyhow::Result<ServiceView> {
-        self.ask(Method::GET, "/api/v1/services/shop", None)
+        self.ask(&Method::GET, "/api/v1/services/shop", None)
     }
 
     pub(crate) fn rollout(&self) -> anyhow::Result<RolloutView> {
-        self.ask(Method::GET, "/api/v1/services/shop/rollout", None)
+        self.ask(&Method::GET, "/api/v1/services/shop/rollout", None)
     }
 
     pub(crate) fn start_rollout(&self) -> anyhow::Result<()> {
-        self.ask::<Value>(Method::POST, "/api/v1/services/shop/rollout", Some(&json!({ "canary": "v2" }))).map(drop)
+        self.ask::<Value>(&Method::POST, "/api/v1/services/shop/rollout", Some(&json!({ "canary": "v2" }))).map(drop)
     }
 
     pub(crate) fn act(&self, action: &str) -> anyhow::Result<()> {
         let path = format!("/api/v1/services/shop/rollout/{action}");
-        self.ask::<Value>(Method::POST, &path, Some(&json!({ "reason": "soak" }))).map(drop)
+        self.ask::<Value>(&Method::POST, &path, Some(&json!({ "reason": "soak" }))).map(drop)
     }
 
     /// Sets the weight of v2 by hand.
     pub(crate) fn weigh(&self, weight: u16) -> anyhow::Result<()> {
         let body = json!({ "canary": "v2", "weight": weight });
-        self.ask::<Value>(Method::PUT, "/api/v1/services/shop/weights", Some(&body)).map(drop)
+        self.ask::<Value>(&Method::PUT, "/api/v1/services/shop/weights", Some(&body)).map(drop)
     }
 
     /// Changes the file and has it read again.
@@ -216,7 +216,7 @@ impl Site {
         let (v1, dns) = (self.v1[0].address().port(), self.dns.address());
         let written = Written { address, admin, v1, v2, chat, dns, place };
         std::fs::write(file(&self.place), written.text(self.reloads % 7, ejection))?;
-        self.ask::<Value>(Method::POST, "/api/v1/reload", Some(&json!({}))).map(drop)
+        self.ask::<Value>(&Method::POST, "/api/v1/reload", Some(&json!({}))).map(drop)
     }
 
     /// Waits until every endpoint of v1 takes its whole share, and they are those that its name leads to.
@@ -262,12 +262,12 @@ impl Site {
     }
 
     /// Asks the executable; again where its disk hangs, as it takes no step forward then.
-    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<T> {
+    fn ask<T: DeserializeOwned>(&self, method: &Method, path: &str, body: Option<&Value>) -> anyhow::Result<T> {
         let what = format!("{method} {path}");
         let body = body.map(ToString::to_string).unwrap_or_default();
         let until = Instant::now() + LONG;
         loop {
-            let request = Request::builder().method(&method).uri(format!("http://{}{path}", self.admin));
+            let request = Request::builder().method(method).uri(format!("http://{}{path}", self.admin));
             let request = request.header("content-type", "application/json").body(body.clone())?;
             let mut response = self.agent.run(request)?;
             let (status, text) = (response.status(), response.body_mut().read_to_string()?);

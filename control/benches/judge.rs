@@ -5,7 +5,7 @@ use std::time::Duration;
 use config::{
     Alpha, Fraction, Gate, GateRole, GateRule, LatencyOf, Name, PathPrefix, Plan, Quantile, Step, Tolerance, Weight,
 };
-use control::judge::{Background, Draws, Judge, Tick, Trial};
+use control::judge::{Background, Draws, Judge, Tick, Trial, Waits};
 use control::view::Arms;
 use divan::{Bencher, black_box};
 use meter::{Class, Drawn, GROUPS, GroupCounts, PathTally, Window};
@@ -187,5 +187,6 @@ fn estimates_before_a_step_begins(bencher: Bencher<'_, '_>) {
     let plan = default_plan();
     let weight = Weight::from_basis_points(500).expect("5 % is legal");
     let phi = control::view::Dispersion { errors: 1.0, latency: 1.0 };
-    bencher.bench_local(|| control::judge::forecast(black_box(&plan), weight, 1_000.0, 0.01, phi));
+    let waits = Waits { cold_for: plan.warmup, first_byte: Duration::from_secs(15) };
+    bencher.bench_local(|| control::judge::forecast(black_box(&plan), weight, 1_000.0, 0.01, phi, waits));
 }

@@ -271,7 +271,11 @@ pub(super) fn tolerance_beside(settings: &Settings, limit: &GateSetting) -> Abov
     let of = |like: &dyn Fn(&GateSetting) -> bool| {
         settings.gates.iter().filter(|gate| like(gate)).find_map(|gate| match gate.rule {
             Rule::Errors { tolerance, .. } => Some(tolerance),
-            _ => None,
+            Rule::ErrorLimit { .. }
+            | Rule::Shape { .. }
+            | Rule::Quantile { .. }
+            | Rule::LatencyLimit { .. }
+            | Rule::Copies { .. } => None,
         })
     };
     of(&|gate| gate.path == limit.path).or_else(|| of(&|_| true)).unwrap_or(DEFAULT_TOLERANCE)

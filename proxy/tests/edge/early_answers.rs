@@ -65,8 +65,10 @@ async fn a_client_that_has_its_answer_and_leaves_its_body_has_not_left() {
     }
 }
 
+type Head = fn() -> http::Response<()>;
+
 /// An endpoint of HTTP/2 whose answer to each request is this head alone, at once.
-async fn hasty_http2(head: fn() -> http::Response<()>) -> std::net::SocketAddr {
+async fn hasty_http2(head: Head) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(tokio::spawn(async move {
@@ -91,9 +93,8 @@ async fn a_head_of_http2_that_says_it_is_all_is_an_answer() {
         let head = http::Response::builder().header("content-type", "application/grpc");
         head.header("grpc-status", "16").body(()).unwrap()
     };
-    let cases: [(fn() -> http::Response<()>, &str, Class, &str); 2] =
-        [(refusal, "text/plain", Class::ClientError, "413"), (call, "application/grpc", Class::Success, "200")];
-    for (head, content, class, status) in cases {
+    let refused = (refusal as Head, "text/plain", Class::ClientError, "413");
+    for (head, content, class, status) in [refused, (call, "application/grpc", Class::Success, "200")] {
         let mut configuration = configuration(&[hasty_http2(head).await], &[nobody()], "");
         configuration.services[0].versions[0].protocol = Protocol::H2c;
         let shop = Shop::serve(1, 0, &configuration, ClientTimeouts::default());

@@ -11,7 +11,7 @@ use crate::record::header::{Compared, Header, LatencyBounds, OWN_BOUNDS, wants_t
 pub(super) fn proven(form: HeaderForm) -> Result<Header, String> {
     let plan = match form.plan {
         None => None,
-        Some(value) => Some(plan::proven(value).map_err(|what| format!("`plan`: {what}"))?),
+        Some(value) => Some(plan::proven(&value).map_err(|what| format!("`plan`: {what}"))?),
     };
     if form.state.is_some() && plan.is_none() {
         return Err("a `state` needs the `plan` that it is of".to_owned());

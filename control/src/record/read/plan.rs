@@ -1,6 +1,7 @@
 //! The plan of a record, which may come from anywhere: what a file may not say it may not say either.
 
 use config::{Gate, GateRule, Plan, Tolerance};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::journal::plan::PlanForm;
@@ -9,10 +10,10 @@ use crate::journal::plan::PlanForm;
 const RESERVED: [&str; 4] = ["baseline", "breaker", "clients", "traffic"];
 
 /// What is written, where a plan could be so; in words what is wrong where not.
-pub(super) fn proven(value: Value) -> Result<Plan, String> {
-    let form: PlanForm = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
+pub(super) fn proven(value: &Value) -> Result<Plan, String> {
+    let form = PlanForm::deserialize(value).map_err(|error| error.to_string())?;
     let known = serde_json::to_value(&form).map_err(|error| error.to_string())?;
-    if let Some(key) = unknown_key(&value, &known) {
+    if let Some(key) = unknown_key(value, &known) {
         return Err(format!("there is no such key: {key:?}"));
     }
     let plan = form.proven()?;
