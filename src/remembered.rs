@@ -89,7 +89,7 @@ impl Keeper {
 struct Writer<F> {
     directory: PathBuf,
     known: F,
-    /// What was written last, and when.
+    /// What was written last, and when; none where the file is another's, or of another life.
     last: Option<(Vec<Remembered>, Instant)>,
     is_refused: bool,
 }
@@ -121,7 +121,7 @@ impl<F: Fn(Instant) -> Vec<Remembered>> Writer<F> {
         let remembered = (self.known)(at);
         let is_written = match &self.last {
             Some((last, when)) => *last == remembered && (last.is_empty() || at < *when + REFRESH),
-            None => remembered.is_empty(),
+            None => remembered.is_empty() && !self.directory.join(file::NAME).exists(),
         };
         if is_written {
             return;
@@ -178,6 +178,20 @@ mod tests {
         keeper.resume();
         keeper.rest();
         assert!(is_written(), "ours again, and nobody knows what is there");
+    }
+
+    #[test]
+    fn what_was_written_before_and_is_over_is_forgotten_though_nothing_else_is_known() {
+        let place = tempfile::tempdir().unwrap();
+        let (began, wall) = now();
+        file::write(place.path(), &[unhealthy(began, "503")], began, wall).unwrap();
+        let knows_nothing = Keeper::start(place.path(), |_| Vec::new());
+        knows_nothing.rest();
+        assert!(read(place.path()).is_empty(), "of another life");
+        file::write(place.path(), &[unhealthy(began, "503")], began, wall).unwrap();
+        knows_nothing.resume();
+        knows_nothing.rest();
+        assert!(read(place.path()).is_empty(), "of another process");
     }
 
     #[test]

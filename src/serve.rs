@@ -99,8 +99,11 @@ impl Tidegate {
         let resolved = names.resolve(configuration, must).map_err(|problems| anyhow!(problems.join("\n")))?;
         // Every address is taken before the state directory is touched; who connects now waits until all is in place.
         let mut handed = heir.as_mut().map(|heir| std::mem::take(&mut heir.listeners)).unwrap_or_default();
-        let listeners = Listeners::take_over(&listeners, &mut handed)?;
-        let admin_listener = admin_listener(admin, heir.as_mut().and_then(|heir| heir.admin.take()))?;
+        let handed_admin = heir.as_mut().and_then(|heir| heir.admin.take());
+        let their_admin = handed_admin.as_ref().and_then(|(_, socket)| socket.local_addr().ok());
+        let theirs: Vec<_> = handed.iter().filter_map(|handed| handed.bound.tcp()).chain(their_admin).collect();
+        let listeners = Listeners::take_over(&listeners, &mut handed, &theirs)?;
+        let admin_listener = admin_listener(admin, handed_admin, &theirs)?;
 
         let mut publisher = Publisher::new(limits.cores);
         let log = publisher.access_log();
@@ -335,12 +338,18 @@ fn without_users_address(resolved: &Resolved, opened: &Opened) -> Vec<String> {
 }
 
 /// Where operators connect: the socket that is handed over, where it listens at this address.
-fn admin_listener(wanted: SocketAddr, handed: Option<(SocketAddr, TcpListener)>) -> anyhow::Result<TcpListener> {
+/// `theirs` is where the process listens that is to be replaced.
+fn admin_listener(
+    wanted: SocketAddr,
+    handed: Option<(SocketAddr, TcpListener)>,
+    theirs: &[SocketAddr],
+) -> anyhow::Result<TcpListener> {
     if let Some((_, listener)) = handed.filter(|(written, _)| *written == wanted) {
         return Ok(listener);
     }
-    TcpListener::bind(wanted)
-        .map_err(|error| anyhow!("cannot listen on the admin address {wanted}: {}", why_not_bound(&error)))
+    TcpListener::bind(wanted).map_err(|error| {
+        anyhow!("cannot listen on the admin address {wanted}: {}", why_not_bound(&error, wanted, theirs))
+    })
 }
 
 /// The present moment, for people.

@@ -40,7 +40,7 @@ fn version(endpoints: u16, balance: &Balance) -> Option<Arc<Version>> {
     let routing = publisher.shared().load_full();
     let version = Arc::clone(routing.service(&Name::new("s")?)?.stable());
     for place in 0..10 * u64::from(endpoints) {
-        let ask = Ask { key: Some(spread(place)), avoid: None, now };
+        let ask = Ask { key: Some(spread(place)), avoid: None, repeats: false, now };
         version.pick(&ask).ok()?.heard(5_000 + place, 200, now);
     }
     Some(version)
@@ -56,7 +56,7 @@ fn bench(bencher: Bencher<'_, '_>, version: Option<Arc<Version>>, keyed: bool) {
     let now = Instant::now();
     bencher.bench_local(|| {
         number += 1;
-        let ask = Ask { key: keyed.then(|| spread(number)), avoid: None, now };
+        let ask = Ask { key: keyed.then(|| spread(number)), avoid: None, repeats: false, now };
         drop(black_box(version.pick(black_box(&ask))));
     });
 }

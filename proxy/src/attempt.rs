@@ -119,17 +119,19 @@ pub(crate) fn is_stale_http2(error: &Error) -> bool {
 pub(crate) enum Unprocessed {
     /// It leaves: it takes no more streams on this connection (GOAWAY without an error).
     Leaving,
-    /// It refused this stream (REFUSED_STREAM).
+    /// It refused this stream (REFUSED_STREAM), or ends the connection for a reason before it looked at it.
     Refused,
 }
 
 /// Whether the endpoint has certainly not touched the request, so that another may have it whatever the method
-/// (RFC 9113, section 8.7).
+/// (RFC 9113, section 8.7). A GOAWAY is the error of a stream only where its number is above the last one that was looked
+/// at, or where it was never begun; what it says for a reason changes nothing about that.
 #[must_use]
 pub(crate) fn unprocessed(error: &Error) -> Option<Unprocessed> {
     let cause = error.root_cause().downcast_ref::<h2::Error>().filter(|cause| cause.is_remote())?;
     match cause.reason()? {
         h2::Reason::NO_ERROR if cause.is_go_away() => Some(Unprocessed::Leaving),
+        _ if cause.is_go_away() => Some(Unprocessed::Refused),
         h2::Reason::REFUSED_STREAM if cause.is_reset() => Some(Unprocessed::Refused),
         _ => None,
     }

@@ -5,7 +5,7 @@
 //! [`AT_ONCE`] are asked at a time, whatever they do meanwhile; each has its time from when it is its turn.
 //!
 //! The same thread looks every half second how the endpoints do, and tells the log what changed; which of those that are
-//! down nobody tries ([`trying`]); which exchanges have begun to last on a version that has left; and every 10 s which
+//! down may be tried ([`trying`]); which exchanges have begun to last on a version that has left; and every 10 s which
 //! endpoints are outliers.
 
 mod asking;

@@ -1,8 +1,8 @@
-//! Endpoints that are down and have no requests any more: a version that lost its traffic, a canary that was taken back.
+//! Endpoints that are down, and whose back-off is over.
 //!
-//! Elsewhere one request tries an endpoint when its back-off is over. Where none comes, a bare connection does it from
-//! here, TLS included, and nothing is sent: else it would be down for ever, and a rollout wait for it
-//! (docs/decisions/0055). The back-off is the same.
+//! A bare connection tries them from here, TLS included, and nothing is sent. No user has to while another endpoint of the
+//! version is up (docs/decisions/0061), and none does where the version has no users: a canary that was taken back would be
+//! down for ever, and a rollout wait for it (docs/decisions/0055). Where no other is up, a request that comes first tries it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,8 +23,6 @@ use crate::shortage::Shortage;
 
 /// Connections that are tried at a time.
 const AT_ONCE: usize = 64;
-/// For so long after its back-off the next request may try it.
-const LEFT_TO_REQUESTS: Duration = Duration::from_millis(500);
 /// In TLS 1.3 an endpoint may refuse our certificate after the handshake, by an alert: so long it is listened for.
 const LISTENS: Duration = Duration::from_millis(250);
 
@@ -41,13 +39,11 @@ impl Trials {
         Self { connector: Arc::clone(connector), turns, shortage: shortage.clone() }
     }
 
-    /// Tries those whose back-off is over and that no request has tried: those first that have waited longest.
+    /// Tries those whose back-off is over: those first that have waited longest.
     pub(super) fn look(&self, routing: &Routing, now: Instant) {
         let endpoints = routing.versions().flat_map(|(_, version)| &version.endpoints);
-        let mut untried: Vec<_> = endpoints
-            .filter_map(|endpoint| Some((endpoint.untried_for(now)?, endpoint)))
-            .filter(|(untried, _)| *untried >= LEFT_TO_REQUESTS)
-            .collect();
+        let mut untried: Vec<_> =
+            endpoints.filter_map(|endpoint| Some((endpoint.untried_for(now)?, endpoint))).collect();
         untried.sort_unstable_by_key(|(untried, _)| std::cmp::Reverse(*untried));
         for (_, endpoint) in untried {
             let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return };

@@ -13,7 +13,6 @@ use pingora_core::protocols::{
 };
 use tokio::io::AsyncWriteExt;
 
-use super::inbound::Awaited;
 use super::{ClientStream, PREFACE};
 use crate::transport::Carrier;
 
@@ -38,11 +37,6 @@ impl<S: Carrier + Send + Sync> Shutdown for ClientStream<S> {
     async fn shutdown(&mut self) {
         // The client may be gone already.
         let _ = AsyncWriteExt::shutdown(self).await;
-        if self.inbound.awaited() == Awaited::Body || self.awaits_close() {
-            // It was answered before it said all, or told to close and has not yet: it may hear that.
-            self.farewell.get_or_insert_default();
-            let _ = std::future::poll_fn(|cx| self.poll_farewell(cx)).await;
-        }
     }
 }
 

@@ -11,9 +11,9 @@ use super::deadline::Deadline;
 use super::frames::Flood;
 use super::head_check::{HeadLimits, Refused};
 
-/// For so long, and so many bytes, a refused client is listened to, and not heard.
+/// For so long, and so many bytes, a client that is answered before it has said all is listened to, and not heard.
 const LINGER: Duration = Duration::from_secs(1);
-const MOST_DISCARDED: usize = 256 * 1024;
+const MOST_DISCARDED: usize = 8 * 1024 * 1024;
 
 pub(super) const LATE_HEAD: Refused = Refused { status: 408, why: "the request head did not arrive whole in time" };
 pub(super) const LATE_BODY: Refused = Refused { status: 408, why: "the client stopped in its body" };

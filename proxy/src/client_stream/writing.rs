@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
+use super::inbound::Awaited;
 use super::{ClientStream, GATHER, Unchunk};
 use crate::deadlines::Holder;
 use crate::transport::Carrier;
@@ -58,7 +59,13 @@ impl<S: Carrier> AsyncWrite for ClientStream<S> {
         self.poll_taken(cx, flushed)
     }
 
+    /// By this pingora ends a connection: what it calls is this and not its own `Shutdown`.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.inbound.awaited() == Awaited::Body || self.awaits_close() {
+            // It was answered before it said all, or told to close and has not yet: it may hear that.
+            self.farewell.get_or_insert_default();
+            return self.poll_farewell(cx);
+        }
         ready!(self.poll_send(cx))?;
         let ended = Pin::new(&mut self.inner).poll_shutdown(cx);
         self.poll_taken(cx, ended)

@@ -135,7 +135,7 @@ fn ask<'a>(
     now: Instant,
 ) -> Ask<'a> {
     let key = version.balancer.key().and_then(|key| balance_key(key, head, ctx.client));
-    Ask { key, avoid, now }
+    Ask { key, avoid, repeats: ctx.attempts > 0, now }
 }
 
 /// There is nobody left who may take the request.

@@ -98,6 +98,16 @@ impl Health {
         self.reach.is_up()
     }
 
+    /// Whether no connection to it failed, as far as is known.
+    pub(super) fn is_untroubled(&self) -> bool {
+        self.reach.is_untroubled()
+    }
+
+    /// Whether the last connection to it was made.
+    pub(super) fn is_reached(&self) -> bool {
+        self.reach.was_reached() && self.reach.is_untroubled()
+    }
+
     /// When it may be tried again, for comparison with other endpoints that began with it.
     pub(super) fn due(&self) -> u64 {
         self.reach.due()

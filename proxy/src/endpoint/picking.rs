@@ -51,8 +51,32 @@ pub struct Ask<'a> {
     pub key: Option<u64>,
     /// The endpoint that could not be reached: not the next choice.
     pub avoid: Option<&'a Endpoint>,
+    /// Another attempt of the request was in vain: it goes where that is least likely to happen again.
+    pub repeats: bool,
     /// When.
     pub now: Instant,
+}
+
+/// Whom a choice is among: as far as is known of connections to them.
+#[derive(Debug, Clone, Copy)]
+enum Among {
+    /// Those to which the last connection was made.
+    Reached,
+    /// Those to which none failed.
+    Untroubled,
+    /// Those that are up.
+    Up,
+    /// Those that are down, when their back-off is over.
+    Due,
+}
+
+impl Ask<'_> {
+    /// Whom the choice is among, and whom next where there is none of them. So nobody tries an endpoint that is down while
+    /// another may be had, and nobody who was in vain somewhere tries what nobody has tried (docs/decisions/0061).
+    const fn among(&self) -> &'static [Among] {
+        let all = &[Among::Reached, Among::Untroubled, Among::Up, Among::Due];
+        if self.repeats { all } else { all.split_at(2).1 }
+    }
 }
 
 /// Why a version takes no request.
@@ -107,8 +131,9 @@ impl Balancer {
     /// - Without a key: of two at random, the one that costs less ("power of two choices", Mitzenmacher 2001).
     /// - With one: the one that the key belongs to; where that has more than 1.25 times the average in flight, and more than
     ///   32, or may not be tried, another that the key always comes to next (consistent hashing with bounded loads, Mirrokni et al. 2018).
-    /// - An endpoint whose back-off is over is claimed by the one request that tries it: the others go on avoiding it
-    ///   until that try has succeeded.
+    /// - An endpoint that is down is no choice while another is one. Where none is, one whose back-off is over is claimed by
+    ///   the one request that tries it: the others go on avoiding it until that try has succeeded.
+    /// - A request that was in vain somewhere goes to one that was connected to, while there is one.
     /// - One that came back takes part in a part of the choices alone, at first (slow start).
     /// - Where fewer than half are well, all that may be connected to are used ([`is_panicking`]).
     ///
@@ -118,7 +143,7 @@ impl Balancer {
         let Some(mut room) = self.load.enter(self.limits.requests) else { return Err(Unavailable::Full) };
         let choice = Choice { balancer: self, endpoints, ask, panics: Cell::new(None) };
         for _ in 0..RACES {
-            let Some(chosen) = choice.chosen() else { break };
+            let Some(chosen) = ask.among().iter().find_map(|among| choice.chosen(*among)) else { break };
             let tries = !chosen.is_up();
             match self.enter(chosen, tries, room, ask.now) {
                 Ok(at) => {
@@ -181,21 +206,32 @@ struct Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
-    fn chosen(&self) -> Option<&'a Arc<Endpoint>> {
+    fn chosen(&self, among: Among) -> Option<&'a Arc<Endpoint>> {
         match (self.ask.key, &self.balancer.slots) {
-            (Some(key), Some(slots)) => self.by_key(key, slots),
-            (Some(_) | None, Some(_) | None) => self.least_of_two(),
+            (Some(key), Some(slots)) => self.by_key(key, slots, among),
+            (Some(_) | None, Some(_) | None) => self.least_of_two(among),
         }
     }
 
     fn may_be_tried(&self, endpoint: &Endpoint) -> bool {
-        endpoint.may_be_tried(self.ask.now)
-            && (endpoint.is_fit(self.ask.now) || self.panics())
+        endpoint.may_be_tried(self.ask.now) && self.is_wanted(endpoint)
+    }
+
+    /// Whether nothing but connections to it speaks against it.
+    fn is_wanted(&self, endpoint: &Endpoint) -> bool {
+        (endpoint.is_fit(self.ask.now) || self.panics())
             && self.ask.avoid.is_none_or(|other| !other.is_same_place(endpoint))
     }
 
-    fn is_eligible(&self, endpoint: &Endpoint) -> bool {
-        self.may_be_tried(endpoint) && self.balancer.has_room(endpoint)
+    fn is_eligible(&self, endpoint: &Endpoint, among: Among) -> bool {
+        let health = &endpoint.known.health;
+        let is_among = match among {
+            Among::Reached => health.is_reached(),
+            Among::Untroubled => health.is_untroubled(),
+            Among::Up => health.is_up(),
+            Among::Due => health.may_be_tried(self.ask.now),
+        };
+        is_among && self.is_wanted(endpoint) && self.balancer.has_room(endpoint)
     }
 
     fn panics(&self) -> bool {
@@ -212,26 +248,26 @@ impl<'a> Choice<'a> {
         if self.endpoints.len() <= COUNTED { count() } else { self.balancer.load.census(self.ask.now, count) }
     }
 
-    fn least_of_two(&self) -> Option<&'a Arc<Endpoint>> {
+    fn least_of_two(&self, among: Among) -> Option<&'a Arc<Endpoint>> {
         let all = self.endpoints;
         if all.len() > FEW
-            && let Some(first) = self.drawn(None)
-            && let Some(second) = self.drawn(Some(first))
+            && let Some(first) = self.drawn(None, among)
+            && let Some(second) = self.drawn(Some(first), among)
         {
             return Some(self.lighter(&all[first], &all[second]));
         }
         let least = |two: [Option<&'a Arc<Endpoint>>; 2]| {
             two.into_iter().flatten().reduce(|one, other| self.lighter(one, other))
         };
-        let eligible = || all.iter().filter(|endpoint| self.is_eligible(endpoint));
+        let eligible = || all.iter().filter(|endpoint| self.is_eligible(endpoint, among));
         least(two_of(eligible().filter(|endpoint| self.takes_part(endpoint)))).or_else(|| least(two_of(eligible())))
     }
 
     /// The place of one at random, other than this. None where the first few were of no use: then all are looked at.
-    fn drawn(&self, other: Option<usize>) -> Option<usize> {
+    fn drawn(&self, other: Option<usize>, among: Among) -> Option<usize> {
         (0..DRAWS).map(|_| fastrand::usize(..self.endpoints.len())).find(|place| {
             let endpoint = &self.endpoints[*place];
-            Some(*place) != other && self.is_eligible(endpoint) && self.takes_part(endpoint)
+            Some(*place) != other && self.is_eligible(endpoint, among) && self.takes_part(endpoint)
         })
     }
 
@@ -262,7 +298,7 @@ impl<'a> Choice<'a> {
 
     /// Where a key comes to: first where it belongs, then where each of a row of further hashes belongs, so that what
     /// cannot go to one endpoint is spread over all others.
-    fn by_key(&self, key: u64, slots: &Slots) -> Option<&'a Arc<Endpoint>> {
+    fn by_key(&self, key: u64, slots: &Slots, among: Among) -> Option<&'a Arc<Endpoint>> {
         let of_all = self.bound(self.endpoints.len() as u64);
         for jump in 0..DRAWS as u64 {
             let hash = if jump == 0 { key } else { mixed(key, jump) };
@@ -272,11 +308,11 @@ impl<'a> Choice<'a> {
                 load < of_all || load < self.bound(self.census().live)
             };
             let takes_key = || endpoint.takes_key(key, self.ask.now) || self.panics();
-            if self.is_eligible(endpoint) && takes_key() && is_under_bound() {
+            if self.is_eligible(endpoint, among) && takes_key() && is_under_bound() {
                 return Some(endpoint);
             }
         }
-        let eligible: Vec<bool> = self.endpoints.iter().map(|endpoint| self.is_eligible(endpoint)).collect();
+        let eligible: Vec<bool> = self.endpoints.iter().map(|endpoint| self.is_eligible(endpoint, among)).collect();
         let bound = self.bound(eligible.iter().filter(|is| **is).count() as u64);
         let place = slots
             .owner_among(key, |place| eligible[place] && self.endpoints[place].load() < bound)
@@ -304,7 +340,7 @@ fn census(endpoints: &[Arc<Endpoint>], now: Instant) -> Census {
     let count = |is: &dyn Fn(&Endpoint) -> bool| endpoints.iter().filter(|endpoint| is(endpoint)).count();
     let well = count(&|endpoint| endpoint.is_up() && endpoint.is_fit(now));
     let panics = well * 2 < endpoints.len();
-    let live = if panics { count(&|endpoint| endpoint.may_be_tried(now)) } else { well };
+    let live = if panics { count(&Endpoint::is_up) } else { well };
     Census { live: live as u64, panics }
 }
 
@@ -331,7 +367,7 @@ fn two_of<T>(all: impl Iterator<Item = T>) -> [Option<T>; 2] {
 /// The choice of a version that has everything at its default.
 #[cfg(test)]
 pub(super) fn pick(endpoints: &[Arc<Endpoint>], avoid: Option<&Endpoint>, now: Instant) -> Option<InFlight> {
-    Balancer::usual(now).pick(endpoints, &Ask { key: None, avoid, now }).ok()
+    Balancer::usual(now).pick(endpoints, &Ask { key: None, avoid, repeats: avoid.is_some(), now }).ok()
 }
 
 /// A request at this endpoint, whatever is known of it.

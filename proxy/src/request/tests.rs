@@ -39,7 +39,10 @@ fn request(service: &Arc<Service>) -> (Request, Instant) {
 /// Its next attempt, with a connection that was ready then.
 fn attempt(request: &mut Request, service: &Service, ready: Instant) {
     let version = service.stable();
-    request.attempt(Arc::clone(version), version.pick(&Ask { key: None, avoid: None, now: ready }).unwrap());
+    request.attempt(
+        Arc::clone(version),
+        version.pick(&Ask { key: None, avoid: None, repeats: false, now: ready }).unwrap(),
+    );
     request.connected(-1, ready);
 }
 
@@ -255,7 +258,10 @@ fn a_decision_tells_why_the_version_that_serves_does() {
                 request.end_attempt(Class::Reset, now);
             }
             let version = if moves { another(&service) } else { Arc::clone(service.stable()) };
-            request.attempt(Arc::clone(&version), version.pick(&Ask { key: None, avoid: None, now }).unwrap());
+            request.attempt(
+                Arc::clone(&version),
+                version.pick(&Ask { key: None, avoid: None, repeats: false, now }).unwrap(),
+            );
             assert_eq!(request.decision(), Some(wanted), "{reason:?}, {fails_first}, {moves}");
             request.end(Some(200), None, now);
         }
@@ -341,7 +347,7 @@ fn who_matches_is_judged_apart_from_those_who_draw_the_canary_unless_the_plan_sa
         let (_publisher, service) = with_a_match(judged);
         let canary = service.version(&Name::new("v2").unwrap()).unwrap();
         let (mut request, now) = matched(&service);
-        request.attempt(Arc::clone(canary), canary.pick(&Ask { key: None, avoid: None, now }).unwrap());
+        request.attempt(Arc::clone(canary), canary.pick(&Ask { key: None, avoid: None, repeats: false, now }).unwrap());
         request.connected(-1, now);
         request.head(500, now + millis(10));
         request.end(Some(500), None, now + millis(20));

@@ -89,13 +89,18 @@ impl From<Listening> for OwnedFd {
 impl Listeners {
     /// Takes all of these addresses and reads all of their certificates, or none.
     pub fn bind(listeners: &[Listener]) -> Result<Self, StartError> {
-        Self::take_over(listeners, &mut Vec::new())
+        Self::take_over(listeners, &mut Vec::new(), &[])
     }
 
     /// The same, with sockets that another process hands over in place of new ones, where they listen at these
     /// addresses. What is left in the list was of no use. The files of Unix sockets stay the other process's until
-    /// [`DataPlane::own_files`](super::DataPlane::own_files).
-    pub fn take_over(listeners: &[Listener], handed: &mut Vec<Handed>) -> Result<Self, StartError> {
+    /// [`DataPlane::own_files`](super::DataPlane::own_files). `theirs` is where the other
+    /// process listens, with its control API.
+    pub fn take_over(
+        listeners: &[Listener],
+        handed: &mut Vec<Handed>,
+        theirs: &[SocketAddr],
+    ) -> Result<Self, StartError> {
         let now = SystemTime::now();
         let (mut tls, mut findings) = (Vec::new(), Vec::new());
         for (at, listener) in listeners.iter().enumerate() {
@@ -110,7 +115,7 @@ impl Listeners {
         let mut open = |(listener, tls): (&Listener, Option<Arc<Tls>>)| {
             let (socket, file, address) = match taken(listener, handed) {
                 Some(taken) => taken,
-                None => open(&listener.address)?,
+                None => open(&listener.address, theirs)?,
             };
             Ok(Open { socket, file, address, kind: Kind { written: Arc::new(listener.clone()), tls } })
         };
@@ -124,10 +129,15 @@ impl Listeners {
     }
 }
 
-fn open(address: &ListenAddress) -> Result<(Listening, Option<SocketFile>, ListenAddress), StartError> {
+/// `theirs` is where the process listens that is to be replaced.
+fn open(
+    address: &ListenAddress,
+    theirs: &[SocketAddr],
+) -> Result<(Listening, Option<SocketFile>, ListenAddress), StartError> {
     match address {
         ListenAddress::Tcp(wanted) => {
-            let (socket, bound) = tcp(*wanted).map_err(|error| refused(address, why_not_bound(&error)))?;
+            let (socket, bound) =
+                tcp(*wanted).map_err(|error| refused(address, why_not_bound(&error, *wanted, theirs)))?;
             Ok((Listening::Tcp(socket), None, ListenAddress::Tcp(bound)))
         }
         ListenAddress::Unix(path) => {
@@ -153,12 +163,18 @@ fn tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-/// Why an address cannot be taken, and what to do.
+/// Why an address cannot be taken, and what to do. `theirs` is where the process listens that is to be replaced, if any.
 #[must_use]
 #[expect(clippy::wildcard_enum_match_arm, reason = "the standard library's kinds of errors are open")]
-pub fn why_not_bound(error: &io::Error) -> String {
+pub fn why_not_bound(error: &io::Error, wanted: SocketAddr, theirs: &[SocketAddr]) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
+            if let Some(address) = theirs.iter().find(|address| address.port() == wanted.port()) {
+                return format!(
+                    "the process that is to be replaced listens on {address}, which an upgrade takes over as it is or not \
+                     at all; keep it so, choose another port, or restart"
+                );
+            }
             "the port is in use by another process; stop that one (ss -ltnp shows it) or choose another port; if it is a \
              tidegate after an upgrade (USR2), whoever started this process does not follow upgrades (docs/operating.md)"
                 .into()

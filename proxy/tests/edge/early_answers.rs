@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::fixture::{LONG, Shop, configuration, judged, nobody};
+use crate::fixture::{LONG, Shop, configuration, judged, nobody, status};
 
 /// An endpoint that says this as soon as it has a head, and reads no more.
 async fn hasty(says: &'static str) -> std::net::SocketAddr {
@@ -111,6 +111,37 @@ async fn a_head_of_http2_that_says_it_is_all_is_an_answer() {
         assert_eq!(judged(&tally, class), 1, "{status}: {:?}", tally.judged);
         shop.idle("v1").await;
         assert_eq!(shop.responses(class), 1, "{status}: as it is logged");
+    }
+}
+
+/// A client that sends on once it was answered finds a connection that takes it: else a reset overtakes the answer.
+#[tokio::test]
+async fn who_is_answered_in_the_middle_of_a_body_hears_it() {
+    let dies = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dead = dies.local_addr().unwrap();
+    drop(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = dies.accept().await {
+            stream.read_exact(&mut [0; 100]).await.unwrap();
+        }
+    }));
+    let most = |rules: &mut config::Rules| rules.limits.body = Some(config::Bytes::kib(1));
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // The system takes its connections, and what little comes.
+    let silence = silent.local_addr().unwrap();
+    for (shop, wanted) in [(Shop::under(&[silence], most), 413), (Shop::under(&[dead], |_| {}), 502)] {
+        let mut client = TcpStream::connect(shop.address()).await.unwrap();
+        let chunk = [b"400\r\n".as_slice(), &[b'x'; 0x400], b"\r\n"].concat();
+        client.write_all(b"POST / HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+        for _ in 0..3 {
+            client.write_all(&chunk).await.unwrap();
+        }
+        let mut answer = String::new();
+        timeout(LONG, client.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(status(&answer), wanted, "{answer}");
+        for sent in 0..20 {
+            let taken = client.write_all(&chunk).await;
+            assert!(taken.is_ok(), "{wanted}: reset after {sent} more chunks");
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod comparing;
 mod early_answers;
 mod endings;
 mod endpoints;
+mod farewells;
 mod fixture;
 mod forwarding;
 mod framing;

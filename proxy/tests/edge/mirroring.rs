@@ -379,7 +379,10 @@ async fn a_version_none_of_whose_endpoints_is_well_is_charged_and_left_alone() {
         let version = routing.service(&name("shop")).unwrap().version(&name("v2")).unwrap();
         for _ in 0..3 {
             let now = Instant::now();
-            version.pick_any(&proxy::endpoint::Ask { key: None, avoid: None, now }).unwrap().failed_to_connect(now);
+            version
+                .pick_any(&proxy::endpoint::Ask { key: None, avoid: None, repeats: false, now })
+                .unwrap()
+                .failed_to_connect(now);
         }
     }
     assert_eq!(state_of_v2(&shop), State::Down);

@@ -1,4 +1,4 @@
-//! Endpoints that are down and have no requests any more.
+//! Endpoints that are down, and who tries them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use proxy::endpoint::{Endpoint, Standing, State};
 
 use crate::certificates::{Authority, SecureOrigin};
 use crate::endpoints::{believing, secure};
-use crate::fixture::{LONG, Shop, get, name, status};
+use crate::fixture::{LONG, Shop, get, name, nobody, status};
 use crate::sparing::origin;
 
 fn endpoint(shop: &Shop, version: &str) -> Arc<Endpoint> {
@@ -76,4 +76,33 @@ async fn one_that_refuses_our_certificate_stays_down_though_a_connection_can_be_
     let standing = until(&shop, "v1", is_tried).await;
     assert!(standing.reason.as_deref().is_some_and(|why| why.contains("(tls.cert)")), "{standing:?}");
     assert_eq!(status(&get(shop.address()).await), 502);
+}
+
+/// Most endpoints died together, so that they are due together: no request may spend all of its attempts on them.
+#[tokio::test]
+async fn where_most_endpoints_are_down_no_user_tries_one() {
+    let (well, back) = (origin("v1").await, origin("v1").await);
+    back.dial().set_behaviour(Behaviour::Refuse);
+    back.settled().await;
+    let mut addresses = vec![well.address(), back.address()];
+    addresses.extend((0..10).map(|_| nobody()));
+    let shop = Shop::open(&addresses, &[nobody()], 0);
+    let endpoints = shop.publisher.shared().load().service(&name("shop")).unwrap().stable().endpoints.clone();
+    // As after its first request.
+    endpoints[0].connected(Instant::now());
+    let until = Instant::now() + LONG;
+    // Down, and tried in vain twice.
+    let is_tried = |endpoint: &Arc<Endpoint>| {
+        let standing = endpoint.standing(Instant::now());
+        standing.next_try > standing.since.map(|since| since + Duration::from_secs(6))
+    };
+    while !endpoints[1..].iter().all(is_tried) {
+        assert_eq!(status(&get(shop.address()).await), 200, "another is well");
+        assert!(Instant::now() < until, "somebody never was tried");
+    }
+    back.dial().set_behaviour(Behaviour::Serve);
+    while back.arrivals().requests == 0 {
+        assert_eq!(status(&get(shop.address()).await), 200);
+        assert!(Instant::now() < until, "the one that is back gets no requests");
+    }
 }

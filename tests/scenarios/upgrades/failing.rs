@@ -93,6 +93,24 @@ fn a_new_process_that_refuses_the_configuration_or_ends_says_why() {
 }
 
 #[test]
+fn an_address_that_overlaps_with_one_that_is_served_is_refused_and_nobody_is_told_to_stop_what_serves() {
+    let mut shop = Upgradable::open(PLAN, "");
+    let good = fs::read_to_string(shop.place.file()).unwrap();
+    let widened = |port: u16| good.replace("listeners: [", &format!("listeners: [{{ address: '0.0.0.0:{port}' }}, "));
+    let (served, admin) = (shop.server.address, shop.server.admin.address);
+    for theirs in [served, admin] {
+        shop.place.write(&widened(theirs.port()));
+        shop.server.process.signal(Signal::Usr2);
+        let (port, told) = (theirs.port(), "the process that is to be replaced listens on");
+        shop.server
+            .process
+            .has_said(&format!("the new process refused: cannot listen on 0.0.0.0:{port}: {told} {theirs}"));
+    }
+    shop.place.write(&good);
+    then_works(shop);
+}
+
+#[test]
 fn a_file_with_another_state_directory_or_without_a_version_of_the_rollout_changes_nothing() {
     let mut shop = Upgradable::open(PLAN, "");
     let good = fs::read_to_string(shop.place.file()).unwrap();

@@ -1,6 +1,6 @@
 //! Whether an endpoint can be connected to, as far as requests have tried.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Unreachable, in_millis};
@@ -15,6 +15,8 @@ pub(in crate::endpoint) const LONGEST_BACK_OFF: Duration = Duration::from_secs(3
 /// Connect failures in a row, and until when to leave the endpoint alone.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
+    /// A connection to it was ever made.
+    was_reached: AtomicBool,
     /// While it is up.
     failures: AtomicU32,
     /// Connections in a row that it ended by an alert when they were made and asked something.
@@ -32,6 +34,16 @@ pub(super) struct Reach {
 impl Reach {
     pub(super) fn is_up(&self) -> bool {
         self.due() == 0
+    }
+
+    /// Whether it is up, and no connection to it has failed since one was made.
+    pub(super) fn is_untroubled(&self) -> bool {
+        self.is_up() && self.failures.load(Ordering::Relaxed) == 0 && self.refusals.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether a connection to it was ever made.
+    pub(super) fn was_reached(&self) -> bool {
+        self.was_reached.load(Ordering::Relaxed)
     }
 
     /// When it may be tried again; 0 while it is up.
@@ -62,9 +74,10 @@ impl Reach {
     pub(super) fn connected(&self) -> bool {
         // Read before they are written: in the common case nothing is, and no cache line moves between cores. Both are
         // looked at, since another core may have claimed a try in between.
-        if self.failures.load(Ordering::Relaxed) == 0 && self.is_up() {
+        if self.failures.load(Ordering::Relaxed) == 0 && self.is_up() && self.was_reached() {
             return false;
         }
+        self.was_reached.store(true, Ordering::Relaxed);
         self.failures.store(0, Ordering::Relaxed);
         self.vain_tries.store(0, Ordering::Relaxed);
         self.down_until_ms.swap(0, Ordering::Relaxed) != 0

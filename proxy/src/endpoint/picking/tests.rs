@@ -72,6 +72,38 @@ fn after_the_back_off_one_request_tries_and_the_others_wait_for_it() {
 }
 
 #[test]
+fn nobody_tries_an_endpoint_that_is_down_while_another_is_up() {
+    let (endpoints, now) = endpoints(30);
+    endpoints[1..].iter().for_each(|endpoint| take_down(endpoint, now));
+    let later = now + LONGEST_BACK_OFF;
+    for avoid in [None, Some(&*endpoints[1])] {
+        assert!((0..50).all(|_| pick(&endpoints, avoid, later).unwrap().endpoint().place == 0));
+    }
+    // It has just failed, and there is nobody else.
+    assert_ne!(pick(&endpoints, Some(&endpoints[0]), later).unwrap().endpoint().place, 0);
+}
+
+#[test]
+fn a_request_that_was_in_vain_goes_where_connections_are_made_and_then_where_none_failed() {
+    let (endpoints, now) = endpoints(30);
+    let (in_vain, known) = (&*endpoints[0], &endpoints[7]);
+    known.connected(now);
+    let again = || usize::from(pick(&endpoints, Some(in_vain), now).unwrap().endpoint().place);
+    assert!((0..50).all(|_| again() == 7));
+    let first = (0..200).filter(|_| pick(&endpoints, None, now).unwrap().endpoint().place != 7).count();
+    assert!(first > 150, "a first attempt goes anywhere: {first} of 200");
+    fail(known, now);
+    endpoints[3..29].iter().for_each(|endpoint| fail(endpoint, now));
+    assert!((0..50).all(|_| [1, 2, 29].contains(&again())));
+    // Over TLS 1.3 the connection of one that wants a certificate is made, and then ended.
+    endpoints[29].connected(now);
+    enter(&endpoints[29], false, now).was_refused(now);
+    assert!((0..50).all(|_| [1, 2].contains(&again())));
+    [1, 2].iter().for_each(|place| take_down(&endpoints[*place], now));
+    assert!((0..50).all(|_| (3..30).contains(&again())), "up, though connections failed");
+}
+
+#[test]
 fn the_back_off_doubles_with_each_try_in_vain_up_to_its_longest() {
     let (endpoints, mut now) = endpoints(1);
     take_down(&endpoints[0], now);
@@ -110,7 +142,7 @@ fn a_version_whose_endpoints_are_all_down_can_still_be_tried_on_purpose() {
     take_down(&endpoints[1], now);
     assert!(pick(&endpoints, None, now).is_none());
     let any = |avoid| {
-        let ask = Ask { key: None, avoid, now };
+        let ask = Ask { key: None, avoid, repeats: avoid.is_some(), now };
         Balancer::usual(now).pick_any(&endpoints, &ask).unwrap().endpoint().place
     };
     assert_eq!(any(None), 1);

@@ -62,7 +62,7 @@ fn who_stays_is_the_same_endpoint_at_the_same_place_and_who_comes_takes_a_free_o
     assert!(Arc::ptr_eq(&before.versions[1], &after.versions[1]), "the other version is the same");
     assert!(Arc::ptr_eq(&before.versions[0].meter, &after.versions[0].meter));
     // A request that is where nobody goes any more ends there.
-    let mut ask = Ask { key: None, avoid: None, now: Instant::now() };
+    let mut ask = Ask { key: None, avoid: None, repeats: false, now: Instant::now() };
     let gone = before.versions[0].pick(&ask).unwrap().shared();
     ask.avoid = Some(&gone);
     for _ in 0..200 {

@@ -20,7 +20,7 @@ fn limits(requests: Option<u32>, per_endpoint: Option<u32>) -> InFlightLimits {
 }
 
 fn whoever(now: Instant) -> Ask<'static> {
-    Ask { key: None, avoid: None, now }
+    Ask { key: None, avoid: None, repeats: false, now }
 }
 
 fn by_key(number: u64, now: Instant) -> Ask<'static> {
@@ -297,6 +297,21 @@ fn a_version_whose_endpoints_fail_is_used_as_a_whole_however_many_they_are() {
     assert_eq!(turns[20..30].iter().sum::<usize>(), 0, "nobody waits for who cannot be connected to");
 }
 
+#[test]
+fn no_key_tries_an_endpoint_that_is_down_while_another_is_up() {
+    let (endpoints, now) = endpoints(5);
+    let balancer = balancer(Balance::Hash(HashKey::Path), limits(None, None), &endpoints, now);
+    endpoints[1..4].iter().for_each(|endpoint| take_down(endpoint, now));
+    endpoints[4].connected(now);
+    let later = now + Duration::from_mins(1);
+    let picked =
+        |number, repeats| place(&balancer.pick(&endpoints, &Ask { repeats, ..by_key(number, later) }).unwrap());
+    assert!((0..200).all(|number| [0, 4].contains(&picked(number, false))));
+    assert!((0..200).all(|number| picked(number, true) == 4), "in vain somewhere, they go where connections are made");
+    [0, 4].iter().for_each(|place| take_down(&endpoints[*place], later));
+    assert!((1..4).contains(&picked(1, false)), "one of those that are due");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -328,6 +343,7 @@ proptest! {
         states in prop::collection::vec((any::<bool>(), 0_u32..3), 1..20),
         key in prop::option::of(any::<u64>()),
         avoid in prop::option::of(any::<prop::sample::Index>()),
+        repeats in any::<bool>(),
     ) {
         let (endpoints, now) = endpoints(states.len() as u16);
         let mut held = Vec::new();
@@ -341,7 +357,7 @@ proptest! {
         let may = |place: usize| !states[place].0 && states[place].1 < 2 && avoid != Some(place);
         let balance = if key.is_some() { Balance::Hash(HashKey::Path) } else { Balance::PeakEwma };
         let balancer = balancer(balance, limits(None, Some(2)), &endpoints, now);
-        let ask = Ask { key, avoid: avoid.map(|place| &*endpoints[place]), now };
+        let ask = Ask { key, avoid: avoid.map(|place| &*endpoints[place]), repeats, now };
         match balancer.pick(&endpoints, &ask) {
             Ok(picked) => prop_assert!(may(place(&picked)), "{}", place(&picked)),
             Err(_) => prop_assert!(!(0..states.len()).any(may), "somebody would have had room"),
